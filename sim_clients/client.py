@@ -1,0 +1,115 @@
+"""The contract every client keeps: how a rank talks to the database.
+
+A solver needs three lines (`connect`, `put_snapshot`, `infer`); a trainer reads what was announced and posts
+models. `SmartRedisClient` and `MemoryClient` keep it, and one contract test runs over both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from sim_clients.snapshot import Snapshot
+
+Array = npt.NDArray[Any]
+
+DEFAULT_STREAM = "snapshots"
+
+
+class Client(Protocol):
+    """One connection to one database. Not thread-safe: give each thread its own."""
+
+    def put_snapshot(
+        self, step: int, fields: Mapping[str, Array], *, time: float | None = None, stream: str = DEFAULT_STREAM
+    ) -> Snapshot:
+        """Store the fields of this rank at one step as one dataset, then announce it.
+
+        Nobody sees the snapshot before all of its fields are in the database.
+
+        Args:
+            step: the solver's step, 0 or more; a step may be put once.
+            fields: name -> array, any shape of at least one dimension, in a dtype the wire carries.
+            time: physical time, s.
+            stream: the list it is announced in.
+
+        Raises:
+            TensorError: a dtype, shape or byte order the wire cannot carry.
+            SnapshotError: a field is missing or has another shape or dtype than in the first snapshot.
+            DatabaseFull, DatabaseUnavailable
+        """
+        ...
+
+    def announced(self, stream: str = DEFAULT_STREAM) -> int:
+        """Return how many snapshots have been announced in a stream, by all producers together."""
+        ...
+
+    def get_snapshot(self, position: int, stream: str = DEFAULT_STREAM) -> Snapshot:
+        """Return the snapshot announced at a position of the stream, 0 being the first.
+
+        Raises:
+            IncompleteSnapshot: naming the fields that are not in the database.
+            KeyMissing: the position has not been announced.
+        """
+        ...
+
+    def put_tensor(self, name: str, value: Array) -> None:
+        """Store one tensor under a name of the user's."""
+        ...
+
+    def get_tensor(self, name: str) -> Array:
+        """Return one tensor, C-contiguous and owned by the caller.
+
+        Raises:
+            KeyMissing
+        """
+        ...
+
+    def raise_flag(self, name: str) -> None:
+        """Tell everyone who asks that something has happened, for example that a producer has ended."""
+        ...
+
+    def flag_raised(self, name: str) -> bool:
+        """Tell whether `raise_flag` was called with this name by anyone."""
+        ...
+
+    def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
+        """Store an immutable version `name@version`, then make it the live one, last.
+
+        Args:
+            name: the model's name; plain SmartRedis programs run it under this name.
+            model: TorchScript archive.
+            version: greater than that of the live model.
+
+        Raises:
+            ModelRejected: the database could not load it; the live model stays.
+        """
+        ...
+
+    def model_version(self, name: str) -> int:
+        """Return the version that is live.
+
+        Raises:
+            ModelMissing
+        """
+        ...
+
+    def infer(self, name: str, *inputs: Array, version: int | None = None) -> Array:
+        """Run a model in the database on some inputs and return its (only) output.
+
+        Args:
+            inputs: one array for each argument of the model.
+            version: exactly this version; the live one by default.
+
+        Raises:
+            ModelMissing: no model of this name, or not this version of it.
+            TensorError: an input that the wire cannot carry.
+            InferenceFailed: with the text of the database, for example a wrong shape.
+        """
+        ...
+
+    def close(self) -> None:
+        """Remove what this client stored for its own use and leave. Closing twice is harmless."""
+        ...
+

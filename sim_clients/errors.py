@@ -1,0 +1,113 @@
+"""What can go wrong between a rank and the database.
+
+ClientError
+├── AddressError             the address is missing or malformed
+├── UnsupportedClientError   the installed client library cannot be trusted here (numpy 2 with the SmartRedis wheel)
+├── DatabaseUnavailable      the database does not answer, or went away
+├── DatabaseFull             the database has reached its memory limit
+├── TensorError              a tensor the wire cannot carry: dtype, shape or byte order
+├── SnapshotError            a field is missing, or has another shape or dtype than before
+│   └── IncompleteSnapshot   announced, but not every field is in the database
+├── KeyMissing               no such key
+├── ModelMissing             no such model, or no such version of it
+├── ModelRejected            the database refused to load the model
+└── InferenceFailed          the model ran and failed, or does not fit its inputs
+"""
+
+from __future__ import annotations
+
+
+class ClientError(Exception):
+    """Base of every error that sim_clients raises."""
+
+
+class AddressError(ClientError):
+    """The address of the database is missing or malformed."""
+
+    def __init__(self, message: str, address: str) -> None:
+        super().__init__(f"{message} (address: {address!r})")
+        self.address = address
+
+
+class UnsupportedClientError(ClientError):
+    """The installed client library would silently return wrong numbers here."""
+
+
+class DatabaseUnavailable(ClientError):
+    """The database does not answer, or went away in the middle."""
+
+    def __init__(self, address: str, doing: str, reason: str) -> None:
+        super().__init__(
+            f"the database at {address} does not answer ({doing}): {reason}. "
+            "Is it still running? `penstock ps` shows it, `penstock logs` its log."
+        )
+        self.address = address
+        self.doing = doing
+        self.reason = reason
+
+
+class DatabaseFull(ClientError):
+    """The database has reached its memory limit and stores nothing more."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"{key!r} was not stored, the database is full: {reason}")
+        self.key = key
+        self.reason = reason
+
+
+class TensorError(ClientError):
+    """A tensor that the wire cannot carry."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"tensor {name!r}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class SnapshotError(ClientError):
+    """A snapshot whose fields do not fit: one is missing, or has another shape or dtype than before."""
+
+    def __init__(self, snapshot: str, reason: str) -> None:
+        super().__init__(f"snapshot {snapshot!r}: {reason}")
+        self.snapshot = snapshot
+        self.reason = reason
+
+
+class IncompleteSnapshot(SnapshotError):
+    """A snapshot was announced, but not every field of it is in the database."""
+
+
+class KeyMissing(ClientError):
+    """There is no such key in the database."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"there is no {key!r} in the database")
+        self.key = key
+
+
+class ModelMissing(ClientError):
+    """There is no such model, or no such version of it, in the database."""
+
+    def __init__(self, name: str, version: int | None = None) -> None:
+        what = f"no version {version} of the model {name!r}" if version is not None else f"no model {name!r} yet"
+        super().__init__(f"there is {what} in the database; has the trainer posted one?")
+        self.name = name
+        self.version = version
+
+
+class ModelRejected(ClientError):
+    """The database refused to load a model."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"the database refused the model {name!r}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class InferenceFailed(ClientError):
+    """A model was run in the database and failed."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"inference with the model {name!r} failed: {reason}")
+        self.name = name
+        self.reason = reason
