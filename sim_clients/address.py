@@ -46,7 +46,9 @@ class Address:
 
     def __post_init__(self) -> None:
         if (self.unix_socket is None) == (not self.endpoints):
-            raise AddressError("an address is either a Unix socket or one or more host:port endpoints", str(self))
+            raise AddressError(
+                "an address is either a Unix socket or one or more host:port endpoints", str(self)
+            )
         if self.clustered and self.unix_socket is not None:
             raise AddressError("a clustered database cannot be reached by a Unix socket", str(self))
 

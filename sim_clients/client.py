@@ -22,7 +22,12 @@ class Client(Protocol):
     """One connection to one database. Not thread-safe: give each thread its own."""
 
     def put_snapshot(
-        self, step: int, fields: Mapping[str, Array], *, time: float | None = None, stream: str = DEFAULT_STREAM
+        self,
+        step: int,
+        fields: Mapping[str, Array],
+        *,
+        time: float | None = None,
+        stream: str = DEFAULT_STREAM,
     ) -> Snapshot:
         """Store the fields of this rank at one step as one dataset, then announce it.
 
@@ -112,4 +117,3 @@ class Client(Protocol):
     def close(self) -> None:
         """Remove what this client stored for its own use and leave. Closing twice is harmless."""
         ...
-

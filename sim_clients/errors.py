@@ -89,7 +89,9 @@ class ModelMissing(ClientError):
     """There is no such model, or no such version of it, in the database."""
 
     def __init__(self, name: str, version: int | None = None) -> None:
-        what = f"no version {version} of the model {name!r}" if version is not None else f"no model {name!r} yet"
+        what = (
+            f"no version {version} of the model {name!r}" if version is not None else f"no model {name!r} yet"
+        )
         super().__init__(f"there is {what} in the database; has the trainer posted one?")
         self.name = name
         self.version = version
