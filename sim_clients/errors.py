@@ -2,7 +2,7 @@
 
 ClientError
 ├── AddressError             the address is missing or malformed
-├── UnsupportedClientError   the installed client library cannot be trusted here (numpy 2 with the SmartRedis wheel)
+├── UnsupportedClientError   the installed client library would return wrong numbers here (numpy 2)
 ├── DatabaseUnavailable      the database does not answer, or went away
 ├── DatabaseFull             the database has reached its memory limit
 ├── TensorError              a tensor the wire cannot carry: dtype, shape or byte order
