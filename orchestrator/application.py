@@ -62,7 +62,9 @@ class Application:
     def __post_init__(self) -> None:
         check_name(self.name)
         if isinstance(self.command, str) or not self.command:
-            raise ApplicationError(self.name, "the command is a list: the program, then each of its arguments")
+            raise ApplicationError(
+                self.name, "the command is a list: the program, then each of its arguments"
+            )
         for item in self.command:
             if not isinstance(item, str | Path) or "\0" in str(item):
                 raise ApplicationError(self.name, f"{item!r} in the command is neither text nor a Path")
@@ -93,7 +95,8 @@ class Application:
             raise ApplicationError(self.name, f"the executable {str(path)!r} does not exist")
         if not path.is_file() or not os.access(path, os.X_OK):
             raise ApplicationError(
-                self.name, f"{str(path)!r} is not executable; try `chmod +x {path}`, or name its interpreter first"
+                self.name,
+                f"{str(path)!r} is not executable; try `chmod +x {path}`, or name its interpreter first",
             )
         return str(path)
 
@@ -121,7 +124,8 @@ def check_name(name: str) -> None:
     """
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ApplicationError(
-            str(name), "a name has letters, digits, '_', '-' and '.', begins with a letter or digit, up to 100"
+            str(name),
+            "a name has letters, digits, '_', '-' and '.', begins with a letter or digit, up to 100",
         )
     if name in RESERVED_NAMES:
         raise ApplicationError(name, "this name is taken by Penstock's own directory in the run")

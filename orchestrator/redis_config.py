@@ -42,7 +42,9 @@ class RedisConfig:
         if self.maxmemory_bytes < 0:
             raise UsageError(f"RedisConfig(maxmemory_bytes={self.maxmemory_bytes}): must not be negative")
         if self.cluster_node_timeout_ms < 1:
-            raise UsageError(f"RedisConfig(cluster_node_timeout_ms={self.cluster_node_timeout_ms}): at least 1")
+            raise UsageError(
+                f"RedisConfig(cluster_node_timeout_ms={self.cluster_node_timeout_ms}): at least 1"
+            )
         object.__setattr__(self, "extra_args", tuple(self.extra_args))
         for option in self.extra_args:
             if option.startswith("--") and option[2:].lower() in OWN_OPTIONS:
@@ -88,10 +90,15 @@ def redis_argv(
         *_listening(endpoint),
         *("--dir", str(directory), "--daemonize", "no", "--set-proc-title", "no"),
         *("--save", "", "--appendonly", "yes" if config.append_only else "no"),
-        *("--proto-max-bulk-len", str(MAX_STRING_BYTES), "--client-query-buffer-limit", str(MAX_STRING_BYTES)),
+        *(
+            "--proto-max-bulk-len",
+            str(MAX_STRING_BYTES),
+            "--client-query-buffer-limit",
+            str(MAX_STRING_BYTES),
+        ),
         *("--maxmemory", str(config.maxmemory_bytes), "--maxmemory-policy", "noeviction"),
         *("--disable-thp", "no" if config.huge_pages else "yes"),
-        *(_clustering(config) if clustered else ()),
+        *(_clustering(config, endpoint) if clustered else ()),
         *config.extra_args,
         *(("--loadmodule", *load_arguments) if load_arguments else ()),
     )
@@ -120,8 +127,9 @@ def _listening(endpoint: Endpoint) -> tuple[str, ...]:
     return ("--bind", endpoint.host, "--port", str(endpoint.port), "--protected-mode", "no")
 
 
-def _clustering(config: RedisConfig) -> tuple[str, ...]:
+def _clustering(config: RedisConfig, endpoint: Endpoint) -> tuple[str, ...]:
     return (
         *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"),
+        *("--cluster-announce-ip", endpoint.host),
         *("--cluster-node-timeout", str(config.cluster_node_timeout_ms)),
     )

@@ -15,6 +15,7 @@ from typing import Protocol
 from orchestrator.errors import JobFailed, WaitTimeout, describe_exit
 from orchestrator.placement import Placement
 from orchestrator.run_files import tail
+from orchestrator.watcher import read_stat
 
 GRACE_S = 5.0
 """How long a program that was told to end may take before it is killed."""
@@ -68,7 +69,9 @@ class Job:
         self._state = JobState.QUEUED
         self._listeners: list[Callable[[Job], None]] = []
         self._stopping = False
+        self.reported = False  # whether its failure has been raised to the user
         self.pid: int | None = None
+        self.start_time: int | None = None  # with the pid, who the process is: a pid alone is given again
         self.returncode: int | None = None
         self.started: float | None = None
         self.ended: float | None = None
@@ -116,6 +119,7 @@ class Job:
         if not self.wait_ended(timeout_s):
             raise WaitTimeout(f"the end of {self.name!r}", timeout_s or 0.0)
         if self._state is JobState.FAILED:
+            self.reported = True
             raise self.failure()
         return self._state
 
@@ -175,6 +179,8 @@ class Job:
         """For the launcher: the program runs."""
         with self._changed:
             self.pid = pid
+            stat = read_stat(pid) if pid is not None else None
+            self.start_time = stat.start_time if stat is not None else None
             self.started = time.time()
             self._state = JobState.ACTIVE
             self._changed.notify_all()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import selectors
-import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -28,6 +27,9 @@ class LocalLauncher:
         """Make a launcher that tells `started` the number of each process it starts."""
         self._started = started
         self._selector = selectors.DefaultSelector()
+        self._reaping = (
+            threading.Lock()
+        )  # a process is not reaped, its number not reused, while it is signalled
         self._wake_read, self._wake_write = os.pipe()
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._watch_ends, name="penstock-local", daemon=True)
@@ -43,7 +45,7 @@ class LocalLauncher:
                 available=1,
             )
         process = self._spawn(launch)
-        job = Job(launch, lambda number: _signal_session(process, number))
+        job = Job(launch, lambda number: self._signal(process, number))
         job.report_started(process.pid)
         if self._started is not None:
             self._started(process.pid)
@@ -89,7 +91,14 @@ class LocalLauncher:
                 self._selector.unregister(key.fd)
                 os.close(key.fd)
                 process, job = key.data
-                job.report_ended(process.wait())
+                with self._reaping:
+                    returncode = process.wait()
+                job.report_ended(returncode)
+
+    def _signal(self, process: subprocess.Popen[bytes], number: int) -> None:
+        with self._reaping:
+            if process.returncode is None:
+                os.killpg(process.pid, number)
 
     def _wake(self) -> None:
         """Let the thread select again. epoll sees new descriptors by itself; other selectors do not."""
@@ -108,11 +117,3 @@ def _bound_to(cores: tuple[int, ...]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-def _signal_session(process: subprocess.Popen[bytes], number: int) -> None:
-    """Signal the process group of a program that has not been waited for, so its number is still its own."""
-    try:
-        os.killpg(process.pid, number)
-    except ProcessLookupError:
-        process.send_signal(signal.Signals(number))

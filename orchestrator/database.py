@@ -1,0 +1,334 @@
+"""The database: an Orchestrator describes it, a Database is one that is ready.
+
+Ready means: each process we started (and no other) listens where it should, every shard knows the owner of every
+slot, and a tensor was stored on each shard and read back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.application import Resources
+from orchestrator.binaries import ServerBinary, find_redis_server
+from orchestrator.build import built_module
+from orchestrator.cluster import agreed, check_shard_count, form_cluster, key_within, slot_ranges
+from orchestrator.errors import DatabaseFailed, UsageError, describe_exit
+from orchestrator.launchers.base import Job, JobState, Launch
+from orchestrator.ports import check_port, free_ports, interface_address, is_loopback, listens
+from orchestrator.redis_config import Endpoint, RedisConfig, redis_argv, redis_environment
+from orchestrator.run_files import RunFiles, log_of, tail
+from orchestrator.shard import Shard, ShardError
+from sim_clients.address import Address, HostPort
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 5.0
+FIRST_INTERVAL_S, LONGEST_INTERVAL_S = 0.001, 0.02
+COLLISIONS = 5
+TAKEN = ("Address already in use", "Could not create server TCP listening socket", "Failed listening on port")
+UNBUILT = ("penstock_ai.so",)
+
+StartShard = Callable[[Launch], Job]
+
+
+@dataclass(frozen=True)
+class Orchestrator:
+    """A database to start: one shard, or a cluster of several on this host.
+
+    Attributes:
+        shards: 1, or the size of the cluster.
+        port: None: one shard listens on a private Unix socket only, a cluster on ports that the operating
+            system chooses. 0: a port it chooses. Otherwise this port, and the following ones for further shards.
+        interface: the network interface it listens on, loopback by default.
+        open_port: allow an interface that other hosts reach. SmartRedis clients can carry no password, so
+            everybody who reaches the port can read and write.
+        redis_server: the redis-server to use; found by itself by default.
+        config: how each shard is set up.
+        module: path of a Redis module and its arguments, in place of Penstock's own; () for none.
+        resources: bind each shard to cores; unbound by default.
+    """
+
+    shards: int = 1
+    port: int | None = None
+    interface: str = "lo"
+    open_port: bool = False
+    redis_server: str | Path | None = None
+    config: RedisConfig = field(default_factory=RedisConfig)
+    module: Sequence[str] | None = None
+    resources: Resources | None = None
+
+    def __post_init__(self) -> None:
+        check_shard_count(self.shards)
+        highest = 65_535 - self.shards + 1 - (10_000 if self.clustered else 0)
+        if self.port is not None and not 0 <= self.port <= highest:
+            raise UsageError(f"port={self.port!r}: must be 0 to {highest} for {self.shards} shard(s)")
+        if self.module is not None:
+            object.__setattr__(self, "module", tuple(self.module))
+
+    @property
+    def clustered(self) -> bool:
+        """Whether keys are spread over several shards."""
+        return self.shards > 1
+
+    def host(self) -> str:
+        """Return the address it listens on.
+
+        Raises:
+            UsageError: no such interface, or an open one that was not allowed.
+        """
+        host = interface_address(self.interface)
+        if not is_loopback(host) and not self.open_port:
+            raise UsageError(
+                f"interface {self.interface!r} ({host}) can be reached from other hosts, and the database has no "
+                "password that SmartRedis could carry; say Orchestrator(open_port=True) if that is what you want"
+            )
+        return host
+
+    def load_arguments(self) -> tuple[str, ...]:
+        """Return the module and its arguments; builds Penstock's own where that has not been done.
+
+        Raises:
+            BuildError
+        """
+        if self.module is not None:
+            return tuple(self.module)
+        build = built_module(print)
+        return (str(build.module), *build.load_arguments())
+
+
+class Database:
+    """A database that runs: its address and its shards' Jobs."""
+
+    name = "database"
+
+    def __init__(
+        self, orchestrator: Orchestrator, endpoints: Sequence[Endpoint], jobs: Sequence[Job]
+    ) -> None:
+        self.orchestrator = orchestrator
+        self.endpoints = tuple(endpoints)
+        self.jobs = tuple(jobs)
+        self.address = _address(endpoints)
+
+    def __repr__(self) -> str:
+        return f"<Database {self.address}, {self.state.value}>"
+
+    @property
+    def state(self) -> JobState:
+        """ACTIVE as long as every shard is."""
+        return next((job.state for job in self.jobs if job.state.final), JobState.ACTIVE)
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """End every shard, without saving. Harmless where it has ended."""
+        running = [
+            (job, at) for job, at in zip(self.jobs, self.endpoints, strict=True) if not job.state.final
+        ]
+        for job, endpoint in running:
+            job.expect_end()
+            _ask_to_end(job, endpoint)
+        deadline = time.monotonic() + timeout_s
+        for job, _ in running:
+            if not job.wait_ended(max(0.0, deadline - time.monotonic())):
+                job.kill()
+                job.wait_ended()
+
+    def failure(self) -> DatabaseFailed | None:
+        """Return the error of the first shard that ended without being told to."""
+        ended = (job for job in self.jobs if job.state in (JobState.FAILED, JobState.COMPLETED))
+        return next((_shard_failure(job, "in the middle") for job in ended), None)
+
+
+def start_database(
+    orchestrator: Orchestrator,
+    files: RunFiles,
+    start: StartShard,
+    *,
+    dry: bool = False,
+    name: str = "database",
+) -> Database:
+    """Start the shards and wait until the database is ready.
+
+    Args:
+        orchestrator: what to start.
+        files: where its sockets, directories and logs are.
+        start: starts one shard.
+        dry: nothing is really started, so nothing is built and nothing is waited for.
+        name: of its socket; the shards are called `<name>_0`, ….
+
+    Raises:
+        ServerError, BuildError, PortError, UsageError: before anything is started.
+        DatabaseFailed: with the log of the shard that died or did not become ready.
+    """
+    server = find_redis_server(orchestrator.redis_server)
+    loaded = UNBUILT if dry and orchestrator.module is None else orchestrator.load_arguments()
+    for attempt in range(COLLISIONS):
+        endpoints = _choose_endpoints(orchestrator, files, name)
+        launches = _shard_launches(orchestrator, server, endpoints, loaded, files, name)
+        jobs = [start(launch) for launch in launches]
+        database = Database(orchestrator, endpoints, jobs)
+        if dry:
+            return database
+        try:
+            _wait_ready(database, tensors=bool(loaded))
+        except BaseException as error:
+            database.stop()
+            if _collided(error, orchestrator) and attempt + 1 < COLLISIONS:
+                _forget_cluster(launches)
+                continue
+            raise
+        return database
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _choose_endpoints(orchestrator: Orchestrator, files: RunFiles, name: str) -> list[Endpoint]:
+    if orchestrator.port is None and not orchestrator.clustered:
+        return [Endpoint(unix_socket=files.socket(name))]
+    host = orchestrator.host()
+    if not orchestrator.port:
+        ports = free_ports(host, orchestrator.shards, with_bus=orchestrator.clustered)
+        return [Endpoint(host, port) for port in ports]
+    chosen = range(orchestrator.port, orchestrator.port + orchestrator.shards)
+    for port in chosen:
+        check_port(host, port)
+        if orchestrator.clustered:
+            check_port(host, port + 10_000)
+    return [Endpoint(host, port) for port in chosen]
+
+
+def _shard_launches(
+    orchestrator: Orchestrator,
+    server: ServerBinary,
+    endpoints: Sequence[Endpoint],
+    loaded: Sequence[str],
+    files: RunFiles,
+    name: str,
+) -> list[Launch]:
+    def launch(number: int, endpoint: Endpoint) -> Launch:
+        directory = files.shard_directory(number)
+        argv = redis_argv(
+            server.executable,
+            orchestrator.config,
+            endpoint,
+            directory=directory,
+            load_arguments=loaded,
+            clustered=orchestrator.clustered,
+        )
+        environment = redis_environment(orchestrator.config)
+        return Launch(f"{name}_{number}", argv, directory, log_of(directory), environment)
+
+    return [launch(number, endpoint) for number, endpoint in enumerate(endpoints)]
+
+
+def _wait_ready(database: Database, *, tensors: bool) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    with ExitStack() as stack:
+        shards = [stack.enter_context(Shard(endpoint)) for endpoint in database.endpoints]
+        pairs = list(zip(database.jobs, shards, strict=True))
+        for job, shard in pairs:
+            _await(job, lambda job=job, shard=shard: _is_up(job, shard), "to answer", deadline)  # type: ignore[misc]
+        try:
+            if database.orchestrator.clustered:
+                form_cluster(shards)
+                knows = agreed(shards)
+                for job, shard in pairs:
+                    _await(job, lambda shard=shard: knows(shard), "to agree on every slot", deadline)  # type: ignore[misc]
+            _check_storage(pairs, tensors)
+        except ShardError as error:
+            raise _refusal(database, error) from error
+
+
+def _is_up(job: Job, shard: Shard) -> bool:
+    """Whether our process (not a stranger on its port) answers."""
+    return _is_ours(job, shard.endpoint) and shard.answers()
+
+
+def _is_ours(job: Job, endpoint: Endpoint) -> bool:
+    """Whether it is the process we started that listens there. Nobody else can make sockets in our directory."""
+    if endpoint.unix_socket is not None:
+        return endpoint.unix_socket.exists()
+    return job.pid is not None and listens(job.pid, endpoint.port)
+
+
+def _await(job: Job, condition: Callable[[], bool], what: str, deadline: float) -> None:
+    """Ask until a condition holds; a shard that ends meanwhile is seen at once."""
+    for interval in _intervals():
+        if condition():
+            return
+        if job.wait_ended(interval):
+            raise _shard_failure(job, "at its start")
+        if time.monotonic() > deadline:
+            raise _shard_failure(job, f"in {START_TIMEOUT_S:g} s of waiting for it {what}")
+
+
+def _intervals() -> Iterator[float]:
+    interval = FIRST_INTERVAL_S
+    while True:
+        yield interval
+        interval = min(interval * 1.3, LONGEST_INTERVAL_S)
+
+
+def _check_storage(pairs: Sequence[tuple[Job, Shard]], tensors: bool) -> None:
+    for (job, shard), slots in zip(pairs, slot_ranges(len(pairs)), strict=True):
+        key = key_within(slots, "penstock.ready")
+        if not (shard.keeps_a_tensor(key) if tensors else shard.keeps_a_string(key)):
+            raise _shard_failure(job, "to give back what was stored")
+
+
+def _shard_failure(job: Job, when: str) -> DatabaseFailed:
+    return DatabaseFailed(
+        f"the database's shard {job.name!r} {describe_exit(job.returncode)} {when}",
+        name=job.name,
+        command=job.command,
+        returncode=job.returncode,
+        log=job.log,
+        log_tail=tail(job.log),
+    )
+
+
+def _refusal(database: Database, error: ShardError) -> DatabaseFailed:
+    """A shard that answered with an error, or ended under our hands: show the log of one that has ended, if any."""
+    job = next((job for job in database.jobs if job.wait_ended(0.2)), database.jobs[0])
+    return DatabaseFailed(
+        f"the database did not become ready: {error}",
+        name=job.name,
+        command=job.command,
+        returncode=job.returncode,
+        log=job.log,
+        log_tail=tail(job.log),
+    )
+
+
+def _collided(error: BaseException, orchestrator: Orchestrator) -> bool:
+    """Whether another program took a port between our choice and the shard's start. Only then another is tried."""
+    return (
+        isinstance(error, DatabaseFailed)
+        and not orchestrator.port
+        and any(text in error.log_tail for text in TAKEN)
+    )
+
+
+def _forget_cluster(launches: Sequence[Launch]) -> None:
+    for launch in launches:
+        (launch.directory / "nodes.conf").unlink(missing_ok=True)
+
+
+def _ask_to_end(job: Job, endpoint: Endpoint) -> None:
+    """SHUTDOWN acts at once; SIGTERM, the fallback, is only looked at ten times a second."""
+    if not _is_ours(job, endpoint):
+        job.terminate()
+        return
+    try:
+        with Shard(endpoint, timeout_s=1.0) as shard:
+            shard.shut_down()
+    except ShardError:
+        job.terminate()
+
+
+def _address(endpoints: Sequence[Endpoint]) -> Address:
+    first = endpoints[0]
+    if first.unix_socket is not None:
+        return Address(unix_socket=first.unix_socket)
+    hosts = tuple(HostPort(endpoint.host, endpoint.port) for endpoint in endpoints)
+    return Address(endpoints=hosts, clustered=len(hosts) > 1)
