@@ -1,4 +1,4 @@
-"""Start and stop: an Experiment's database against a bare redis-server, and a cluster against Redis's own time.
+"""Start and stop: an Experiment's database against bare redis-server, a cluster against Redis's own time.
 
 Each operation times itself, from the first line to the first stored value; clearing away is not counted.
 """
