@@ -1,7 +1,7 @@
 """Slots: which shard owns which, which shard a key belongs to, and how shards become a cluster.
 
-A cluster is formed by the commands of Redis itself, no redis-cli is needed. Redis lets a new cluster accept writes
-two seconds after its start at the earliest.
+A cluster is formed by the commands of Redis itself, no redis-cli is needed. Redis lets a new cluster accept
+writes two seconds after its start at the earliest.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Co-location: a database beside a program, on the same host, for that program alone.
 
-`colocate` turns an Application into another Application, whose program is this file: it starts a database on a Unix
-socket, runs the original program with its address, and ends the database after it. No launcher knows of it.
+`colocate` turns an Application into another Application, whose program is this file: it starts a database on
+a Unix socket, runs the original program with its address, and ends the database after it. No launcher knows.
 """
 
 from __future__ import annotations

@@ -116,5 +116,11 @@ def _fitting(default: Any, value: Any, key: str, path: Path) -> Any:
 
 
 def _type_name(value: Any) -> str:
-    names = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "list": "a list"}
+    names = {
+        "str": "text",
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+        "list": "a list",
+    }
     return names.get(type(value).__name__, type(value).__name__)

@@ -1,7 +1,7 @@
 """The database: an Orchestrator describes it, a Database is one that is ready.
 
-Ready means: each process we started (and no other) listens where it should, every shard knows the owner of every
-slot, and a tensor was stored on each shard and read back.
+Ready means: each process we started (and no other) listens where it should, every shard knows the owner of
+every slot, and a tensor was stored on each shard and read back.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Orchestrator:
     Attributes:
         shards: 1, or the size of the cluster.
         port: None: one shard listens on a private Unix socket only, a cluster on ports that the operating
-            system chooses. 0: a port it chooses. Otherwise this port, and the following ones for further shards.
+            system chooses. 0: a port it chooses. Otherwise this one, and those after it for further shards.
         interface: the network interface it listens on, loopback by default.
         open_port: allow an interface that other hosts reach. SmartRedis clients can carry no password, so
             everybody who reaches the port can read and write.
@@ -82,8 +82,8 @@ class Orchestrator:
         host = interface_address(self.interface)
         if not is_loopback(host) and not self.open_port:
             raise UsageError(
-                f"interface {self.interface!r} ({host}) can be reached from other hosts, and the database has no "
-                "password that SmartRedis could carry; say Orchestrator(open_port=True) if that is what you want"
+                f"interface {self.interface!r} ({host}) can be reached from other hosts, and the database "
+                "has no password that SmartRedis could carry; Orchestrator(open_port=True) allows it"
             )
         return host
 
@@ -245,7 +245,7 @@ def _is_up(job: Job, shard: Shard) -> bool:
 
 
 def _is_ours(job: Job, endpoint: Endpoint) -> bool:
-    """Whether it is the process we started that listens there. Nobody else can make sockets in our directory."""
+    """Whether it is the process we started that listens there. Our sockets' directory is closed to others."""
     if endpoint.unix_socket is not None:
         return endpoint.unix_socket.exists()
     return job.pid is not None and listens(job.pid, endpoint.port)
@@ -288,7 +288,7 @@ def _shard_failure(job: Job, when: str) -> DatabaseFailed:
 
 
 def _refusal(database: Database, error: ShardError) -> DatabaseFailed:
-    """A shard that answered with an error, or ended under our hands: show the log of one that has ended, if any."""
+    """A shard answered with an error, or ended under our hands: show the log of one that has ended, if any."""
     job = next((job for job in database.jobs if job.wait_ended(0.2)), database.jobs[0])
     return DatabaseFailed(
         f"the database did not become ready: {error}",
@@ -301,7 +301,7 @@ def _refusal(database: Database, error: ShardError) -> DatabaseFailed:
 
 
 def _collided(error: BaseException, orchestrator: Orchestrator) -> bool:
-    """Whether another program took a port between our choice and the shard's start. Only then another is tried."""
+    """Whether another program took a port between our choice and the shard's start: then another is tried."""
     return (
         isinstance(error, DatabaseFailed)
         and not orchestrator.port

@@ -140,8 +140,8 @@ class Experiment:
     def wait(self, *things: Job | JobGroup, timeout_s: float | None = None) -> None:
         """Wait until programs have ended; by default all that were started.
 
-        A program of this Experiment that fails meanwhile, waited for or not, or a database that dies, ends the
-        waiting: everything is stopped and the failure is raised.
+        A program of this Experiment that fails meanwhile, waited for or not, or a database that dies, ends
+        the waiting: everything is stopped and the failure is raised.
 
         Raises:
             JobFailed: with command, exit code and the last lines of the log.
@@ -170,7 +170,7 @@ class Experiment:
                 self._changed.wait(left)
 
     def _failure(self, *, unreported: bool = False) -> JobError | None:
-        """The failure to tell of: of a database before that of a program, which may only be its consequence."""
+        """The failure to tell of: a database's before a program's, which may only be its consequence."""
         for database in self._databases:
             failure = database.failure()
             if failure is not None and not (unreported and database.jobs[0].reported):
@@ -279,7 +279,7 @@ class Experiment:
         return [job.placement for job in jobs if job.placement is not None and not job.state.final]
 
     def _stop_all(self) -> None:
-        """End programs, then databases, then whatever they have left; an interrupt meanwhile kills at once."""
+        """End programs, then databases, then what they have left; an interrupt meanwhile kills at once."""
         self._open = False
         try:
             stop_together([job for job in self._jobs if not job.state.final], self._grace_s)

@@ -67,11 +67,13 @@ def place(name: str, resources: Resources, host: Inventory, taken: Sequence[Plac
     if resources.exclusive or not open_cores:
         raise PlacementError(
             f"{name!r} needs {resources.cores} core(s)"
-            f"{' for itself' if resources.exclusive else ''}, and {len(free)} of the host's {len(host.cores)} are free",
+            f"{' for itself' if resources.exclusive else ''}, "
+            f"and {len(free)} of the host's {len(host.cores)} are free",
             asked=resources.cores,
             available=len(free),
         )
-    note = f"{name} asks for {resources.cores} core(s), {len(free)} free: it shares {len(open_cores)} with others"
+    asked = f"{name} asks for {resources.cores} core(s), {len(free)} of {len(host.cores)} free"
+    note = f"{asked}: it shares {len(open_cores)} with others"
     return Placement(tuple(open_cores), gpus, bound=False, note=note)
 
 

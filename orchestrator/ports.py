@@ -25,7 +25,7 @@ def interface_address(interface: str) -> str:
         UsageError: there is no such interface, or it has no such address; names those that do.
     """
     found = {
-        name: address.address
+        name: str(address.address)
         for name, addresses in psutil.net_if_addrs().items()
         for address in addresses
         if address.family == socket.AF_INET

@@ -75,7 +75,7 @@ def redis_argv(
 ) -> tuple[str, ...]:
     """Return the exact command of one shard.
 
-    `set-proc-title no` keeps the process's environment readable in /proc, by which a run finds what it started.
+    `set-proc-title no` keeps the environment readable in /proc, by which a run finds what it started.
 
     Args:
         executable: the redis-server to run.

@@ -172,7 +172,7 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
 
 
 def _runtime_parent() -> Path:
-    """The user's runtime directory, else the one for temporary files, else /tmp: the first that is short enough."""
+    """The user's runtime directory, else the one for temporary files, else /tmp: the first short enough."""
     longest = SOCKET_PATH_LIMIT - LONGEST_SOCKET_NAME - len("/penstock-20260101-000000-abcdef")
     wanted = (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp")
     for candidate in wanted:

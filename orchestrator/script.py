@@ -75,7 +75,7 @@ def find_experiment(name: str) -> Path:
         if (directory / SCRIPT).is_file():
             return directory.absolute()
     if Path(name).is_dir():
-        raise UsageError(f"{name} has no {SCRIPT}: an experiment is a directory with a {SCRIPT} that defines main()")
+        raise UsageError(f"{name} has no {SCRIPT}: an experiment is a directory with one that defines main()")
     known = sorted(path.parent.name for path in Path(COLLECTION).glob(f"*/{SCRIPT}"))
     there = f"there are: {', '.join(known)}" if known else f"there is no ./{COLLECTION} here"
     raise UsageError(f"there is no experiment {name!r}; {there}")
@@ -125,7 +125,9 @@ def _complain(sentence: str) -> None:
 
 def _parse(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="shorter, with the [quick] values of config.toml")
+    parser.add_argument(
+        "--quick", action="store_true", help="shorter, with the [quick] values of config.toml"
+    )
     parser.add_argument("--preview", action="store_true", help="print the exact commands and start nothing")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value")
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="the directory of this run")

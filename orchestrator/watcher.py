@@ -1,7 +1,7 @@
 """End everything a run has started once its driver has gone, also by SIGKILL.
 
-A driver starts this file as a small program of its own (standard library only, no imports from the package, so
-that it is up in milliseconds) and tells it through a pipe which sessions it opens. The watcher waits until
+A driver starts this file as a small program of its own (standard library only, no imports from the package,
+so that it is up in milliseconds) and tells it through a pipe which sessions it opens. The watcher waits until
 either the driver's process ends or the pipe closes; unless the driver said goodbye before, it kills
 
 - every process of the sessions it was told of, and
@@ -138,7 +138,7 @@ def _heard(lines: list[bytes], sessions: set[Session]) -> bool:
 
 
 def _end_of(driver: int) -> int | None:
-    """A descriptor that becomes readable when the driver ends; None on a kernel without it (the pipe is left)."""
+    """A descriptor that becomes readable when the driver ends; None without it (the pipe is left)."""
     try:
         return os.pidfd_open(driver)
     except OSError:

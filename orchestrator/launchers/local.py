@@ -1,7 +1,7 @@
 """The local launcher: processes on this host, bound to cores by affinity, their ends seen by event.
 
-One thread waits for the ends of all processes through their pidfds; nothing is polled. Each program opens a session
-of its own, so that a Ctrl-C at the terminal reaches the driver alone and a signal reaches all of a program.
+One thread waits for the ends of all processes through their pidfds; nothing is polled. Each program opens a
+session of its own, so that a Ctrl-C at the terminal reaches the driver alone and a signal reaches all of a program.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class LocalLauncher:
 
 @contextmanager
 def _bound_to(cores: tuple[int, ...]) -> Iterator[None]:
-    """Bind the calling thread to cores for a moment: a process inherits the affinity of the thread that starts it."""
+    """Bind the calling thread to cores for a moment: a process inherits the affinity of who starts it."""
     if not cores:
         yield
         return
