@@ -1,32 +1,26 @@
-"""The database: an Orchestrator describes it, a Database is one that is ready.
-
-Ready means: each process we started (and no other) listens where it should, every shard knows the owner of
-every slot, and a tensor was stored on each shard and read back.
-"""
+"""The database: an Orchestrator describes it, a Database is one that is ready."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.application import Resources
 from orchestrator.binaries import ServerBinary, find_redis_server
 from orchestrator.build import built_module
-from orchestrator.cluster import agreed, check_shard_count, form_cluster, key_within, slot_ranges
-from orchestrator.errors import DatabaseFailed, UsageError, describe_exit
+from orchestrator.cluster import check_shard_count
+from orchestrator.errors import DatabaseFailed, UsageError
 from orchestrator.launchers.base import Job, JobState, Launch
-from orchestrator.ports import check_port, free_ports, interface_address, is_loopback, listens
+from orchestrator.ports import check_port, free_ports, interface_address, is_loopback
+from orchestrator.readiness import is_ours, shard_failure, wait_ready
 from orchestrator.redis_config import Endpoint, RedisConfig, redis_argv, redis_environment
-from orchestrator.run_files import RunFiles, log_of, tail
+from orchestrator.run_files import RunFiles, log_of
 from orchestrator.shard import Shard, ShardError
 from sim_clients.address import Address, HostPort
 
-START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 5.0
-FIRST_INTERVAL_S, LONGEST_INTERVAL_S = 0.001, 0.02
 COLLISIONS = 5
 TAKEN = ("Address already in use", "Could not create server TCP listening socket", "Failed listening on port")
 UNBUILT = ("penstock_ai.so",)
@@ -137,7 +131,7 @@ class Database:
     def failure(self) -> DatabaseFailed | None:
         """Return the error of the first shard that ended without being told to."""
         ended = (job for job in self.jobs if job.state in (JobState.FAILED, JobState.COMPLETED))
-        return next((_shard_failure(job, "in the middle") for job in ended), None)
+        return next((shard_failure(job, "in the middle") for job in ended), None)
 
 
 def start_database(
@@ -171,7 +165,7 @@ def start_database(
         if dry:
             return database
         try:
-            _wait_ready(database, tensors=bool(loaded))
+            wait_ready(jobs, endpoints, tensors=bool(loaded))
         except BaseException as error:
             database.stop()
             if _collided(error, orchestrator) and attempt + 1 < COLLISIONS:
@@ -221,85 +215,6 @@ def _shard_launches(
     return [launch(number, endpoint) for number, endpoint in enumerate(endpoints)]
 
 
-def _wait_ready(database: Database, *, tensors: bool) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    with ExitStack() as stack:
-        shards = [stack.enter_context(Shard(endpoint)) for endpoint in database.endpoints]
-        pairs = list(zip(database.jobs, shards, strict=True))
-        for job, shard in pairs:
-            _await(job, lambda job=job, shard=shard: _is_up(job, shard), "to answer", deadline)  # type: ignore[misc]
-        try:
-            if database.orchestrator.clustered:
-                form_cluster(shards)
-                knows = agreed(shards)
-                for job, shard in pairs:
-                    _await(job, lambda shard=shard: knows(shard), "to agree on every slot", deadline)  # type: ignore[misc]
-            _check_storage(pairs, tensors)
-        except ShardError as error:
-            raise _refusal(database, error) from error
-
-
-def _is_up(job: Job, shard: Shard) -> bool:
-    """Whether our process (not a stranger on its port) answers."""
-    return _is_ours(job, shard.endpoint) and shard.answers()
-
-
-def _is_ours(job: Job, endpoint: Endpoint) -> bool:
-    """Whether it is the process we started that listens there. Our sockets' directory is closed to others."""
-    if endpoint.unix_socket is not None:
-        return endpoint.unix_socket.exists()
-    return job.pid is not None and listens(job.pid, endpoint.port)
-
-
-def _await(job: Job, condition: Callable[[], bool], what: str, deadline: float) -> None:
-    """Ask until a condition holds; a shard that ends meanwhile is seen at once."""
-    for interval in _intervals():
-        if condition():
-            return
-        if job.wait_ended(interval):
-            raise _shard_failure(job, "at its start")
-        if time.monotonic() > deadline:
-            raise _shard_failure(job, f"in {START_TIMEOUT_S:g} s of waiting for it {what}")
-
-
-def _intervals() -> Iterator[float]:
-    interval = FIRST_INTERVAL_S
-    while True:
-        yield interval
-        interval = min(interval * 1.3, LONGEST_INTERVAL_S)
-
-
-def _check_storage(pairs: Sequence[tuple[Job, Shard]], tensors: bool) -> None:
-    for (job, shard), slots in zip(pairs, slot_ranges(len(pairs)), strict=True):
-        key = key_within(slots, "penstock.ready")
-        if not (shard.keeps_a_tensor(key) if tensors else shard.keeps_a_string(key)):
-            raise _shard_failure(job, "to give back what was stored")
-
-
-def _shard_failure(job: Job, when: str) -> DatabaseFailed:
-    return DatabaseFailed(
-        f"the database's shard {job.name!r} {describe_exit(job.returncode)} {when}",
-        name=job.name,
-        command=job.command,
-        returncode=job.returncode,
-        log=job.log,
-        log_tail=tail(job.log),
-    )
-
-
-def _refusal(database: Database, error: ShardError) -> DatabaseFailed:
-    """A shard answered with an error, or ended under our hands: show the log of one that has ended, if any."""
-    job = next((job for job in database.jobs if job.wait_ended(0.2)), database.jobs[0])
-    return DatabaseFailed(
-        f"the database did not become ready: {error}",
-        name=job.name,
-        command=job.command,
-        returncode=job.returncode,
-        log=job.log,
-        log_tail=tail(job.log),
-    )
-
-
 def _collided(error: BaseException, orchestrator: Orchestrator) -> bool:
     """Whether another program took a port between our choice and the shard's start: then another is tried."""
     return (
@@ -316,7 +231,7 @@ def _forget_cluster(launches: Sequence[Launch]) -> None:
 
 def _ask_to_end(job: Job, endpoint: Endpoint) -> None:
     """SHUTDOWN acts at once; SIGTERM, the fallback, is only looked at ten times a second."""
-    if not _is_ours(job, endpoint):
+    if not is_ours(job, endpoint):
         job.terminate()
         return
     try:

@@ -265,10 +265,14 @@ class Experiment:
             job.when_ended(self._note_end)
 
     def _note_end(self, job: Job) -> None:
-        if self._record is not None:
-            self._record.write()
+        """On the launcher's thread, which must go on whatever happens to the disk."""
         with self._changed:
             self._changed.notify_all()
+        try:
+            if self._record is not None:
+                self._record.write()
+        except OSError as error:
+            self._say(f"the record of the run cannot be written: {error}")
 
     def _note_process(self, pid: int) -> None:
         if self._guard is not None:
@@ -286,10 +290,13 @@ class Experiment:
             for database in self._databases:
                 database.stop()
         finally:
+            jobs = [*self._jobs, *(job for database in self._databases for job in database.jobs)]
+            for job in jobs:
+                job.kill()
             if self._guard is not None:
                 sweep(self._files.run_id, self._guard.sessions)
-        for job in (*self._jobs, *(job for database in self._databases for job in database.jobs)):
-            job.wait_ended()
+            for job in jobs:
+                job.wait_ended()
 
     def _close_record(self, error: BaseException | None) -> None:
         if self._record is None:

@@ -104,7 +104,7 @@ class Guard:
 
 
 def _send(pipe: IO[bytes], message: bytes) -> None:
-    """Send a message to a watcher. If it has just been killed nothing is lost: the next hears it all again."""
+    """Send a message to a watcher. If it has just been killed nothing is lost: the next hears it all."""
     with contextlib.suppress(BrokenPipeError):
         pipe.write(message)
 

@@ -104,7 +104,7 @@ def load_main(directory: Path) -> Main:
 def exit_code(act: Callable[[], None], *, debug: bool = False) -> int:
     """Do something at the edge of the process: print what went wrong, and return the exit code.
 
-    Only Penstock's own errors and wrong addresses are put into a sentence; a programming error keeps its traceback.
+    Only Penstock's own errors are put into a sentence; a programming error keeps its traceback.
     """
     try:
         act()

@@ -69,6 +69,7 @@ class Job:
         self._state = JobState.QUEUED
         self._listeners: list[Callable[[Job], None]] = []
         self._stopping = False
+        self._sent: set[int] = set()
         self.reported = False  # whether its failure has been raised to the user
         self.pid: int | None = None
         self.start_time: int | None = None  # with the pid, who the process is: a pid alone is given again
@@ -154,6 +155,7 @@ class Job:
             if self._state.final:
                 return
             self._stopping = True
+            self._sent.add(number)
         self._send_signal(number)
 
     def failure(self) -> JobFailed:
@@ -190,11 +192,18 @@ class Job:
         with self._changed:
             self.returncode = returncode
             self.ended = time.time()
-            self._state = _final_state(returncode, self._stopping)
+            self._state = self._final_state(returncode)
             listeners, self._listeners = self._listeners, []
             self._changed.notify_all()
         for listener in listeners:
             listener(self)
+
+    def _final_state(self, returncode: int) -> JobState:
+        """A program that was stopped is canceled, unless it was killed by a signal that was not ours."""
+        killed_by_others = returncode < 0 and -returncode not in self._sent
+        if self._stopping and not killed_by_others:
+            return JobState.CANCELED
+        return JobState.COMPLETED if returncode == 0 else JobState.FAILED
 
 
 class JobGroup:
@@ -282,9 +291,3 @@ def stop_together(jobs: Sequence[Job], grace_s: float) -> None:
 def launch_environment(launch: Launch) -> dict[str, str]:
     """Return the whole environment of a program: the driver's, then what the launch adds."""
     return {**os.environ, **launch.environment}
-
-
-def _final_state(returncode: int, stopping: bool) -> JobState:
-    if returncode == 0 and not stopping:
-        return JobState.COMPLETED
-    return JobState.CANCELED if stopping else JobState.FAILED

@@ -1,7 +1,7 @@
 """The local launcher: processes on this host, bound to cores by affinity, their ends seen by event.
 
 One thread waits for the ends of all processes through their pidfds; nothing is polled. Each program opens a
-session of its own, so that a Ctrl-C at the terminal reaches the driver alone and a signal reaches all of a program.
+session of its own, so that a Ctrl-C at the terminal reaches the driver alone, and a signal all of a program.
 """
 
 from __future__ import annotations
