@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import threading
 import time
@@ -24,7 +23,7 @@ from orchestrator.launchers.base import GRACE_S, Job, JobGroup, JobState, Launch
 from orchestrator.placement import Placement, place, this_host, thread_caps
 from orchestrator.record import RunRecord
 from orchestrator.run_files import RunFiles, log_of, take_lock
-from orchestrator.watcher import RUN_ID_VARIABLE, sweep
+from orchestrator.watcher import RUN_ID_VARIABLE
 
 
 class Experiment:
@@ -78,7 +77,7 @@ class Experiment:
             self._stack.callback(self._launcher.close)
             if not self._launcher.dry:
                 self._files.create()
-                self._stack.callback(shutil.rmtree, self._files.runtime)
+                self._stack.callback(self._files.remove_runtime)
                 self._stack.callback(os.close, take_lock(self._files.lock))
                 self._guard = Guard(self._files)
                 self._stack.callback(self._guard.leave)
@@ -171,6 +170,8 @@ class Experiment:
 
     def _failure(self, *, unreported: bool = False) -> JobError | None:
         """The failure to tell of: a database's before a program's, which may only be its consequence."""
+        if self.dry_run:
+            return None
         for database in self._databases:
             failure = database.failure()
             if failure is not None and not (unreported and database.jobs[0].reported):
@@ -210,6 +211,7 @@ class Experiment:
 
     def _launch(self, application: Application, placement: Placement, database: Database | None) -> Launch:
         directory = self._files.job_directory(application.name)
+        path = search_path(application.environment)
         given = database.address.environment() if database is not None else {}
         environment = {
             **thread_caps(application.resources.cores),
@@ -217,7 +219,7 @@ class Experiment:
             "PYTHONUNBUFFERED": "1",
             **given,
             **application.environment,
-            "PATH": search_path(application.environment),
+            **({"PATH": path} if path != os.environ.get("PATH") else {}),
             **self._own_environment(application.name, directory),
         }
         argv = application.argv()
@@ -280,7 +282,11 @@ class Experiment:
 
     def _taken(self) -> list[Placement]:
         jobs = [*self._jobs, *(job for database in self._databases for job in database.jobs)]
-        return [job.placement for job in jobs if job.placement is not None and not job.state.final]
+        return [
+            job.placement
+            for job in jobs
+            if job.placement is not None and (self.dry_run or not job.state.final)
+        ]
 
     def _stop_all(self) -> None:
         """End programs, then databases, then what they have left; an interrupt meanwhile kills at once."""
@@ -294,7 +300,7 @@ class Experiment:
             for job in jobs:
                 job.kill()
             if self._guard is not None:
-                sweep(self._files.run_id, self._guard.sessions)
+                self._guard.sweep()
             for job in jobs:
                 job.wait_ended()
 

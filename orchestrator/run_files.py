@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -95,6 +96,11 @@ class RunFiles:
                 "Give another --run-dir, XDG_STATE_HOME or XDG_RUNTIME_DIR",
                 run=self.run_id,
             ) from error
+
+    def remove_runtime(self) -> None:
+        """Remove the runtime directory, unless the watcher has."""
+        if self.runtime.exists():
+            shutil.rmtree(self.runtime)
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Replace the record of the run in one step, so that a reader never sees half of it."""

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from orchestrator.config import load_config
 from orchestrator.errors import PenstockError, UsageError
-from orchestrator.guard import Terminated
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 SCRIPT = "run.py"
@@ -109,7 +108,7 @@ def exit_code(act: Callable[[], None], *, debug: bool = False) -> int:
     try:
         act()
     except KeyboardInterrupt as error:
-        _complain(str(error) if isinstance(error, Terminated) else f"ended by {signal.SIGINT.name}")
+        _complain(str(error) or f"ended by {signal.SIGINT.name}")
         return INTERRUPTED
     except PenstockError as error:
         if debug:
