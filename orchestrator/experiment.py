@@ -6,24 +6,24 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import overload
 
-from orchestrator.application import Application, check_name, search_path
+from orchestrator.application import Application, check_name
 from orchestrator.database import Database, Orchestrator, start_database
 from orchestrator.ensemble import Ensemble
+from orchestrator.environment import program_environment, run_environment
 from orchestrator.errors import ApplicationError, JobError, UsageError, WaitTimeout
 from orchestrator.guard import Guard, ended_by_signals
 from orchestrator.launchers import check_launcher, make_launcher
 from orchestrator.launchers.base import GRACE_S, Job, JobGroup, JobState, Launch, Launcher, stop_together
-from orchestrator.placement import Placement, place, this_host, thread_caps
+from orchestrator.placement import Placement, place, this_host
 from orchestrator.record import RunRecord
 from orchestrator.run_files import RunFiles, log_of, take_lock
-from orchestrator.watcher import RUN_ID_VARIABLE
 
 
 class Experiment:
@@ -211,29 +211,13 @@ class Experiment:
 
     def _launch(self, application: Application, placement: Placement, database: Database | None) -> Launch:
         directory = self._files.job_directory(application.name)
-        path = search_path(application.environment)
-        given = database.address.environment() if database is not None else {}
         environment = {
-            **thread_caps(application.resources.cores),
-            **({"CUDA_VISIBLE_DEVICES": ",".join(map(str, placement.gpus))} if placement.gpus else {}),
-            "PYTHONUNBUFFERED": "1",
-            **given,
-            **application.environment,
-            **({"PATH": path} if path != os.environ.get("PATH") else {}),
-            **self._own_environment(application.name, directory),
+            **program_environment(application, placement, database.address if database is not None else None),
+            **run_environment(application.name, directory, self._files),
         }
         argv = application.argv()
         ranks = application.resources.ranks
         return Launch(application.name, argv, directory, log_of(directory), environment, placement, ranks)
-
-    def _own_environment(self, name: str, directory: Path) -> Mapping[str, str]:
-        return {
-            "PENSTOCK_NAME": name,
-            "PENSTOCK_RUN_DIR": str(self._files.directory),
-            "PENSTOCK_JOB_DIR": str(directory),
-            "PENSTOCK_RUNTIME_DIR": str(self._files.runtime),
-            RUN_ID_VARIABLE: self._files.run_id,
-        }
 
     def _start_database(self, orchestrator: Orchestrator) -> Database:
         if self._databases:
@@ -245,7 +229,7 @@ class Experiment:
             if orchestrator.resources is not None:
                 placement = place(launch.name, orchestrator.resources, this_host(), taken)
                 taken.append(placement)
-            own = self._own_environment(launch.name, launch.directory)
+            own = run_environment(launch.name, launch.directory, self._files)
             environment = {**launch.environment, **own}
             return self._launcher.start(replace(launch, environment=environment, placement=placement))
 

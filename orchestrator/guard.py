@@ -64,7 +64,7 @@ class Guard:
         self._swept = True
 
     def leave(self) -> None:
-        """Take leave of the watcher. If the sweep was interrupted or never came to be, the watcher does it."""
+        """Take leave of the watcher. If the sweep was interrupted or never came, the watcher does it."""
         with self._lock:
             self._leaving = True
             if self._swept:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from orchestrator.config import load_config
 from orchestrator.errors import PenstockError, UsageError
+from sim_clients.errors import ClientError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 SCRIPT = "run.py"
@@ -110,7 +111,7 @@ def exit_code(act: Callable[[], None], *, debug: bool = False) -> int:
     except KeyboardInterrupt as error:
         _complain(str(error) or f"ended by {signal.SIGINT.name}")
         return INTERRUPTED
-    except PenstockError as error:
+    except (PenstockError, ClientError) as error:
         if debug:
             traceback.print_exc()
         _complain(f"{error}" if debug else f"{error}\n(--debug shows where this was raised)")

@@ -97,8 +97,11 @@ def test_directory_without_run_py_and_run_py_without_main(tmp_path):
 
 
 def test_interrupted_run_is_130(toy):
-    (toy / "run.py").write_text(RUN.replace("raise SystemExit", "import time; time.sleep(1000); raise SystemExit").replace(
-        "exp.wait(job)", "print('up', flush=True); exp.wait(job)"))
+    (toy / "run.py").write_text(
+        RUN.replace("raise SystemExit", "import time; time.sleep(1000); raise SystemExit").replace(
+            "exp.wait(job)", "print('up', flush=True); exp.wait(job)"
+        )
+    )
     command = [sys.executable, "-m", "orchestrator.cli", "run", "toy"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout.readline() == "up\n"
@@ -177,12 +180,16 @@ def test_doctor_names_the_fix_for_what_is_missing(tmp_path):
     done = penstock("doctor", "--json", env={**os.environ, "PENSTOCK_CACHE": str(tmp_path / "cache")})
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert done.returncode == 1
-    assert checks["database module"]["state"] == "missing" and checks["database module"]["fix"] == "penstock build"
+    assert (
+        checks["database module"]["state"] == "missing"
+        and checks["database module"]["fix"] == "penstock build"
+    )
     assert checks["redis-server"]["state"] == "ok"
     assert all(check["state"] == "ok" or check["fix"] for check in checks.values())
 
 
 def test_command_starts_without_heavy_imports():
-    probe = "import sys, orchestrator.cli.commands; print([m for m in ('torch', 'redis', 'smartredis', 'pydantic') if m in sys.modules])"
+    heavy = "('torch', 'redis', 'smartredis', 'pydantic')"
+    probe = f"import sys, orchestrator.cli.commands; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -52,7 +52,7 @@ def test_database_killed_in_the_middle_fails_the_program(redis_server):
         while "}" not in (said := job.log.read_text()):
             assert not job.wait_ended(0.01)
         os.kill(int(said.split()[-1]), signal.SIGKILL)
-        with pytest.raises(JobFailed, match="database's shard(.|\n)*in the middle"):
+        with pytest.raises(JobFailed, match=r"database's shard(.|\n)*in the middle"):
             exp.wait(job, timeout_s=60)
 
 

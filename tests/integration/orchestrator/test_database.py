@@ -3,6 +3,7 @@ import socket
 import subprocess
 from contextlib import closing
 
+import psutil
 import pytest
 
 from orchestrator import Application, Experiment, JobState, Orchestrator, RedisConfig
@@ -78,7 +79,7 @@ def test_taken_bus_port_is_named(taken_port):
 
 
 def test_foreign_redis_on_the_port_is_never_spoken_to(redis_server, tmp_path, monkeypatch):
-    """The port is taken between our choice and the shard's start: the stranger is left alone, another port tried."""
+    """The port is taken between our choice and the shard's start: another one is tried."""
     (port,) = free_ports("127.0.0.1", 1, with_bus=False)
     command = [redis_server, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--save", ""]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as stranger:
@@ -88,7 +89,9 @@ def test_foreign_redis_on_the_port_is_never_spoken_to(redis_server, tmp_path, mo
             offered = iter([[port]])
             monkeypatch.setattr(
                 "orchestrator.database.free_ports",
-                lambda host, count, *, with_bus: next(offered, None) or free_ports(host, count, with_bus=with_bus),
+                lambda host, count, *, with_bus: (
+                    next(offered, None) or free_ports(host, count, with_bus=with_bus)
+                ),
             )
             with Experiment("e") as exp:
                 db = exp.start(plain(redis_server, port=0))
@@ -118,9 +121,11 @@ def test_module_that_is_none_shows_the_servers_log(redis_server, tmp_path):
 
 def test_fake_server_that_ends_at_once_fails_with_its_words(tmp_path):
     fake = tmp_path / "redis-server"
-    fake.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "v=7.0.0 " && exit\necho out of luck >&2\nexit 7\n')
+    fake.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo "v=7.0.0 " && exit\necho out of luck >&2\nexit 7\n'
+    )
     fake.chmod(0o755)
-    with Experiment("e") as exp, pytest.raises(DatabaseFailed, match="exit code 7(.|\n)*out of luck"):
+    with Experiment("e") as exp, pytest.raises(DatabaseFailed, match=r"exit code 7(.|\n)*out of luck"):
         exp.start(plain(fake, shards=2))
 
 
@@ -149,7 +154,7 @@ def test_open_interface_must_be_asked_for(monkeypatch):
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_shard_killed_in_the_middle_ends_the_run(redis_server, shards):
-    with pytest.raises(DatabaseFailed, match="in the middle(.|\n)*log") as caught, Experiment("e") as exp:
+    with pytest.raises(DatabaseFailed, match=r"in the middle(.|\n)*log") as caught, Experiment("e") as exp:
         db = exp.start(plain(redis_server, shards=shards))
         solver = exp.start(Application("solver", ["sleep", "1000"]), database=db)
         os.kill(db.jobs[-1].pid, 9)
@@ -194,8 +199,6 @@ def neighbour_is_free(port):
 
 
 def listening_sockets(pid):
-    import psutil
-
     return sorted(tuple(c.laddr) for c in psutil.Process(pid).net_connections("tcp") if c.status == "LISTEN")
 
 

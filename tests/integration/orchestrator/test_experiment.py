@@ -25,7 +25,9 @@ def python(text, name="program", **options):
 
 
 def test_program_finds_its_place(tmp_path):
-    show = "import json, os; print(json.dumps([dict(os.environ), os.getcwd(), sorted(os.sched_getaffinity(0))]))"
+    show = (
+        "import json, os; print(json.dumps([dict(os.environ), os.getcwd(), sorted(os.sched_getaffinity(0))]))"
+    )
     with Experiment("e") as exp:
         db = exp.start(Orchestrator(module=()))
         job = exp.start(python(show, environment={"OWN": "1", "OMP_NUM_THREADS": "9"}), database=db)
@@ -89,7 +91,7 @@ def test_failure_that_was_seen_is_not_raised_again():
 
 
 def test_killed_program_names_the_signal():
-    with pytest.raises(JobFailed, match="killed by signal 9 .SIGKILL"), Experiment("e") as exp:
+    with pytest.raises(JobFailed, match=r"killed by signal 9 \(SIGKILL"), Experiment("e") as exp:
         job = exp.start(Application("victim", FOREVER))
         os.kill(job.pid, 9)
         exp.wait(job)
@@ -265,6 +267,6 @@ def test_dry_run_prints_commands_and_makes_nothing(tmp_path, capsys):
 
 
 def wait_for_text(job, text):
-    """Wait until a program has printed something: follow its log until it is there or the program has ended."""
+    """Follow the log of a program until a text is there, or the program has ended."""
     while text not in job.log.read_text():
         assert not job.wait_ended(0.01), "it ended before"

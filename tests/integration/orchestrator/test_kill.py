@@ -42,7 +42,8 @@ with Experiment("e", grace_s=1000) as exp:
 """
 
 GRANDCHILD = """
-spawn = "import subprocess, time; print(subprocess.Popen(['sleep', '1000'], start_new_session=True).pid); time.sleep(1000)"
+spawn = "import subprocess, time; p = subprocess.Popen(['sleep', '1000'], start_new_session=True)"
+spawn += "; print(p.pid); time.sleep(1000)"
 with Experiment("e") as exp:
     job = exp.start(Application("a", [sys.executable, "-c", spawn]))
     while not (text := job.log.read_text()).endswith("\\n"):

@@ -24,7 +24,9 @@ def launch(tmp_path):
 
     def describe(text="pass", **options):
         directory = tmp_path / "job"
-        return Launch("job", [sys.executable, "-c", text], directory, directory / "log.txt", {"X": "1"}, **options)
+        return Launch(
+            "job", [sys.executable, "-c", text], directory, directory / "log.txt", {"X": "1"}, **options
+        )
 
     return describe
 
@@ -66,7 +68,9 @@ def test_stopped_program_is_final(launcher, launch):
 
 
 def test_only_a_dry_launcher_starts_nothing(launcher, launch):
-    described = launch("import os; print(os.environ['X'], sorted(os.sched_getaffinity(0)))", placement=Placement((0,)))
+    described = launch(
+        "import os; print(os.environ['X'], sorted(os.sched_getaffinity(0)))", placement=Placement((0,))
+    )
     launcher.start(described).wait(30)
     assert described.log.exists() is not launcher.dry
     if not launcher.dry:

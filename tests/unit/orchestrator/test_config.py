@@ -62,7 +62,7 @@ def test_another_type_is_refused_by_name(experiment, wrong):
 
 
 def test_unknown_key_suggests_the_nearest(experiment):
-    with pytest.raises(ConfigError, match="'membres'.*did you mean 'members'"):
+    with pytest.raises(ConfigError, match=r"'membres'.*did you mean 'members'"):
         load_config(experiment, overrides=["membres=3"])
 
 
