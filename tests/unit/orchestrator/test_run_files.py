@@ -89,6 +89,16 @@ def test_runs_whose_directory_was_removed_are_left_out(files):
     assert list(registered_runs()) == []
 
 
+def test_links_to_removed_runs_are_removed_by_the_next_run(files):
+    link = registry() / files.run_id
+    assert link.is_symlink()
+    files.directory.rmdir()
+    following = RunFiles.plan("heat")
+    following.create()
+    following.remove_runtime()
+    assert [entry.name for entry in registry().iterdir()] == [following.run_id]
+
+
 def test_lock_tells_whether_the_driver_lives(files):
     assert not lock_is_held(files.lock)
     held = take_lock(files.lock)
