@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 import redis
@@ -20,22 +20,10 @@ from tests.integration.servers import (
     ServerBinary,
     ServerConfig,
     ShardCluster,
+    StartServer,
     system_binary,
     wheel_binary,
 )
-
-
-class StartServer(Protocol):
-    """Starts a server for one test; it is dead when the test ends."""
-
-    def __call__(
-        self,
-        *,
-        arguments: Sequence[str] = (),
-        options: dict[str, str] | None = None,
-        modules: tuple[Module, ...] | None = None,
-        port: int | None = None,
-    ) -> RedisServer: ...
 
 
 @pytest.hookimpl(wrapper=True)
@@ -78,7 +66,9 @@ def short_directory() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def shared_server(server_binary: ServerBinary, module: Module, short_directory: Path) -> Iterator[RedisServer]:
+def shared_server(
+    server_binary: ServerBinary, module: Module, short_directory: Path
+) -> Iterator[RedisServer]:
     """One server for all tests that need nothing special of it."""
     config = ServerConfig(server_binary, short_directory / server_binary.name, (module,))
     with RedisServer(config) as server:
@@ -103,9 +93,7 @@ def db(server: RedisServer) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def start_server(
-    server_binary: ServerBinary, module: Module, short_directory: Path
-) -> Iterator[StartServer]:
+def start_server(server_binary: ServerBinary, module: Module, short_directory: Path) -> Iterator[StartServer]:
     """Start servers of the test's own, with load arguments or options as the test needs them."""
     with ExitStack() as servers:
 

