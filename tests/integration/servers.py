@@ -7,6 +7,7 @@ test process (PR_SET_PDEATHSIG). Readiness is PING answered before a deadline.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -243,11 +244,8 @@ class RedisServer:
 
     def shutdown(self, *how: str) -> int:
         """Send SHUTDOWN, wait until the program has left, and return its status."""
-        with self.connect() as connection:
-            try:
-                connection.execute_command("SHUTDOWN", *how)
-            except redis.ConnectionError:
-                pass  # the server closed the connection: that is its answer
+        with self.connect() as connection, contextlib.suppress(redis.ConnectionError):  # that is its answer
+            connection.execute_command("SHUTDOWN", *how)
         return self.wait_for_exit()
 
     def restart(self, *how: str) -> None:

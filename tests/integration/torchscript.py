@@ -1,4 +1,4 @@
-"""TorchScript models for the tests, made from a few lines of source; what they compute is seen at a glance."""
+"""TorchScript models for the tests, from a few lines of source; what they compute is seen at a glance."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def test_redisai_defect_4_memory_usage_counts_every_byte(db: redis.Redis, size: 
 
 @pytest.mark.parametrize("size", [4 * MEGABYTE, 64 * MEGABYTE])
 def test_redisai_defect_2_one_tensor_is_in_memory_once(db: redis.Redis, size: int) -> None:
-    """A module that copies its argument holds the bytes twice until the command is over, and spare room after."""
+    """A module that copies its argument holds the bytes twice until the command is over."""
     db.ping()
     before = used_memory(db)
     put(db, "t", np.ones(size, np.uint8))
@@ -67,9 +67,7 @@ def test_flushing_gives_everything_back(db: redis.Redis, how: str) -> None:
         put(db, f"t{i}", np.zeros(MEGABYTE, np.uint8))
     assert used_memory(db) > before + 64 * MEGABYTE
     db.execute_command(*how.split())
-    wait_until(
-        lambda: used_memory(db) < before + 2 * MEGABYTE, "the flushed tensors' memory to be given back"
-    )
+    wait_until(lambda: used_memory(db) < before + 2 * MEGABYTE, "the flushed memory to be given back")
 
 
 def test_unlinking_gives_everything_back(db: redis.Redis) -> None:
@@ -79,9 +77,7 @@ def test_unlinking_gives_everything_back(db: redis.Redis) -> None:
     for name in names:
         put(db, name, np.zeros(MEGABYTE, np.uint8))
     db.unlink(*names)
-    wait_until(
-        lambda: used_memory(db) < before + 2 * MEGABYTE, "the unlinked tensors' memory to be given back"
-    )
+    wait_until(lambda: used_memory(db) < before + 2 * MEGABYTE, "the unlinked memory to be given back")
 
 
 def test_set_is_refused_when_memory_is_full(start_server: StartServer) -> None:
