@@ -1,4 +1,4 @@
-"""A database with one of everything, and the check that it is whole and works, for the tests of what survives."""
+"""A database with one of everything and the check that it is whole: for the tests of what survives."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def test_an_rdb_with_tensors_needs_the_module(start_server: StartServer) -> None
     put(server.connect(), "t", np.ones(3))
     assert server.shutdown("SAVE") == 0
     bare = RedisServer(type(server.config)(server.config.binary, server.config.directory))
-    with pytest.raises(ServerDiedError, match="AI_TENSOR|module"), bare:
+    with pytest.raises(ServerDiedError, match=r"AI_TENSOR|module"), bare:
         pytest.fail("started without the module")
 
 

@@ -51,7 +51,10 @@ def test_a_transaction_carries_tensors(db: redis.Redis) -> None:
 
 
 def test_lua_carries_tensors(db: redis.Redis) -> None:
-    script = "redis.call('AI.TENSORSET', KEYS[1], 'DOUBLE', 2, 'BLOB', ARGV[1]) return redis.call('AI.TENSORGET', KEYS[1], 'BLOB')"
+    script = (
+        "redis.call('AI.TENSORSET', KEYS[1], 'DOUBLE', 2, 'BLOB', ARGV[1]) "
+        "return redis.call('AI.TENSORGET', KEYS[1], 'BLOB')"
+    )
     data = np.array([3.5, -1.0]).tobytes()
     assert db.execute_command("EVAL", script, 1, "t", data) == data
     np.testing.assert_array_equal(get(db, "t"), [3.5, -1.0])
