@@ -344,6 +344,16 @@ def shard_configs(
     """Return the configurations of `count` shards on free ports."""
     options = {"cluster-enabled": "yes", "cluster-config-file": "nodes.conf", "cluster-node-timeout": "15000"}
     return [
-        ServerConfig(binary, directory / f"shard{i}", modules, options, free_port(with_bus=True))
-        for i in range(count)
+        ServerConfig(binary, directory / f"shard{i}", modules, options, port)
+        for i, port in enumerate(shard_ports(count))
     ]
+
+
+def shard_ports(count: int) -> list[int]:
+    """Return free ports, none of which is another's bus port."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = free_port(with_bus=True)
+        if not {port, port + BUS_OFFSET, port - BUS_OFFSET} & set(ports):
+            ports.append(port)
+    return ports
