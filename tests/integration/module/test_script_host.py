@@ -55,29 +55,30 @@ def script(db: redis.Redis) -> None:
     put(db, "b", np.array([10.0, 20.0], np.float32))
 
 
-def call(function: str, *words: str) -> tuple[str, ...]:
-    return ("AI.SCRIPTEXECUTE", "s", function, *words)
+def call(function: str, rest: str) -> list[str]:
+    """Return the words of a call, the rest given as one line."""
+    return ["AI.SCRIPTEXECUTE", "s", function, *rest.split()]
 
 
 def test_a_script_sets_and_gets(db: redis.Redis) -> None:
-    db.execute_command(*call("set_and_get", *"KEYS 1 k ARGS 1 17 OUTPUTS 1 out".split(" ")))
+    db.execute_command(*call("set_and_get", "KEYS 1 k ARGS 1 17 OUTPUTS 1 out"))
     assert get(db, "out").tolist() == [17]
     assert db.get("k") == b"17"
 
 
 def test_a_script_counts(db: redis.Redis) -> None:
-    db.execute_command(*call("counter", *"KEYS 1 k INPUTS 1 a OUTPUTS 1 out".split(" ")))
+    db.execute_command(*call("counter", "KEYS 1 k INPUTS 1 a OUTPUTS 1 out"))
     assert db.get("k") == b"6"
 
 
 def test_a_list_of_strings_is_spread_into_words(db: redis.Redis) -> None:
-    db.execute_command(*call("length_of_list", *"KEYS 1 l ARGS 3 x y z OUTPUTS 1 out".split(" ")))
+    db.execute_command(*call("length_of_list", "KEYS 1 l ARGS 3 x y z OUTPUTS 1 out"))
     assert get(db, "out").tolist() == [3]
     assert db.lrange("l", 0, -1) == [b"x", b"y", b"z"]
 
 
 def test_a_number_is_stored_with_all_its_digits(db: redis.Redis) -> None:
-    db.execute_command(*call("store_number", *"KEYS 1 k OUTPUTS 1 out".split(" ")))
+    db.execute_command(*call("store_number", "KEYS 1 k OUTPUTS 1 out"))
     stored = db.get("k")
     assert stored is not None
     assert float(stored) == 0.1234567890123
@@ -86,7 +87,7 @@ def test_a_number_is_stored_with_all_its_digits(db: redis.Redis) -> None:
 @pytest.mark.parametrize("function", ["bad_command", "wrong_type"])
 def test_an_error_of_redis_is_the_scripts_error(db: redis.Redis, function: str) -> None:
     db.hset("k", "field", "value")
-    text = refusal(db, *call(function, *"KEYS 1 k OUTPUTS 1 out".split(" ")))
+    text = refusal(db, *call(function, "KEYS 1 k OUTPUTS 1 out"))
     assert "Redis command returned an error" in text
     assert ("WRONGTYPE" in text) == (function == "wrong_type")
     assert db.exists("out") == 0
@@ -95,25 +96,25 @@ def test_an_error_of_redis_is_the_scripts_error(db: redis.Redis, function: str) 
 def test_a_script_runs_a_model_on_the_same_queue(db: redis.Redis) -> None:
     """One worker serves both: waiting for itself would be for ever."""
     store_model(db, "m", adder())
-    db.execute_command(*call("run_model", *"KEYS 1 m INPUTS 2 a b OUTPUTS 1 out".split(" ")))
+    db.execute_command(*call("run_model", "KEYS 1 m INPUTS 2 a b OUTPUTS 1 out"))
     np.testing.assert_array_equal(get(db, "out"), [12.0, 23.0])
 
 
 def test_a_script_runs_a_model_with_two_outputs(db: redis.Redis) -> None:
     store_model(db, "m", sum_and_difference())
-    db.execute_command(*call("run_model_of_two", *"KEYS 1 m INPUTS 2 a b OUTPUTS 2 out d".split(" ")))
+    db.execute_command(*call("run_model_of_two", "KEYS 1 m INPUTS 2 a b OUTPUTS 2 out d"))
     np.testing.assert_array_equal(get(db, "out"), [12.0, 23.0])
     np.testing.assert_array_equal(get(db, "d"), [-8.0, -17.0])
 
 
 def test_a_missing_model_is_the_scripts_error(db: redis.Redis) -> None:
-    words = "KEYS 1 nothing INPUTS 1 a OUTPUTS 1 out".split(" ")
-    assert "model key is empty" in refusal(db, *call("run_model", *words))
+    words = call("run_model", "KEYS 1 nothing INPUTS 1 a OUTPUTS 1 out")
+    assert "model key is empty" in refusal(db, *words)
 
 
 def test_a_failing_model_is_the_scripts_error(db: redis.Redis) -> None:
     store_model(db, "m", forward("raise RuntimeError('out of range')\nreturn x"))
-    assert "out of range" in refusal(db, *call("run_model", *"KEYS 1 m INPUTS 1 a OUTPUTS 1 out".split(" ")))
+    assert "out of range" in refusal(db, *call("run_model", "KEYS 1 m INPUTS 1 a OUTPUTS 1 out"))
 
 
 def test_scripts_running_models_beside_each_other_never_wait_for_ever(
@@ -125,9 +126,7 @@ def test_scripts_running_models_beside_each_other_never_wait_for_ever(
     def work(number: int) -> None:
         with server.connect() as own:
             for _ in range(25):
-                own.execute_command(
-                    *call("run_model", *f"KEYS 1 m INPUTS 1 a OUTPUTS 1 out{number}".split(" "))
-                )
+                own.execute_command(*call("run_model", f"KEYS 1 m INPUTS 1 a OUTPUTS 1 out{number}"))
                 answers.extend(get(own, f"out{number}").tolist())
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
