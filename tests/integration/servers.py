@@ -28,6 +28,8 @@ from redis.retry import Retry
 
 DEADLINE_S = 60.0
 POLL_S = 0.005
+PROBE_S = 1.0
+"""How long one probe waits: another program may hold the port and say nothing."""
 SLOTS = 16384
 BUS_OFFSET = 10_000
 """A shard's cluster bus listens this far above its port."""
@@ -207,10 +209,10 @@ class RedisServer:
         if self.process.poll() is not None:
             console = (self.config.directory / "console.log").read_text(errors="replace")
             raise ServerDiedError(self.process.returncode, self.log() + console)
-        with self.connect() as connection:
+        with self.connect(socket_timeout=PROBE_S) as connection:
             try:
-                return bool(connection.ping())
-            except (redis.ConnectionError, redis.BusyLoadingError):
+                return bool(connection.ping() and connection.info("server")["process_id"] == self.pid)
+            except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError):
                 return False
 
     def connect(self, **arguments: Any) -> redis.Redis:
