@@ -108,3 +108,10 @@ def replaced(module: Module, name: str, value: str) -> Module:
 
 def _has_mapped(pid: int, library: str) -> bool:
     return library in Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_the_module_cannot_be_taken_out_with_its_tensors(start_server: StartServer) -> None:
+    db = start_server().connect()
+    put(db, "t", np.ones(2))
+    assert refusal(db, "MODULE", "UNLOAD", "ai")
+    np.testing.assert_array_equal(get(db, "t"), np.ones(2))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import redis
 
+from tests.integration.servers import RedisServer
 from tests.integration.torchscript import adder
 from tests.integration.wire import get, put, refusal, store_model
 
@@ -79,3 +80,16 @@ def test_storing_a_model_in_a_transaction_works_or_is_refused_whole(db: redis.Re
         return
     db.execute_command("AI.MODELEXECUTE", "n", "INPUTS", 2, "a", "a", "OUTPUTS", 1, "out")
     np.testing.assert_array_equal(get(db, "out"), [2.0, 2.0])
+
+
+def test_a_watched_output_stops_the_transaction(server: RedisServer, db: redis.Redis) -> None:
+    """A run writes its outputs after its command: the key must still count as modified."""
+    put(db, "out", np.zeros(2))
+    with server.connect() as other, other.pipeline() as pipeline:
+        pipeline.watch("out")
+        db.execute_command(*RUNS[0].split())
+        pipeline.multi()
+        pipeline.set("after", 1)
+        with pytest.raises(redis.WatchError):
+            pipeline.execute()
+    assert db.exists("after") == 0
