@@ -1,0 +1,91 @@
+# make demo    set up, then run the main job: a network trained beside a running simulation
+# make test    set up, then run the tests
+# make help    everything else
+#
+# Set-up is a .venv with pinned packages and the database module compiled against the installed torch.
+# It is done once; running a target again takes it as done.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help demo quick test test-all lint format setup sanitize bench clean
+
+# The SmartRedis wheel exists for Python 3.10 and 3.11.
+SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))
+PYTHON ?= $(shell for p in python3 python3.11 python3.10; do \
+	"$$p" -c '$(SUITABLE)' 2>/dev/null && { echo "$$p"; break; }; done)
+BIN := .venv/bin
+
+# A terminal sees pip's own progress; a file gets one line per package.
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+PLAIN := grep --line-buffered -E '^(Collecting|Installing|ERROR|error)' || true
+INSTALL = if [ -t 1 ]; then $(PIP) $(1); else $(PIP) --progress-bar off $(1) 2>&1 | { $(PLAIN); }; fi
+
+help:
+	@echo 'make demo      run the main job: a network trained beside a running simulation (about 2 minutes)'
+	@echo 'make quick     the same, shortened (under 45 seconds)'
+	@echo 'make test      run the tests'
+	@echo 'make lint      ruff, mypy, import arrows, clang-format'
+	@echo 'make sanitize  the C++ tests under ASan and UBSan, then TSan'
+	@echo 'make bench     measure, into bench-results/'
+	@echo 'make clean     remove .venv and build leftovers'
+
+demo: setup
+	@$(BIN)/penstock run experiments/heat_surrogate
+
+quick: setup
+	@$(BIN)/penstock run experiments/heat_surrogate --quick
+
+test: .venv/.ready-dev
+	@$(BIN)/penstock build
+	@$(BIN)/python -m pytest -m 'not slow and not slurm and not fuzz'
+
+test-all: .venv/.ready-dev
+	@$(BIN)/penstock build
+	@$(BIN)/python -m pytest
+
+setup: .venv/.ready
+	@$(BIN)/penstock build
+
+.venv/bin/python:
+	@if [ -z "$(PYTHON)" ]; then \
+	  echo 'Penstock needs Python 3.10 or 3.11 for now (the SmartRedis client has no wheel for newer ones):' \
+	    'install python3.11 or python3.10, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11' >&2; exit 1; fi
+	@"$(PYTHON)" -c '$(SUITABLE)' || { echo "$(PYTHON) is not Python 3.10 or 3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make a virtual environment: install its venv package (Debian: apt install python3-venv)" >&2; exit 1; }
+	@echo "[set-up] making .venv with $$("$(PYTHON)" --version)"
+	@"$(PYTHON)" -m venv .venv
+
+.venv/.ready: .venv/bin/python pyproject.toml constraints.txt
+	@echo '[set-up] installing the pinned packages (the first time takes minutes: torch is large)'
+	@$(call INSTALL,-e .)
+	@touch $@
+
+.venv/.ready-dev: .venv/.ready
+	@echo '[set-up] installing the developers'\'' tools'
+	@$(call INSTALL,-e .[dev])
+	@touch $@
+
+lint: .venv/.ready-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cc' '*.h')
+
+format: .venv/.ready-dev
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/clang-format -i $$(git ls-files '*.cc' '*.h')
+
+sanitize: .venv/.ready-dev
+	@$(BIN)/python -m pytest -m sanitize tests/unit/module
+
+bench: .venv/.ready-dev
+	@$(BIN)/penstock build
+	@$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,304 @@
+"""Compile the database module once, and find it again.
+
+The module is compiled on the user's machine against the torch that is installed, into the user's cache, keyed
+by source, torch and compiler. A build happens in a temporary directory and is moved into place as a whole,
+under a lock, so a cached build is always a complete one and two builds at once do the work once.
+
+    <cache>/modules/<source and torch>/<compiler>/{penstock_ai.so, backend_torch.so, build.json, build.log}
+
+Nothing here imports torch: that takes seconds, and finding a cached build takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import BuildError
+
+SOURCE = Path(__file__).parent / "module"
+MODULE_NAME = "penstock_ai.so"
+TORCH_BACKEND_NAME = "backend_torch.so"
+OLDEST_TORCH = (2, 6)
+OLDEST_COMPILER = {"g++": 11, "clang": 14}
+LOG_TAIL_LINES = 20
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Torch:
+    """The torch that is installed beside this Python, found without importing it."""
+
+    package: Path
+    version: str
+    fingerprint: str
+
+    @property
+    def libraries(self) -> Path:
+        """The directory of libtorch_cpu.so."""
+        return self.package / "lib"
+
+
+@dataclass(frozen=True)
+class Build:
+    """A compiled module, ready to be loaded by redis-server.
+
+    Attributes:
+        module: path of penstock_ai.so.
+        backends: backend name, as in AI.MODELSTORE -> path of its library.
+        torch: version of the torch it was compiled against.
+        torch_libraries: directory of that torch's libtorch_cpu.so.
+    """
+
+    module: Path
+    backends: dict[str, Path]
+    torch: str
+    torch_libraries: Path
+
+    def load_arguments(self) -> list[str]:
+        """Return what follows `loadmodule <module>` on redis-server's command line."""
+        arguments = [word for name, path in self.backends.items() for word in (name, str(path))]
+        return [*arguments, "TORCH_LIBRARIES", str(self.torch_libraries), "TORCH_VERSION", self.torch]
+
+    def as_json(self) -> dict[str, object]:
+        """Return what `penstock build --json` prints."""
+        backends = {name: str(path) for name, path in self.backends.items()}
+        return {"module": str(self.module), "backends": backends, "torch": self.torch}
+
+
+def built_module(progress: Progress | None = None, *, force: bool = False) -> Build:
+    """Return the module for this source, torch and compiler; compile it if that has not been done yet.
+
+    Args:
+        progress: called with a line of text for each step of a compilation, never if nothing is compiled.
+        force: compile even if there is a cached build.
+
+    Raises:
+        BuildError: no compiler, no torch, one of them too old, or the compilation failed.
+    """
+    torch = installed_torch()
+    home = cache_directory() / "modules" / _source_digest(torch)
+    if not force and (found := _cached(home, torch)):
+        return found
+    report = progress or (lambda _: None)
+    compiler = find_compiler()
+    with _locked(home.parent / f"{home.name}.lock", report):
+        place = home / _compiler_digest(compiler)
+        if force or not (place / MODULE_NAME).exists():
+            _compile_into(place, torch, compiler, report)
+    return _build_at(place, torch)
+
+
+def cache_directory() -> Path:
+    """Return the directory for what Penstock compiles: $PENSTOCK_CACHE, else penstock in the user's cache."""
+    explicit = os.environ.get("PENSTOCK_CACHE")
+    if explicit:
+        return Path(explicit)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "penstock"
+
+
+def installed_torch() -> Torch:
+    """Find the installed torch without importing it.
+
+    Raises:
+        BuildError: there is none, or it is older than the module can be compiled against.
+    """
+    spec = importlib.util.find_spec("torch")
+    if spec is None or not spec.submodule_search_locations:
+        raise BuildError(
+            f"no torch for {sys.executable}: pip install -c constraints.txt torch", step="finding torch"
+        )
+    package = Path(spec.submodule_search_locations[0])
+    text = (package / "version.py").read_text(encoding="utf-8")
+    match = re.search(r"__version__ = '((\d+)\.(\d+)[^']*)'", text)
+    if match is None:
+        raise BuildError(f"{package / 'version.py'} names no version", step="finding torch", log_tail=text)
+    if (int(match[2]), int(match[3])) < OLDEST_TORCH:
+        oldest = ".".join(map(str, OLDEST_TORCH))
+        raise BuildError(
+            f"torch {match[1]} is too old: install torch {oldest} or newer", step="finding torch"
+        )
+    return Torch(package, match[1], hashlib.sha256(text.encode()).hexdigest())
+
+
+def find_compiler() -> Path:
+    """Return the C++ compiler: $CXX, else c++, g++ or clang++ on PATH.
+
+    Raises:
+        BuildError: there is none, or it is too old for C++20.
+    """
+    found = _compiler_on_path()
+    if found is None:
+        raise BuildError(
+            f"no C++ compiler, none of {', '.join(_compiler_names())} is on PATH: install g++ 11 or newer "
+            "(Debian: apt install g++; conda: conda install gxx)",
+            step="finding a C++ compiler",
+        )
+    _refuse_old_compiler(found)
+    return found
+
+
+def _compiler_names() -> list[str]:
+    return [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
+
+
+def _compiler_on_path() -> Path | None:
+    return next((Path(path) for name in _compiler_names() if (path := shutil.which(name))), None)
+
+
+def _refuse_old_compiler(compiler: Path) -> None:
+    asked = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
+    kind = "clang" if "clang" in asked.stdout else "g++"
+    first_line = asked.stdout.partition("\n")[0]
+    version = re.search(r"(\d+)\.\d+\.\d+", re.sub(r"\([^)]*\)", "", first_line))
+    if asked.returncode != 0 or version is None:
+        raise BuildError(
+            f"{compiler} --version ended with exit code {asked.returncode}",
+            step="finding a C++ compiler",
+            log_tail=asked.stdout + asked.stderr,
+        )
+    if int(version[1]) < OLDEST_COMPILER[kind]:
+        raise BuildError(
+            f"{compiler} is {kind} {version[0]}: C++20 needs {kind} {OLDEST_COMPILER[kind]} or newer; "
+            "install one and name it in CXX",
+            step="finding a C++ compiler",
+        )
+
+
+def _source_digest(torch: Torch) -> str:
+    digest = hashlib.sha256(f"{torch.fingerprint} {platform.machine()}".encode())
+    for path in sorted(SOURCE.iterdir()):
+        if path.suffix in {".cc", ".h", ".txt"}:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _compiler_digest(compiler: Path) -> str:
+    """Tell one compiler from another by its file, which is cheaper than asking it."""
+    real = compiler.resolve()
+    state = real.stat()
+    return hashlib.sha256(f"{real} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:8]
+
+
+def _cached(home: Path, torch: Torch) -> Build | None:
+    """Return the newest complete build of this source and torch, preferring the present compiler's."""
+    places = [path.parent for path in home.glob(f"*/{MODULE_NAME}")]
+    if not places:
+        return None
+    if compiler := _compiler_on_path():
+        mine = home / _compiler_digest(compiler)
+        return _build_at(mine, torch) if mine in places else None
+    return _build_at(max(places, key=lambda place: place.stat().st_mtime), torch)
+
+
+def _build_at(place: Path, torch: Torch) -> Build:
+    return Build(
+        module=place / MODULE_NAME,
+        backends={"TORCH": place / TORCH_BACKEND_NAME},
+        torch=torch.version,
+        torch_libraries=torch.libraries,
+    )
+
+
+@contextmanager
+def _locked(path: Path, report: Progress) -> Iterator[None]:
+    """Hold a lock that the system releases when its holder dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("another process is building the module: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _compile_into(place: Path, torch: Torch, compiler: Path, report: Progress) -> None:
+    """Compile in a temporary directory beside `place`, then move the result there as a whole."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="building-", dir=place.parent) as scratch:
+        work = Path(scratch) / "work"
+        log = Path(scratch) / "build.log"
+        report(f"configuring for torch {torch.version} with {compiler}")
+        _run("configuring the module", _configure_command(work, torch, compiler), log, report)
+        _run("compiling the module", [_tool("cmake"), "--build", str(work), "--parallel", "2"], log, report)
+        finished = Path(scratch) / "finished"
+        finished.mkdir()
+        for name in (MODULE_NAME, TORCH_BACKEND_NAME):
+            shutil.move(work / name, finished / name)
+        shutil.move(log, finished / "build.log")
+        facts = {"torch": torch.version, "compiler": str(compiler)}
+        (finished / "build.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        shutil.rmtree(place, ignore_errors=True)
+        finished.rename(place)
+    report(f"built into {place}")
+
+
+def _configure_command(work: Path, torch: Torch, compiler: Path) -> list[str]:
+    generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if (ninja := _which("ninja")) else []
+    return [
+        _tool("cmake"),
+        *("-S", str(SOURCE), "-B", str(work)),
+        *generator,
+        "-DCMAKE_BUILD_TYPE=Release",
+        f"-DCMAKE_CXX_COMPILER={compiler}",
+        f"-DPENSTOCK_TORCH={torch.package}",
+        f"-DPENSTOCK_CXX11_ABI={_cxx11_abi()}",
+    ]
+
+
+def _cxx11_abi() -> int:
+    """Ask the installed torch which C++ library ABI it was built with: 1 from torch 2.7 on, either before."""
+    question = "import torch; print(int(torch._C._GLIBCXX_USE_CXX11_ABI))"
+    asked = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=False)
+    if asked.returncode != 0:
+        raise BuildError(
+            "the installed torch cannot be imported: reinstall it",
+            step="asking torch for its ABI",
+            log_tail=asked.stderr,
+        )
+    return int(asked.stdout)
+
+
+def _which(name: str) -> str | None:
+    """Find a build tool beside this Python (the cmake and ninja wheels) or on PATH."""
+    return shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+
+
+def _tool(name: str) -> str:
+    if found := _which(name):
+        return found
+    raise BuildError(f"{name} is missing: pip install {name}", step=f"finding {name}")
+
+
+def _run(step: str, command: list[str], log: Path, report: Progress) -> None:
+    """Run one step, its output into the log and each line to `report`."""
+    lines: list[str] = []
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"$ {' '.join(command)}\n")
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
+        with process:
+            for line in process.stdout or ():
+                file.write(line)
+                lines.append(line)
+                if line.startswith(("[", "ninja")):
+                    report(line.rstrip())
+    if process.returncode != 0:
+        tail = "".join(lines[-LOG_TAIL_LINES:])
+        raise BuildError(f"{step} failed with exit code {process.returncode}", step=step, log_tail=tail)

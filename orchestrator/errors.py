@@ -1,0 +1,168 @@
+"""What can go wrong while programs are started, watched and stopped.
+
+PenstockError
+├── UsageError             an option, a name or a path that cannot be right
+│   ├── ApplicationError   an executable that is missing or not executable, a name twice
+│   ├── GridError          a grid parameter no command line uses, or a placeholder without values
+│   └── ConfigError        config.toml or --set: an unknown key, a wrong type
+├── BuildError             the database module could not be built or found
+├── ServerError            redis-server is missing, too old, or cannot be asked for its version
+├── PlacementError         the host has not the cores or GPUs that were asked for
+├── PortError              a port is taken
+├── RunError               no such run, or more than one
+├── JobError               a program that was started
+│   ├── StartFailed        the operating system refused to start it
+│   ├── JobFailed          it ended with another exit code than 0
+│   └── DatabaseFailed     a shard died, or never became ready
+└── WaitTimeout            a deadline passed; also a TimeoutError
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class PenstockError(Exception):
+    """Base of every error that the orchestrator raises."""
+
+
+class UsageError(PenstockError):
+    """Something was asked for that cannot be right; nothing has been started."""
+
+
+class ApplicationError(UsageError):
+    """An Application that cannot be started as it is described."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"application {name!r}: {message}")
+        self.name = name
+
+
+class GridError(UsageError):
+    """The grid of an Ensemble and its command line do not fit."""
+
+    def __init__(self, ensemble: str, parameter: str, message: str) -> None:
+        super().__init__(f"ensemble {ensemble!r}: {message}")
+        self.ensemble = ensemble
+        self.parameter = parameter
+
+
+class ConfigError(UsageError):
+    """A configuration file or an override that cannot be used."""
+
+    def __init__(self, message: str, *, key: str = "", path: Path | None = None) -> None:
+        super().__init__(f"{path}: {message}" if path is not None else message)
+        self.key = key
+        self.path = path
+
+
+class BuildError(PenstockError):
+    """The database module could not be built or found."""
+
+    def __init__(self, message: str, *, step: str, log_tail: str = "") -> None:
+        super().__init__(_with_tail(message, log_tail))
+        self.step = step
+        self.log_tail = log_tail
+
+
+class ServerError(PenstockError):
+    """No redis-server that Penstock can use."""
+
+    def __init__(self, message: str, *, executable: str = "", version: str = "") -> None:
+        super().__init__(message)
+        self.executable = executable
+        self.version = version
+
+
+class PlacementError(PenstockError):
+    """The host has not the cores or GPUs that were asked for."""
+
+    def __init__(self, message: str, *, asked: int, available: int) -> None:
+        super().__init__(message)
+        self.asked = asked
+        self.available = available
+
+
+class PortError(PenstockError):
+    """A port is taken by another program."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(
+            f"port {port} on {host} cannot be used: {reason}. Another program may listen there; "
+            "give another port, or none to let the operating system choose"
+        )
+        self.host = host
+        self.port = port
+
+
+class RunError(PenstockError):
+    """A run that cannot be found, or whose files cannot be made."""
+
+    def __init__(self, message: str, *, run: str = "") -> None:
+        super().__init__(message)
+        self.run = run
+
+
+class JobError(PenstockError):
+    """A program that was started and did not do what it should."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        name: str,
+        command: Sequence[str],
+        returncode: int | None = None,
+        log: Path | None = None,
+        log_tail: str = "",
+    ) -> None:
+        where = f"\n  command: {shlex.join(command)}" + (f"\n  log: {log}" if log else "")
+        super().__init__(_with_tail(message + where, log_tail))
+        self.name = name
+        self.command = tuple(command)
+        self.returncode = returncode
+        self.log = log
+        self.log_tail = log_tail
+
+
+class StartFailed(JobError):
+    """The operating system refused to start a program."""
+
+
+class JobFailed(JobError):
+    """A program ended with another exit code than 0."""
+
+
+class DatabaseFailed(JobError):
+    """A shard of the database died, or never became ready."""
+
+
+class WaitTimeout(PenstockError, TimeoutError):
+    """A deadline passed."""
+
+    def __init__(self, awaited: str, timeout_s: float) -> None:
+        super().__init__(f"waited {timeout_s:g} s in vain for {awaited}")
+        self.awaited = awaited
+        self.timeout_s = timeout_s
+
+
+def describe_exit(returncode: int | None) -> str:
+    """Say in words how a process ended."""
+    if returncode is None:
+        return "has not ended"
+    if returncode >= 0:
+        return f"ended with exit code {returncode}"
+    try:
+        return f"was killed by signal {-returncode} ({signal.Signals(-returncode).name})"
+    except ValueError:
+        return f"was killed by signal {-returncode}"
+
+
+def _with_tail(message: str, log_tail: str) -> str:
+    if not log_tail:
+        return message
+    indented = "\n".join(f"    {line}" for line in log_tail.splitlines())
+    return f"{message}\n  last lines of its log:\n{indented}"
