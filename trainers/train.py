@@ -6,7 +6,6 @@ any moment and started again with the same directory, it goes on from its last c
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import dataclass, field
@@ -18,13 +17,13 @@ import torch
 from sim_clients import Client, Snapshot
 from trainers import checkpoint
 from trainers.errors import CheckpointError, NonFiniteLoss, NoSamples
+from trainers.history import append_history
 from trainers.loader import NEXT, Batch, Pairs, Sample, batch_of
 from trainers.publish import Publisher
 from trainers.reservoir import Buffer
 from trainers.stream import SnapshotStream
 
 CHECKPOINT = "checkpoint.pt"
-HISTORY = "history.jsonl"
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def train(
             judges = batch_of(state.judges)
             validation = judge(network, judges, training)
             version = publisher.offer(network, [judges[name][:1] for name in training.inputs], validation)
-            record(directory / HISTORY, state, loss, validation, version)
+            record(directory, state, loss, validation, version)
 
             if version is not None:
                 state.save(directory / CHECKPOINT)
@@ -223,7 +222,9 @@ def square_error(network: torch.nn.Module, batch: Batch, training: Training) -> 
     return error.flatten(1).square().sum(1) / target.flatten(1).square().sum(1)
 
 
-def record(path: Path, state: TrainingState, loss: float, validation: float, version: int | None) -> None:
+def record(
+    directory: Path, state: TrainingState, loss: float, validation: float, version: int | None
+) -> None:
     """Append one line to the history: what was reached when, and what was posted."""
     line = {
         "unix_time": time.time(),
@@ -235,7 +236,6 @@ def record(path: Path, state: TrainingState, loss: float, validation: float, ver
         "validation": validation,
         "version": version,
     }
-    with path.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    append_history(directory, line)
     posted = f"  posted as version {version}" if version else ""
     print(f"step {state.step:5d}  loss {loss:.4f}  validation {validation:.4f}{posted}", flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,8 +13,9 @@ import torch
 from sim_clients import MemoryClient, MemoryDatabase
 from tests.unit.trainers.test_publish import load_torchscript
 from trainers import CheckpointError, NonFiniteLoss, NoSamples, Reservoir, Training, train
+from trainers.history import read_history
 from trainers.networks import Mlp
-from trainers.train import CHECKPOINT, HISTORY, schedule
+from trainers.train import CHECKPOINT, schedule
 
 TRAINING = Training(
     model="line",
@@ -54,14 +54,10 @@ def network() -> Mlp:
     return Mlp(1, 1, width=8)
 
 
-def history(directory: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (directory / HISTORY).read_text().splitlines()]
-
-
 def test_it_learns_and_posts_each_better_network(database: MemoryDatabase, tmp_path: Path) -> None:
     client = MemoryClient(database, "trainer")
     publisher = train(network(), client, TRAINING, Reservoir(100, seed=0), tmp_path)
-    lines = history(tmp_path)
+    lines = read_history(tmp_path)
     assert [line["step"] for line in lines] == [10, 20, 30, 40, 50, 60]
     posted = [line for line in lines if line["version"]]
     assert [line["version"] for line in posted] == list(range(1, len(posted) + 1))
@@ -103,15 +99,15 @@ def test_stopped_and_resumed_it_ends_as_if_it_had_run_through(
     train(resumed, MemoryClient(database), TRAINING, Reservoir(100, seed=7), tmp_path / "parts")
     for ours, theirs in zip(resumed.parameters(), through.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)  # the first learning rate depends on the clock a little
-    ends = [history(tmp_path / part)[-1]["validation"] for part in ("parts", "whole")]
+    ends = [read_history(tmp_path / part)[-1]["validation"] for part in ("parts", "whole")]
     assert ends[0] == pytest.approx(ends[1], rel=1e-3)
 
 
 def test_a_finished_training_is_not_repeated(database: MemoryDatabase, tmp_path: Path) -> None:
     train(network(), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
-    lines = len(history(tmp_path))
+    lines = len(read_history(tmp_path))
     publisher = train(network(), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
-    assert len(history(tmp_path)) == lines
+    assert len(read_history(tmp_path)) == lines
     assert publisher.version == MemoryClient(database).model_version("line")
 
 
