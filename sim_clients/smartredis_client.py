@@ -105,7 +105,7 @@ class SmartRedisClient:
 
     def announced(self, stream: str = keys.DEFAULT_STREAM) -> int:
         """Return how many snapshots have been announced; see `Client.announced`."""
-        with self._translated("count snapshots", stream):
+        with self._translated("count the snapshots of stream", stream):
             return int(self._wheel.get_list_length(stream))
 
     def get_snapshot(self, position: int, stream: str = keys.DEFAULT_STREAM) -> Snapshot:
@@ -113,7 +113,7 @@ class SmartRedisClient:
         if position < 0:
             raise KeyMissing(f"{stream}[{position}]")
         try:
-            with self._translated("get snapshot", stream):
+            with self._translated("get a snapshot of stream", stream):
                 found = self._wheel.get_dataset_list_range(stream, position, position)
         except DatabaseRefused as error:
             raise self._unreadable(stream, position) from error

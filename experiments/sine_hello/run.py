@@ -1,4 +1,4 @@
-"""The smallest coupled program: a network learns sin(x) from a solver that is running, and is asked for it."""
+"""The smallest coupled program: a network learns sin(x) from a running solver, and is then asked for it."""
 
 from __future__ import annotations
 
