@@ -1,0 +1,75 @@
+// AI.CONFIG.
+#include "blocked.h"
+#include "commands.h"
+#include "module_state.h"
+
+namespace penstock {
+namespace {
+
+// Opening torch takes seconds when its file is cold: the loader does it.
+class OpenTask : public BlockedTask {
+ public:
+  OpenTask(RedisModuleCtx* context, std::string path) : BlockedTask(context), path_(std::move(path)) {}
+  void Run() override { status_ = state().backends.OpenTorchAt(path_); }
+  void NotRun(Skip) override {}
+
+ protected:
+  void Finish() override {}
+  int Answer(RedisModuleCtx* context) override {
+    if (status_.ok()) return Reply(context, status_);
+    return Reply(context, Status::Error("error loading backend: " + status_.text()));
+  }
+
+ private:
+  std::string path_;
+  Status status_ = Status::Ok();
+};
+
+int LoadBackend(RedisModuleCtx* context, Arguments words) {
+  if (words.left() != 2) return redis::WrongArity(context);
+  auto kind = ParseBackend(words.Next());
+  if (!kind) return Reply(context, Status::Error("unsupported backend"));
+  if (*kind != BackendKind::kTorch) {
+    return Reply(context, Status::Error(std::string("error loading backend: ") + BackendName(*kind) +
+                                        " is not available: only TORCH is"));
+  }
+  if (!MayBlock(context)) return Reply(context, RefuseToBlock());
+  state().loader.Push(std::make_unique<OpenTask>(context, std::string(words.Next())));
+  return redis::kOk;
+}
+
+int SetFolder(RedisModuleCtx* context, Arguments words) {
+  if (words.done()) return Reply(context, Status::Error("BACKENDSPATH: missing path argument"));
+  state().backends.SetFolder(std::string(words.Next()));
+  return Reply(context, Status::Ok());
+}
+
+int SetChunkSize(RedisModuleCtx* context, Arguments words) {
+  if (words.done()) return Reply(context, Status::Error("MODEL_CHUNK_SIZE: missing chunk size"));
+  auto bytes = words.NextInteger();
+  if (!bytes || *bytes <= 0) return Reply(context, Status::Error("MODEL_CHUNK_SIZE: invalid chunk size"));
+  state().options.model_chunk_bytes = *bytes;
+  return Reply(context, Status::Ok());
+}
+
+int Get(RedisModuleCtx* context, Arguments words) {
+  if (words.done()) return redis::WrongArity(context);
+  if (words.Take("MODEL_CHUNK_SIZE"))
+    return redis::ReplyWithLongLong(context, state().options.model_chunk_bytes);
+  if (words.Take("BACKENDSPATH")) return ReplyText(context, state().backends.folder());
+  return redis::ReplyWithNull(context);
+}
+
+}  // namespace
+
+int Config(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
+  if (argc < 2) return redis::WrongArity(context);
+  Arguments words = Words(argv, argc);
+  if (words.Take("GET")) return Get(context, words);
+  if (words.Take("MODEL_CHUNK_SIZE")) return SetChunkSize(context, words);
+  if (words.Take("BACKENDSPATH")) return SetFolder(context, words);
+  if (words.Take("LOADBACKEND")) return LoadBackend(context, words);
+  return Reply(context, Status::Error("unsupported subcommand"));
+}
+
+}  // namespace penstock

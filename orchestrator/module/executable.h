@@ -1,0 +1,74 @@
+// What a model and a script have in common: they are loaded off the main thread, run there, and are counted.
+//
+// DESIGN
+//   An Executable is made unloaded, on the main thread. Settle() loads it on the calling thread (never the
+//   main one); a second caller waits for the first. WhenSettled() parks what must happen after the load, so
+//   that a run which arrives while its model is loading waits instead of failing, and waits without holding a
+//   worker. Replacing a model makes a new Executable; a run in flight keeps the old one alive by its
+//   shared_ptr. Locks: mutex_ guards what is marked. program_ and failure_ are written before state_ becomes
+//   settled and never after, so whoever saw it settled reads them without a lock: a fork that saves the
+//   database must take none.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "backend.h"
+#include "status.h"
+
+namespace penstock {
+
+using ProgramPtr = std::shared_ptr<backend::Program>;
+
+/// Counted since the model or script was stored, or since the last reset.
+struct RunStats {
+  std::atomic<int64_t> calls{0};
+  std::atomic<int64_t> errors{0};
+  std::atomic<int64_t> duration_us{0};
+  std::atomic<int64_t> samples{0};
+  void Reset();
+};
+
+class Executable {
+ public:
+  using Load = std::function<Result<ProgramPtr>()>;
+  Executable(std::string device, std::string tag, Load load);
+  virtual ~Executable() = default;
+  Executable(const Executable&) = delete;
+  Executable& operator=(const Executable&) = delete;
+
+  const std::string& device() const { return device_; }
+  const std::string& tag() const { return tag_; }
+  RunStats& stats() const { return stats_; }
+
+  /// Loads, or waits for the thread that does. The program, or why there is none.
+  Result<ProgramPtr> Settle();
+  /// The program when it is loaded, without waiting; else null.
+  ProgramPtr program() const;
+  /// Calls `then` once settled: now if it is. True when the caller must see to it that Settle() is called.
+  bool WhenSettled(std::function<void()> then);
+
+ private:
+  enum class State { kUnloaded, kLoading, kSettled };
+  Result<ProgramPtr> Outcome() const;
+
+  const std::string device_;
+  const std::string tag_;
+  mutable RunStats stats_;
+  Load load_;  // dropped when settled
+  ProgramPtr program_;
+  Status failure_ = Status::Ok();
+
+  std::mutex mutex_;
+  std::condition_variable settled_;
+  std::atomic<State> state_ = State::kUnloaded;  // written under mutex_
+  bool promised_ = false;                        // guarded by mutex_: somebody will call Settle()
+  std::vector<std::function<void()>> parked_;    // guarded by mutex_
+};
+
+}  // namespace penstock

@@ -1,0 +1,50 @@
+// Bytes that tensors and model files are made of.
+//
+// DESIGN
+//   A Buffer is immutable once shared, so any number of threads read it without a lock. Who frees it depends
+//   on where it came from: server memory here, an argument held from the client in held_string.h. Server
+//   memory comes from the server's own allocator, so that maxmemory and INFO see it; until the module
+//   installs that allocator (and in the unit tests) it is malloc.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string_view>
+
+namespace penstock {
+
+/// Set once, at load, before any thread starts. `allocate` may return null; `zeroed` clears.
+struct Allocator {
+  void* (*allocate)(size_t bytes);
+  void* (*zeroed)(size_t count, size_t bytes);
+  void (*release)(void* memory);
+};
+void InstallAllocator(const Allocator& allocator);
+
+class Buffer {
+ public:
+  Buffer() = default;
+  virtual ~Buffer() = default;
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  /// Asked for anew at each use: a held argument may move until the command that brought it is over.
+  virtual std::string_view view() const = 0;
+  size_t size() const { return view().size(); }
+};
+
+using BufferPtr = std::shared_ptr<const Buffer>;
+
+/// Both null when there is not enough memory.
+BufferPtr CopyBytes(std::string_view bytes);
+BufferPtr ZeroBytes(size_t size);
+/// Takes over memory that the server's allocator gave.
+BufferPtr AdoptBytes(char* memory, size_t size);
+
+/// Scratch memory aligned to 64 bytes, for one run. Null when there is not enough memory.
+struct FreeAligned {
+  void operator()(void* memory) const;
+};
+using AlignedBytes = std::unique_ptr<void, FreeAligned>;
+AlignedBytes AlignedCopy(std::string_view bytes);
+
+}  // namespace penstock

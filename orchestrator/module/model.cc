@@ -1,0 +1,78 @@
+#include "model.h"
+
+#include <algorithm>
+
+namespace penstock {
+namespace {
+
+constexpr const char* kBackendNames[] = {"TF", "TFLITE", "TORCH", "ONNX"};
+
+}  // namespace
+
+std::optional<BackendKind> ParseBackend(std::string_view name) {
+  for (size_t i = 0; i < std::size(kBackendNames); ++i) {
+    if (EqualsAnyCase(name, kBackendNames[i])) return static_cast<BackendKind>(i);
+  }
+  return std::nullopt;
+}
+
+const char* BackendName(BackendKind kind) { return kBackendNames[static_cast<size_t>(kind)]; }
+
+size_t ModelDefinition::FileBytes() const {
+  size_t bytes = 0;
+  for (const BufferPtr& piece : pieces) bytes += piece->size();
+  return bytes;
+}
+
+std::string_view ModelDefinition::FilePart(size_t start, size_t count, std::string* scratch) const {
+  scratch->clear();
+  for (const BufferPtr& piece : pieces) {
+    if (start >= piece->size()) {
+      start -= piece->size();
+      continue;
+    }
+    std::string_view part = piece->view().substr(start, count - scratch->size());
+    if (scratch->empty() && part.size() == count) return part;
+    scratch->append(part);
+    start = 0;
+    if (scratch->size() == count) break;
+  }
+  return *scratch;
+}
+
+bool ModelDefinition::SameAs(const ModelDefinition& other) const {
+  if (backend != other.backend || device != other.device || FileBytes() != other.FileBytes()) return false;
+  bool named = backend == BackendKind::kTensorflow;  // the others know the names themselves
+  if (named && (inputs != other.inputs || outputs != other.outputs)) return false;
+  size_t start = 0;
+  std::string scratch;
+  return std::all_of(pieces.begin(), pieces.end(), [&](const BufferPtr& piece) {
+    std::string_view part = other.FilePart(start, piece->size(), &scratch);
+    start += piece->size();
+    return piece->view() == part;
+  });
+}
+
+Model::Model(std::shared_ptr<const ModelDefinition> definition, Load load)
+    : Executable(definition->device, definition->tag, std::move(load)), definition_(std::move(definition)) {}
+
+std::vector<std::string> Model::InputNames() const {
+  struct Names : backend::Sink {
+    void Tensor(const backend::TensorView&) override {}
+    void Name(backend::Bytes name) override { list.emplace_back(name.data, name.size); }
+    void Error(backend::Bytes) override {}
+    std::vector<std::string> list;
+  } names;
+  ProgramPtr loaded = program();
+  if (!definition_->inputs.empty() || loaded == nullptr) return definition_->inputs;
+  loaded->Inputs(names);
+  return names.list;
+}
+
+size_t Model::MemoryBytes() const {
+  ProgramPtr loaded = program();
+  return sizeof(*this) + sizeof(ModelDefinition) + definition_->FileBytes() +
+         (loaded ? loaded->MemoryBytes() : 0);
+}
+
+}  // namespace penstock

@@ -1,0 +1,77 @@
+// A model: its file and how it is to be run. The definition never changes; a new one replaces the whole
+// Model.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "arguments.h"
+#include "executable.h"
+#include "memory.h"
+#include "status.h"
+
+namespace penstock {
+
+/// In the order of the numbers in the RDB file.
+enum class BackendKind { kTensorflow, kTflite, kTorch, kOnnx };
+std::optional<BackendKind> ParseBackend(std::string_view name);
+const char* BackendName(BackendKind kind);
+
+struct ModelDefinition {
+  BackendKind backend = BackendKind::kTorch;
+  std::string device;
+  std::string tag;
+  int64_t batch_size = 0;
+  int64_t min_batch_size = 0;
+  int64_t min_batch_timeout_ms = 0;
+  std::vector<std::string> inputs;
+  std::vector<std::string> outputs;
+  std::vector<BufferPtr> pieces;  // the file, as it came
+
+  size_t FileBytes() const;
+  /// Bytes [start, start + count) of the file; copied into `scratch` only when they lie in several pieces.
+  std::string_view FilePart(size_t start, size_t count, std::string* scratch) const;
+  bool SameAs(const ModelDefinition& other) const;
+};
+
+class Model : public Executable {
+ public:
+  Model(std::shared_ptr<const ModelDefinition> definition, Load load);
+  const ModelDefinition& definition() const { return *definition_; }
+  const std::shared_ptr<const ModelDefinition>& shared_definition() const { return definition_; }
+  /// As given, else as the loaded model names them.
+  std::vector<std::string> InputNames() const;
+  /// The file, and what the loaded copy takes.
+  size_t MemoryBytes() const;
+
+ private:
+  std::shared_ptr<const ModelDefinition> definition_;
+};
+
+using ModelPtr = std::shared_ptr<Model>;
+
+/// AI.MODELSTORE's words; `pieces` are their positions, because the caller holds the arguments themselves.
+struct ModelStoreWords {
+  ModelDefinition definition;
+  std::vector<size_t> pieces;
+};
+Result<ModelStoreWords> ParseModelStore(Arguments words);
+
+/// What AI.MODELEXECUTE and the script calls have in common: positions of keys among the words.
+struct RunWords {
+  std::string_view function;
+  std::vector<size_t> keys;
+  std::vector<size_t> inputs;
+  std::vector<size_t> outputs;
+  std::vector<size_t> texts;
+  int64_t timeout_ms = 0;  // 0: none
+};
+Result<RunWords> ParseModelExecute(Arguments words);
+
+/// TIMEOUT's value, the word just after it; `missing` is the error when there is none.
+Result<int64_t> ParseTimeout(Arguments* words, const char* missing);
+
+}  // namespace penstock

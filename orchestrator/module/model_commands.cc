@@ -1,0 +1,119 @@
+// AI.MODELSTORE, AI.MODELGET, AI.MODELDEL, AI.MODELEXECUTE.
+#include "commands.h"
+#include "execution.h"
+#include "held_string.h"
+#include "model_type.h"
+#include "module_state.h"
+#include "storing.h"
+
+namespace penstock {
+namespace {
+
+struct Wanted {
+  bool meta = false;
+  bool blob = false;
+};
+
+// Nothing asked for means both.
+Result<Wanted> ParseModelGet(Arguments words) {
+  Wanted wanted;
+  words.Next();  // the key
+  while (!words.done()) {
+    if (words.Take("META")) {
+      wanted.meta = true;
+    } else if (words.Take("BLOB")) {
+      wanted.blob = true;
+    } else {
+      return Status::Error("Invalid argument: " + std::string(words.Peek()));
+    }
+  }
+  if (!wanted.meta && !wanted.blob) wanted.meta = wanted.blob = true;
+  return wanted;
+}
+
+void ReplyNames(RedisModuleCtx* context, const std::vector<std::string>& names) {
+  redis::ReplyWithArray(context, static_cast<long>(names.size()));
+  for (const std::string& name : names) ReplyText(context, name);
+}
+
+void ReplyMeta(RedisModuleCtx* context, const Model& stored) {
+  const ModelDefinition& model = stored.definition();
+  ReplyText(context, "backend");
+  ReplyText(context, BackendName(model.backend));
+  ReplyText(context, "device");
+  ReplyText(context, model.device);
+  ReplyText(context, "tag");
+  ReplyText(context, model.tag);
+  ReplyText(context, "batchsize");
+  redis::ReplyWithLongLong(context, model.batch_size);
+  ReplyText(context, "minbatchsize");
+  redis::ReplyWithLongLong(context, model.min_batch_size);
+  ReplyText(context, "inputs");
+  ReplyNames(context, stored.InputNames());
+  ReplyText(context, "outputs");
+  ReplyNames(context, model.outputs);
+  ReplyText(context, "minbatchtimeout");
+  redis::ReplyWithLongLong(context, model.min_batch_timeout_ms);
+}
+
+// One bulk, or an array of pieces when the file is longer than MODEL_CHUNK_SIZE.
+void ReplyFile(RedisModuleCtx* context, const ModelDefinition& model) {
+  size_t bytes = model.FileBytes();
+  size_t chunk = static_cast<size_t>(state().options.model_chunk_bytes);
+  std::string scratch;
+  if (bytes > chunk) redis::ReplyWithArray(context, static_cast<long>((bytes + chunk - 1) / chunk));
+  if (bytes == 0) ReplyText(context, "");
+  for (size_t start = 0; start < bytes; start += chunk) {
+    ReplyText(context, model.FilePart(start, std::min(chunk, bytes - start), &scratch));
+  }
+}
+
+}  // namespace
+
+int ModelStore(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
+  if (argc < 6) return redis::WrongArity(context);
+  auto words = ParseModelStore(Words(argv, argc));
+  if (!words.ok()) return Reply(context, words.status());
+  auto before = FindModel(context, argv[1]);
+  if (!before.ok()) return Reply(context, before.status());
+  auto model = std::make_shared<ModelDefinition>(std::move(words->definition));
+  for (size_t at : words->pieces)
+    model->pieces.push_back(std::make_shared<StringBuffer>(HeldString(argv[at])));
+  return StoreModel(context, argv, argc, NewModel(&state().backends, std::move(model), *before));
+}
+
+int ModelGet(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
+  if (argc < 2) return redis::WrongArity(context);
+  auto wanted = ParseModelGet(Words(argv, argc));
+  if (!wanted.ok()) return Reply(context, wanted.status());
+  auto model = GetStoredModel(context, argv[1]);
+  if (!model.ok()) return Reply(context, model.status());
+  if (wanted->meta) {
+    redis::ReplyWithArray(context, wanted->blob ? 18 : 16);
+    ReplyMeta(context, **model);
+  }
+  if (wanted->meta && wanted->blob) ReplyText(context, "blob");
+  if (wanted->blob) ReplyFile(context, (*model)->definition());
+  return redis::kOk;
+}
+
+int ModelDel(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
+  if (argc != 2) return redis::WrongArity(context);
+  Status status = DeleteModel(context, argv[1]);
+  if (status.ok()) redis::ReplicateVerbatim(context);
+  return Reply(context, status);
+}
+
+int ModelExecute(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
+  bool keys_only = redis::IsKeysPositionRequest(context) != 0;
+  if (argc < 8) return keys_only ? redis::kOk : redis::WrongArity(context);
+  auto run = ParseModelExecute(Words(argv, argc));
+  if (keys_only) return TellKeys(context, run);
+  if (!run.ok()) return Reply(context, run.status());
+  if (!MayBlock(context)) return Reply(context, RefuseToBlock());
+  auto model = GetModel(context, argv[1]);
+  if (!model.ok()) return Reply(context, model.status());
+  return Execute(context, argv, *model, *run);
+}
+
+}  // namespace penstock

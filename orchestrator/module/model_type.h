@@ -1,0 +1,20 @@
+// Models as values of Redis keys: the native type AI__MODEL.
+#pragma once
+
+#include "model.h"
+#include "redis_api.h"
+
+namespace penstock {
+
+bool RegisterModelType(RedisModuleCtx* context);
+
+/// What the key holds, else what is being loaded for it, else null.
+Result<ModelPtr> FindModel(RedisModuleCtx* context, RedisModuleString* key);
+/// What the key holds; says that it is empty when it is.
+Result<ModelPtr> GetStoredModel(RedisModuleCtx* context, RedisModuleString* key);
+/// Like FindModel, for running: says that there is none when there is none.
+Result<ModelPtr> GetModel(RedisModuleCtx* context, RedisModuleString* key);
+Status SetModel(RedisModuleCtx* context, RedisModuleString* key, ModelPtr model);
+Status DeleteModel(RedisModuleCtx* context, RedisModuleString* key);
+
+}  // namespace penstock

@@ -1,0 +1,71 @@
+// The work of one device (or of the loader): a queue and the threads that empty it.
+//
+// DESIGN
+//   Threads: the main thread, and workers that finished a load, push; the queue's own workers pop. Idle
+//   workers sleep on a condition variable and never wake by the clock. Ownership: the queue owns a Task until
+//   a worker takes it; the worker runs or skips it and then hands it on by Deliver(). Tasks still queued at
+//   Stop() are destroyed by the thread that stops. Ordering: first in, first out; with one worker, tasks also
+//   end in that order. Locks: one mutex per queue; no lock is held while a task runs.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace penstock {
+
+using Clock = std::chrono::steady_clock;
+
+class Task {
+ public:
+  enum class Skip { kTimedOut, kAbandoned };
+  virtual ~Task() = default;
+  virtual void Run() = 0;
+  /// Called instead of Run when the time in the queue is over or nobody waits for the answer any more.
+  virtual void NotRun(Skip reason) = 0;
+  virtual bool abandoned() const { return false; }
+  virtual std::optional<Clock::time_point> deadline() const { return std::nullopt; }
+  /// The last thing that happens to a task: hands it on to whoever answers.
+  virtual void Deliver(std::unique_ptr<Task> self) = 0;
+};
+
+class WorkQueue {
+ public:
+  /// `name` is what `top -H` shows.
+  WorkQueue(std::string name, int workers);
+  ~WorkQueue();
+  void Push(std::unique_ptr<Task> task);
+  /// Skips and delivers what has waited too long or was abandoned, without waiting for a worker.
+  void Sweep(Clock::time_point now);
+  /// Wakes the workers and drops what is queued. Idempotent; Join comes after.
+  void Stop();
+  /// True when every worker left before `deadline`; those that did not go on alone.
+  bool Join(Clock::time_point deadline);
+
+ private:
+  struct Shared;  // outlives the queue for as long as a worker still uses it
+  std::shared_ptr<Shared> shared_;
+};
+
+/// One queue per device, made when first asked for. Main thread only.
+class WorkQueues {
+ public:
+  explicit WorkQueues(int workers_per_queue) : workers_(workers_per_queue) {}
+  WorkQueue& For(const std::string& device);
+  void Sweep(Clock::time_point now);
+  bool StopAndJoin(Clock::time_point deadline);
+
+ private:
+  int workers_;
+  std::map<std::string, std::unique_ptr<WorkQueue>> queues_;
+};
+
+}  // namespace penstock
