@@ -1,0 +1,56 @@
+"""Run the benchmarks: `python -m tests.bench [--quick] [start transfer infer]`.
+
+Each writes bench-results/<name>.json and prints its table. Nothing here passes or fails by a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench.measure import write
+
+NAMES = ("start", "transfer", "infer")
+
+
+def main() -> None:
+    """Run what was asked for, everything by default."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; all by default")
+    parser.add_argument("--quick", action="store_true", help="three rounds, one server")
+    parser.add_argument("--out", type=Path, default=Path("bench-results"), help="directory for the JSON")
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - set(NAMES):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    for name in asked.names or NAMES:
+        print(f"measuring {name} …", flush=True)
+        report = importlib.import_module(f"tests.bench.bench_{name}").run(asked.quick)
+        path = write(asked.out, name, report)
+        show(name, report)
+        print(f"written to {path}", flush=True)
+
+
+def show(title: str, report: dict[str, Any]) -> None:
+    """Print one table for each comparison in a report, however deep it lies."""
+    if "series" not in report:
+        for label, part in report.items():
+            if isinstance(part, dict):
+                show(f"{title}, {label}", part)
+        return
+    table = Table("series", "µs", "CPU µs", f"× {report['reference']}", "95 % interval", title=title)
+    for row in report["series"]:
+        interval = f"{row['ratio_low']:.2f} – {row['ratio_high']:.2f}"
+        table.add_row(
+            row["name"], f"{row['wall_us']:.1f}", f"{row['cpu_us']:.1f}", f"{row['ratio']:.2f}", interval
+        )
+    Console().print(table)
+    print(f"{report['rounds']} rounds, {report['dropped']} dropped for drift")
+
+
+if __name__ == "__main__":
+    main()
