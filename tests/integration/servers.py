@@ -28,6 +28,8 @@ from redis.retry import Retry
 
 DEADLINE_S = 60.0
 POLL_S = 0.005
+PROBE_S = 1.0
+"""How long one probe waits: another program may hold the port and say nothing."""
 SLOTS = 16384
 BUS_OFFSET = 10_000
 """A shard's cluster bus listens this far above its port."""
@@ -207,10 +209,10 @@ class RedisServer:
         if self.process.poll() is not None:
             console = (self.config.directory / "console.log").read_text(errors="replace")
             raise ServerDiedError(self.process.returncode, self.log() + console)
-        with self.connect() as connection:
+        with self.connect(socket_timeout=PROBE_S) as connection:
             try:
-                return bool(connection.ping())
-            except (redis.ConnectionError, redis.BusyLoadingError):
+                return bool(connection.ping() and connection.info("server")["process_id"] == self.pid)
+            except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError):
                 return False
 
     def connect(self, **arguments: Any) -> redis.Redis:
@@ -344,6 +346,16 @@ def shard_configs(
     """Return the configurations of `count` shards on free ports."""
     options = {"cluster-enabled": "yes", "cluster-config-file": "nodes.conf", "cluster-node-timeout": "15000"}
     return [
-        ServerConfig(binary, directory / f"shard{i}", modules, options, free_port(with_bus=True))
-        for i in range(count)
+        ServerConfig(binary, directory / f"shard{i}", modules, options, port)
+        for i, port in enumerate(shard_ports(count))
     ]
+
+
+def shard_ports(count: int) -> list[int]:
+    """Return free ports, none of which is another's bus port."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = free_port(with_bus=True)
+        if not {port, port + BUS_OFFSET, port - BUS_OFFSET} & set(ports):
+            ports.append(port)
+    return ports

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import redis
 
-from tests.integration.torchscript import adder, constant, forward, identity, sum_and_difference
+from tests.integration.torchscript import adder, constant, forward, identity, sum_and_difference, torchscript
 from tests.integration.wire import execute, get, put, refusal, store_model
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
@@ -133,8 +133,6 @@ def test_a_gpu_that_is_not_there_is_refused(db: redis.Redis) -> None:
 
 
 def test_a_model_without_forward_is_refused(db: redis.Redis) -> None:
-    from tests.integration.torchscript import torchscript
-
     blob = torchscript("def other(self, x):\n    return x\n")
     assert "forward" in refusal(db, "AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", blob)
 

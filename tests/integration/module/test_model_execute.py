@@ -28,6 +28,10 @@ REFUSED_RUNS = [
         ("m", "INPUTS", 2, "a", "b", "OUTPUTS", 2, "c"),
     ),
     (
+        "number of output keys to AI.MODELEXECUTE command does not match the number of given arguments",
+        ("m", "INPUTS", 2, "a", "b", "OUTPUTS", 1),
+    ),
+    (
         "Number of keys given as INPUTS here does not match model definition",
         ("m", "INPUTS", 1, "a", "OUTPUTS", 1, "c"),
     ),
@@ -208,7 +212,7 @@ def test_a_generous_timeout_changes_nothing(db: redis.Redis) -> None:
 
 
 def test_a_stored_model_is_usable_in_the_same_pipeline(db: redis.Redis) -> None:
-    """Run at once behind the store, on one connection and unanswered: it waits for the load, it does not fail."""
+    """Run right behind a store that is not answered yet: it waits for the load, it does not fail."""
     put(db, "x", np.ones(3))
     with db.pipeline(transaction=False) as pipeline:
         pipeline.execute_command("AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", identity())
