@@ -1,0 +1,98 @@
+"""COMMAND GETKEYS: a cluster client can route every command, and broken ones crash nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+
+from tests.integration.wire import refusal
+
+KEYS = [
+    ("AI.TENSORSET t FLOAT 1 BLOB x", "t"),
+    ("AI.TENSORGET t META BLOB", "t"),
+    ("AI.MODELSTORE m TORCH CPU BLOB x", "m"),
+    ("AI.MODELGET m", "m"),
+    ("AI.MODELDEL m", "m"),
+    ("AI.SCRIPTSET s CPU SOURCE x", "s"),
+    ("AI.SCRIPTSTORE s CPU ENTRY_POINTS 1 f SOURCE x", "s"),
+    ("AI.SCRIPTGET s", "s"),
+    ("AI.SCRIPTDEL s", "s"),
+    ("AI.INFO m", "m"),
+    ("AI.INFO m RESETSTAT", "m"),
+    ("AI.MODELEXECUTE m INPUTS 2 a b OUTPUTS 1 c", "m a b c"),
+    ("AI.MODELEXECUTE m INPUTS 1 a OUTPUTS 2 c d TIMEOUT 60000000", "m a c d"),
+    ("ai.modelexecute m inputs 1 a outputs 1 c", "m a c"),
+    ("AI.SCRIPTEXECUTE s f INPUTS 2 a b OUTPUTS 1 c", "s a b c"),
+    ("AI.SCRIPTEXECUTE s f KEYS 2 k1 k2 INPUTS 1 a ARGS 2 x y OUTPUTS 1 c TIMEOUT 10", "s k1 k2 a c"),
+    ("AI.SCRIPTEXECUTE s f KEYS 1 k", "s k"),
+    ("AI.SCRIPTRUN s f INPUTS a b OUTPUTS c d", "s a b c d"),
+    ("AI.SCRIPTRUN s f INPUTS a $ b c OUTPUTS d", "s a b c d"),
+    ("AI.SCRIPTRUN s f TIMEOUT 100 INPUTS $ a OUTPUTS d", "s a d"),
+]
+
+BROKEN = [
+    "AI.MODELEXECUTE m",
+    "AI.MODELEXECUTE m INPUTS",
+    "AI.MODELEXECUTE m INPUTS x a OUTPUTS 1 c",
+    "AI.MODELEXECUTE m INPUTS 99999999999999999999 a OUTPUTS 1 c",
+    "AI.MODELEXECUTE m INPUTS 9223372036854775807 a OUTPUTS 1 c",
+    "AI.MODELEXECUTE m INPUTS 2147483647 a OUTPUTS 1 c",
+    "AI.MODELEXECUTE m INPUTS -1 a OUTPUTS 1 c",
+    "AI.MODELEXECUTE m INPUTS 1 a OUTPUTS 5 c",
+    "AI.MODELEXECUTE m INPUTS 1 a OUTPUTS",
+    "AI.SCRIPTEXECUTE s f KEYS 99999999999 a",
+    "AI.SCRIPTEXECUTE s f INPUTS -3 a OUTPUTS 1 b",
+    "AI.SCRIPTEXECUTE s f INPUTS 1",
+    "AI.SCRIPTRUN s f INPUTS",
+    "AI.SCRIPTRUN s f",
+    "AI.SCRIPTRUN s",
+]
+
+
+@pytest.mark.parametrize(("command", "keys"), KEYS)
+def test_keys_are_found(db: redis.Redis, command: str, keys: str) -> None:
+    found = db.execute_command("COMMAND GETKEYS", *command.split())
+    assert sorted(found) == sorted(keys.split())
+
+
+@pytest.mark.parametrize("command", BROKEN)
+def test_a_broken_command_yields_no_key_that_is_not_in_it(db: redis.Redis, command: str) -> None:
+    words: list[Any] = command.split()
+    try:
+        found = db.execute_command("COMMAND GETKEYS", *words)
+    except redis.ResponseError:
+        found = []
+    assert set(found) <= set(words[1:])
+    assert refusal(db, *words)
+
+
+def test_config_has_no_keys(db: redis.Redis) -> None:
+    assert refusal(db, "COMMAND GETKEYS", "AI.CONFIG", "GET", "MODEL_CHUNK_SIZE")
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        ("AI.TENSORSET", {"write", "denyoom"}),
+        ("AI.TENSORGET", {"readonly"}),
+        ("AI.MODELSTORE", {"write", "denyoom"}),
+        ("AI.MODELGET", {"readonly"}),
+        ("AI.MODELDEL", {"write"}),
+        ("AI.MODELEXECUTE", {"write", "denyoom", "movablekeys"}),
+        ("AI.SCRIPTSTORE", {"write", "denyoom"}),
+        ("AI.SCRIPTSET", {"write", "denyoom"}),
+        ("AI.SCRIPTGET", {"readonly"}),
+        ("AI.SCRIPTDEL", {"write"}),
+        ("AI.SCRIPTRUN", {"write", "denyoom", "movablekeys"}),
+        ("AI.SCRIPTEXECUTE", {"write", "denyoom", "movablekeys"}),
+        ("AI.INFO", {"readonly"}),
+        ("AI.CONFIG", {"write"}),
+    ],
+)
+def test_flags_are_those_of_redisai(db: redis.Redis, command: str, flags: set[str]) -> None:
+    (facts,) = db.execute_command("COMMAND INFO", command)
+    found = {flag.decode() for flag in facts[2]}
+    assert flags <= found
+    assert not ({"write", "readonly", "denyoom"} & found) - flags

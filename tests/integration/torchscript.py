@@ -1,0 +1,88 @@
+"""TorchScript models for the tests, from a few lines of source; what they compute is seen at a glance."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+from functools import cache
+
+import torch
+
+torch.set_num_threads(1)
+
+
+def torchscript(source: str, buffers: Mapping[str, torch.Tensor] | None = None) -> bytes:
+    """Compile methods given as source into a TorchScript file.
+
+    Args:
+        source: one or more `def`s with `self`; `forward` is what the database calls.
+        buffers: tensors the source reaches as `self.<name>`.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*torch\.jit\.\w+.* is deprecated", DeprecationWarning)
+        module = _network(buffers or {})
+        module.define(source)
+        file = io.BytesIO()
+        torch.jit.save(module, file)
+    return file.getvalue()
+
+
+def _network(buffers: Mapping[str, torch.Tensor]) -> torch.jit.ScriptModule:
+    class Network(torch.jit.ScriptModule):  # a new class each time, for TorchScript keeps methods per class
+        def __init__(self) -> None:
+            super().__init__()
+            for name, tensor in buffers.items():
+                self.register_buffer(name, tensor)
+
+    return Network()
+
+
+@cache
+def adder() -> bytes:
+    """Two inputs, one output: their sum."""
+    return torchscript("def forward(self, a, b):\n    return a + b\n")
+
+
+@cache
+def identity() -> bytes:
+    """One input, given back."""
+    return torchscript("def forward(self, x):\n    return x\n")
+
+
+@cache
+def sum_and_difference() -> bytes:
+    """Two inputs, two outputs."""
+    return torchscript("def forward(self, a, b):\n    return a + b, a - b\n")
+
+
+@cache
+def constant(value: float) -> bytes:
+    """Answers every element with `value`: which version of a model answered is seen from its answer."""
+    return torchscript(
+        "def forward(self, x):\n    return torch.zeros_like(x) + self.value\n", {"value": torch.tensor(value)}
+    )
+
+
+@cache
+def burner() -> bytes:
+    """Multiplies a matrix with itself `rounds[0]` times: a run as long as a test wants it."""
+    return torchscript(
+        "def forward(self, x, rounds):\n"
+        "    for _ in range(int(rounds[0])):\n"
+        "        x = torch.tanh(torch.mm(x, x))\n"
+        "    return x\n"
+    )
+
+
+@cache
+def heavy(megabytes: int) -> bytes:
+    """One input plus the first of many weights: a model as large as a test wants it."""
+    weight = torch.arange(megabytes * 262_144, dtype=torch.float32)
+    return torchscript("def forward(self, x):\n    return x + self.weight[1]\n", {"weight": weight})
+
+
+def forward(source: str) -> bytes:
+    """Compile the body of a one-input `forward(x)`."""
+    body = "\n".join(f"    {line}" for line in source.splitlines())
+    return torchscript(f"def forward(self, x):\n{body}\n")
