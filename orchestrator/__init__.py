@@ -1,1 +1,63 @@
-"""orchestrator"""
+"""Start, watch and stop a simulation, its database and its trainer.
+
+Names are brought in when they are first used, so that the `penstock` command starts at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.application import Application, Resources
+    from orchestrator.colocated import colocate
+    from orchestrator.config import load_config
+    from orchestrator.database import Database, Orchestrator
+    from orchestrator.ensemble import Ensemble
+    from orchestrator.errors import PenstockError
+    from orchestrator.experiment import Experiment
+    from orchestrator.launchers.base import Job, JobState
+    from orchestrator.redis_config import RedisConfig
+    from orchestrator.script import run_script
+
+__all__ = [
+    "Application",
+    "Database",
+    "Ensemble",
+    "Experiment",
+    "Job",
+    "JobState",
+    "Orchestrator",
+    "PenstockError",
+    "RedisConfig",
+    "Resources",
+    "colocate",
+    "load_config",
+    "run_script",
+]
+
+_HOMES = {
+    "Application": "orchestrator.application",
+    "Database": "orchestrator.database",
+    "Ensemble": "orchestrator.ensemble",
+    "Experiment": "orchestrator.experiment",
+    "Job": "orchestrator.launchers.base",
+    "JobState": "orchestrator.launchers.base",
+    "Orchestrator": "orchestrator.database",
+    "PenstockError": "orchestrator.errors",
+    "RedisConfig": "orchestrator.redis_config",
+    "Resources": "orchestrator.application",
+    "colocate": "orchestrator.colocated",
+    "load_config": "orchestrator.config",
+    "run_script": "orchestrator.script",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'orchestrator' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -103,6 +103,16 @@ def built_module(progress: Progress | None = None, *, force: bool = False) -> Bu
     return _build_at(place, torch)
 
 
+def cached_build() -> Build | None:
+    """Return the module if it has been built for this source, torch and compiler; compile nothing.
+
+    Raises:
+        BuildError: no torch, or one too old.
+    """
+    torch = installed_torch()
+    return _cached(cache_directory() / "modules" / _source_digest(torch), torch)
+
+
 def cache_directory() -> Path:
     """Return the directory for what Penstock compiles: $PENSTOCK_CACHE, else penstock in the user's cache."""
     explicit = os.environ.get("PENSTOCK_CACHE")

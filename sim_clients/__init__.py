@@ -1,1 +1,49 @@
-"""sim_clients"""
+"""The contract: what is on the wire, and how a rank talks to the database."""
+
+from sim_clients.address import Address, HostPort
+from sim_clients.client import Client
+from sim_clients.connect import connect
+from sim_clients.errors import (
+    AddressError,
+    ClientError,
+    DatabaseFull,
+    DatabaseRefused,
+    DatabaseUnavailable,
+    IdentityError,
+    IncompleteSnapshot,
+    InferenceFailed,
+    KeyMissing,
+    ModelMissing,
+    ModelRejected,
+    NameRefused,
+    SnapshotError,
+    TensorError,
+    UnsupportedClientError,
+)
+from sim_clients.memory_client import MemoryClient, MemoryDatabase
+from sim_clients.snapshot import Snapshot
+
+__all__ = [
+    "Address",
+    "AddressError",
+    "Client",
+    "ClientError",
+    "DatabaseFull",
+    "DatabaseRefused",
+    "DatabaseUnavailable",
+    "HostPort",
+    "IdentityError",
+    "IncompleteSnapshot",
+    "InferenceFailed",
+    "KeyMissing",
+    "MemoryClient",
+    "MemoryDatabase",
+    "ModelMissing",
+    "ModelRejected",
+    "NameRefused",
+    "Snapshot",
+    "SnapshotError",
+    "TensorError",
+    "UnsupportedClientError",
+    "connect",
+]

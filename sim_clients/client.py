@@ -7,19 +7,25 @@ models. `SmartRedisClient` and `MemoryClient` keep it, and one contract test run
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy.typing as npt
-
+from sim_clients.fields import Array
+from sim_clients.keys import DEFAULT_STREAM
 from sim_clients.snapshot import Snapshot
-
-Array = npt.NDArray[Any]
-
-DEFAULT_STREAM = "snapshots"
 
 
 class Client(Protocol):
     """One connection to one database. Not thread-safe: give each thread its own."""
+
+    @property
+    def producer(self) -> str:
+        """Name of the application or ensemble member this client belongs to."""
+        ...
+
+    @property
+    def rank(self) -> int:
+        """Rank within the producer, 0 for a serial program."""
+        ...
 
     def put_snapshot(
         self,
@@ -34,16 +40,25 @@ class Client(Protocol):
         Nobody sees the snapshot before all of its fields are in the database.
 
         Args:
-            step: the solver's step, 0 or more; a step may be put once.
+            step: the solver's step, 0 or more and greater than that of the snapshot before it.
             fields: name -> array, any shape of at least one dimension, in a dtype the wire carries.
             time: physical time, s.
             stream: the list it is announced in.
 
         Raises:
             TensorError: a dtype, shape or byte order the wire cannot carry.
-            SnapshotError: a field is missing or has another shape or dtype than in the first snapshot.
-            DatabaseFull, DatabaseUnavailable
+            SnapshotError: no fields, a step that does not grow, or a field that is missing or has another
+                shape or dtype than in the first snapshot.
+            NameRefused, DatabaseFull, DatabaseUnavailable
         """
+        ...
+
+    def end_stream(self, stream: str = DEFAULT_STREAM) -> None:
+        """Tell the readers of a stream that this rank puts no more snapshots in it."""
+        ...
+
+    def stream_ended(self, producer: str, rank: int = 0, stream: str = DEFAULT_STREAM) -> bool:
+        """Tell whether a rank has called `end_stream`."""
         ...
 
     def announced(self, stream: str = DEFAULT_STREAM) -> int:
@@ -55,6 +70,7 @@ class Client(Protocol):
 
         Raises:
             IncompleteSnapshot: naming the fields that are not in the database.
+            SnapshotError: what was announced does not have the name of a snapshot.
             KeyMissing: the position has not been announced.
         """
         ...
@@ -67,7 +83,7 @@ class Client(Protocol):
         """Return one tensor, C-contiguous and owned by the caller.
 
         Raises:
-            KeyMissing
+            KeyMissing: nobody has stored a tensor of this name.
         """
         ...
 
@@ -88,7 +104,8 @@ class Client(Protocol):
             version: greater than that of the live model.
 
         Raises:
-            ModelRejected: the database could not load it; the live model stays.
+            ModelRejected: the version is not newer than the live one, or the database could not load the
+                model; the live model stays.
         """
         ...
 
@@ -96,7 +113,7 @@ class Client(Protocol):
         """Return the version that is live.
 
         Raises:
-            ModelMissing
+            ModelMissing: no model of this name has been posted.
         """
         ...
 

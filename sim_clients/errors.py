@@ -2,9 +2,12 @@
 
 ClientError
 ├── AddressError             the address is missing or malformed
+├── IdentityError            the environment names a rank that is not a number
 ├── UnsupportedClientError   the installed client library would return wrong numbers here (numpy 2)
 ├── DatabaseUnavailable      the database does not answer, or went away
 ├── DatabaseFull             the database has reached its memory limit
+├── DatabaseRefused          the database answered a command with an error
+├── NameRefused              a name that cannot be part of a key
 ├── TensorError              a tensor the wire cannot carry: dtype, shape or byte order
 ├── SnapshotError            a field is missing, or has another shape or dtype than before
 │   └── IncompleteSnapshot   announced, but not every field is in the database
@@ -27,6 +30,15 @@ class AddressError(ClientError):
     def __init__(self, message: str, address: str) -> None:
         super().__init__(f"{message} (address: {address!r})")
         self.address = address
+
+
+class IdentityError(ClientError):
+    """The environment names a rank that is not a number."""
+
+    def __init__(self, variable: str, value: str) -> None:
+        super().__init__(f"the environment has {variable}={value!r}, a rank is a number of 0 or more")
+        self.variable = variable
+        self.value = value
 
 
 class UnsupportedClientError(ClientError):
@@ -53,6 +65,25 @@ class DatabaseFull(ClientError):
         super().__init__(f"{key!r} was not stored, the database is full: {reason}")
         self.key = key
         self.reason = reason
+
+
+class DatabaseRefused(ClientError):
+    """The database answered a command with an error that has no class of its own."""
+
+    def __init__(self, address: str, doing: str, reason: str) -> None:
+        super().__init__(f"the database at {address} refused ({doing}): {reason}")
+        self.address = address
+        self.doing = doing
+        self.reason = reason
+
+
+class NameRefused(ClientError):
+    """A name that cannot be part of a key."""
+
+    def __init__(self, what: str, name: object) -> None:
+        super().__init__(f"{name!r} cannot name a {what}: use letters, digits and _ . + = / - only")
+        self.what = what
+        self.name = name
 
 
 class TensorError(ClientError):

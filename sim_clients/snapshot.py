@@ -1,12 +1,13 @@
-"""A snapshot: the fields of one rank at one step."""
+"""A snapshot, the fields of one rank at one step, and the series that one rank makes of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy.typing as npt
+from sim_clients.errors import SnapshotError
+from sim_clients.fields import Array, FieldType, check_layout, layout_of, wire_array
+from sim_clients.keys import SnapshotName, checked
 
 
 @dataclass(frozen=True)
@@ -24,5 +25,46 @@ class Snapshot:
     producer: str
     rank: int
     step: int
-    fields: Mapping[str, npt.NDArray[Any]] = field(repr=False)
+    fields: Mapping[str, Array] = field(repr=False)
     time: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the dataset, `<producer>.<rank>.<step>`."""
+        return str(SnapshotName(self.producer, self.rank, self.step))
+
+
+class SnapshotSeries:
+    """What one rank has put in one stream so far, and so what its next snapshot must look like."""
+
+    def __init__(self, producer: str, rank: int) -> None:
+        self._producer = producer
+        self._rank = rank
+        self._last_step = -1
+        self._layout: dict[str, FieldType] | None = None
+
+    def prepare(self, step: int, fields: Mapping[str, Array], time: float | None) -> Snapshot:
+        """Check the next snapshot before anything of it is sent, and bring it into the wire's form.
+
+        Raises:
+            SnapshotError, TensorError, NameRefused: see `Client.put_snapshot`.
+        """
+        name = str(SnapshotName(self._producer, self._rank, step))
+        self._check_step(name, step)
+        if not fields:
+            raise SnapshotError(name, "it has no fields")
+        arrays = {checked("field", key): wire_array(key, value) for key, value in fields.items()}
+        if self._layout is not None:
+            check_layout(name, arrays, self._layout)
+        return Snapshot(self._producer, self._rank, step, arrays, None if time is None else float(time))
+
+    def stored(self, snapshot: Snapshot) -> None:
+        """Take note that a prepared snapshot has reached the database."""
+        self._last_step = snapshot.step
+        self._layout = layout_of(snapshot.fields)
+
+    def _check_step(self, name: str, step: int) -> None:
+        if not isinstance(step, int) or step < 0:
+            raise SnapshotError(name, f"a step is an integer of 0 or more, got {step!r}")
+        if step <= self._last_step:
+            raise SnapshotError(name, f"its step is not greater than the one before it, {self._last_step}")

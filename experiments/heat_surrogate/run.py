@@ -1,0 +1,62 @@
+"""The main job: a network trained beside a running ensemble, and called by a solver meanwhile.
+
+Run it with `penstock run heat_surrogate`, or as a script: `python run.py --quick`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from heat import Plate
+from report import report
+
+from orchestrator import Application, Ensemble, Experiment, Orchestrator, run_script
+
+HERE = Path(__file__).parent
+TIMEOUT_S = 600.0
+
+
+def main(config: dict[str, Any], *, launcher: str, run_dir: Path | None) -> None:
+    physics = config["plate"]
+    plate = Plate(physics["points"], physics["jump_steps"], physics["jump_time"], *physics["diffusivity"])
+    seeds = iter(range(config["seed"], sys.maxsize))  # no two plates of a run share one
+
+    def seeds_for(count: int) -> list[int]:
+        return [next(seeds) for _ in range(count)]
+
+    def program(script: str, *arguments: str) -> list[str | Path]:
+        return [sys.executable, HERE / script, *arguments, *plate.arguments()]
+
+    solver = program("simulate.py", "--seed={seed}", f"--max_jumps={physics['max_jumps']}")
+    learned = Ensemble("heat", solver, grid={"seed": seeds_for(config["members"])})
+    held_out = Ensemble("held_out", solver, grid={"seed": seeds_for(config["held_out"])})
+    names = ["--producers", *members(learned), "--held_out", *members(held_out)]
+    settings = options({"seed": config["seed"]} | config["network"] | config["training"])
+    trainer = Application("trainer", program("train.py", *names, *settings))
+    coupled = Application("coupled", program("coupled.py", f"--seed={next(seeds)}"))
+    examined = [str(seed) for seed in seeds_for(config["evaluation"]["members"])]
+    jumps = f"--jumps={config['evaluation']['jumps']}"
+    evaluation = Application("evaluation", program("evaluate.py", "--seeds", *examined, jumps))
+
+    with Experiment("heat_surrogate", launcher=launcher, run_dir=run_dir) as exp:
+        db = exp.start(Orchestrator(shards=config["shards"]))
+        for application in (trainer, coupled, learned, held_out):
+            exp.start(application, database=db)
+        exp.wait(timeout_s=TIMEOUT_S)
+        exp.wait(exp.start(evaluation, database=db), timeout_s=TIMEOUT_S)
+    if not exp.dry_run:
+        report(exp.run_dir, config["bars"], solvers=members(learned) + members(held_out))
+
+
+def members(ensemble: Ensemble) -> list[str]:
+    return [member.name for member in ensemble.members()]
+
+
+def options(values: dict[str, Any]) -> list[str]:
+    return [f"--{name}={value}" for name, value in values.items()]
+
+
+if __name__ == "__main__":
+    run_script(main, __file__)

@@ -1,0 +1,58 @@
+"""The trainer: learns the jump from the solvers' snapshots while they run, and posts each better network."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import torch
+from heat import plate_arguments, plate_from
+from names import MODEL, TRAINED, run, write_report
+from network import HeatJump
+
+from sim_clients import connect
+from trainers import Reservoir, TrainerError, Training, train
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--producers", nargs="+", required=True)
+    parser.add_argument("--held_out", nargs="+", required=True)
+    for name in ("seed", "modes", "width", "depth", "steps", "batch_size", "capacity"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    for name in ("validate_every", "judges"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    for name in ("seconds", "learning_rate"):
+        parser.add_argument(f"--{name}", type=float, required=True)
+    plate_arguments(parser)
+    given = parser.parse_args()
+    plate = plate_from(given)
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.manual_seed(given.seed)
+    network = HeatJump(plate, modes=given.modes, width=given.width, depth=given.depth)
+    training = Training(
+        model=MODEL,
+        producers=tuple(given.producers),
+        held_out=tuple(given.held_out),
+        inputs=("u", "source", "diffusivity"),
+        target="u",
+        jump=plate.jump_steps,
+        steps=given.steps,
+        seconds=given.seconds,
+        judges=given.judges,
+        batch_size=given.batch_size,
+        learning_rate=given.learning_rate,
+        validate_every=given.validate_every,
+    )
+    client, started = connect(), time.time()
+    publisher = train(network, client, training, Reservoir(given.capacity, given.seed), Path.cwd())
+    client.raise_flag(TRAINED)
+    client.close()
+    write_report({"started": started, "ended": time.time(), "last_version": publisher.version})
+
+
+if __name__ == "__main__":
+    run(main, TrainerError)

@@ -1,0 +1,131 @@
+"""What to run and with what: plain descriptions, checked before anything starts."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.errors import ApplicationError, UsageError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+RESERVED_NAMES = frozenset({"database"})
+"""Names of directories within a run that are not an application's."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What an Application needs of a host.
+
+    Attributes:
+        cores: processor cores; the program is bound to them where that many are free, and told to use
+            as many threads.
+        exclusive: refuse to start rather than share a core with another program of the Experiment.
+        gpus: graphics processors; never shared.
+        ranks: MPI ranks. The local launcher starts one process, so it refuses more than one.
+    """
+
+    cores: int = 1
+    exclusive: bool = False
+    gpus: int = 0
+    ranks: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("cores", 1), ("gpus", 0), ("ranks", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise UsageError(f"Resources({name}={value!r}): must be a whole number of at least {least}")
+
+
+@dataclass(frozen=True)
+class Application:
+    """One program to start.
+
+    Attributes:
+        name: also the name of its directory in the run, and the producer of its snapshots.
+        command: the program and its arguments. A `Path` is made absolute where the Experiment script runs;
+            so is a program named with a slash, and a Python script named directly after the interpreter,
+            for the program itself runs in its own directory. Everything else is passed as it is.
+        resources: what it needs of the host.
+        environment: variables on top of those of the Experiment script.
+    """
+
+    name: str
+    command: Sequence[str | Path]
+    resources: Resources = field(default_factory=Resources)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if isinstance(self.command, str) or not self.command:
+            raise ApplicationError(
+                self.name, "the command is a list: the program, then each of its arguments"
+            )
+        for item in self.command:
+            if not isinstance(item, str | Path) or "\0" in str(item):
+                raise ApplicationError(self.name, f"{item!r} in the command is neither text nor a Path")
+        object.__setattr__(self, "command", tuple(self.command))
+        object.__setattr__(self, "environment", dict(self.environment))
+
+    def argv(self) -> tuple[str, ...]:
+        """Return the exact command, after checking that it can be started.
+
+        Raises:
+            ApplicationError: naming the executable or script that is missing or not executable.
+        """
+        executable = self._executable()
+        rest = [str(item.absolute()) if isinstance(item, Path) else item for item in self.command[1:]]
+        if rest and rest[0].endswith(".py") and Path(executable).name.startswith("python"):
+            rest[0] = self._script(rest[0])
+        return (executable, *rest)
+
+    def _executable(self) -> str:
+        program = self.command[0]
+        if isinstance(program, str) and "/" not in program:
+            found = shutil.which(program, path=search_path(self.environment))
+            if found is None:
+                raise ApplicationError(self.name, f"there is no executable {program!r} on PATH")
+            return found
+        path = Path(program).absolute()
+        if not path.exists():
+            raise ApplicationError(self.name, f"the executable {str(path)!r} does not exist")
+        if not path.is_file() or not os.access(path, os.X_OK):
+            raise ApplicationError(
+                self.name,
+                f"{str(path)!r} is not executable; try `chmod +x {path}`, or name its interpreter first",
+            )
+        return str(path)
+
+    def _script(self, script: str) -> str:
+        path = Path(script).absolute()
+        if not path.is_file():
+            raise ApplicationError(self.name, f"the script {str(path)!r} does not exist")
+        return str(path)
+
+
+def search_path(environment: Mapping[str, str]) -> str:
+    """Return the PATH of a started program: that of its environment, after this virtual environment's."""
+    path = environment.get("PATH", os.environ.get("PATH", os.defpath))
+    own = str(Path(sys.executable).parent)
+    if sys.prefix == sys.base_prefix or own in path.split(os.pathsep):
+        return path
+    return own + os.pathsep + path
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a directory and part of a key.
+
+    Raises:
+        ApplicationError: naming it.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ApplicationError(
+            str(name),
+            "a name has letters, digits, '_', '-' and '.', begins with a letter or digit, up to 100",
+        )
+    if name in RESERVED_NAMES:
+        raise ApplicationError(name, "this name is taken by Penstock's own directory in the run")

@@ -1,0 +1,34 @@
+"""`penstock build`: compile the database module, once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from orchestrator.build import Build, built_module
+
+
+def build(
+    as_json: Annotated[bool, typer.Option("--json", help="Print where it is, for a program.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Compile even if it has been done.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False,
+) -> None:
+    """Compile the database module against the installed torch, unless that has been done."""
+    made = _with_progress(force)
+    if as_json:
+        print(json.dumps(made.as_json(), indent=2))
+    else:
+        print(f"{made.module} (torch {made.torch})")
+
+
+def _with_progress(force: bool) -> Build:
+    """A moving line on a terminal, plain lines otherwise; on stderr, so that the answer stays alone."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return built_module(lambda line: print(line, file=sys.stderr, flush=True), force=force)
+    with console.status("looking for the module") as status:
+        return built_module(status.update, force=force)

@@ -1,0 +1,117 @@
+"""`penstock db`: a prompt on the database of a running experiment."""
+
+from __future__ import annotations
+
+import atexit
+import readline
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.cluster import SLOTS, key_slot
+from orchestrator.errors import PenstockError, RunError
+from orchestrator.record import Run, find_run
+from orchestrator.redis_config import Endpoint
+from orchestrator.shard import Shard, ShardError
+from sim_clients.address import Address
+
+LONGEST_SHOWN = 400
+
+
+def db(
+    command: Annotated[
+        str | None, typer.Option("--command", "-c", help="Send one command and leave.")
+    ] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run", help="The run; the newest active by default.")
+    ] = None,
+    shard: Annotated[int, typer.Option("--shard", help="The shard to ask where a command names no key.")] = 0,
+    debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False,
+) -> None:
+    """Send commands to the database of a running experiment."""
+    run = find_run(run_id, alive=True)
+    shards = _shards(run)
+    if not 0 <= shard < len(shards):
+        raise RunError(f"the database of {run.run_id} has the shards 0 to {len(shards) - 1}", run=run.run_id)
+    try:
+        if command is not None:
+            print(_ask(shards, shard, command))
+        else:
+            _prompt(run, shards, shard)
+    except ShardError as error:
+        raise PenstockError(f"the database of {run.run_id}: {error}") from error
+    finally:
+        for each in shards:
+            each.close()
+
+
+def shown(reply: Any, indent: str = "") -> str:
+    """Return a reply as text a person can read."""
+    if isinstance(reply, list):
+        lines = [f"{indent}{n}) {shown(item, indent + '   ').lstrip()}" for n, item in enumerate(reply, 1)]
+        return "\n".join(lines) or f"{indent}(empty)"
+    if isinstance(reply, bytes):
+        return indent + _text(reply)
+    return indent + ("(nil)" if reply is None else str(reply))
+
+
+def _text(reply: bytes) -> str:
+    try:
+        text = reply.decode()
+    except UnicodeDecodeError:
+        text = repr(reply)[2:-1]
+    cut = len(text) - LONGEST_SHOWN
+    return text if cut <= 0 or "\n" in text else f"{text[:LONGEST_SHOWN]}… ({cut} more)"
+
+
+def _shards(run: Run) -> list[Shard]:
+    variables = run.record["address"]
+    if variables is None:
+        raise RunError(f"the run {run.run_id} has no database", run=run.run_id)
+    address = Address.from_environment(environ=variables)
+    if address.unix_socket is not None:
+        return [Shard(Endpoint(unix_socket=address.unix_socket))]
+    return [Shard(Endpoint(at.host, at.port)) for at in address.endpoints]
+
+
+def _prompt(run: Run, shards: list[Shard], chosen: int) -> None:
+    history = Path.home() / ".penstock_db_history"
+    if history.exists():
+        readline.read_history_file(history)
+    atexit.register(readline.write_history_file, history)
+    print(f"{run.run_id}, {len(shards)} shard(s). An empty line or Ctrl-D leaves.")
+    while line := _line():
+        try:
+            print(_ask(shards, chosen, line))
+        except (ShardError, ValueError) as error:
+            print(f"(error) {error}")
+
+
+def _line() -> str:
+    try:
+        return input("db> ").strip()
+    except EOFError:
+        print()
+        return ""
+
+
+def _ask(shards: list[Shard], chosen: int, line: str) -> str:
+    """Send a command: in a cluster to the shard that the answer MOVED names."""
+    words = shlex.split(line)
+    try:
+        return shown(shards[chosen].command(*words))
+    except ShardError as error:
+        owner = _owner(shards, words, str(error))
+        if owner is None:
+            raise
+        return shown(owner.command(*words))
+
+
+def _owner(shards: list[Shard], words: list[str], refusal: str) -> Shard | None:
+    if len(shards) == 1 or len(words) < 2 or ("MOVED" not in refusal.upper() and not refusal[:1].isdigit()):
+        return None
+    print(f"(slot {key_slot(words[1])} of {SLOTS})", file=sys.stderr)
+    return next((shard for shard in shards if f":{shard.endpoint.port}" in refusal), None)

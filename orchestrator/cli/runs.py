@@ -1,0 +1,49 @@
+"""`penstock ps`: the runs and their programs."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.record import Run, all_runs
+
+STYLES = {"active": "green", "failed": "red", "lost": "red", "interrupted": "yellow", "completed": "dim"}
+
+
+def ps(
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Also runs that have ended.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False,
+) -> None:
+    """Show the runs that are active (or were lost), and their programs."""
+    runs = [run for run in all_runs() if everything or run.state in ("active", "lost")]
+    if as_json:
+        print(json.dumps([{**run.record, "state": run.state} for run in runs], indent=2))
+        return
+    console = Console()
+    if not runs:
+        console.print("no run is active" if not everything else "there are no runs")
+    for run in runs:
+        console.print(_table(run))
+
+
+def _table(run: Run) -> Table:
+    state = f"[{STYLES.get(run.state, '')}]{run.state}[/]" if run.state in STYLES else run.state
+    table = Table(title=f"{run.run_id}  {state}  {run.directory}", title_justify="left", title_style="")
+    for heading in ("name", "state", "pid", "cores", "for", "exit"):
+        table.add_column(heading)
+    for job in run.record["jobs"]:
+        table.add_row(*_row(job))
+    return table
+
+
+def _row(job: dict[str, Any]) -> tuple[str, ...]:
+    cores = "any" if job["cores"] is None else ",".join(map(str, job["cores"]))
+    lasted = (job["ended"] or time.time()) - job["started"]
+    code = "" if job["returncode"] is None else str(job["returncode"])
+    return (job["name"], job["state"], str(job["pid"]), cores, f"{lasted:.0f} s", code)

@@ -1,0 +1,249 @@
+"""The database: an Orchestrator describes it, a Database is one that is ready."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.application import Resources
+from orchestrator.binaries import ServerBinary, find_redis_server
+from orchestrator.build import built_module
+from orchestrator.cluster import check_shard_count
+from orchestrator.errors import DatabaseFailed, UsageError
+from orchestrator.launchers.base import Job, JobState, Launch
+from orchestrator.ports import check_port, free_ports, interface_address, is_loopback
+from orchestrator.readiness import is_ours, shard_failure, wait_ready
+from orchestrator.redis_config import Endpoint, RedisConfig, redis_argv, redis_environment
+from orchestrator.run_files import RunFiles, log_of
+from orchestrator.shard import Shard, ShardError
+from sim_clients.address import Address, HostPort
+
+STOP_TIMEOUT_S = 5.0
+COLLISIONS = 5
+TAKEN = ("Address already in use", "Could not create server TCP listening socket", "Failed listening on port")
+UNBUILT = ("penstock_ai.so",)
+
+StartShard = Callable[[Launch], Job]
+
+
+@dataclass(frozen=True)
+class Orchestrator:
+    """A database to start: one shard, or a cluster of several on this host.
+
+    Attributes:
+        shards: 1, or the size of the cluster.
+        port: None: one shard listens on a private Unix socket only, a cluster on ports that the operating
+            system chooses. 0: a port it chooses. Otherwise this one, and those after it for further shards.
+        interface: the network interface it listens on, loopback by default.
+        open_port: allow an interface that other hosts reach. SmartRedis clients can carry no password, so
+            everybody who reaches the port can read and write.
+        redis_server: the redis-server to use; found by itself by default.
+        config: how each shard is set up.
+        module: path of a Redis module and its arguments, in place of Penstock's own; () for none.
+        resources: bind each shard to cores; unbound by default.
+    """
+
+    shards: int = 1
+    port: int | None = None
+    interface: str = "lo"
+    open_port: bool = False
+    redis_server: str | Path | None = None
+    config: RedisConfig = field(default_factory=RedisConfig)
+    module: Sequence[str] | None = None
+    resources: Resources | None = None
+
+    def __post_init__(self) -> None:
+        check_shard_count(self.shards)
+        highest = 65_535 - self.shards + 1 - (10_000 if self.clustered else 0)
+        if self.port is not None and not 0 <= self.port <= highest:
+            raise UsageError(f"port={self.port!r}: must be 0 to {highest} for {self.shards} shard(s)")
+        if self.module is not None:
+            object.__setattr__(self, "module", tuple(self.module))
+
+    @property
+    def clustered(self) -> bool:
+        """Whether keys are spread over several shards."""
+        return self.shards > 1
+
+    def host(self) -> str:
+        """Return the address it listens on.
+
+        Raises:
+            UsageError: no such interface, or an open one that was not allowed.
+        """
+        host = interface_address(self.interface)
+        if not is_loopback(host) and not self.open_port:
+            raise UsageError(
+                f"interface {self.interface!r} ({host}) can be reached from other hosts, and the database "
+                "has no password that SmartRedis could carry; Orchestrator(open_port=True) allows it"
+            )
+        return host
+
+    def load_arguments(self) -> tuple[str, ...]:
+        """Return the module and its arguments; builds Penstock's own where that has not been done.
+
+        Raises:
+            BuildError
+        """
+        if self.module is not None:
+            return tuple(self.module)
+        build = built_module(print)
+        return (str(build.module), *build.load_arguments())
+
+
+class Database:
+    """A database that runs: its address and its shards' Jobs."""
+
+    name = "database"
+
+    def __init__(
+        self, orchestrator: Orchestrator, endpoints: Sequence[Endpoint], jobs: Sequence[Job]
+    ) -> None:
+        self.orchestrator = orchestrator
+        self.endpoints = tuple(endpoints)
+        self.jobs = tuple(jobs)
+        self.address = _address(endpoints)
+
+    def __repr__(self) -> str:
+        return f"<Database {self.address}, {self.state.value}>"
+
+    @property
+    def state(self) -> JobState:
+        """ACTIVE as long as every shard is."""
+        return next((job.state for job in self.jobs if job.state.final), JobState.ACTIVE)
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """End every shard, without saving. Harmless where it has ended."""
+        running = [
+            (job, at) for job, at in zip(self.jobs, self.endpoints, strict=True) if not job.state.final
+        ]
+        for job, endpoint in running:
+            job.expect_end()
+            _ask_to_end(job, endpoint)
+        deadline = time.monotonic() + timeout_s
+        for job, _ in running:
+            if not job.wait_ended(max(0.0, deadline - time.monotonic())):
+                job.kill()
+                job.wait_ended()
+
+    def failure(self) -> DatabaseFailed | None:
+        """Return the error of the first shard that ended without being told to."""
+        ended = (job for job in self.jobs if job.state in (JobState.FAILED, JobState.COMPLETED))
+        return next((shard_failure(job, "in the middle") for job in ended), None)
+
+
+def start_database(
+    orchestrator: Orchestrator,
+    files: RunFiles,
+    start: StartShard,
+    *,
+    dry: bool = False,
+    name: str = "database",
+) -> Database:
+    """Start the shards and wait until the database is ready.
+
+    Args:
+        orchestrator: what to start.
+        files: where its sockets, directories and logs are.
+        start: starts one shard.
+        dry: nothing is really started, so nothing is built and nothing is waited for.
+        name: of its socket; the shards are called `<name>_0`, ….
+
+    Raises:
+        ServerError, BuildError, PortError, UsageError: before anything is started.
+        DatabaseFailed: with the log of the shard that died or did not become ready.
+    """
+    server = find_redis_server(orchestrator.redis_server)
+    loaded = UNBUILT if dry and orchestrator.module is None else orchestrator.load_arguments()
+    for attempt in range(COLLISIONS):
+        endpoints = _choose_endpoints(orchestrator, files, name)
+        launches = _shard_launches(orchestrator, server, endpoints, loaded, files, name)
+        jobs = [start(launch) for launch in launches]
+        database = Database(orchestrator, endpoints, jobs)
+        if dry:
+            return database
+        try:
+            wait_ready(jobs, endpoints, tensors=bool(loaded))
+        except BaseException as error:
+            database.stop()
+            if _collided(error, orchestrator) and attempt + 1 < COLLISIONS:
+                _forget_cluster(launches)
+                continue
+            raise
+        return database
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _choose_endpoints(orchestrator: Orchestrator, files: RunFiles, name: str) -> list[Endpoint]:
+    if orchestrator.port is None and not orchestrator.clustered:
+        return [Endpoint(unix_socket=files.socket(name))]
+    host = orchestrator.host()
+    if not orchestrator.port:
+        ports = free_ports(host, orchestrator.shards, with_bus=orchestrator.clustered)
+        return [Endpoint(host, port) for port in ports]
+    chosen = range(orchestrator.port, orchestrator.port + orchestrator.shards)
+    for port in chosen:
+        check_port(host, port)
+        if orchestrator.clustered:
+            check_port(host, port + 10_000)
+    return [Endpoint(host, port) for port in chosen]
+
+
+def _shard_launches(
+    orchestrator: Orchestrator,
+    server: ServerBinary,
+    endpoints: Sequence[Endpoint],
+    loaded: Sequence[str],
+    files: RunFiles,
+    name: str,
+) -> list[Launch]:
+    def launch(number: int, endpoint: Endpoint) -> Launch:
+        directory = files.shard_directory(number)
+        argv = redis_argv(
+            server.executable,
+            orchestrator.config,
+            endpoint,
+            directory=directory,
+            load_arguments=loaded,
+            clustered=orchestrator.clustered,
+        )
+        environment = redis_environment(orchestrator.config)
+        return Launch(f"{name}_{number}", argv, directory, log_of(directory), environment)
+
+    return [launch(number, endpoint) for number, endpoint in enumerate(endpoints)]
+
+
+def _collided(error: BaseException, orchestrator: Orchestrator) -> bool:
+    """Whether another program took a port between our choice and the shard's start: then another is tried."""
+    return (
+        isinstance(error, DatabaseFailed)
+        and not orchestrator.port
+        and any(text in error.log_tail for text in TAKEN)
+    )
+
+
+def _forget_cluster(launches: Sequence[Launch]) -> None:
+    for launch in launches:
+        (launch.directory / "nodes.conf").unlink(missing_ok=True)
+
+
+def _ask_to_end(job: Job, endpoint: Endpoint) -> None:
+    """SHUTDOWN acts at once; SIGTERM, the fallback, is only looked at ten times a second."""
+    if not is_ours(job, endpoint):
+        job.terminate()
+        return
+    try:
+        with Shard(endpoint, timeout_s=1.0) as shard:
+            shard.shut_down()
+    except ShardError:
+        job.terminate()
+
+
+def _address(endpoints: Sequence[Endpoint]) -> Address:
+    first = endpoints[0]
+    if first.unix_socket is not None:
+        return Address(unix_socket=first.unix_socket)
+    hosts = tuple(HostPort(endpoint.host, endpoint.port) for endpoint in endpoints)
+    return Address(endpoints=hosts, clustered=len(hosts) > 1)

@@ -1,0 +1,312 @@
+"""An Experiment: starts programs and a database, watches them, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import overload
+
+from orchestrator.application import Application, check_name
+from orchestrator.database import Database, Orchestrator, start_database
+from orchestrator.ensemble import Ensemble
+from orchestrator.environment import program_environment, run_environment
+from orchestrator.errors import ApplicationError, JobError, UsageError, WaitTimeout
+from orchestrator.guard import Guard, ended_by_signals
+from orchestrator.launchers import check_launcher, make_launcher
+from orchestrator.launchers.base import GRACE_S, Job, JobGroup, JobState, Launch, Launcher, stop_together
+from orchestrator.placement import Placement, place, this_host
+from orchestrator.record import RunRecord
+from orchestrator.run_files import RunFiles, log_of, take_lock
+
+
+class Experiment:
+    """A run on this host: `with Experiment("name") as exp:`. Leaving the block stops everything.
+
+    Args:
+        name: of the experiment.
+        launcher: "local", or "dry_run" to print the exact commands and start nothing.
+        run_dir: the directory of this run; `runs/<name>/<id>` under the current one by default.
+        grace_s: how long programs may take to end when they are told to, before they are killed.
+    """
+
+    def __init__(
+        self, name: str, launcher: str = "local", *, run_dir: Path | None = None, grace_s: float = GRACE_S
+    ) -> None:
+        check_name(name)
+        check_launcher(launcher)
+        self.name = name
+        self.dry_run = launcher == "dry_run"
+        self._launcher_name = launcher
+        self._grace_s = grace_s
+        self._files = RunFiles.plan(name, run_dir)
+        self._stack = ExitStack()
+        self._changed = threading.Condition()
+        self._jobs: list[Job] = []
+        self._databases: list[Database] = []
+        self._open = False
+        self._launcher: Launcher
+        self._guard: Guard | None = None
+        self._record: RunRecord | None = None
+
+    @property
+    def run_dir(self) -> Path:
+        """The directory of this run."""
+        return self._files.directory
+
+    @property
+    def run_id(self) -> str:
+        """The id of this run."""
+        return self._files.run_id
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The Jobs of all Applications, in the order of their start."""
+        return tuple(self._jobs)
+
+    def __enter__(self) -> Experiment:
+        self._stack.enter_context(ended_by_signals())
+        try:
+            self._launcher = make_launcher(self._launcher_name, self._note_process)
+            self._stack.callback(self._launcher.close)
+            if not self._launcher.dry:
+                self._files.create()
+                self._stack.callback(self._files.remove_runtime)
+                self._stack.callback(os.close, take_lock(self._files.lock))
+                self._guard = Guard(self._files)
+                self._stack.callback(self._guard.leave)
+                self._record = RunRecord(self.name, self._files)
+                self._record.write()
+        except BaseException:
+            self._stack.close()
+            raise
+        self._open = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        unseen = self._failure(unreported=True)
+        with self._stack:
+            try:
+                if isinstance(error, KeyboardInterrupt):
+                    self._say("stopping everything; Ctrl-C again kills at once")
+                self._stop_all()
+            finally:
+                self._close_record(error or self._failure())
+        if error is None and unseen is not None:
+            raise unseen
+
+    @overload
+    def start(self, thing: Orchestrator, *, database: None = None) -> Database: ...
+    @overload
+    def start(self, thing: Application, *, database: Database | None = None) -> Job: ...
+    @overload
+    def start(self, thing: Ensemble, *, database: Database | None = None) -> JobGroup: ...
+
+    def start(
+        self, thing: Application | Ensemble | Orchestrator, *, database: Database | None = None
+    ) -> Job | JobGroup | Database:
+        """Start something. A database is ready when this returns; a program has just been started.
+
+        Args:
+            thing: what to start.
+            database: the one whose address the programs find in their environment.
+
+        Raises:
+            UsageError: something cannot be right; nothing has been started.
+            PlacementError, PortError, ServerError, BuildError: likewise.
+            StartFailed, DatabaseFailed: it did not come up.
+        """
+        if not self._open:
+            raise UsageError(
+                f"the experiment {self.name!r} is not running: use it in a `with` block, and in it start"
+            )
+        if isinstance(thing, Orchestrator):
+            return self._start_database(thing)
+        if isinstance(thing, Ensemble):
+            return JobGroup(thing.name, self._start_all(thing.members(), database))
+        if isinstance(thing, Application):
+            return self._start_all([thing], database)[0]
+        raise UsageError(f"{thing!r} is neither an Application nor an Ensemble nor an Orchestrator")
+
+    def wait(self, *things: Job | JobGroup, timeout_s: float | None = None) -> None:
+        """Wait until programs have ended; by default all that were started.
+
+        A program of this Experiment that fails meanwhile, waited for or not, or a database that dies, ends
+        the waiting: everything is stopped and the failure is raised.
+
+        Raises:
+            JobFailed: with command, exit code and the last lines of the log.
+            DatabaseFailed: likewise.
+            WaitTimeout: they still run, and go on running.
+        """
+        jobs = list(_flat(things)) if things else list(self._jobs)
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        failure = self._wait_for(jobs, deadline)
+        if failure is not None:
+            self._stop_all()
+            raise failure
+        running = [job.name for job in jobs if not job.state.final]
+        if running:
+            raise WaitTimeout(f"the end of {', '.join(running)}", timeout_s or 0.0)
+
+    def _wait_for(self, jobs: Sequence[Job], deadline: float | None) -> JobError | None:
+        with self._changed:
+            while True:
+                failure = self._failure(unreported=True)
+                if failure is not None or all(job.state.final for job in jobs):
+                    return failure
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return None
+                self._changed.wait(left)
+
+    def _failure(self, *, unreported: bool = False) -> JobError | None:
+        """The failure to tell of: a database's before a program's, which may only be its consequence."""
+        if self.dry_run:
+            return None
+        for database in self._databases:
+            failure = database.failure()
+            if failure is not None and not (unreported and database.jobs[0].reported):
+                database.jobs[0].reported = True
+                return failure
+        failed = [
+            job for job in self._jobs if job.state is JobState.FAILED and not (unreported and job.reported)
+        ]
+        if not failed:
+            return None
+        first = min(failed, key=lambda job: job.ended or 0.0)
+        for job in failed:
+            job.reported = True
+        return first.failure()
+
+    def _start_all(self, applications: Sequence[Application], database: Database | None) -> list[Job]:
+        """Check and place all, then start all: either every one is right or none is started."""
+        launches: list[Launch] = []
+        taken = self._taken()
+        names = {job.name for job in self._jobs}
+        for application in applications:
+            if application.name in names:
+                raise ApplicationError(
+                    application.name, "there is one of this name in the experiment already"
+                )
+            names.add(application.name)
+            placement = place(application.name, application.resources, this_host(), taken)
+            taken.append(placement)
+            launches.append(self._launch(application, placement, database))
+        return [self._start_job(launch) for launch in launches]
+
+    def _start_job(self, launch: Launch) -> Job:
+        job = self._launcher.start(launch)
+        self._jobs.append(job)
+        self._follow([job])
+        return job
+
+    def _launch(self, application: Application, placement: Placement, database: Database | None) -> Launch:
+        directory = self._files.job_directory(application.name)
+        environment = {
+            **program_environment(application, placement, database.address if database is not None else None),
+            **run_environment(application.name, directory, self._files),
+        }
+        argv = application.argv()
+        ranks = application.resources.ranks
+        return Launch(application.name, argv, directory, log_of(directory), environment, placement, ranks)
+
+    def _start_database(self, orchestrator: Orchestrator) -> Database:
+        if self._databases:
+            raise UsageError(f"the experiment {self.name!r} has a database already")
+        taken = self._taken()
+
+        def start(launch: Launch) -> Job:
+            placement = None
+            if orchestrator.resources is not None:
+                placement = place(launch.name, orchestrator.resources, this_host(), taken)
+                taken.append(placement)
+            own = run_environment(launch.name, launch.directory, self._files)
+            environment = {**launch.environment, **own}
+            return self._launcher.start(replace(launch, environment=environment, placement=placement))
+
+        database = start_database(orchestrator, self._files, start, dry=self._launcher.dry)
+        self._databases.append(database)
+        self._follow(database.jobs)
+        if self._record is not None:
+            self._record.write(address=database.address.environment())
+        return database
+
+    def _follow(self, jobs: Sequence[Job]) -> None:
+        """From now on record what becomes of these Jobs, and wake those who wait."""
+        for job in jobs:
+            if job.placement is not None and job.placement.note:
+                self._say(job.placement.note)
+        if self._record is not None:
+            self._record.add(jobs)
+        for job in jobs:
+            job.when_ended(self._note_end)
+
+    def _note_end(self, job: Job) -> None:
+        """On the launcher's thread, which must go on whatever happens to the disk."""
+        with self._changed:
+            self._changed.notify_all()
+        try:
+            if self._record is not None:
+                self._record.write()
+        except OSError as error:
+            self._say(f"the record of the run cannot be written: {error}")
+
+    def _note_process(self, pid: int) -> None:
+        if self._guard is not None:
+            self._guard.add(pid)
+
+    def _taken(self) -> list[Placement]:
+        jobs = [*self._jobs, *(job for database in self._databases for job in database.jobs)]
+        return [
+            job.placement
+            for job in jobs
+            if job.placement is not None and (self.dry_run or not job.state.final)
+        ]
+
+    def _stop_all(self) -> None:
+        """End programs, then databases, then what they have left; an interrupt meanwhile kills at once."""
+        self._open = False
+        try:
+            stop_together([job for job in self._jobs if not job.state.final], self._grace_s)
+            for database in self._databases:
+                database.stop()
+        finally:
+            jobs = [*self._jobs, *(job for database in self._databases for job in database.jobs)]
+            for job in jobs:
+                job.kill()
+            if self._guard is not None:
+                self._guard.sweep()
+            for job in jobs:
+                job.wait_ended()
+
+    def _close_record(self, error: BaseException | None) -> None:
+        if self._record is None:
+            return
+        state = "completed" if error is None else "failed"
+        if isinstance(error, KeyboardInterrupt):
+            state = "interrupted"
+        self._record.write(state=state, error=None if error is None else str(error), ended=time.time())
+
+    def _say(self, sentence: str) -> None:
+        print(f"penstock: {sentence}", file=sys.stderr, flush=True)
+
+
+def _flat(things: Sequence[Job | JobGroup]) -> Iterator[Job]:
+    for thing in things:
+        if isinstance(thing, JobGroup):
+            yield from thing.jobs
+        elif isinstance(thing, Job):
+            yield thing
+        else:
+            raise UsageError(
+                f"{thing!r} is no Job: wait for what start() returned; a database needs no waiting for"
+            )

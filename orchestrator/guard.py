@@ -1,0 +1,138 @@
+"""What makes sure that nothing outlives a driver: the watcher beside it, and its reaction to signals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from orchestrator import watcher
+from orchestrator.run_files import RunFiles
+from orchestrator.watcher import RUN_ID_VARIABLE, Session, read_stat, sweep
+
+RESTARTS = 5
+
+
+class Guard:
+    """The watcher of one run, kept alive as long as the run lasts.
+
+    A thread waits for its end. A watcher that somebody kills is replaced, and told again of every session.
+    """
+
+    def __init__(self, files: RunFiles) -> None:
+        self._files = files
+        self._lock = threading.Lock()
+        self._leaving = False
+        self._swept = False
+        self._sessions: set[Session] = set()
+        self._process = self._start()
+        self._thread = threading.Thread(target=self._keep, name="penstock-guard", daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int:
+        """The watcher's process number."""
+        return self._process.pid
+
+    @property
+    def sessions(self) -> set[Session]:
+        """The sessions that the run has opened."""
+        with self._lock:
+            return set(self._sessions)
+
+    def add(self, pid: int) -> None:
+        """Tell the watcher of a program that was just started, the first of its session."""
+        stat = read_stat(pid)
+        if stat is None:
+            return  # it has ended and been waited for
+        with self._lock:
+            session = Session(pid, stat.start_time)
+            self._sessions.add(session)
+            self._swept = False
+            self._tell(session)
+
+    def sweep(self) -> None:
+        """Kill whatever the run has left."""
+        sweep(self._files.run_id, self.sessions)
+        self._swept = True
+
+    def leave(self) -> None:
+        """Take leave of the watcher. If the sweep was interrupted or never came, the watcher does it."""
+        with self._lock:
+            self._leaving = True
+            if self._swept:
+                _send(self._pipe, b"bye\n")
+            self._pipe.close()
+        self._thread.join()
+
+    @property
+    def _pipe(self) -> IO[bytes]:
+        if self._process.stdin is None:
+            raise AssertionError("the watcher is started with a pipe")
+        return self._process.stdin
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        environment = {key: text for key, text in os.environ.items() if key != RUN_ID_VARIABLE}
+        arguments = (str(os.getpid()), self._files.run_id, str(self._files.runtime))
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(watcher.__file__)), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+            bufsize=0,
+        )
+
+    def _keep(self) -> None:
+        for _ in range(RESTARTS):
+            self._process.wait()
+            with self._lock:
+                if self._leaving:
+                    return
+                self._pipe.close()
+                self._process = self._start()
+                for session in self._sessions:
+                    self._tell(session)
+        print(f"penstock: the watcher of {self._files.run_id} has ended {RESTARTS} times", file=sys.stderr)
+        self._process.wait()
+
+    def _tell(self, session: Session) -> None:
+        _send(self._pipe, f"session {session.leader} {session.start_time}\n".encode())
+
+
+def _send(pipe: IO[bytes], message: bytes) -> None:
+    """Send a message to a watcher. If it has just been killed nothing is lost: the next hears it all."""
+    with contextlib.suppress(BrokenPipeError):
+        pipe.write(message)
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into what a Ctrl-C raises, so that a driver leaves in good order.
+
+    A signal that the user's script handles or ignores is left alone, and so is every thread but the main one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours = [
+        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL
+    ]
+    for number in ours:
+        signal.signal(number, _terminated)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(f"ended by {signal.Signals(number).name}")

@@ -1,0 +1,293 @@
+"""What every launcher does: start an Application somewhere and give back a Job."""
+
+from __future__ import annotations
+
+import enum
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from orchestrator.errors import JobFailed, WaitTimeout, describe_exit
+from orchestrator.placement import Placement
+from orchestrator.run_files import tail
+from orchestrator.watcher import read_stat
+
+GRACE_S = 5.0
+"""How long a program that was told to end may take before it is killed."""
+
+
+class JobState(str, enum.Enum):
+    """Where a Job stands. The last three are final."""
+
+    QUEUED = "queued"
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def final(self) -> bool:
+        """Whether the program has ended."""
+        return self in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELED)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Everything a launcher needs to know to start one program.
+
+    Attributes:
+        name: of the Application, or of the shard.
+        command: the exact argv.
+        directory: its working directory; made by the launcher.
+        log: where its output and errors go.
+        environment: on top of the driver's.
+        placement: the cores and GPUs it may use; None leaves it unbound.
+        ranks: MPI ranks.
+    """
+
+    name: str
+    command: Sequence[str]
+    directory: Path
+    log: Path
+    environment: Mapping[str, str]
+    placement: Placement | None = None
+    ranks: int = 1
+
+
+class Job:
+    """One program that was started. Its launcher reports what becomes of it; any thread may ask and wait."""
+
+    def __init__(self, launch: Launch, send_signal: Callable[[int], None]) -> None:
+        self._launch = launch
+        self._send_signal = send_signal
+        self._changed = threading.Condition()
+        self._state = JobState.QUEUED
+        self._listeners: list[Callable[[Job], None]] = []
+        self._stopping = False
+        self._sent: set[int] = set()
+        self.reported = False  # whether its failure has been raised to the user
+        self.pid: int | None = None
+        self.start_time: int | None = None  # with the pid, who the process is: a pid alone is given again
+        self.returncode: int | None = None
+        self.started: float | None = None
+        self.ended: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Job {self.name} {self.state.value}>"
+
+    @property
+    def name(self) -> str:
+        """The Application's name."""
+        return self._launch.name
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The exact argv."""
+        return tuple(self._launch.command)
+
+    @property
+    def log(self) -> Path:
+        """The file with its output and errors."""
+        return self._launch.log
+
+    @property
+    def directory(self) -> Path:
+        """Its working directory."""
+        return self._launch.directory
+
+    @property
+    def placement(self) -> Placement | None:
+        """The cores and GPUs it may use; None when it is unbound."""
+        return self._launch.placement
+
+    @property
+    def state(self) -> JobState:
+        """Where it stands."""
+        return self._state
+
+    def wait(self, timeout_s: float | None = None) -> JobState:
+        """Wait until the program has ended and return COMPLETED or CANCELED.
+
+        Raises:
+            JobFailed: it ended with another exit code than 0 and nobody had stopped it.
+            WaitTimeout: it still runs.
+        """
+        if not self.wait_ended(timeout_s):
+            raise WaitTimeout(f"the end of {self.name!r}", timeout_s or 0.0)
+        if self._state is JobState.FAILED:
+            self.reported = True
+            raise self.failure()
+        return self._state
+
+    def wait_ended(self, timeout_s: float | None = None) -> bool:
+        """Wait until the program has ended, however it did; return False when the time is over."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._state.final, timeout_s)
+
+    def stop(self, grace_s: float = GRACE_S) -> None:
+        """End the program: SIGTERM to its process group, SIGKILL after a time of grace."""
+        self.terminate()
+        if not self.wait_ended(grace_s):
+            self.kill()
+            self.wait_ended()
+
+    def terminate(self) -> None:
+        """Tell the program to end, and return at once. From now on its end is no failure."""
+        self.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill the program's process group, and return at once."""
+        self.signal(signal.SIGKILL)
+
+    def expect_end(self) -> None:
+        """Note that the program is being stopped, so that its end is no failure."""
+        with self._changed:
+            self._stopping = True
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program's process group, as part of stopping it."""
+        with self._changed:
+            if self._state.final:
+                return
+            self._stopping = True
+            self._sent.add(number)
+        self._send_signal(number)
+
+    def failure(self) -> JobFailed:
+        """Return the error that tells how this program failed."""
+        return JobFailed(
+            f"{self.name!r} {describe_exit(self.returncode)}",
+            name=self.name,
+            command=self.command,
+            returncode=self.returncode,
+            log=self.log,
+            log_tail=tail(self.log),
+        )
+
+    def when_ended(self, listener: Callable[[Job], None]) -> None:
+        """Call a function once the program has ended, on the launcher's thread; at once if it has."""
+        with self._changed:
+            if not self._state.final:
+                self._listeners.append(listener)
+                return
+        listener(self)
+
+    def report_started(self, pid: int | None) -> None:
+        """For the launcher: the program runs."""
+        with self._changed:
+            self.pid = pid
+            stat = read_stat(pid) if pid is not None else None
+            self.start_time = stat.start_time if stat is not None else None
+            self.started = time.time()
+            self._state = JobState.ACTIVE
+            self._changed.notify_all()
+
+    def report_ended(self, returncode: int) -> None:
+        """For the launcher: the program has ended; negative is the signal that killed it."""
+        with self._changed:
+            self.returncode = returncode
+            self.ended = time.time()
+            self._state = self._final_state(returncode)
+            listeners, self._listeners = self._listeners, []
+            self._changed.notify_all()
+        for listener in listeners:
+            listener(self)
+
+    def _final_state(self, returncode: int) -> JobState:
+        """A program that was stopped is canceled, unless it was killed by a signal that was not ours."""
+        killed_by_others = returncode < 0 and -returncode not in self._sent
+        if self._stopping and not killed_by_others:
+            return JobState.CANCELED
+        return JobState.COMPLETED if returncode == 0 else JobState.FAILED
+
+
+class JobGroup:
+    """The Jobs of an Ensemble, seen as one."""
+
+    def __init__(self, name: str, jobs: Sequence[Job]) -> None:
+        self.name = name
+        self.jobs = tuple(jobs)
+
+    def __repr__(self) -> str:
+        return f"<JobGroup {self.name} of {len(self.jobs)}, {self.state.value}>"
+
+    @property
+    def state(self) -> JobState:
+        """The state of the group: FAILED as soon as one member is, COMPLETED when all are."""
+        states = {job.state for job in self.jobs}
+        order = (JobState.FAILED, JobState.ACTIVE, JobState.QUEUED, JobState.CANCELED)
+        return next((state for state in order if state in states), JobState.COMPLETED)
+
+    @property
+    def returncode(self) -> int | None:
+        """The first exit code that is not 0; None while a member runs and none has failed."""
+        codes = [job.returncode for job in self.jobs]
+        return next((code for code in codes if code), None if None in codes else 0)
+
+    @property
+    def log(self) -> tuple[Path, ...]:
+        """The members' logs."""
+        return tuple(job.log for job in self.jobs)
+
+    def wait(self, timeout_s: float | None = None) -> JobState:
+        """Wait until all members have ended, in their order.
+
+        Raises:
+            JobFailed: the first member that failed.
+            WaitTimeout: some still run.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        for job in self.jobs:
+            job.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        return self.state
+
+    def stop(self, grace_s: float = GRACE_S) -> None:
+        """End all members, together."""
+        stop_together(self.jobs, grace_s)
+
+
+class Launcher(Protocol):
+    """Starts programs somewhere.
+
+    Attributes:
+        name: by which an Experiment asks for it.
+        dry: nothing is really started.
+    """
+
+    name: str
+    dry: bool
+
+    def start(self, launch: Launch) -> Job:
+        """Start one program and return at once.
+
+        Raises:
+            StartFailed: the operating system refused.
+            PlacementError: it cannot be placed there.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the launcher holds itself. All its Jobs have ended."""
+        ...
+
+
+def stop_together(jobs: Sequence[Job], grace_s: float) -> None:
+    """Tell programs to end, all at once, and kill those that have not after a time of grace."""
+    for job in jobs:
+        job.terminate()
+    deadline = time.monotonic() + grace_s
+    for job in jobs:
+        if not job.wait_ended(max(0.0, deadline - time.monotonic())):
+            job.kill()
+    for job in jobs:
+        job.wait_ended()
+
+
+def launch_environment(launch: Launch) -> dict[str, str]:
+    """Return the whole environment of a program: the driver's, then what the launch adds."""
+    return {**os.environ, **launch.environment}

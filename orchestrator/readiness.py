@@ -1,0 +1,112 @@
+"""When a database is ready, and how it tells why it is not.
+
+Ready means: each process we started (and no other) listens where it should, every shard knows the owner of
+every slot, and a tensor was stored on each shard and read back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+
+from orchestrator.cluster import agreed, form_cluster, key_within, slot_ranges
+from orchestrator.errors import DatabaseFailed, describe_exit
+from orchestrator.launchers.base import Job
+from orchestrator.ports import listens
+from orchestrator.redis_config import Endpoint
+from orchestrator.run_files import tail
+from orchestrator.shard import Shard, ShardError
+
+START_TIMEOUT_S = 60.0
+FIRST_INTERVAL_S, LONGEST_INTERVAL_S = 0.001, 0.02
+
+
+def wait_ready(jobs: Sequence[Job], endpoints: Sequence[Endpoint], *, tensors: bool) -> None:
+    """Wait until the shards are a database that is ready, and give several their slots first.
+
+    Args:
+        jobs: the shards' processes, which have just been started.
+        endpoints: where each listens.
+        tensors: whether they have a module that stores tensors.
+
+    Raises:
+        DatabaseFailed: with the log of the shard that died or did not become ready.
+    """
+    deadline = time.monotonic() + START_TIMEOUT_S
+    with ExitStack() as stack:
+        shards = [stack.enter_context(Shard(endpoint)) for endpoint in endpoints]
+        pairs = list(zip(jobs, shards, strict=True))
+        for job, shard in pairs:
+            _await(job, lambda job=job, shard=shard: _is_up(job, shard), "to answer", deadline)  # type: ignore[misc]
+        try:
+            if len(shards) > 1:
+                form_cluster(shards)
+                knows = agreed(shards)
+                for job, shard in pairs:
+                    _await(job, lambda shard=shard: knows(shard), "to agree on every slot", deadline)  # type: ignore[misc]
+            _check_storage(pairs, tensors)
+        except ShardError as error:
+            raise _refusal(jobs, error) from error
+
+
+def _is_up(job: Job, shard: Shard) -> bool:
+    """Whether our process (not a stranger on its port) answers."""
+    return is_ours(job, shard.endpoint) and shard.answers()
+
+
+def is_ours(job: Job, endpoint: Endpoint) -> bool:
+    """Whether it is the process we started that listens there. Our sockets' directory is closed to others."""
+    if endpoint.unix_socket is not None:
+        return endpoint.unix_socket.exists()
+    return job.pid is not None and listens(job.pid, endpoint.port)
+
+
+def _await(job: Job, condition: Callable[[], bool], what: str, deadline: float) -> None:
+    """Ask until a condition holds; a shard that ends meanwhile is seen at once."""
+    for interval in _intervals():
+        if condition():
+            return
+        if job.wait_ended(interval):
+            raise shard_failure(job, "at its start")
+        if time.monotonic() > deadline:
+            raise shard_failure(job, f"in {START_TIMEOUT_S:g} s of waiting for it {what}")
+
+
+def _intervals() -> Iterator[float]:
+    interval = FIRST_INTERVAL_S
+    while True:
+        yield interval
+        interval = min(interval * 1.3, LONGEST_INTERVAL_S)
+
+
+def _check_storage(pairs: Sequence[tuple[Job, Shard]], tensors: bool) -> None:
+    for (job, shard), slots in zip(pairs, slot_ranges(len(pairs)), strict=True):
+        key = key_within(slots, "penstock.ready")
+        if not (shard.keeps_a_tensor(key) if tensors else shard.keeps_a_string(key)):
+            raise shard_failure(job, "to give back what was stored")
+
+
+def shard_failure(job: Job, when: str) -> DatabaseFailed:
+    """Return the error that tells how a shard failed."""
+    return DatabaseFailed(
+        f"the database's shard {job.name!r} {describe_exit(job.returncode)} {when}",
+        name=job.name,
+        command=job.command,
+        returncode=job.returncode,
+        log=job.log,
+        log_tail=tail(job.log),
+    )
+
+
+def _refusal(jobs: Sequence[Job], error: ShardError) -> DatabaseFailed:
+    """A shard answered with an error, or ended under our hands: show the log of one that has ended."""
+    job = next((job for job in jobs if job.wait_ended(0.2)), jobs[0])
+    return DatabaseFailed(
+        f"the database did not become ready: {error}",
+        name=job.name,
+        command=job.command,
+        returncode=job.returncode,
+        log=job.log,
+        log_tail=tail(job.log),
+    )

@@ -1,0 +1,190 @@
+"""Every path of a run: the only place that makes them.
+
+A run has two places. Its *run directory*, `runs/<experiment>/<id>/`, is the user's: `run.json`, and for each
+program a directory with its log. Its *runtime directory*, private and short-lived, holds what must be on this
+host and short: the Unix sockets (whose paths are limited to 107 bytes) and the lock that its driver holds.
+A link in the user's state directory leads from anywhere to the runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import RunError
+
+SOCKET_PATH_LIMIT = 107
+LONGEST_SOCKET_NAME = len("/shard_000.sock")
+TAIL_LINES = 20
+TAIL_BYTES = 16_384
+RECORD = "run.json"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The paths of one run. Making an object makes nothing on disk.
+
+    Attributes:
+        run_id: `<experiment>-<time>-<random>`.
+        directory: the run directory.
+        runtime: the runtime directory.
+    """
+
+    run_id: str
+    directory: Path
+    runtime: Path
+
+    @classmethod
+    def plan(cls, experiment: str, run_dir: Path | None = None) -> RunFiles:
+        """Choose the paths of a new run.
+
+        Args:
+            experiment: its name.
+            run_dir: the run directory itself; `runs/<experiment>/<id>` under the current one by default.
+        """
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        directory = run_dir if run_dir is not None else Path("runs") / experiment / stamp
+        return cls(f"{experiment}-{stamp}", directory.absolute(), _runtime_parent() / f"penstock-{stamp}")
+
+    @property
+    def record(self) -> Path:
+        """What is known of the run, as JSON."""
+        return self.directory / RECORD
+
+    @property
+    def lock(self) -> Path:
+        """Held by the driver as long as it lives."""
+        return self.runtime / "driver.lock"
+
+    def job_directory(self, name: str) -> Path:
+        """Where a program runs."""
+        return self.directory / name
+
+    def shard_directory(self, number: int) -> Path:
+        """Where a shard of the database runs."""
+        return self.directory / "database" / f"shard_{number}"
+
+    def socket(self, name: str) -> Path:
+        """The Unix socket of a shard."""
+        return self.runtime / f"{name}.sock"
+
+    def create(self) -> None:
+        """Make both directories and the link in the state directory.
+
+        Raises:
+            RunError: naming what cannot be made, or that the directory belongs to another run.
+        """
+        if self.record.exists():
+            raise RunError(f"{self.directory} holds a run already; give another --run-dir", run=self.run_id)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self.runtime.mkdir(mode=0o700)
+            registry().mkdir(mode=0o700, parents=True, exist_ok=True)
+            (registry() / self.run_id).symlink_to(self.directory)
+        except OSError as error:
+            raise RunError(
+                f"the directories of the run cannot be made: {error}. "
+                "Give another --run-dir, XDG_STATE_HOME or XDG_RUNTIME_DIR",
+                run=self.run_id,
+            ) from error
+
+    def remove_runtime(self) -> None:
+        """Remove the runtime directory, unless the watcher has."""
+        if self.runtime.exists():
+            shutil.rmtree(self.runtime)
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Replace the record of the run in one step, so that a reader never sees half of it."""
+        part = self.record.with_suffix(".part")
+        part.write_text(json.dumps(record, indent=2) + "\n")
+        part.replace(self.record)
+
+
+def log_of(job_directory: Path) -> Path:
+    """The output and errors of the program that runs in a directory."""
+    return job_directory / "log.txt"
+
+
+def registry() -> Path:
+    """The user's directory of links to runs."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "penstock" / "runs"
+
+
+def registered_runs() -> Iterator[tuple[str, Path]]:
+    """Yield (id, run directory) of the runs whose record still exists, the newest first."""
+    links = [link for link in registry().iterdir() if link.is_symlink()] if registry().is_dir() else []
+    for link in sorted(links, key=lambda link: link.lstat().st_mtime_ns, reverse=True):
+        if (link / RECORD).is_file():
+            yield link.name, link.readlink()
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """Return the record of a run.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    try:
+        record = json.loads((directory / RECORD).read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"the record of the run in {directory} cannot be read: {error}") from error
+    if not isinstance(record, dict):
+        raise RunError(f"the record of the run in {directory} is no JSON object")
+    return record
+
+
+def take_lock(lock: Path) -> int:
+    """Take the driver's lock and return its descriptor; the kernel frees it when the driver ends."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def lock_is_held(lock: Path) -> bool:
+    """Tell whether a driver holds this lock."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def tail(log: Path, lines: int = TAIL_LINES) -> str:
+    """Return the last lines of a log, or nothing where there is no log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def _runtime_parent() -> Path:
+    """The user's runtime directory, else the one for temporary files, else /tmp: the first short enough."""
+    longest = SOCKET_PATH_LIMIT - LONGEST_SOCKET_NAME - len("/penstock-20260101-000000-abcdef")
+    wanted = (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp")
+    for candidate in wanted:
+        if candidate and len(os.fsencode(candidate)) <= longest and os.access(candidate, os.W_OK | os.X_OK):
+            return Path(candidate).absolute()
+    raise RunError(
+        f"no directory is short enough for a Unix socket (at most {longest} bytes) and writable: tried "
+        + ", ".join(str(candidate) for candidate in wanted if candidate)
+    )

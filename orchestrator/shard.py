@@ -1,0 +1,103 @@
+"""One shard, spoken to over redis-py: the only file that imports it.
+
+The orchestrator asks whether a shard is ready, assigns slots and ends it. It never moves field data.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from orchestrator.redis_config import Endpoint
+
+READY_BYTES = bytes(range(16))
+REPLY_TIMEOUT_S = 10.0
+
+ShardError = RedisError
+"""What a shard that does not answer, or refuses, raises here."""
+
+
+class Shard:
+    """A connection to one shard. Connects when it is first used."""
+
+    def __init__(self, endpoint: Endpoint, *, timeout_s: float = REPLY_TIMEOUT_S) -> None:
+        self.endpoint = endpoint
+        place: dict[str, Any] = {"host": endpoint.host, "port": endpoint.port}
+        if endpoint.unix_socket is not None:
+            place = {"unix_socket_path": str(endpoint.unix_socket)}
+        self._redis = redis.Redis(
+            **place,
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+        )
+        self._redis.response_callbacks.clear()  # replies as they are, whatever the version of redis-py
+
+    def __enter__(self) -> Shard:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the shard."""
+        self._redis.close()
+
+    def command(self, *words: str | bytes | int) -> Any:
+        """Send any command and return its reply as it comes."""
+        return self._redis.execute_command(*words)  # type: ignore[no-untyped-call]
+
+    def answers(self) -> bool:
+        """Tell whether the shard answers; False while it starts."""
+        try:
+            self.command("PING")
+        except (redis.ConnectionError, redis.BusyLoadingError):
+            return False
+        return True
+
+    def keeps_a_tensor(self, key: str) -> bool:
+        """Store a small tensor, read it back, remove it, and tell whether it was the same."""
+        self.command("AI.TENSORSET", key, "UINT8", len(READY_BYTES), "BLOB", READY_BYTES)
+        reply = self.command("AI.TENSORGET", key, "META", "BLOB")
+        self.command("DEL", key)
+        return READY_BYTES in list(reply)
+
+    def keeps_a_string(self, key: str) -> bool:
+        """Do the same with a string, for a Redis without the module."""
+        self.command("SET", key, READY_BYTES)
+        reply = self.command("GET", key)
+        self.command("DEL", key)
+        return bool(reply == READY_BYTES)
+
+    def own_slots(self, slots: range, epoch: int) -> None:
+        """Make this shard the owner of slots, in an epoch no other shard has."""
+        self.command("CLUSTER SET-CONFIG-EPOCH", epoch)
+        self.command("CLUSTER ADDSLOTS", *slots)
+
+    def meet(self, other: Endpoint) -> None:
+        """Introduce another shard to this one."""
+        self.command("CLUSTER MEET", other.host, other.port)
+
+    def cluster_is_ok(self) -> bool:
+        """Tell whether this shard takes the cluster for complete."""
+        return b"cluster_state:ok" in self.command("CLUSTER INFO")
+
+    def slot_owners(self) -> dict[tuple[int, int], int]:
+        """Return (first, last slot) -> port of the owner, as this shard sees it."""
+        reply = self.command("CLUSTER SLOTS")
+        return {(first, last): port for first, last, (_, port, *_), *_ in reply}
+
+    def shut_down(self) -> None:
+        """Ask the shard to end at once, without saving. Its connection breaks, which is the answer."""
+        try:
+            self.command("SHUTDOWN", "NOSAVE")
+        except redis.ConnectionError:
+            return

@@ -1,0 +1,162 @@
+"""End everything a run has started once its driver has gone, also by SIGKILL.
+
+A driver starts this file as a small program of its own (standard library only, no imports from the package,
+so that it is up in milliseconds) and tells it through a pipe which sessions it opens. The watcher waits until
+either the driver's process ends or the pipe closes; unless the driver said goodbye before, it kills
+
+- every process of the sessions it was told of, and
+- every process whose environment carries the run's id: also grandchildren in sessions of their own,
+
+and removes the runtime directory with its sockets and lock. It touches nothing else. A process is told
+by session *and* start time, so one that was given a used number later is never hit. The driver uses the same
+`sweep` when it leaves in good order.
+
+Messages on the pipe, one a line: `session PID START_TIME`, and `bye`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+RUN_ID_VARIABLE = "PENSTOCK_RUN_ID"
+SWEEP_DEADLINE_S = 10.0
+
+
+class Session(NamedTuple):
+    """A session that the run opened: the number of its first process, and when that started."""
+
+    leader: int
+    start_time: int
+
+
+class ProcessStat(NamedTuple):
+    """What /proc says of one process; `start_time` is in clock ticks since boot."""
+
+    pid: int
+    state: str
+    session: int
+    start_time: int
+
+
+def read_stat(pid: int) -> ProcessStat | None:
+    """Return what /proc says of a process, None when there is no such process any more."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text[text.rindex(b")") + 2 :].split()
+    return ProcessStat(pid, fields[0].decode(), int(fields[3]), int(fields[19]))
+
+
+def carries(pid: int, run_id: str) -> bool:
+    """Tell whether a process was started with the id of a run in its environment."""
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # another user's, or gone: not ours
+        return False
+    return f"{RUN_ID_VARIABLE}={run_id}".encode() in variables
+
+
+def belonging(run_id: str, sessions: set[Session]) -> Iterator[int]:
+    """Yield the processes of a run that are alive, never this process itself."""
+    leaders = {session.leader: session.start_time for session in sessions}
+    reused = {
+        leader
+        for leader, start_time in leaders.items()
+        if (stat := read_stat(leader)) is not None and stat.start_time != start_time
+    }
+    for entry in os.listdir("/proc"):  # noqa: PTH208
+        stat = read_stat(int(entry)) if entry.isdigit() else None
+        if stat is None or stat.state in "ZX" or stat.pid == os.getpid():
+            continue
+        ours = stat.session in leaders and stat.session not in reused and _later(stat, leaders)
+        if ours or carries(stat.pid, run_id):
+            yield stat.pid
+
+
+def sweep(run_id: str, sessions: set[Session]) -> list[int]:
+    """Kill the processes of a run until none is left; return those that were hit.
+
+    Raises:
+        TimeoutError: some could not be killed.
+    """
+    hit: list[int] = []
+    deadline = time.monotonic() + SWEEP_DEADLINE_S
+    while alive := list(belonging(run_id, sessions)):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes of the run {run_id} cannot be killed: {alive}")
+        hit.extend(pid for pid in alive if _kill(pid))
+        time.sleep(0.005)
+    return hit
+
+
+def _later(stat: ProcessStat, leaders: dict[int, int]) -> bool:
+    return stat.start_time >= leaders[stat.session]
+
+
+def _kill(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def watch(driver: int, pipe: int, sessions: set[Session]) -> bool:
+    """Wait for the end of the driver; return whether it said goodbye before."""
+    end = _end_of(driver)
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    if end is not None:
+        poll.register(end, select.POLLIN)
+    waiting = b""
+    while True:
+        ready = {descriptor for descriptor, _ in poll.poll()}
+        if pipe in ready and (chunk := os.read(pipe, 65536)):
+            *lines, waiting = (waiting + chunk).split(b"\n")
+            if _heard(lines, sessions):
+                return True
+        elif pipe in ready or end in ready:
+            return False
+
+
+def _heard(lines: list[bytes], sessions: set[Session]) -> bool:
+    for line in lines:
+        words = line.split()
+        if words[:1] == [b"bye"]:
+            return True
+        sessions.add(Session(int(words[1]), int(words[2])))
+    return False
+
+
+def _end_of(driver: int) -> int | None:
+    """A descriptor that becomes readable when the driver ends; None without it (the pipe is left)."""
+    try:
+        return os.pidfd_open(driver)
+    except OSError:
+        return None
+
+
+def main(driver: int, run_id: str, runtime: str) -> None:
+    """Watch, and clean up after a driver that did not say goodbye.
+
+    Signals that end a driver in good order must not end its watcher first.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sessions: set[Session] = set()
+    if not watch(driver, sys.stdin.fileno(), sessions):
+        sweep(run_id, sessions)
+        shutil.rmtree(runtime, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -1,0 +1,86 @@
+"""What a tensor may be on the wire, and what the fields of one producer look like from step to step."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sim_clients.errors import SnapshotError, TensorError
+
+Array = npt.NDArray[Any]
+
+WIRE_DTYPES = ("float64", "float32", "int64", "int32", "int16", "int8", "uint16", "uint8")
+
+
+class FieldType(NamedTuple):
+    """The dtype and the shape of a field."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        """Return for example `float32 (64, 64)`."""
+        return f"{self.dtype} {self.shape}"
+
+
+def wire_array(name: str, value: object) -> Array:
+    """Return an array as the wire carries it: C-contiguous, at least one dimension, native byte order.
+
+    Fortran-ordered arrays and strided views are copied; anything that would change the numbers is refused.
+
+    Raises:
+        TensorError: saying what does not fit, and what to do about it.
+    """
+    if not isinstance(value, np.ndarray):
+        raise TensorError(name, f"expected a numpy array, got {type(value).__name__}")
+    if value.ndim == 0:
+        raise TensorError(name, "a 0-dimensional array cannot be sent; give it the shape (1,)")
+    if value.size == 0:
+        raise TensorError(name, f"an array of shape {value.shape} has no elements")
+    if not value.dtype.isnative:
+        raise TensorError(
+            name,
+            f"byte order {value.dtype.str!r} is not this machine's ({sys.byteorder} endian); "
+            f"use array.astype({value.dtype.newbyteorder('=').name!r})",
+        )
+    if value.dtype.name not in WIRE_DTYPES:
+        raise TensorError(
+            name, f"dtype {value.dtype.name} cannot be sent; the wire carries {', '.join(WIRE_DTYPES)}"
+        )
+    return np.ascontiguousarray(value)
+
+
+def model_inputs(name: str, inputs: tuple[Array, ...]) -> list[Array]:
+    """Bring the inputs of a model into the wire's form.
+
+    Raises:
+        TensorError: naming the model and the position of the input.
+    """
+    if not inputs:
+        raise TensorError(name, "a model needs at least one input")
+    return [wire_array(f"input {position} of {name}", value) for position, value in enumerate(inputs)]
+
+
+def layout_of(fields: Mapping[str, Array]) -> dict[str, FieldType]:
+    """Return the type of each field."""
+    return {name: FieldType(value.dtype.name, value.shape) for name, value in fields.items()}
+
+
+def check_layout(snapshot: str, fields: Mapping[str, Array], expected: Mapping[str, FieldType]) -> None:
+    """Check that the fields of a snapshot are those that were there before.
+
+    Raises:
+        SnapshotError: naming the field, what it was and what it is.
+    """
+    found = layout_of(fields)
+    for name in expected.keys() - found.keys():
+        raise SnapshotError(snapshot, f"the field {name!r} is missing, earlier snapshots have it")
+    for name in found.keys() - expected.keys():
+        raise SnapshotError(snapshot, f"the field {name!r} is new, earlier snapshots do not have it")
+    for name, was in expected.items():
+        if found[name] != was:
+            raise SnapshotError(snapshot, f"the field {name!r} is {found[name]}, it was {was} before")

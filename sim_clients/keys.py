@@ -1,0 +1,98 @@
+"""Every key's name, in one place.
+
+A snapshot is the SmartRedis dataset `<producer>.<rank>.<step>`, announced by appending it to the aggregation
+list `<stream>`. A solver that uses plain SmartRedis and the same names is therefore understood:
+
+    dataset = Dataset("heat_0.0.40")
+    dataset.add_tensor("u", u)
+    client.put_dataset(dataset)
+    client.append_to_list("snapshots", dataset)
+
+A model's version 17 is the model `name@17`; the plain `name` is the live one and carries its version as TAG.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from sim_clients.errors import NameRefused, SnapshotError
+
+DEFAULT_STREAM = "snapshots"
+TIME_FIELD = "time"
+"""Name of the scalar metadata field of a snapshot that holds the physical time, s."""
+
+_NAME = re.compile(r"[A-Za-z0-9_.+=/-]+")
+_SNAPSHOT = re.compile(r"(?P<producer>.+)\.(?P<rank>\d+)\.(?P<step>\d+)")
+
+
+class SnapshotName(NamedTuple):
+    """Who made a snapshot, and when."""
+
+    producer: str
+    rank: int
+    step: int
+
+    def __str__(self) -> str:
+        """Return the name of the dataset."""
+        return f"{self.producer}.{self.rank}.{self.step}"
+
+
+def checked(what: str, name: str) -> str:
+    """Return a name that may be part of a key.
+
+    Args:
+        what: what it names, for the message: "field", "stream", …
+        name: letters, digits and `_ . + = / -`; braces would decide in which shard a key lives.
+
+    Raises:
+        NameRefused
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise NameRefused(what, name)
+    return name
+
+
+def parse_snapshot(name: str) -> SnapshotName:
+    """Read `<producer>.<rank>.<step>`.
+
+    Raises:
+        SnapshotError: the name has another form.
+    """
+    match = _SNAPSHOT.fullmatch(name)
+    if match is None:
+        raise SnapshotError(name, "a snapshot's name is <producer>.<rank>.<step>, for example heat_0.0.40")
+    return SnapshotName(match["producer"], int(match["rank"]), int(match["step"]))
+
+
+def metadata(dataset: str) -> str:
+    """Return the hash in which SmartRedis keeps the names of a dataset's tensors."""
+    return f"{{{dataset}}}.meta"
+
+
+def tensor(dataset: str, field: str) -> str:
+    """Return the key of one tensor of a dataset."""
+    return f"{{{dataset}}}.{field}"
+
+
+def model_version(name: str, version: int) -> str:
+    """Return the key of an immutable version of a model."""
+    return f"{name}@{version}"
+
+
+def flag(name: str) -> str:
+    """Return the key whose existence says that something has happened."""
+    return f"flag.{name}"
+
+
+def ended(stream: str, producer: str, rank: int) -> str:
+    """Return the name of the flag by which a rank says that it puts no more snapshots in a stream."""
+    return f"{stream}.{producer}.{rank}.ended"
+
+
+def scratch(client_id: str, name: str) -> str:
+    """Return the key of a tensor that one client keeps for its own use.
+
+    The tag in braces keeps all of a client's tensors in one shard.
+    """
+    return f"{{scratch.{client_id}}}.{name}"

@@ -1,0 +1,169 @@
+"""The contract in one process, for unit tests and for trying things out: no server, no wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sim_clients import keys
+from sim_clients.errors import (
+    IncompleteSnapshot,
+    InferenceFailed,
+    KeyMissing,
+    ModelMissing,
+    ModelRejected,
+)
+from sim_clients.fields import Array, model_inputs, wire_array
+from sim_clients.snapshot import Snapshot, SnapshotSeries
+
+Network = Callable[..., Array]
+Loader = Callable[[bytes], Network]
+
+
+def no_loader(model: bytes) -> Network:
+    """Refuse every model: sim_clients knows no torch, so the user of a MemoryClient brings a loader."""
+    raise ValueError("this MemoryDatabase has no loader for models")
+
+
+@dataclass
+class MemoryDatabase:
+    """What several MemoryClients share, as processes share a database.
+
+    Attributes:
+        load: turns the bytes of a model into a function of numpy arrays, or raises.
+        versions: `name@version` -> network.
+        live: name -> version.
+    """
+
+    load: Loader = no_loader
+    tensors: dict[str, Array] = field(default_factory=dict)
+    times: dict[str, float] = field(default_factory=dict)
+    datasets: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    streams: dict[str, list[str]] = field(default_factory=dict)
+    flags: set[str] = field(default_factory=set)
+    versions: dict[str, Network] = field(default_factory=dict)
+    live: dict[str, int] = field(default_factory=dict)
+
+
+class MemoryClient:
+    """A `Client` over a MemoryDatabase."""
+
+    def __init__(self, database: MemoryDatabase, producer: str = "memory", rank: int = 0) -> None:
+        self._database = database
+        self._producer = keys.checked("producer", producer)
+        self._rank = rank
+        self._series: dict[str, SnapshotSeries] = {}
+
+    @property
+    def producer(self) -> str:
+        """Name of the application or ensemble member this client belongs to."""
+        return self._producer
+
+    @property
+    def rank(self) -> int:
+        """Rank within the producer."""
+        return self._rank
+
+    def put_snapshot(
+        self,
+        step: int,
+        fields: Mapping[str, Array],
+        *,
+        time: float | None = None,
+        stream: str = keys.DEFAULT_STREAM,
+    ) -> Snapshot:
+        """Store and announce a snapshot; see `Client.put_snapshot`."""
+        keys.checked("stream", stream)
+        series = self._series.setdefault(stream, SnapshotSeries(self.producer, self.rank))
+        snapshot = series.prepare(step, fields, time)
+        self._store(snapshot)
+        self._database.streams.setdefault(stream, []).append(snapshot.name)
+        series.stored(snapshot)
+        return snapshot
+
+    def _store(self, snapshot: Snapshot) -> None:
+        self._database.datasets[snapshot.name] = tuple(snapshot.fields)
+        for name, value in snapshot.fields.items():
+            self._database.tensors[keys.tensor(snapshot.name, name)] = value.copy()
+        if snapshot.time is not None:
+            self._database.times[snapshot.name] = snapshot.time
+
+    def end_stream(self, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Tell the readers that this rank puts no more snapshots."""
+        self.raise_flag(keys.ended(keys.checked("stream", stream), self.producer, self.rank))
+
+    def stream_ended(self, producer: str, rank: int = 0, stream: str = keys.DEFAULT_STREAM) -> bool:
+        """Tell whether a rank has called `end_stream`."""
+        return self.flag_raised(keys.ended(stream, producer, rank))
+
+    def announced(self, stream: str = keys.DEFAULT_STREAM) -> int:
+        """Return how many snapshots have been announced."""
+        return len(self._database.streams.get(stream, ()))
+
+    def get_snapshot(self, position: int, stream: str = keys.DEFAULT_STREAM) -> Snapshot:
+        """Return the snapshot at a position of the stream; see `Client.get_snapshot`."""
+        if not 0 <= position < self.announced(stream):
+            raise KeyMissing(f"{stream}[{position}]")
+        name = self._database.streams[stream][position]
+        producer, rank, step = keys.parse_snapshot(name)
+        return Snapshot(producer, rank, step, self._fields(name), self._database.times.get(name))
+
+    def _fields(self, snapshot: str) -> dict[str, Array]:
+        stored = {name: keys.tensor(snapshot, name) for name in self._database.datasets[snapshot]}
+        missing = sorted(name for name, key in stored.items() if key not in self._database.tensors)
+        if missing:
+            raise IncompleteSnapshot(snapshot, f"announced, but not in the database: {', '.join(missing)}")
+        return {name: self._database.tensors[key].copy() for name, key in stored.items()}
+
+    def put_tensor(self, name: str, value: Array) -> None:
+        """Store one tensor."""
+        self._database.tensors[keys.checked("tensor", name)] = wire_array(name, value).copy()
+
+    def get_tensor(self, name: str) -> Array:
+        """Return one tensor; see `Client.get_tensor`."""
+        try:
+            return self._database.tensors[name].copy()
+        except KeyError as error:
+            raise KeyMissing(name) from error
+
+    def raise_flag(self, name: str) -> None:
+        """Tell everyone who asks that something has happened."""
+        self._database.flags.add(keys.flag(keys.checked("flag", name)))
+
+    def flag_raised(self, name: str) -> bool:
+        """Tell whether `raise_flag` was called with this name by anyone."""
+        return keys.flag(name) in self._database.flags
+
+    def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
+        """Store a version and make it the live one; see `Client.put_model`. The device is not used."""
+        live = self._database.live.get(keys.checked("model", name), 0)
+        if version <= live:
+            raise ModelRejected(name, f"version {version} is not newer than the live version {live}")
+        try:
+            network = self._database.load(model)
+        except Exception as error:
+            raise ModelRejected(name, str(error)) from error
+        self._database.versions[keys.model_version(name, version)] = network
+        self._database.live[name] = version
+
+    def model_version(self, name: str) -> int:
+        """Return the version that is live; see `Client.model_version`."""
+        if name not in self._database.live:
+            raise ModelMissing(name)
+        return self._database.live[name]
+
+    def infer(self, name: str, *inputs: Array, version: int | None = None) -> Array:
+        """Run a model; see `Client.infer`."""
+        arrays = model_inputs(name, inputs)
+        key = keys.model_version(name, self.model_version(name) if version is None else version)
+        if key not in self._database.versions:
+            raise ModelMissing(name, version)
+        try:
+            return np.array(self._database.versions[key](*arrays), order="C")
+        except Exception as error:
+            raise InferenceFailed(name, str(error)) from error
+
+    def close(self) -> None:
+        """Leave; there is nothing to remove."""

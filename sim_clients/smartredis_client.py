@@ -1,0 +1,274 @@
+"""The contract over the SmartRedis wheel: the only file that imports it.
+
+SmartRedis is what solvers in C, C++ and Fortran use, so whatever this client writes they can read, and the
+other way round. Its defects are guarded against here: numpy 2, Fortran order, datasets that say they are
+complete and are not, exceptions without a key.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+from smartredis import Client as Wheel
+from smartredis import Dataset
+from smartredis.error import (
+    RedisConnectionError,
+    RedisDatabaseError,
+    RedisReplyError,
+    RedisTimeoutError,
+)
+
+from sim_clients import diagnosis, keys
+from sim_clients.address import Address
+from sim_clients.errors import (
+    ClientError,
+    DatabaseFull,
+    DatabaseRefused,
+    DatabaseUnavailable,
+    IncompleteSnapshot,
+    InferenceFailed,
+    KeyMissing,
+    ModelMissing,
+    ModelRejected,
+    SnapshotError,
+    UnsupportedClientError,
+)
+from sim_clients.fields import Array, model_inputs, wire_array
+from sim_clients.identity import Identity
+from sim_clients.smartredis_environment import environment_for
+from sim_clients.snapshot import Snapshot, SnapshotSeries
+
+_GONE = ("Redis IO error", "failed to connect", "CLUSTERDOWN", "LOADING", "max retry number")
+_NO_TENSOR = "tensor key is empty"
+_NO_MODEL = "model key is empty"
+_NO_MODEL_INFO = "cannot find run info"
+
+
+class SmartRedisClient:
+    """A `Client` over SmartRedis, to a standalone or clustered database."""
+
+    def __init__(self, address: Address, identity: Identity) -> None:
+        """Connect.
+
+        Raises:
+            UnsupportedClientError: the installed numpy makes the wheel return wrong numbers.
+            DatabaseUnavailable: nothing answers at the address.
+        """
+        refuse_numpy_2(np.__version__)
+        self._address = address
+        self._identity = identity
+        self._id = f"{identity.producer}.{identity.rank}.{uuid.uuid4().hex[:8]}"
+        self._series: dict[str, SnapshotSeries] = {}
+        self._scratch: set[str] = set()
+        with environment_for(address), self._translated("connect"):
+            self._wheel = Wheel(None, logger_name=self._id)
+
+    @property
+    def producer(self) -> str:
+        """Name of the application or ensemble member this client belongs to."""
+        return self._identity.producer
+
+    @property
+    def rank(self) -> int:
+        """Rank within the producer."""
+        return self._identity.rank
+
+    def put_snapshot(
+        self,
+        step: int,
+        fields: Mapping[str, Array],
+        *,
+        time: float | None = None,
+        stream: str = keys.DEFAULT_STREAM,
+    ) -> Snapshot:
+        """Store the fields of this rank at one step, then announce them; see `Client.put_snapshot`."""
+        keys.checked("stream", stream)
+        series = self._series.setdefault(stream, SnapshotSeries(self.producer, self.rank))
+        snapshot = series.prepare(step, fields, time)
+        dataset = _dataset(snapshot)
+        with self._translated("put snapshot", snapshot.name):
+            self._wheel.put_dataset(dataset)
+            self._wheel.append_to_list(stream, dataset)
+        series.stored(snapshot)
+        return snapshot
+
+    def end_stream(self, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Tell the readers that this rank puts no more snapshots; see `Client.end_stream`."""
+        self.raise_flag(keys.ended(keys.checked("stream", stream), self.producer, self.rank))
+
+    def stream_ended(self, producer: str, rank: int = 0, stream: str = keys.DEFAULT_STREAM) -> bool:
+        """Tell whether a rank has called `end_stream`."""
+        return self.flag_raised(keys.ended(stream, producer, rank))
+
+    def announced(self, stream: str = keys.DEFAULT_STREAM) -> int:
+        """Return how many snapshots have been announced; see `Client.announced`."""
+        with self._translated("count the snapshots of stream", stream):
+            return int(self._wheel.get_list_length(stream))
+
+    def get_snapshot(self, position: int, stream: str = keys.DEFAULT_STREAM) -> Snapshot:
+        """Return the snapshot at a position of the stream; see `Client.get_snapshot`."""
+        if position < 0:
+            raise KeyMissing(f"{stream}[{position}]")
+        try:
+            with self._translated("get a snapshot of stream", stream):
+                found = self._wheel.get_dataset_list_range(stream, position, position)
+        except DatabaseRefused as error:
+            raise self._unreadable(stream, position) from error
+        if not found or not (snapshot := _snapshot(Dataset.from_pybind(found[0]))).fields:
+            raise self._unreadable(stream, position)
+        return snapshot
+
+    def _unreadable(self, stream: str, position: int) -> ClientError:
+        """Find out why the snapshot at a position could not be read."""
+        name = diagnosis.announced_name(self._address, stream, position)
+        if name is None:
+            return KeyMissing(f"{stream}[{position}]")
+        missing = diagnosis.missing_fields(self._address, name)
+        if missing is None:
+            return IncompleteSnapshot(name, "announced, but not in the database: any of its fields")
+        if not missing:
+            return SnapshotError(name, "its fields are in the database and cannot be read as tensors")
+        return IncompleteSnapshot(name, f"announced, but not in the database: {', '.join(missing)}")
+
+    def put_tensor(self, name: str, value: Array) -> None:
+        """Store one tensor; see `Client.put_tensor`."""
+        self._put(keys.checked("tensor", name), wire_array(name, value))
+
+    def get_tensor(self, name: str) -> Array:
+        """Return one tensor; see `Client.get_tensor`."""
+        try:
+            with self._translated("get tensor", name):
+                return np.array(self._wheel.get_tensor(name), order="C")
+        except DatabaseRefused as error:
+            if _NO_TENSOR in error.reason:
+                raise KeyMissing(name) from error
+            raise
+
+    def raise_flag(self, name: str) -> None:
+        """Tell everyone who asks that something has happened; see `Client.raise_flag`."""
+        self._put(keys.flag(keys.checked("flag", name)), np.ones(1, np.uint8))
+
+    def flag_raised(self, name: str) -> bool:
+        """Tell whether `raise_flag` was called with this name by anyone."""
+        with self._translated("look for flag", name):
+            return bool(self._wheel.key_exists(keys.flag(name)))
+
+    def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
+        """Store a version on every shard, then make it the live one; see `Client.put_model`."""
+        live = self._live_version(keys.checked("model", name))
+        if version <= (live or 0):
+            raise ModelRejected(name, f"version {version} is not newer than the live version {live or 0}")
+        try:
+            for key in (keys.model_version(name, version), name):
+                with self._translated("put model", key):
+                    self._wheel.set_model(key, model, "TORCH", device, tag=str(version))
+        except DatabaseRefused as error:
+            raise ModelRejected(name, error.reason) from error
+
+    def model_version(self, name: str) -> int:
+        """Return the version that is live; see `Client.model_version`."""
+        live = self._live_version(name)
+        if live is None:
+            raise ModelMissing(name)
+        return live
+
+    def _live_version(self, name: str) -> int | None:
+        """Return the TAG of the plain name, which is the only record of what is live."""
+        shard = str(self._address).partition(",")[0]
+        try:
+            with self._translated("ask for the version of", name):
+                tag = str(self._wheel.get_ai_info([shard], name)[0]["tag"])
+        except DatabaseRefused as error:
+            if _NO_MODEL_INFO in error.reason:
+                return None
+            raise
+        if not tag.isdigit():
+            raise ModelRejected(name, f"its tag {tag!r} is not a version; it was not posted by put_model")
+        return int(tag)
+
+    def infer(self, name: str, *inputs: Array, version: int | None = None) -> Array:
+        """Run a model in the database; see `Client.infer`."""
+        arrays = model_inputs(name, inputs)
+        places = [keys.scratch(self._id, f"in{i}") for i in range(len(arrays))]
+        answer = keys.scratch(self._id, "out")
+        for place, array in zip(places, arrays, strict=True):
+            self._put(place, array)
+            self._scratch.add(place)
+        self._run(name, version, places, answer)
+        return self.get_tensor(answer)
+
+    def _run(self, name: str, version: int | None, inputs: list[str], output: str) -> None:
+        key = name if version is None else keys.model_version(name, version)
+        try:
+            with self._translated("run model", key):
+                self._wheel.run_model(key, inputs, [output])
+        except DatabaseRefused as error:
+            if _NO_MODEL in error.reason:
+                raise ModelMissing(name, version) from error
+            raise InferenceFailed(key, error.reason) from error
+        self._scratch.add(output)
+
+    def close(self) -> None:
+        """Remove the inputs and the output of this client's inferences; see `Client.close`."""
+        while self._scratch:
+            key = self._scratch.pop()
+            with self._translated("remove", key):
+                self._wheel.delete_tensor(key)
+
+    def _put(self, key: str, array: Array) -> None:
+        with self._translated("put tensor", key):
+            self._wheel.put_tensor(key, array)
+
+    @contextmanager
+    def _translated(self, doing: str, key: str = "") -> Iterator[None]:
+        """Turn what SmartRedis raises into the errors of the contract."""
+        try:
+            yield
+        except (RedisReplyError, RedisConnectionError) as error:
+            raise _meaning(error, str(self._address), f"{doing} {key}".rstrip(), key) from error
+
+
+def refuse_numpy_2(version: str) -> None:
+    """Refuse a numpy under which the wheel's get_tensor returns wrong numbers without a word.
+
+    Raises:
+        UnsupportedClientError
+    """
+    if int(version.partition(".")[0]) >= 2:
+        raise UnsupportedClientError(
+            f"SmartRedis 0.6.1 returns wrong numbers under numpy {version}; install numpy<2"
+        )
+
+
+def _meaning(error: Exception, address: str, doing: str, key: str) -> ClientError:
+    text = str(error)
+    reason = text.strip().splitlines()[-1].removeprefix("Redis error when executing command: ")
+    if isinstance(error, RedisConnectionError):
+        return DatabaseUnavailable(address, doing, text.strip().splitlines()[0])
+    if isinstance(error, (RedisDatabaseError, RedisTimeoutError)) or any(sign in text for sign in _GONE):
+        return DatabaseUnavailable(address, doing, reason)
+    if "OOM command not allowed" in text:
+        return DatabaseFull(key, reason)
+    return DatabaseRefused(address, doing, reason)
+
+
+def _dataset(snapshot: Snapshot) -> Dataset:
+    dataset = Dataset(snapshot.name)
+    for name, value in snapshot.fields.items():
+        dataset.add_tensor(name, value)
+    if snapshot.time is not None:
+        dataset.add_meta_scalar(keys.TIME_FIELD, snapshot.time)
+    return dataset
+
+
+def _snapshot(dataset: Dataset) -> Snapshot:
+    """Read a dataset. What SmartRedis returns are views of the dataset's memory: copy while it lives."""
+    producer, rank, step = keys.parse_snapshot(dataset.get_name())
+    fields = {name: np.array(dataset.get_tensor(name), order="C") for name in dataset.get_tensor_names()}
+    time = None
+    if keys.TIME_FIELD in dataset.get_metadata_field_names():
+        time = float(dataset.get_meta_scalars(keys.TIME_FIELD)[0])
+    return Snapshot(producer, rank, step, fields, time)

@@ -1,0 +1,294 @@
+"""What every client must do, whatever lies beneath it.
+
+`ClientContract` is inherited by one test class for each client. A subclass gives the fixtures `open_client`
+(a client of the same database for a producer and rank) and `networks` (models as that database takes them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from sim_clients import (
+    Client,
+    IncompleteSnapshot,
+    InferenceFailed,
+    KeyMissing,
+    ModelMissing,
+    ModelRejected,
+    NameRefused,
+    SnapshotError,
+    TensorError,
+    keys,
+)
+from sim_clients.fields import WIRE_DTYPES
+
+OpenClient = Callable[..., Client]
+RemoveTensor = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Models in the form that a client's database loads."""
+
+    doubles: bytes
+    triples: bytes
+    multiplies_matrices: bytes
+    """Of two inputs: x @ y."""
+    garbage: bytes = b"this is no network"
+
+
+def field(shape: tuple[int, ...] = (3, 4), dtype: str = "float32") -> np.ndarray:
+    return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+
+
+class ClientContract:
+    """The tests; see the module's docstring."""
+
+    def test_a_snapshot_comes_back_as_it_was_put(self, open_client: OpenClient) -> None:
+        u, p = field(), field((5,), "float64")
+        open_client("heat_0", 2).put_snapshot(40, {"u": u, "p": p}, time=0.25)
+        found = open_client("trainer").get_snapshot(0)
+        assert (found.producer, found.rank, found.step, found.time) == ("heat_0", 2, 40, 0.25)
+        assert found.fields.keys() == {"u", "p"}
+        np.testing.assert_array_equal(found.fields["u"], u)
+        np.testing.assert_array_equal(found.fields["p"], p)
+        assert found.fields["u"].dtype == u.dtype
+
+    def test_a_snapshot_without_a_time_has_none(self, open_client: OpenClient) -> None:
+        client = open_client("heat_0")
+        client.put_snapshot(0, {"u": field()})
+        assert client.get_snapshot(0).time is None
+
+    def test_snapshots_stand_in_the_order_of_their_announcement(self, open_client: OpenClient) -> None:
+        first, second = open_client("a"), open_client("b.with.dots")
+        first.put_snapshot(0, {"u": field()})
+        second.put_snapshot(7, {"u": field()})
+        first.put_snapshot(1, {"u": field()})
+        reader = open_client("reader")
+        assert reader.announced() == 3
+        assert [reader.get_snapshot(i).name for i in range(3)] == ["a.0.0", "b.with.dots.0.7", "a.0.1"]
+
+    def test_streams_are_apart(self, open_client: OpenClient) -> None:
+        client = open_client("heat_0")
+        client.put_snapshot(5, {"u": field()}, stream="coarse")
+        client.put_snapshot(4, {"v": field((2,))}, stream="fine")
+        assert (client.announced("coarse"), client.announced("fine"), client.announced()) == (1, 1, 0)
+
+    @pytest.mark.parametrize("dtype", WIRE_DTYPES)
+    def test_every_dtype_of_the_wire_arrives(self, open_client: OpenClient, dtype: str) -> None:
+        client = open_client("heat_0")
+        client.put_tensor("t", field(dtype=dtype))
+        found = client.get_tensor("t")
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, field(dtype=dtype))
+
+    @pytest.mark.parametrize(
+        "array",
+        [np.asfortranarray(field()), field()[:, ::2], field().T, field((2, 3, 4)).transpose(1, 0, 2)],
+        ids=["fortran", "strided", "transposed", "permuted"],
+    )
+    def test_memory_order_does_not_change_the_numbers(
+        self, open_client: OpenClient, array: np.ndarray
+    ) -> None:
+        client = open_client("heat_0")
+        client.put_tensor("t", array)
+        client.put_snapshot(0, {"u": array})
+        for found in (client.get_tensor("t"), client.get_snapshot(0).fields["u"]):
+            np.testing.assert_array_equal(found, array)
+            assert found.flags.c_contiguous
+            assert found.flags.owndata
+
+    @pytest.mark.parametrize(
+        ("array", "says"),
+        [
+            (np.float32(3.0), "expected a numpy array"),
+            (np.array(3.0), "0-dimensional"),
+            (np.zeros((0, 3)), "no elements"),
+            (np.zeros(3, ">f4"), "byte order"),
+            (np.zeros(3, np.float16), "float16"),
+            (np.zeros(3, np.complex64), "complex64"),
+            (np.zeros(3, bool), "bool"),
+            (np.zeros(3, np.uint32), "uint32"),
+            ([1.0, 2.0], "list"),
+        ],
+    )
+    def test_what_the_wire_cannot_carry_is_refused_by_name(
+        self, open_client: OpenClient, array: np.ndarray, says: str
+    ) -> None:
+        client = open_client("heat_0")
+        with pytest.raises(TensorError, match=says) as caught:
+            client.put_snapshot(0, {"good": field(), "temperature": array})
+        assert caught.value.name == "temperature"
+        assert client.announced() == 0
+        with pytest.raises(TensorError, match=says):
+            client.put_tensor("t", array)
+        with pytest.raises(TensorError, match=f"input 1 of closure.*{says}"):
+            client.infer("closure", field(), array)
+
+    @pytest.mark.parametrize(
+        ("fields", "says"),
+        [
+            ({}, "no fields"),
+            ({"u": field()}, "'p' is missing"),
+            ({"u": field(), "p": field(), "q": field()}, "'q' is new"),
+            ({"u": field((4, 3)), "p": field()}, r"'u' is float32 \(4, 3\), it was float32 \(3, 4\)"),
+            ({"u": field(), "p": field(dtype="float64")}, "'p' is float64"),
+        ],
+    )
+    def test_a_snapshot_unlike_the_one_before_is_refused_and_loses_nothing(
+        self, open_client: OpenClient, fields: dict[str, np.ndarray], says: str
+    ) -> None:
+        client = open_client("heat_0")
+        client.put_snapshot(0, {"u": field(), "p": field()})
+        with pytest.raises(SnapshotError, match=says) as caught:
+            client.put_snapshot(1, fields)
+        assert caught.value.snapshot == "heat_0.0.1"
+        assert client.announced() == 1
+        client.put_snapshot(1, {"u": field(), "p": field()})
+        assert client.get_snapshot(1).step == 1
+
+    @pytest.mark.parametrize("step", [-1, 3, 2, 3.5, "4"])
+    def test_a_step_must_grow(self, open_client: OpenClient, step: int) -> None:
+        client = open_client("heat_0")
+        client.put_snapshot(3, {"u": field()})
+        with pytest.raises(SnapshotError, match="step"):
+            client.put_snapshot(step, {"u": field()})
+        assert client.announced() == 1
+
+    def test_names_that_would_break_a_key_are_refused(self, open_client: OpenClient) -> None:
+        client = open_client("heat_0")
+        with pytest.raises(NameRefused, match=r"'\{u\}' cannot name a field"):
+            client.put_snapshot(0, {"{u}": field()})
+        with pytest.raises(NameRefused, match="stream"):
+            client.put_snapshot(0, {"u": field()}, stream="a stream")
+        with pytest.raises(NameRefused, match="model"):
+            client.put_model("clo@sure", b"", 1)
+        with pytest.raises(NameRefused, match="tensor"):
+            client.put_tensor("", field())
+
+    def test_an_incomplete_snapshot_names_its_missing_fields(
+        self, open_client: OpenClient, remove_tensor: RemoveTensor
+    ) -> None:
+        client = open_client("heat_0")
+        client.put_snapshot(8, {"u": field(), "v": field(), "w": field()})
+        remove_tensor(keys.tensor("heat_0.0.8", "w"))
+        remove_tensor(keys.tensor("heat_0.0.8", "u"))
+        with pytest.raises(IncompleteSnapshot, match="u, w") as caught:
+            open_client("reader").get_snapshot(0)
+        assert caught.value.snapshot == "heat_0.0.8"
+
+    @pytest.mark.parametrize("position", [-1, 1, 99])
+    def test_a_position_that_was_not_announced(self, open_client: OpenClient, position: int) -> None:
+        client = open_client("heat_0")
+        client.put_snapshot(0, {"u": field()})
+        with pytest.raises(KeyMissing, match="snapshots"):
+            client.get_snapshot(position)
+
+    def test_a_tensor_that_is_not_there(self, open_client: OpenClient) -> None:
+        with pytest.raises(KeyMissing, match="'nothing'"):
+            open_client("heat_0").get_tensor("nothing")
+
+    def test_a_tensor_is_replaced(self, open_client: OpenClient) -> None:
+        client = open_client("heat_0")
+        client.put_tensor("t", field())
+        client.put_tensor("t", field((2,), "int64"))
+        np.testing.assert_array_equal(open_client("other").get_tensor("t"), field((2,), "int64"))
+
+    def test_flags(self, open_client: OpenClient) -> None:
+        client, other = open_client("heat_0"), open_client("heat_1")
+        assert not other.flag_raised("stop")
+        client.raise_flag("stop")
+        client.raise_flag("stop")
+        assert other.flag_raised("stop")
+        assert not other.flag_raised("sto")
+
+    def test_the_end_of_a_stream_is_told_by_rank_and_stream(self, open_client: OpenClient) -> None:
+        client, reader = open_client("heat_0", 1), open_client("trainer")
+        assert not reader.stream_ended("heat_0", 1)
+        client.end_stream()
+        assert reader.stream_ended("heat_0", 1)
+        assert not reader.stream_ended("heat_0", 0)
+        assert not reader.stream_ended("heat_0", 1, stream="other")
+
+    def test_inference_by_the_live_version_and_by_an_older_one(
+        self, open_client: OpenClient, networks: Networks
+    ) -> None:
+        trainer, solver = open_client("trainer"), open_client("solver")
+        trainer.put_model("closure", networks.doubles, 1)
+        assert solver.model_version("closure") == 1
+        np.testing.assert_allclose(solver.infer("closure", field()), 2 * field())
+        trainer.put_model("closure", networks.triples, 5)
+        assert solver.model_version("closure") == 5
+        np.testing.assert_allclose(solver.infer("closure", field()), 3 * field())
+        np.testing.assert_allclose(solver.infer("closure", field(), version=5), 3 * field())
+        np.testing.assert_allclose(solver.infer("closure", field(), version=1), 2 * field())
+
+    def test_inference_with_two_inputs_in_any_memory_order(
+        self, open_client: OpenClient, networks: Networks
+    ) -> None:
+        client = open_client("solver")
+        client.put_model("product", networks.multiplies_matrices, 1)
+        x, y = field((3, 4)), np.asfortranarray(field((4, 2)))
+        np.testing.assert_allclose(client.infer("product", x, y), x @ y)
+
+    def test_inference_before_any_model(self, open_client: OpenClient, networks: Networks) -> None:
+        client = open_client("solver")
+        with pytest.raises(ModelMissing, match="'closure' yet") as caught:
+            client.infer("closure", field())
+        assert (caught.value.name, caught.value.version) == ("closure", None)
+        with pytest.raises(ModelMissing, match="'closure'"):
+            client.model_version("closure")
+        client.put_model("closure", networks.doubles, 1)
+        with pytest.raises(ModelMissing, match="version 2"):
+            client.infer("closure", field(), version=2)
+
+    def test_inference_with_a_wrong_shape(self, open_client: OpenClient, networks: Networks) -> None:
+        client = open_client("solver")
+        client.put_model("product", networks.multiplies_matrices, 1)
+        with pytest.raises(InferenceFailed, match="'product'"):
+            client.infer("product", field((3, 4)), field((3, 4)))
+        np.testing.assert_allclose(
+            client.infer("product", field((1, 4)), field((4, 1))), field((1, 4)) @ field((4, 1))
+        )
+
+    def test_inference_with_a_wrong_number_of_inputs(
+        self, open_client: OpenClient, networks: Networks
+    ) -> None:
+        client = open_client("solver")
+        client.put_model("product", networks.multiplies_matrices, 1)
+        with pytest.raises(InferenceFailed, match="'product'"):
+            client.infer("product", field((3, 4)))
+        with pytest.raises(TensorError, match="at least one input"):
+            client.infer("product")
+
+    def test_a_garbage_model_is_rejected_and_the_live_one_stays(
+        self, open_client: OpenClient, networks: Networks
+    ) -> None:
+        client = open_client("trainer")
+        client.put_model("closure", networks.doubles, 1)
+        with pytest.raises(ModelRejected, match="'closure'"):
+            client.put_model("closure", networks.garbage, 2)
+        assert client.model_version("closure") == 1
+        np.testing.assert_allclose(client.infer("closure", field()), 2 * field())
+        with pytest.raises(ModelMissing):
+            client.infer("closure", field(), version=2)
+
+    @pytest.mark.parametrize("version", [4, 3, 0, -1])
+    def test_a_version_must_be_newer(self, open_client: OpenClient, networks: Networks, version: int) -> None:
+        client = open_client("trainer")
+        client.put_model("closure", networks.doubles, 4)
+        with pytest.raises(ModelRejected, match="not newer than the live version 4"):
+            client.put_model("closure", networks.triples, version)
+        np.testing.assert_allclose(client.infer("closure", field(), version=4), 2 * field())
+
+    def test_closing_twice_is_harmless(self, open_client: OpenClient, networks: Networks) -> None:
+        client = open_client("solver")
+        client.put_model("closure", networks.doubles, 1)
+        client.infer("closure", field())
+        client.close()
+        client.close()
+        assert open_client("other").model_version("closure") == 1

@@ -1,0 +1,55 @@
+"""The contract over SmartRedis: one server, and a cluster of three shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+
+from sim_clients import Address, Client, connect
+from tests.client_contract import ClientContract, OpenClient, RemoveTensor
+from tests.integration.servers import RedisServer, ShardCluster
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[Address, str, int], Client]]:
+    """Open clients that are closed after the test."""
+    clients: list[Client] = []
+
+    def open_client(address: Address, producer: str, rank: int) -> Client:
+        clients.append(connect(address, producer=producer, rank=rank))
+        return clients[-1]
+
+    yield open_client
+    for client in clients:
+        client.close()
+
+
+class TestStandalone(ClientContract):
+    @pytest.fixture
+    def open_client(self, server: RedisServer, opened: Callable[..., Client]) -> OpenClient:
+        address = Address.parse(server.address)
+        return lambda producer, rank=0: opened(address, producer, rank)
+
+    @pytest.fixture
+    def remove_tensor(self, db: redis.Redis) -> RemoveTensor:
+        def remove(key: str) -> None:
+            assert db.delete(key) == 1
+
+        return remove
+
+
+class TestCluster(ClientContract):
+    @pytest.fixture
+    def open_client(self, cluster_address: Address, opened: Callable[..., Client]) -> OpenClient:
+        return lambda producer, rank=0: opened(cluster_address, producer, rank)
+
+    @pytest.fixture
+    def remove_tensor(self, shared_cluster: ShardCluster) -> RemoveTensor:
+        def remove(key: str) -> None:
+            port = shared_cluster.shards[0].config.port
+            with redis.RedisCluster(host="127.0.0.1", port=port) as connection:
+                assert connection.delete(key) == 1
+
+        return remove

@@ -1,0 +1,63 @@
+"""Checkpoints: everything comes back, and a crash leaves the old one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trainers import CheckpointError, checkpoint
+
+
+def test_everything_comes_back(tmp_path: Path) -> None:
+    state = {
+        "array": np.arange(6, dtype=np.uint16).reshape(2, 3),
+        "list": [{"u": np.zeros(2)}, (1, 2.5, None, "text", True)],
+        "tensor": torch.ones(3),
+        "generator": np.random.default_rng(1).bit_generator.state,
+    }
+    checkpoint.save(tmp_path / "c.pt", state)
+    found = checkpoint.load(tmp_path / "c.pt")
+    assert found is not None
+    np.testing.assert_array_equal(found["array"], state["array"])
+    assert found["array"].dtype == np.uint16
+    np.testing.assert_array_equal(found["list"][0]["u"], np.zeros(2))
+    assert found["list"][1] == (1, 2.5, None, "text", True)
+    assert torch.equal(found["tensor"], torch.ones(3))
+    assert found["generator"] == state["generator"]
+    assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
+
+
+def test_none_is_none(tmp_path: Path) -> None:
+    assert checkpoint.load(tmp_path / "c.pt") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 half an archive"])
+def test_garbage_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "c.pt"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=str(path)) as caught:
+        checkpoint.load(path)
+    assert caught.value.path == path
+
+
+def test_a_foreign_file_is_named(tmp_path: Path) -> None:
+    torch.save([1, 2], tmp_path / "c.pt")
+    with pytest.raises(CheckpointError, match="list"):
+        checkpoint.load(tmp_path / "c.pt")
+
+
+def test_a_save_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    checkpoint.save(path, {"step": 1})
+
+    class Unpicklable:
+        def __reduce__(self) -> str:
+            raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        checkpoint.save(path, {"step": 2, "bad": Unpicklable()})
+    assert checkpoint.load(path) == {"step": 1}
+    assert [found.name for found in tmp_path.iterdir()] == ["c.pt"]

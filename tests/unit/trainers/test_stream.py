@@ -1,0 +1,147 @@
+"""The cursor over announced snapshots: order, completeness, waiting, ends."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from sim_clients import IncompleteSnapshot, MemoryClient, MemoryDatabase, SnapshotError, keys
+from trainers import NonFiniteField, SnapshotStream, StreamStalled, stream
+from trainers.stream import Pauses
+
+
+@pytest.fixture
+def database() -> MemoryDatabase:
+    return MemoryDatabase()
+
+
+def put(database: MemoryDatabase, producer: str, *steps: int, rank: int = 0) -> MemoryClient:
+    client = MemoryClient(database, producer, rank)
+    for step in steps:
+        client.put_snapshot(step, {"u": np.full((2, 2), step, np.float32)})
+    return client
+
+
+def test_each_snapshot_comes_once_in_order(database: MemoryDatabase) -> None:
+    reader = SnapshotStream(MemoryClient(database))
+    assert reader.new() == []
+    put(database, "a", 0, 1)
+    put(database, "b", 5)
+    assert [s.name for s in reader.new(limit=2)] == ["a.0.0", "a.0.1"]
+    assert [s.name for s in reader.new()] == ["b.0.5"]
+    assert reader.new() == []
+    assert reader.cursor == 3
+
+
+def test_the_stream_ends_with_the_last_rank_of_the_last_producer(database: MemoryDatabase) -> None:
+    reader = SnapshotStream(MemoryClient(database), ["a", "b"], ranks=2)
+    clients = [put(database, name, 0, rank=rank) for name in "ab" for rank in (0, 1)]
+    for client in clients:
+        assert not reader.ended()
+        client.end_stream()
+    assert reader.ended()
+    assert len(list(reader)) == 4
+    assert reader.wait() == []
+
+
+def test_what_was_announced_before_the_end_is_read(database: MemoryDatabase) -> None:
+    put(database, "a", *range(20)).end_stream()
+    assert [s.step for s in SnapshotStream(MemoryClient(database), ["a"])] == list(range(20))
+
+
+def test_waiting_ends_with_the_first_new_snapshot(database: MemoryDatabase) -> None:
+    waiting = threading.Event()
+
+    class Watched(MemoryClient):
+        def announced(self, stream: str = keys.DEFAULT_STREAM) -> int:
+            count = super().announced(stream)
+            waiting.set()
+            return count
+
+    def produce() -> None:
+        waiting.wait()
+        put(database, "a", 3)
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    found = SnapshotStream(Watched(database), ["a"], timeout_s=30).wait()
+    producer.join()
+    assert [s.step for s in found] == [3]
+
+
+def test_silence_is_an_error_that_says_who_is_silent(database: MemoryDatabase) -> None:
+    put(database, "a", 0).end_stream()
+    reader = SnapshotStream(MemoryClient(database), ["a", "b"], timeout_s=0.05)
+    reader.new()
+    with pytest.raises(StreamStalled, match=r"1 snapshots were read \(still running: b\.0\)") as caught:
+        reader.wait()
+    assert isinstance(caught.value, TimeoutError)
+    assert caught.value.running == ("b.0",)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"u": np.zeros((3, 2), np.float32)}, "'u' is float32"),
+        ({"u": np.zeros((2, 2))}, "'u' is float64"),
+        ({"v": np.zeros((2, 2), np.float32)}, "'u' is missing"),
+        ({"u": np.zeros((2, 2), np.float32), "v": np.zeros(1)}, "'v' is new"),
+    ],
+)
+def test_another_producer_with_other_fields_is_named(
+    database: MemoryDatabase, fields: dict[str, np.ndarray], says: str
+) -> None:
+    put(database, "a", 0)
+    MemoryClient(database, "odd").put_snapshot(9, fields)
+    reader = SnapshotStream(MemoryClient(database))
+    with pytest.raises(SnapshotError, match=says) as caught:
+        reader.new()
+    assert caught.value.snapshot == "odd.0.9"
+    assert reader.cursor == 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_solver_that_blew_up_is_named(database: MemoryDatabase, bad: float) -> None:
+    client = put(database, "a", 0)
+    client.put_snapshot(1, {"u": np.array([[1, bad], [bad, 1]], np.float32)})
+    reader = SnapshotStream(MemoryClient(database))
+    with pytest.raises(NonFiniteField, match=r"'u' of the snapshot 'a\.0\.1' has 2 values") as caught:
+        reader.new()
+    assert (caught.value.field, caught.value.count) == ("u", 2)
+
+
+def test_a_missing_field_is_waited_for_and_then_named(
+    database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "PATIENCE_S", 0.05)
+    put(database, "a", 0)
+    tensor = database.tensors.pop("{a.0.0}.u")
+    reader = SnapshotStream(MemoryClient(database))
+    with pytest.raises(IncompleteSnapshot, match="u"):
+        reader.new()
+    assert reader.cursor == 0
+    database.tensors["{a.0.0}.u"] = tensor
+    assert reader.new()[0].name == "a.0.0"
+
+
+def test_a_resumed_stream_goes_on_and_still_knows_the_fields(database: MemoryDatabase) -> None:
+    put(database, "a", 0, 1)
+    before = SnapshotStream(MemoryClient(database))
+    before.new(limit=1)
+    after = SnapshotStream(MemoryClient(database))
+    after.load_state_dict(before.state_dict())
+    assert [s.step for s in after.new()] == [1]
+    MemoryClient(database, "odd").put_snapshot(0, {"v": np.zeros(1)})
+    with pytest.raises(SnapshotError, match="'u' is missing"):
+        after.new()
+
+
+def test_pauses_grow_and_end() -> None:
+    pauses = Pauses(timeout_s=0.05)
+    count = 0
+    while pauses.pause():
+        count += 1
+    assert 2 <= count <= 25
+    assert not pauses.pause()

@@ -1,0 +1,152 @@
+"""The loop on snapshots in memory: it learns, posts, refuses, and goes on after a stop."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sim_clients import MemoryClient, MemoryDatabase
+from tests.unit.trainers.test_publish import load_torchscript
+from trainers import CheckpointError, NonFiniteLoss, NoSamples, Reservoir, Training, train
+from trainers.history import read_history
+from trainers.networks import Mlp
+from trainers.train import CHECKPOINT, schedule
+
+TRAINING = Training(
+    model="line",
+    producers=("a",),
+    held_out=("b",),
+    inputs=("x",),
+    target="y",
+    jump=0,
+    steps=60,
+    seconds=1e6,
+    warm_up=8,
+    judges=4,
+    validate_every=10,
+    learning_rate=2e-2,
+    checkpoint_every=25,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning")
+
+
+@pytest.fixture
+def database() -> MemoryDatabase:
+    database = MemoryDatabase(load=load_torchscript)
+    generator = np.random.default_rng(0)
+    for name in ("a", "b"):
+        client = MemoryClient(database, name)
+        for step in range(20):
+            x = generator.uniform(-1, 1, (4, 1)).astype(np.float32)
+            client.put_snapshot(step, {"x": x, "y": 0.5 * x + 2})
+        client.end_stream()
+    return database
+
+
+def network() -> Mlp:
+    torch.manual_seed(0)
+    return Mlp(1, 1, width=8)
+
+
+def test_it_learns_and_posts_each_better_network(database: MemoryDatabase, tmp_path: Path) -> None:
+    client = MemoryClient(database, "trainer")
+    publisher = train(network(), client, TRAINING, Reservoir(100, seed=0), tmp_path)
+    lines = read_history(tmp_path)
+    assert [line["step"] for line in lines] == [10, 20, 30, 40, 50, 60]
+    posted = [line for line in lines if line["version"]]
+    assert [line["version"] for line in posted] == list(range(1, len(posted) + 1))
+    assert all(b["validation"] < a["validation"] for a, b in pairwise(posted))
+    assert publisher.version == client.model_version("line") == len(posted)
+    assert publisher.best_loss == posted[-1]["validation"] < 0.2
+    x = np.array([[0.3]], np.float32)
+    assert abs(client.infer("line", x)[0, 0] - 2.15) < 0.8
+
+
+def test_it_never_learns_from_held_out_members(database: MemoryDatabase, tmp_path: Path) -> None:
+    buffer: Reservoir[dict[str, np.ndarray]] = Reservoir(100, seed=0)
+    train(network(), MemoryClient(database), TRAINING, buffer, tmp_path)
+    held_out = {database.tensors[f"{{b.0.{step}}}.x"].tobytes() for step in range(20)}
+    learned = {sample["x"].tobytes() for sample in buffer.state_dict()["samples"]}
+    assert len(learned) == 20
+    assert not learned & held_out
+
+
+def test_stopped_and_resumed_it_ends_as_if_it_had_run_through(
+    database: MemoryDatabase, tmp_path: Path
+) -> None:
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    through = network()
+    train(through, MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path / "whole")
+
+    class Killed(MemoryClient):
+        def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
+            if version == 3:
+                raise KeyboardInterrupt
+            super().put_model(name, model, version, device=device)
+
+    database.live.clear()
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), Killed(database), TRAINING, Reservoir(100, seed=0), tmp_path / "parts")
+    database.live.clear()
+    resumed = network()
+    train(resumed, MemoryClient(database), TRAINING, Reservoir(100, seed=7), tmp_path / "parts")
+    for ours, theirs in zip(resumed.parameters(), through.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)  # the first learning rate depends on the clock a little
+    ends = [read_history(tmp_path / part)[-1]["validation"] for part in ("parts", "whole")]
+    assert ends[0] == pytest.approx(ends[1], rel=1e-3)
+
+
+def test_a_finished_training_is_not_repeated(database: MemoryDatabase, tmp_path: Path) -> None:
+    train(network(), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
+    lines = len(read_history(tmp_path))
+    publisher = train(network(), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
+    assert len(read_history(tmp_path)) == lines
+    assert publisher.version == MemoryClient(database).model_version("line")
+
+
+def test_a_diverged_training_says_so(database: MemoryDatabase, tmp_path: Path) -> None:
+    broken = network()
+    with torch.no_grad():
+        next(broken.parameters()).fill_(float("nan"))
+    with pytest.raises(NonFiniteLoss, match="nan at training step 1"):
+        train(broken, MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
+    assert not database.live
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"warm_up": 99}, "20 samples to learn from, 99"), ({"judges": 99}, "20 held-out ones to judge by, 99")],
+)
+def test_too_few_samples_are_counted(
+    database: MemoryDatabase, tmp_path: Path, change: dict[str, int], says: str
+) -> None:
+    training = dataclasses.replace(TRAINING, **change)
+    with pytest.raises(NoSamples, match=says):
+        train(network(), MemoryClient(database), training, Reservoir(100, seed=0), tmp_path)
+
+
+def test_a_checkpoint_of_another_network_is_refused(database: MemoryDatabase, tmp_path: Path) -> None:
+    train(network(), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
+    with pytest.raises(CheckpointError, match=f"{tmp_path / CHECKPOINT}.*another training"):
+        train(Mlp(1, 1, width=9), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
+
+
+def test_time_ends_a_training_too(database: MemoryDatabase, tmp_path: Path) -> None:
+    training = dataclasses.replace(TRAINING, steps=10**9, seconds=0.5)
+    publisher = train(network(), MemoryClient(database), training, Reservoir(100, seed=0), tmp_path)
+    assert publisher.version >= 1
+
+
+def test_the_learning_rate_rises_and_falls_to_zero() -> None:
+    rates = [schedule(i / 100) for i in range(101)]
+    assert max(rates) == schedule(0.1) == pytest.approx(1)
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[-1] == pytest.approx(0)
+    assert all(later < earlier for earlier, later in pairwise(rates[10:]))

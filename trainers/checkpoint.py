@@ -1,0 +1,72 @@
+"""Everything a trainer needs to go on after it was killed, in one file that is either old or new."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainers.errors import CheckpointError
+
+State = dict[str, Any]
+
+_ARRAY = "numpy array"
+"""Key of the one-entry dict that stands for an array in the file, so that reading it runs no foreign code."""
+
+
+def save(path: Path, state: State) -> None:
+    """Write a state; a crash at any moment leaves the file as it was, or as it shall be.
+
+    Args:
+        state: nested dicts, lists and tuples of numbers, texts, tensors and arrays.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("wb") as file:
+            torch.save(_packed(state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def load(path: Path) -> State | None:
+    """Read a state, None where there is none.
+
+    Raises:
+        CheckpointError: the file is no checkpoint.
+    """
+    if not path.exists():
+        return None
+    try:
+        state = _unpacked(torch.load(path, weights_only=True, map_location="cpu"))
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        raise CheckpointError(path, str(error).partition("\n")[0]) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(path, f"it holds a {type(state).__name__}, not a state")
+    return state
+
+
+def _packed(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return {_ARRAY: torch.from_numpy(value)}
+    if isinstance(value, dict):
+        return {key: _packed(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_packed(item) for item in value)
+    return value
+
+
+def _unpacked(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {_ARRAY}:
+            return value[_ARRAY].numpy()
+        return {key: _unpacked(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_unpacked(item) for item in value)
+    return value

@@ -1,0 +1,101 @@
+"""What can go wrong between the announced snapshots and a posted network.
+
+TrainerError
+├── StreamStalled       nothing new was announced for too long (also a TimeoutError)
+├── NonFiniteField      a snapshot carries NaN or infinity
+├── NonFiniteLoss       the loss is NaN or infinite
+├── NoSamples           the stream has ended with too little to learn from or to judge by
+├── SampleError         a snapshot lacks a field that the network is trained on
+├── ExportMismatch      the exported network does not answer as the trained one
+└── CheckpointError     a checkpoint cannot be read, or is of another training
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class TrainerError(Exception):
+    """Base of every error that trainers raises."""
+
+
+class StreamStalled(TrainerError, TimeoutError):
+    """Nothing new was announced for too long, and not every producer has ended."""
+
+    def __init__(self, stream: str, cursor: int, timeout_s: float, running: tuple[str, ...]) -> None:
+        who = f"still running: {', '.join(running)}" if running else "no producers were named"
+        super().__init__(
+            f"nothing new in the stream {stream!r} for {timeout_s:g} s, {cursor} snapshots were read ({who})"
+        )
+        self.stream = stream
+        self.cursor = cursor
+        self.timeout_s = timeout_s
+        self.running = running
+
+
+class NonFiniteField(TrainerError):
+    """A snapshot carries NaN or infinity: its solver has blown up."""
+
+    def __init__(self, snapshot: str, field: str, count: int) -> None:
+        super().__init__(
+            f"the field {field!r} of the snapshot {snapshot!r} has {count} values that are NaN or infinite; "
+            "did the solver blow up? A smaller time step may help"
+        )
+        self.snapshot = snapshot
+        self.field = field
+        self.count = count
+
+
+class NonFiniteLoss(TrainerError):
+    """The loss is NaN or infinite: the training has diverged."""
+
+    def __init__(self, step: int, loss: float) -> None:
+        super().__init__(f"the loss is {loss} at training step {step}; a smaller learning rate may help")
+        self.step = step
+        self.loss = loss
+
+
+class NoSamples(TrainerError):
+    """The stream has ended with too little to learn from or to judge by."""
+
+    def __init__(self, samples: int, needed: int, judges: int, judges_needed: int) -> None:
+        super().__init__(
+            f"the stream has ended with {samples} samples to learn from, {needed} are needed, "
+            f"and {judges} held-out ones to judge by, {judges_needed} are needed; did the producers push "
+            "snapshots one jump apart?"
+        )
+        self.samples = samples
+        self.needed = needed
+        self.judges = judges
+        self.judges_needed = judges_needed
+
+
+class SampleError(TrainerError):
+    """A snapshot lacks a field that the network is trained on."""
+
+    def __init__(self, snapshot: str, field: str, present: tuple[str, ...]) -> None:
+        super().__init__(f"the snapshot {snapshot!r} has no field {field!r}, it has {', '.join(present)}")
+        self.snapshot = snapshot
+        self.field = field
+        self.present = present
+
+
+class ExportMismatch(TrainerError):
+    """The exported network does not answer as the trained one does."""
+
+    def __init__(self, difference: float, tolerance: float) -> None:
+        super().__init__(
+            f"the exported network's answer is {difference:.3g} away from the trained one's "
+            f"(relative to its largest value; {tolerance:g} is allowed)"
+        )
+        self.difference = difference
+        self.tolerance = tolerance
+
+
+class CheckpointError(TrainerError):
+    """A checkpoint cannot be read, or belongs to another training."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"the checkpoint {path} cannot be used: {reason}")
+        self.path = path
+        self.reason = reason

@@ -1,0 +1,68 @@
+"""From snapshots to batches: pairs of successive snapshots, stacked into tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from sim_clients import Snapshot
+from sim_clients.fields import Array
+from trainers.errors import SampleError
+
+Sample = dict[str, Array]
+Batch = dict[str, torch.Tensor]
+
+NEXT = "_next"
+"""Suffix of a target: `u_next` is the field u one jump later."""
+
+
+class Pairs:
+    """Makes a sample of two snapshots of the same rank that are `jump` steps apart.
+
+    The sample has the inputs of the first and the target of the second: `{"u", "source", "u_next"}`. With a
+    jump of 0 both are of the same snapshot.
+    """
+
+    def __init__(self, inputs: Sequence[str], target: str, jump: int) -> None:
+        self._inputs = tuple(inputs)
+        self._target = target
+        self._jump = jump
+        self._last: dict[str, tuple[int, Sample]] = {}
+
+    def add(self, snapshot: Snapshot) -> Sample | None:
+        """Return the sample that a snapshot completes, None where it follows no other.
+
+        Raises:
+            SampleError: it lacks a field that the network is trained on.
+        """
+        inputs = {name: _field(snapshot, name) for name in self._inputs}
+        target = _field(snapshot, self._target)
+        rank = f"{snapshot.producer}.{snapshot.rank}"
+        before, self._last[rank] = self._last.get(rank), (snapshot.step, inputs)
+        if self._jump == 0:
+            before = self._last[rank]
+        if before is None or snapshot.step - before[0] != self._jump:
+            return None
+        return {**before[1], self._target + NEXT: target}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint needs."""
+        return {"last": {rank: list(last) for rank, last in self._last.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self._last = {rank: (step, inputs) for rank, (step, inputs) in state["last"].items()}
+
+
+def batch_of(samples: Sequence[Sample]) -> Batch:
+    """Stack samples: each field becomes `(len(samples), …)`."""
+    return {name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]}
+
+
+def _field(snapshot: Snapshot, name: str) -> Array:
+    if name not in snapshot.fields:
+        raise SampleError(snapshot.name, name, tuple(snapshot.fields))
+    return snapshot.fields[name]

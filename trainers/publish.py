@@ -1,0 +1,119 @@
+"""From the trainer to the solver: a network is exported, tried, and posted when it is better."""
+
+from __future__ import annotations
+
+import copy
+import io
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from sim_clients import Client, ModelMissing
+from trainers.errors import ExportMismatch
+
+TOLERANCE = 1e-4
+
+
+def export(network: torch.nn.Module, example: Sequence[torch.Tensor]) -> bytes:
+    """Return a network as a TorchScript archive that was run once and answers as the network does.
+
+    Args:
+        example: one batch of inputs, in the order of forward's arguments.
+
+    Raises:
+        ExportMismatch: the archive's answer is another.
+    """
+    trained = copy.deepcopy(network).cpu().eval()
+    inputs = [tensor.detach().cpu() for tensor in example]
+    archive = _archive(trained)
+    with torch.no_grad():
+        expected = trained(*inputs)
+        found = _load(archive)(*inputs)
+    check_same(found, expected)
+    return archive
+
+
+def check_same(found: torch.Tensor, expected: torch.Tensor, tolerance: float = TOLERANCE) -> None:
+    """Check that an answer is the expected one, relative to the latter's largest value.
+
+    Raises:
+        ExportMismatch
+    """
+    if found.shape != expected.shape:
+        raise ExportMismatch(float("inf"), tolerance)
+    difference = float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+    if not difference <= tolerance:  # also when it is NaN
+        raise ExportMismatch(difference, tolerance)
+
+
+class Publisher:
+    """Posts a network whenever its validation loss is better than that of the last one posted."""
+
+    def __init__(self, client: Client, name: str, *, device: str = "CPU", improvement: float = 0.0) -> None:
+        """Post under a name.
+
+        Args:
+            improvement: by which fraction of the last posted loss a network must be better.
+        """
+        self._client = client
+        self._name = name
+        self._device = device
+        self._improvement = improvement
+        self.version = 0
+        self.best_loss = float("inf")
+
+    def offer(self, network: torch.nn.Module, example: Sequence[torch.Tensor], loss: float) -> int | None:
+        """Post a network if it is better.
+
+        Returns:
+            The version it was posted as, None where it was not.
+
+        Raises:
+            ExportMismatch, ModelRejected, DatabaseUnavailable: nothing was posted, the live version stays.
+        """
+        if not loss < self.best_loss * (1 - self._improvement):
+            return None
+        archive = export(network, example)
+        version = max(self.version, self._live_version()) + 1
+        self._client.put_model(self._name, archive, version, device=self._device)
+        self.version, self.best_loss = version, loss
+        return version
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint needs."""
+        return {"version": self.version, "best_loss": self.best_loss}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.version, self.best_loss = state["version"], state["best_loss"]
+
+    def _live_version(self) -> int:
+        try:
+            return self._client.model_version(self._name)
+        except ModelMissing:
+            return 0
+
+
+def _archive(network: torch.nn.Module) -> bytes:
+    file = io.BytesIO()
+    with _deprecation_accepted():
+        torch.jit.save(torch.jit.script(network), file)
+    return file.getvalue()
+
+
+def _load(archive: bytes) -> Any:
+    with _deprecation_accepted():
+        return torch.jit.load(io.BytesIO(archive), map_location="cpu")  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _deprecation_accepted() -> Iterator[None]:
+    """Accept that torch 2.13 calls TorchScript deprecated: it is what every database here can load."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=r".*torch\.jit\..* is deprecated", category=DeprecationWarning
+        )
+        yield

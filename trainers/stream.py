@@ -1,0 +1,161 @@
+"""What the producers announce, read in order: a cursor over a stream of snapshots."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sim_clients import Client, IncompleteSnapshot, Snapshot
+from sim_clients.fields import FieldType, check_layout, layout_of
+from sim_clients.keys import DEFAULT_STREAM
+from trainers.errors import NonFiniteField, StreamStalled
+
+FIRST_PAUSE_S = 0.002
+LONGEST_PAUSE_S = 0.25
+PATIENCE_S = 2.0
+"""How long an announced snapshot may lack fields: a plain SmartRedis solver can announce before it stores."""
+
+
+class Pauses:
+    """Pauses between two looks at the database: each twice the one before it, up to a deadline."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._deadline = time.monotonic() + timeout_s
+        self._next_s = FIRST_PAUSE_S
+
+    def pause(self) -> bool:
+        """Sleep, and return True; or return False at once when the deadline has passed."""
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            return False
+        time.sleep(min(self._next_s, left_s))
+        self._next_s = min(2 * self._next_s, LONGEST_PAUSE_S)
+        return True
+
+
+class SnapshotStream:
+    """New snapshots of a stream, each once, in the order of their announcement, complete and finite.
+
+    Every snapshot of a stream has the same fields with the same shapes and dtypes.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        producers: Sequence[str] = (),
+        *,
+        ranks: int = 1,
+        stream: str = DEFAULT_STREAM,
+        cursor: int = 0,
+        timeout_s: float = 60.0,
+    ) -> None:
+        """Read a stream from a position on.
+
+        Args:
+            producers: names of those who put snapshots; when all their ranks have ended, so has the stream.
+                Without names it never ends.
+            ranks: ranks of each producer.
+            cursor: position of the first snapshot to read.
+            timeout_s: how long to wait for a new snapshot.
+        """
+        self._client = client
+        self._writers = tuple((producer, rank) for producer in producers for rank in range(ranks))
+        self._running = list(self._writers)
+        self._stream = stream
+        self._cursor = cursor
+        self._timeout_s = timeout_s
+        self._layout: dict[str, FieldType] | None = None
+
+    @property
+    def cursor(self) -> int:
+        """How many snapshots have been read."""
+        return self._cursor
+
+    def new(self, limit: int | None = None) -> list[Snapshot]:
+        """Return what has been announced since the last call, without waiting.
+
+        Args:
+            limit: at most so many; the rest stays for the next call.
+
+        Raises:
+            IncompleteSnapshot, NonFiniteField, SnapshotError: naming the snapshot; it stays unread.
+        """
+        count = self._client.announced(self._stream) - self._cursor
+        return [self._read() for _ in range(count if limit is None else min(count, limit))]
+
+    def wait(self, limit: int | None = None) -> list[Snapshot]:
+        """Return at least one new snapshot, or none when the stream has ended.
+
+        Raises:
+            StreamStalled: nothing came before the deadline; and what `new` raises.
+        """
+        pauses = Pauses(self._timeout_s)
+        while True:
+            ended = self.ended()  # asked before counting: what an ended producer announced is then counted
+            if (snapshots := self.new(limit)) or ended:
+                return snapshots
+            if not pauses.pause():
+                raise StreamStalled(self._stream, self._cursor, self._timeout_s, self._still_running())
+
+    def __iter__(self) -> Iterator[Snapshot]:
+        """Yield snapshots until the stream has ended."""
+        while snapshots := self.wait(limit=1):
+            yield from snapshots
+
+    def ended(self) -> bool:
+        """Tell whether every producer has ended; snapshots they announced before may still be unread."""
+        self._running = [
+            (producer, rank)
+            for producer, rank in self._running
+            if not self._client.stream_ended(producer, rank, self._stream)
+        ]
+        return bool(self._writers) and not self._running
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint needs to go on from here."""
+        layout = (
+            None if self._layout is None else {n: (t.dtype, list(t.shape)) for n, t in self._layout.items()}
+        )
+        return {"cursor": self._cursor, "layout": layout}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self._cursor = state["cursor"]
+        layout = state["layout"]
+        self._layout = layout and {n: FieldType(dtype, tuple(shape)) for n, (dtype, shape) in layout.items()}
+
+    def _read(self) -> Snapshot:
+        snapshot = self._complete()
+        if self._layout is not None:
+            check_layout(snapshot.name, snapshot.fields, self._layout)
+        check_finite(snapshot)
+        self._layout = layout_of(snapshot.fields)
+        self._cursor += 1
+        return snapshot
+
+    def _complete(self) -> Snapshot:
+        pauses = Pauses(PATIENCE_S)
+        while True:
+            try:
+                return self._client.get_snapshot(self._cursor, self._stream)
+            except IncompleteSnapshot:
+                if not pauses.pause():
+                    raise
+
+    def _still_running(self) -> tuple[str, ...]:
+        return tuple(f"{producer}.{rank}" for producer, rank in self._running)
+
+
+def check_finite(snapshot: Snapshot) -> None:
+    """Check that no field carries NaN or infinity.
+
+    Raises:
+        NonFiniteField
+    """
+    for name, value in snapshot.fields.items():
+        bad = value.size - int(np.isfinite(value).sum())
+        if bad:
+            raise NonFiniteField(snapshot.name, name, bad)

@@ -1,0 +1,241 @@
+"""The loop: snapshots come in, gradient steps are made, better networks go out. Read it top to bottom.
+
+A script of an experiment builds the network and calls `train`; everything it needs is an argument. Killed at
+any moment and started again with the same directory, it goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sim_clients import Client, Snapshot
+from trainers import checkpoint
+from trainers.errors import CheckpointError, NonFiniteLoss, NoSamples
+from trainers.history import append_history
+from trainers.loader import NEXT, Batch, Pairs, Sample, batch_of
+from trainers.publish import Publisher
+from trainers.reservoir import Buffer
+from trainers.stream import SnapshotStream
+
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Training:
+    """What to train on, and for how long.
+
+    Attributes:
+        model: the name the network is posted under.
+        producers: whose snapshots it learns from.
+        held_out: whose snapshots only judge it.
+        inputs: fields in the order of the network's arguments.
+        target: the field whose value one jump later is learned.
+        jump: solver steps between an input and its target; 0 when one snapshot holds both.
+        steps: gradient steps; the learning rate falls to zero with the last.
+        seconds: the training ends after so many, also with fewer steps.
+        warm_up: samples to have before the first step.
+        judges: held-out samples that every network is judged by; later ones are not used.
+        validate_every, checkpoint_every: in gradient steps.
+        improvement: by which fraction a network must be better than the last one posted.
+        timeout_s: how long the producers may be silent.
+    """
+
+    model: str
+    producers: tuple[str, ...]
+    held_out: tuple[str, ...]
+    inputs: tuple[str, ...]
+    target: str
+    jump: int
+    steps: int
+    seconds: float
+    warm_up: int = 16
+    judges: int = 16
+    batch_size: int = 16
+    learning_rate: float = 4e-3
+    validate_every: int = 25
+    checkpoint_every: int = 200
+    improvement: float = 0.02
+    timeout_s: float = 60.0
+
+
+def train(
+    network: torch.nn.Module, client: Client, training: Training, buffer: Buffer[Sample], directory: Path
+) -> Publisher:
+    """Train a network on a stream of snapshots while it flows.
+
+    Args:
+        buffer: what the batches are drawn from.
+        directory: for the checkpoint and the history; an existing checkpoint is gone on from.
+
+    Returns:
+        The publisher, which knows the last version and its loss.
+
+    Raises:
+        TrainerError, ClientError: naming what went wrong.
+    """
+    optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
+    producers = training.producers + training.held_out
+    stream = SnapshotStream(client, producers, timeout_s=training.timeout_s)
+    pairs = Pairs(training.inputs, training.target, training.jump)
+    publisher = Publisher(client, training.model, improvement=training.improvement)
+    state = TrainingState(network, optimizer, stream, pairs, buffer, publisher)
+    state.resume(directory / CHECKPOINT)
+
+    while (progress := state.progress(training)) < 1:
+        # 1. Take in what has been announced; wait only while there is too little to learn from.
+        starved = len(buffer) < training.warm_up or len(state.judges) < training.judges
+        snapshots = stream.wait() if starved else stream.new()
+        for snapshot in snapshots:
+            state.take(snapshot, training)
+        if starved:
+            if not snapshots:
+                raise NoSamples(len(buffer), training.warm_up, len(state.judges), training.judges)
+            continue
+
+        # 2. One gradient step.
+        optimizer.param_groups[0]["lr"] = training.learning_rate * schedule(progress)
+        loss = gradient_step(network, optimizer, batch_of(buffer.sample(training.batch_size)), training)
+        state.step += 1
+        if not math.isfinite(loss):
+            raise NonFiniteLoss(state.step, loss)
+
+        # 3. Judge it by members it never learns from; post it if it is better.
+        if state.step % training.validate_every == 0 or state.step == training.steps:
+            judges = batch_of(state.judges)
+            validation = judge(network, judges, training)
+            version = publisher.offer(network, [judges[name][:1] for name in training.inputs], validation)
+            record(directory, state, loss, validation, version)
+
+            if version is not None:
+                state.save(directory / CHECKPOINT)
+
+        # 4. Remember.
+        elif state.step % training.checkpoint_every == 0:
+            state.save(directory / CHECKPOINT)
+    state.save(directory / CHECKPOINT)
+    return publisher
+
+
+@dataclass
+class TrainingState:
+    """All that must survive a crash of the trainer.
+
+    Attributes:
+        judges: the held-out samples.
+        step: gradient steps made.
+        seconds: spent on them, in earlier lives too.
+    """
+
+    network: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    stream: SnapshotStream
+    pairs: Pairs
+    buffer: Buffer[Sample]
+    publisher: Publisher
+    judges: list[Sample] = field(default_factory=list)
+    step: int = 0
+    seconds: float = 0.0
+    _resumed_at: float = field(default_factory=time.monotonic)
+
+    def take(self, snapshot: Snapshot, training: Training) -> None:
+        """Add the sample that a snapshot completes to the buffer or to the judges."""
+        sample = self.pairs.add(snapshot)
+        if sample is None:
+            return
+        if snapshot.producer not in training.held_out:
+            self.buffer.add(sample)
+        elif len(self.judges) < training.judges:
+            self.judges.append(sample)
+
+    def elapsed(self) -> float:
+        """Return the seconds spent on training, in earlier lives too."""
+        return self.seconds + time.monotonic() - self._resumed_at
+
+    def progress(self, training: Training) -> float:
+        """Return how much of the training is done, 1 when it is over."""
+        return max(self.step / training.steps, self.elapsed() / training.seconds)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint."""
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        own = {"judges": self.judges, "step": self.step, "seconds": self.elapsed()}
+        checkpoint.save(path, {"parts": parts, "own": own, "torch": torch.get_rng_state()})
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint, if there is one.
+
+        Raises:
+            CheckpointError: it is garbage, or of another network.
+        """
+        state = checkpoint.load(path)
+        if state is None:
+            return
+        try:
+            for name, part in self._parts().items():
+                part.load_state_dict(state["parts"][name])
+            self.judges, self.step, self.seconds = (state["own"][k] for k in ("judges", "step", "seconds"))
+            torch.set_rng_state(state["torch"])
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise CheckpointError(path, f"it is of another training: {error}") from error
+
+    def _parts(self) -> dict[str, Any]:
+        names = ("network", "optimizer", "stream", "pairs", "buffer", "publisher")
+        return {name: getattr(self, name) for name in names}
+
+
+def schedule(progress: float, warm_up: float = 0.1) -> float:
+    """Return the fraction of the highest learning rate: a short rise, then half a cosine down to zero."""
+    if progress < warm_up:
+        return 0.1 + 0.9 * progress / warm_up
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
+
+
+def gradient_step(
+    network: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, training: Training
+) -> float:
+    """Make one step down the mean square error, relative to the target's; return the relative L2 error."""
+    network.train()
+    loss = square_error(network, batch, training).mean()
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return math.sqrt(loss.item()) if loss.item() >= 0 else loss.item()
+
+
+def judge(network: torch.nn.Module, batch: Batch, training: Training) -> float:
+    """Return the mean relative L2 error."""
+    network.eval()
+    with torch.no_grad():
+        return float(square_error(network, batch, training).sqrt().mean())
+
+
+def square_error(network: torch.nn.Module, batch: Batch, training: Training) -> torch.Tensor:
+    """Return each sample's squared L2 error relative to its target's squared norm: (batch,)."""
+    target = batch[training.target + NEXT]
+    error: torch.Tensor = network(*(batch[name] for name in training.inputs)) - target
+    return error.flatten(1).square().sum(1) / target.flatten(1).square().sum(1)
+
+
+def record(
+    directory: Path, state: TrainingState, loss: float, validation: float, version: int | None
+) -> None:
+    """Append one line to the history: what was reached when, and what was posted."""
+    line = {
+        "unix_time": time.time(),
+        "seconds": state.elapsed(),
+        "step": state.step,
+        "samples": len(state.buffer),
+        "snapshots": state.stream.cursor,
+        "loss": loss,
+        "validation": validation,
+        "version": version,
+    }
+    append_history(directory, line)
+    posted = f"  posted as version {version}" if version else ""
+    print(f"step {state.step:5d}  loss {loss:.4f}  validation {validation:.4f}{posted}", flush=True)
