@@ -62,11 +62,11 @@ def plate_from(arguments: argparse.Namespace) -> Plate:
 
 
 class Member:
-    """One plate: its diffusivity, its initial field and its sources, all drawn from a seed."""
+    """One plate: its diffusivity, its initial field and its sources, all drawn from a seed and a number."""
 
-    def __init__(self, plate: Plate, seed: int) -> None:
+    def __init__(self, plate: Plate, seed: int, wave: int = 0) -> None:
         self._plate = plate
-        self._generator = np.random.default_rng(seed)
+        self._generator = np.random.default_rng([seed, wave])
         self.diffusivity = self._generator.uniform(plate.least_diffusivity, plate.greatest_diffusivity)
         self.initial = self._waves()
 

@@ -29,7 +29,7 @@ def main(config: dict[str, Any], *, launcher: str, run_dir: Path | None) -> None
     def program(script: str, *arguments: str) -> list[str | Path]:
         return [sys.executable, HERE / script, *arguments, *plate.arguments()]
 
-    solver = program("simulate.py", "--seed={seed}", f"--max_jumps={physics['max_jumps']}")
+    solver = program("simulate.py", "--seed={seed}", *options(config["waves"]))
     learned = Ensemble("heat", solver, grid={"seed": seeds_for(config["members"])})
     held_out = Ensemble("held_out", solver, grid={"seed": seeds_for(config["held_out"])})
     names = ["--producers", *members(learned), "--held_out", *members(held_out)]
