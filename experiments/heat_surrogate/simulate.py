@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def simulate_wave(client: Client, plate: Plate, seed: int, wave: int, jumps: int) -> None:
-    """Simulate a new plate over some jumps; the steps leave a gap between waves, so that no pair spans two."""
+    """Simulate a new plate over some jumps; steps leave a gap between waves, so that no pair spans two."""
     member = Member(plate, seed, wave)
     u, first = member.initial, wave * (jumps + 2)
     for jump in range(first, first + jumps + 1):
