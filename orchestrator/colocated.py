@@ -17,6 +17,7 @@ from pathlib import Path
 
 from orchestrator.application import Application
 from orchestrator.database import Database, Orchestrator, start_database
+from orchestrator.environment import NAME, RUNTIME_DIR
 from orchestrator.errors import PenstockError, UsageError, describe_exit
 from orchestrator.guard import ended_by_signals
 from orchestrator.launchers.base import Job, Launch
@@ -89,7 +90,7 @@ def _run(orchestrator: Orchestrator, command: Sequence[str]) -> int:
     try:
         database = start_database(orchestrator, _files(), start, name=f"c{os.getpid()}")
         directory = Path.cwd()
-        name = os.environ["PENSTOCK_NAME"]
+        name = os.environ[NAME]
         job = start(Launch(name, command, directory, log_of(directory), database.address.environment()))
         return _watch(job, database)
     finally:
@@ -121,14 +122,12 @@ def _orchestrator(text: str) -> Orchestrator:
 
 
 def _files() -> RunFiles:
-    missing = [
-        name for name in (RUN_ID_VARIABLE, "PENSTOCK_NAME", "PENSTOCK_RUNTIME_DIR") if name not in os.environ
-    ]
+    missing = [name for name in (RUN_ID_VARIABLE, NAME, RUNTIME_DIR) if name not in os.environ]
     if missing:
         raise UsageError(
             f"a co-located program is started by an Experiment; the environment has no {missing[0]}"
         )
-    return RunFiles(os.environ[RUN_ID_VARIABLE], Path.cwd(), Path(os.environ["PENSTOCK_RUNTIME_DIR"]))
+    return RunFiles(os.environ[RUN_ID_VARIABLE], Path.cwd(), Path(os.environ[RUNTIME_DIR]))
 
 
 if __name__ == "__main__":

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import overload
 
-from orchestrator.application import Application, check_name, search_path
+from orchestrator.application import Application, check_name
 from orchestrator.database import Database, Orchestrator, start_database
 from orchestrator.ensemble import Ensemble
+from orchestrator.environment import program_environment, run_environment
 from orchestrator.errors import ApplicationError, JobError, UsageError, WaitTimeout
 from orchestrator.guard import Guard, ended_by_signals
 from orchestrator.launchers import check_launcher, make_launcher
 from orchestrator.launchers.base import GRACE_S, Job, JobGroup, JobState, Launch, Launcher, stop_together
-from orchestrator.placement import Placement, place, this_host, thread_caps
+from orchestrator.placement import Placement, place, this_host
 from orchestrator.record import RunRecord
 from orchestrator.run_files import RunFiles, log_of, take_lock
-from orchestrator.watcher import RUN_ID_VARIABLE, sweep
 
 
 class Experiment:
@@ -78,7 +77,7 @@ class Experiment:
             self._stack.callback(self._launcher.close)
             if not self._launcher.dry:
                 self._files.create()
-                self._stack.callback(shutil.rmtree, self._files.runtime)
+                self._stack.callback(self._files.remove_runtime)
                 self._stack.callback(os.close, take_lock(self._files.lock))
                 self._guard = Guard(self._files)
                 self._stack.callback(self._guard.leave)
@@ -171,6 +170,8 @@ class Experiment:
 
     def _failure(self, *, unreported: bool = False) -> JobError | None:
         """The failure to tell of: a database's before a program's, which may only be its consequence."""
+        if self.dry_run:
+            return None
         for database in self._databases:
             failure = database.failure()
             if failure is not None and not (unreported and database.jobs[0].reported):
@@ -210,28 +211,13 @@ class Experiment:
 
     def _launch(self, application: Application, placement: Placement, database: Database | None) -> Launch:
         directory = self._files.job_directory(application.name)
-        given = database.address.environment() if database is not None else {}
         environment = {
-            **thread_caps(application.resources.cores),
-            **({"CUDA_VISIBLE_DEVICES": ",".join(map(str, placement.gpus))} if placement.gpus else {}),
-            "PYTHONUNBUFFERED": "1",
-            **given,
-            **application.environment,
-            "PATH": search_path(application.environment),
-            **self._own_environment(application.name, directory),
+            **program_environment(application, placement, database.address if database is not None else None),
+            **run_environment(application.name, directory, self._files),
         }
         argv = application.argv()
         ranks = application.resources.ranks
         return Launch(application.name, argv, directory, log_of(directory), environment, placement, ranks)
-
-    def _own_environment(self, name: str, directory: Path) -> Mapping[str, str]:
-        return {
-            "PENSTOCK_NAME": name,
-            "PENSTOCK_RUN_DIR": str(self._files.directory),
-            "PENSTOCK_JOB_DIR": str(directory),
-            "PENSTOCK_RUNTIME_DIR": str(self._files.runtime),
-            RUN_ID_VARIABLE: self._files.run_id,
-        }
 
     def _start_database(self, orchestrator: Orchestrator) -> Database:
         if self._databases:
@@ -243,7 +229,7 @@ class Experiment:
             if orchestrator.resources is not None:
                 placement = place(launch.name, orchestrator.resources, this_host(), taken)
                 taken.append(placement)
-            own = self._own_environment(launch.name, launch.directory)
+            own = run_environment(launch.name, launch.directory, self._files)
             environment = {**launch.environment, **own}
             return self._launcher.start(replace(launch, environment=environment, placement=placement))
 
@@ -280,7 +266,11 @@ class Experiment:
 
     def _taken(self) -> list[Placement]:
         jobs = [*self._jobs, *(job for database in self._databases for job in database.jobs)]
-        return [job.placement for job in jobs if job.placement is not None and not job.state.final]
+        return [
+            job.placement
+            for job in jobs
+            if job.placement is not None and (self.dry_run or not job.state.final)
+        ]
 
     def _stop_all(self) -> None:
         """End programs, then databases, then what they have left; an interrupt meanwhile kills at once."""
@@ -294,7 +284,7 @@ class Experiment:
             for job in jobs:
                 job.kill()
             if self._guard is not None:
-                sweep(self._files.run_id, self._guard.sessions)
+                self._guard.sweep()
             for job in jobs:
                 job.wait_ended()
 

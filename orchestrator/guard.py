@@ -15,13 +15,9 @@ from typing import IO
 
 from orchestrator import watcher
 from orchestrator.run_files import RunFiles
-from orchestrator.watcher import RUN_ID_VARIABLE, Session, read_stat
+from orchestrator.watcher import RUN_ID_VARIABLE, Session, read_stat, sweep
 
 RESTARTS = 5
-
-
-class Terminated(KeyboardInterrupt):
-    """The driver was told to end by SIGTERM or SIGHUP. Treated as a Ctrl-C."""
 
 
 class Guard:
@@ -34,6 +30,7 @@ class Guard:
         self._files = files
         self._lock = threading.Lock()
         self._leaving = False
+        self._swept = False
         self._sessions: set[Session] = set()
         self._process = self._start()
         self._thread = threading.Thread(target=self._keep, name="penstock-guard", daemon=True)
@@ -58,13 +55,20 @@ class Guard:
         with self._lock:
             session = Session(pid, stat.start_time)
             self._sessions.add(session)
+            self._swept = False
             self._tell(session)
 
+    def sweep(self) -> None:
+        """Kill whatever the run has left."""
+        sweep(self._files.run_id, self.sessions)
+        self._swept = True
+
     def leave(self) -> None:
-        """Say goodbye to the watcher: the run has cleaned up after itself."""
+        """Take leave of the watcher. If the sweep was interrupted or never came, the watcher does it."""
         with self._lock:
             self._leaving = True
-            _send(self._pipe, b"bye\n")
+            if self._swept:
+                _send(self._pipe, b"bye\n")
             self._pipe.close()
         self._thread.join()
 
@@ -111,7 +115,7 @@ def _send(pipe: IO[bytes], message: bytes) -> None:
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into an exception, so that a driver leaves in good order.
+    """Turn SIGTERM and SIGHUP into what a Ctrl-C raises, so that a driver leaves in good order.
 
     A signal that the user's script handles or ignores is left alone, and so is every thread but the main one.
     """
@@ -131,4 +135,4 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    raise Terminated(f"ended by {signal.Signals(number).name}")
+    raise KeyboardInterrupt(f"ended by {signal.Signals(number).name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -110,13 +111,11 @@ def _is_free(host: str, port: int) -> bool:
 
 
 def _sockets_of(pid: int) -> Iterator[str]:
-    try:
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            target = os.readlink(entry.path)  # noqa: PTH115
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended, or closed that file
+        for descriptor in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208
+            target = os.readlink(f"/proc/{pid}/fd/{descriptor}")  # noqa: PTH115
             if target.startswith("socket:["):
                 yield target[len("socket:[") : -1]
-    except (FileNotFoundError, ProcessLookupError):
-        return  # it has just ended, or closed that file
 
 
 def _listening_inodes(port: int) -> Iterator[str]:

@@ -89,7 +89,8 @@ class Run:
 
 def all_runs() -> list[Run]:
     """Return the runs of this user on this host, the newest first."""
-    return [_run(run_id, directory) for run_id, directory in registered_runs()]
+    runs = [_run(run_id, directory) for run_id, directory in registered_runs()]
+    return [run for run in runs if run.record["host"] == socket.gethostname()]
 
 
 def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:

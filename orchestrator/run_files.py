@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -88,6 +89,7 @@ class RunFiles:
             self.directory.mkdir(parents=True, exist_ok=True)
             self.runtime.mkdir(mode=0o700)
             registry().mkdir(mode=0o700, parents=True, exist_ok=True)
+            _forget_removed_runs()
             (registry() / self.run_id).symlink_to(self.directory)
         except OSError as error:
             raise RunError(
@@ -95,6 +97,11 @@ class RunFiles:
                 "Give another --run-dir, XDG_STATE_HOME or XDG_RUNTIME_DIR",
                 run=self.run_id,
             ) from error
+
+    def remove_runtime(self) -> None:
+        """Remove the runtime directory, unless the watcher has."""
+        if self.runtime.exists():
+            shutil.rmtree(self.runtime)
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Replace the record of the run in one step, so that a reader never sees half of it."""
@@ -120,6 +127,12 @@ def registered_runs() -> Iterator[tuple[str, Path]]:
     for link in sorted(links, key=lambda link: link.lstat().st_mtime_ns, reverse=True):
         if (link / RECORD).is_file():
             yield link.name, link.readlink()
+
+
+def _forget_removed_runs() -> None:
+    for link in registry().iterdir():
+        if link.is_symlink() and not link.exists():
+            link.unlink(missing_ok=True)
 
 
 def read_record(directory: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from orchestrator.config import load_config
 from orchestrator.errors import PenstockError, UsageError
-from orchestrator.guard import Terminated
+from sim_clients.errors import ClientError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 SCRIPT = "run.py"
@@ -109,9 +109,9 @@ def exit_code(act: Callable[[], None], *, debug: bool = False) -> int:
     try:
         act()
     except KeyboardInterrupt as error:
-        _complain(str(error) if isinstance(error, Terminated) else f"ended by {signal.SIGINT.name}")
+        _complain(str(error) or f"ended by {signal.SIGINT.name}")
         return INTERRUPTED
-    except PenstockError as error:
+    except (PenstockError, ClientError) as error:
         if debug:
             traceback.print_exc()
         _complain(f"{error}" if debug else f"{error}\n(--debug shows where this was raised)")

@@ -12,7 +12,7 @@ from orchestrator.script import Options, find_experiment, load_main, run_main
 
 def run(
     experiment: Annotated[
-        str, typer.Argument(help="A directory with a run.py, or its name under ./experiments.")
+        str, typer.Argument(metavar="EXPERIMENT", help="A directory with a run.py, or its name.")
     ],
     quick: Annotated[
         bool, typer.Option("--quick", help="Shorter: the [quick] values of config.toml.")

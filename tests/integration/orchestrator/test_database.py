@@ -1,0 +1,210 @@
+import os
+import socket
+import subprocess
+from contextlib import closing
+
+import psutil
+import pytest
+
+from orchestrator import Application, Experiment, JobState, Orchestrator, RedisConfig
+from orchestrator.cluster import key_slot, key_within, slot_ranges
+from orchestrator.errors import DatabaseFailed, PortError, ServerError, UsageError
+from orchestrator.ports import check_port, free_ports, interface_address, listens
+from orchestrator.run_files import read_record
+from orchestrator.shard import Shard
+
+
+@pytest.fixture
+def taken_port():
+    """A port on which a stranger listens."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        yield server.getsockname()[1]
+
+
+def plain(redis_server, **options):
+    return Orchestrator(module=(), redis_server=redis_server, **options)
+
+
+def test_one_shard_listens_on_its_socket_only(redis_server):
+    with Experiment("e") as exp:
+        db = exp.start(plain(redis_server))
+        assert db.address.endpoints == () and not db.address.clustered
+        sockets = listening_sockets(db.jobs[0].pid)
+        assert sockets == []
+        with Shard(db.endpoints[0]) as shard:
+            assert shard.command("DBSIZE") == 0
+
+
+def test_one_shard_on_a_port(redis_server):
+    with Experiment("e") as exp:
+        db = exp.start(plain(redis_server, port=0))
+        (endpoint,) = db.address.endpoints
+        assert listening_sockets(db.jobs[0].pid) == [("127.0.0.1", endpoint.port)]
+
+
+def test_cluster_serves_every_slot_and_says_so(redis_server):
+    with Experiment("e") as exp:
+        db = exp.start(plain(redis_server, shards=3))
+        assert db.address.clustered and len(set(db.address.endpoints)) == 3
+        for endpoint, slots in zip(db.endpoints, slot_ranges(3), strict=True):
+            with Shard(endpoint) as shard:
+                key = key_within(slots, "k")
+                assert shard.command("CLUSTER KEYSLOT", key) == key_slot(key)
+                assert shard.command("SET", key, "v") == b"OK"
+                assert shard.command("DEL", key) == 1
+                assert shard.command("DBSIZE") == 0
+            assert all(host == "127.0.0.1" for host, _ in listening_sockets(db.jobs[0].pid))
+
+
+def test_chosen_ports_are_used(redis_server):
+    first = next(port for port in free_ports("127.0.0.1", 20, with_bus=True) if neighbour_is_free(port))
+    with Experiment("e") as exp:
+        db = exp.start(plain(redis_server, shards=2, port=first))
+        assert [endpoint.port for endpoint in db.address.endpoints] == [first, first + 1]
+
+
+def test_taken_port_is_named_and_its_owner_left_alone(taken_port):
+    with Experiment("e") as exp:
+        with pytest.raises(PortError, match=str(taken_port)) as caught:
+            exp.start(Orchestrator(module=(), port=taken_port))
+        assert caught.value.port == taken_port
+        assert not (exp.run_dir / "database").exists()
+
+
+def test_taken_bus_port_is_named(taken_port):
+    if taken_port < 11_024:
+        pytest.skip("the operating system gave a port that is no shard's bus")
+    with Experiment("e") as exp, pytest.raises(PortError, match=str(taken_port)):
+        exp.start(Orchestrator(module=(), shards=2, port=taken_port - 10_000))
+
+
+def test_foreign_redis_on_the_port_is_never_spoken_to(redis_server, tmp_path, monkeypatch):
+    """The port is taken between our choice and the shard's start: another one is tried."""
+    (port,) = free_ports("127.0.0.1", 1, with_bus=False)
+    command = [redis_server, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as stranger:
+        try:
+            while not listens(stranger.pid, port):
+                assert stranger.poll() is None
+            offered = iter([[port]])
+            monkeypatch.setattr(
+                "orchestrator.database.free_ports",
+                lambda host, count, *, with_bus: (
+                    next(offered, None) or free_ports(host, count, with_bus=with_bus)
+                ),
+            )
+            with Experiment("e") as exp:
+                db = exp.start(plain(redis_server, port=0))
+                assert db.address.endpoints[0].port != port
+            assert stranger.poll() is None
+            assert commands_seen(port) == set()
+        finally:
+            stranger.terminate()
+
+
+def test_server_that_dies_at_start_shows_its_log(redis_server):
+    config = RedisConfig(extra_args=["--maxclients", "banana"])
+    with Experiment("e") as exp, pytest.raises(DatabaseFailed, match="maxclients") as caught:
+        exp.start(plain(redis_server, config=config))
+    assert caught.value.returncode == 1
+    assert "banana" in " ".join(caught.value.command)
+    assert read_record(exp.run_dir)["state"] == "completed"
+
+
+def test_module_that_is_none_shows_the_servers_log(redis_server, tmp_path):
+    garbage = tmp_path / "module.so"
+    garbage.write_bytes(b"garbage")
+    garbage.chmod(0o755)
+    with Experiment("e") as exp, pytest.raises(DatabaseFailed, match=r"module\.so"):
+        exp.start(Orchestrator(module=(str(garbage),), redis_server=redis_server))
+
+
+def test_fake_server_that_ends_at_once_fails_with_its_words(tmp_path):
+    fake = tmp_path / "redis-server"
+    fake.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo "v=7.0.0 " && exit\necho out of luck >&2\nexit 7\n'
+    )
+    fake.chmod(0o755)
+    with Experiment("e") as exp, pytest.raises(DatabaseFailed, match=r"exit code 7(.|\n)*out of luck"):
+        exp.start(plain(fake, shards=2))
+
+
+def test_too_old_server_is_refused_before_anything_starts(tmp_path):
+    fake = tmp_path / "redis-server"
+    fake.write_text("#!/bin/sh\necho 'Redis server v=6.0.16 '\n")
+    fake.chmod(0o755)
+    with Experiment("e") as exp:
+        with pytest.raises(ServerError, match=r"6\.0\.16; Penstock needs 6\.2"):
+            exp.start(plain(fake))
+        assert not (exp.run_dir / "database").exists()
+
+
+def test_unknown_interface_is_named():
+    with Experiment("e") as exp, pytest.raises(UsageError, match=r"'nope0'.*lo"):
+        exp.start(Orchestrator(module=(), port=0, interface="nope0"))
+    assert interface_address("lo") == "127.0.0.1"
+
+
+def test_open_interface_must_be_asked_for(monkeypatch):
+    monkeypatch.setattr("orchestrator.database.interface_address", lambda name: "192.0.2.1")
+    with pytest.raises(UsageError, match="open_port=True"):
+        Orchestrator(interface="eth0").host()
+    assert Orchestrator(interface="eth0", open_port=True).host() == "192.0.2.1"
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_shard_killed_in_the_middle_ends_the_run(redis_server, shards):
+    with pytest.raises(DatabaseFailed, match=r"in the middle(.|\n)*log") as caught, Experiment("e") as exp:
+        db = exp.start(plain(redis_server, shards=shards))
+        solver = exp.start(Application("solver", ["sleep", "1000"]), database=db)
+        os.kill(db.jobs[-1].pid, 9)
+        exp.wait(solver)
+    assert caught.value.returncode == -9
+    assert solver.state is JobState.CANCELED
+    assert all(job.state.final for job in db.jobs)
+    assert read_record(exp.run_dir)["state"] == "failed"
+
+
+def test_database_that_died_unnoticed_is_raised_at_the_end():
+    with pytest.raises(DatabaseFailed), Experiment("e") as exp:
+        db = exp.start(Orchestrator(module=()))
+        os.kill(db.jobs[0].pid, 9)
+        assert db.jobs[0].wait_ended(30)
+
+
+def test_stop_is_no_failure_and_harmless_twice(redis_server):
+    with Experiment("e") as exp:
+        db = exp.start(plain(redis_server))
+        db.stop()
+        db.stop()
+        assert db.state is JobState.CANCELED and db.jobs[0].returncode == 0
+        assert not db.address.unix_socket.exists()
+
+
+def test_stopped_server_that_does_not_answer_is_killed():
+    with Experiment("e") as exp:
+        db = exp.start(Orchestrator(module=()))
+        os.kill(db.jobs[0].pid, 19)
+        db.stop(timeout_s=0.1)
+        assert db.jobs[0].returncode == -9
+
+
+def neighbour_is_free(port):
+    try:
+        for each in (port + 1, port + 10_001):
+            check_port("127.0.0.1", each)
+    except PortError:
+        return False
+    return True
+
+
+def listening_sockets(pid):
+    return sorted(tuple(c.laddr) for c in psutil.Process(pid).net_connections("tcp") if c.status == "LISTEN")
+
+
+def commands_seen(port):
+    """Which commands a Redis has ever been sent, but for those by which we ask."""
+    with closing(socket.create_connection(("127.0.0.1", port))) as connection:
+        connection.sendall(b"INFO commandstats\r\n")
+        reply = connection.recv(65536).decode()
+    return {line.partition(":")[0] for line in reply.splitlines() if line.startswith("cmdstat_")}

@@ -1,0 +1,272 @@
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator import Application, Ensemble, Experiment, JobState, Orchestrator, Resources
+from orchestrator.errors import (
+    ApplicationError,
+    JobFailed,
+    PlacementError,
+    RunError,
+    StartFailed,
+    UsageError,
+    WaitTimeout,
+)
+from orchestrator.run_files import read_record
+
+FOREVER = ["sleep", "1000"]
+
+
+def python(text, name="program", **options):
+    return Application(name, [sys.executable, "-c", text], **options)
+
+
+def test_program_finds_its_place(tmp_path):
+    show = (
+        "import json, os; print(json.dumps([dict(os.environ), os.getcwd(), sorted(os.sched_getaffinity(0))]))"
+    )
+    with Experiment("e") as exp:
+        db = exp.start(Orchestrator(module=()))
+        job = exp.start(python(show, environment={"OWN": "1", "OMP_NUM_THREADS": "9"}), database=db)
+        exp.wait(job, timeout_s=30)
+    environment, directory, cores = json.loads(job.log.read_text())
+    assert environment["SSDB"] == str(db.address)
+    assert environment["PENSTOCK_NAME"] == "program"
+    assert environment["PENSTOCK_RUN_DIR"] == str(exp.run_dir)
+    assert environment["PENSTOCK_JOB_DIR"] == directory == str(exp.run_dir / "program")
+    assert (environment["OWN"], environment["OMP_NUM_THREADS"]) == ("1", "9")
+    assert environment["OPENBLAS_NUM_THREADS"] == "1"
+    assert tuple(cores) == job.placement.cores and len(cores) == 1
+
+
+def test_driver_keeps_its_own_affinity():
+    before = os.sched_getaffinity(0)
+    with Experiment("e") as exp:
+        exp.wait(exp.start(python("pass")))
+    assert os.sched_getaffinity(0) == before
+
+
+def test_failure_raises_with_its_facts_and_stops_the_others():
+    with pytest.raises(JobFailed, match=r"exit code 3(.|\n)*the reason") as caught, Experiment("e") as exp:
+        db = exp.start(Orchestrator(module=()))
+        neighbour = exp.start(Application("neighbour", FOREVER), database=db)
+        bad = exp.start(python("print('the reason'); raise SystemExit(3)", name="bad"))
+        exp.wait(neighbour)
+    assert caught.value.returncode == 3
+    assert caught.value.command == bad.command
+    assert caught.value.log_tail == "the reason"
+    assert neighbour.state is JobState.CANCELED
+    assert db.state is JobState.CANCELED
+    record = read_record(exp.run_dir)
+    assert record["state"] == "failed" and "exit code 3" in record["error"]
+
+
+def test_everything_is_stopped_when_wait_raises_not_only_at_the_end():
+    with Experiment("e") as exp:
+        neighbour = exp.start(Application("neighbour", FOREVER))
+        exp.start(python("raise SystemExit(1)", name="bad"))
+        with pytest.raises(JobFailed):
+            exp.wait(neighbour)
+        assert neighbour.state is JobState.CANCELED
+        with pytest.raises(UsageError, match="not running"):
+            exp.start(Application("late", FOREVER))
+    assert read_record(exp.run_dir)["state"] == "failed"
+
+
+def test_failure_nobody_waited_for_is_raised_at_the_end():
+    with pytest.raises(JobFailed, match="'bad' ended with exit code 4"), Experiment("e") as exp:
+        bad = exp.start(python("raise SystemExit(4)", name="bad"))
+        assert bad.wait_ended(30)
+
+
+def test_failure_that_was_seen_is_not_raised_again():
+    with Experiment("e") as exp:
+        bad = exp.start(python("raise SystemExit(4)", name="bad"))
+        with pytest.raises(JobFailed):
+            bad.wait(30)
+    assert read_record(exp.run_dir)["state"] == "failed"
+
+
+def test_killed_program_names_the_signal():
+    with pytest.raises(JobFailed, match=r"killed by signal 9 \(SIGKILL"), Experiment("e") as exp:
+        job = exp.start(Application("victim", FOREVER))
+        os.kill(job.pid, 9)
+        exp.wait(job)
+
+
+def test_leaving_the_block_stops_what_runs():
+    with Experiment("e") as exp:
+        job = exp.start(Application("endless", FOREVER))
+    assert job.state is JobState.CANCELED and job.returncode == -15
+    assert read_record(exp.run_dir)["state"] == "completed"
+
+
+def test_stubborn_program_is_killed_after_its_grace():
+    deaf = "import signal; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
+    with Experiment("e", grace_s=0.2) as exp:
+        job = exp.start(python(deaf))
+        wait_for_text(job, "deaf")
+    assert job.returncode == -9
+
+
+def test_grandchild_in_a_session_of_its_own_is_ended(gone):
+    spawn = "import subprocess; print(subprocess.Popen(['sleep', '1000'], start_new_session=True).pid)"
+    with Experiment("e") as exp:
+        job = exp.start(python(spawn))
+        exp.wait(job)
+        grandchild = int(job.log.read_text())
+        os.kill(grandchild, 0)
+    gone(grandchild)
+
+
+def test_exception_in_the_script_stops_everything_and_goes_on():
+    with pytest.raises(ZeroDivisionError), Experiment("e") as exp:
+        job = exp.start(Application("endless", FOREVER))
+        raise ZeroDivisionError
+    assert job.state is JobState.CANCELED
+    assert read_record(exp.run_dir)["state"] == "failed"
+
+
+def test_timeout_says_what_was_awaited_and_stops_nothing():
+    with Experiment("e") as exp:
+        job = exp.start(Application("endless", FOREVER))
+        with pytest.raises(WaitTimeout, match=r"0\.05 s in vain for the end of endless"):
+            exp.wait(job, timeout_s=0.05)
+        with pytest.raises(TimeoutError):
+            job.wait(0.05)
+        assert job.state is JobState.ACTIVE
+
+
+def test_ensemble_is_a_group():
+    with Experiment("e") as exp:
+        command = [sys.executable, "-c", "print({a} * 2)"]
+        group = exp.start(Ensemble("heat", command, grid={"a": [1, 2, 3]}))
+        exp.wait(group)
+        assert group.state is JobState.COMPLETED and group.returncode == 0
+    assert [log.read_text() for log in group.log] == ["2\n", "4\n", "6\n"]
+
+
+def test_group_with_a_failed_member():
+    with Experiment("e") as exp:
+        group = exp.start(Ensemble("g", [sys.executable, "-c", "raise SystemExit({a})"], grid={"a": [0, 5]}))
+        with pytest.raises(JobFailed, match="g_1"):
+            group.wait(30)
+        assert group.state is JobState.FAILED and group.returncode == 5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Application("b", ["no-such-program"]),
+        Application("a", ["true"]),
+        Ensemble("b", ["/nowhere/{x}"], grid={"x": [1, 2]}),
+        "python simulate.py",
+    ],
+)
+def test_wrong_things_start_nothing(wrong):
+    with Experiment("e") as exp:
+        first = exp.start(Application("a", FOREVER))
+        with pytest.raises(UsageError):
+            exp.start(wrong)
+        assert exp.jobs == (first,)
+
+
+def test_member_that_cannot_be_placed_leaves_the_others_unstarted():
+    cores = len(os.sched_getaffinity(0))
+    with Experiment("e") as exp:
+        greedy = Resources(cores=cores, exclusive=True)
+        with pytest.raises(PlacementError, match="'m_1'"):
+            exp.start(Ensemble("m", [*FOREVER, "{x}"], grid={"x": [1, 2]}, resources=greedy))
+        assert exp.jobs == ()
+
+
+def test_oversubscription_is_allowed_with_a_note(capfd):
+    cores = len(os.sched_getaffinity(0))
+    with Experiment("e") as exp:
+        exp.start(Ensemble("m", FOREVER, replicas=cores + 1))
+    assert f"m_{cores} asks for 1 core(s), 0 of {cores} free" in capfd.readouterr().err
+
+
+def test_ranks_need_another_launcher():
+    with Experiment("e") as exp, pytest.raises(PlacementError, match="asks for 4 ranks"):
+        exp.start(Application("mpi", ["true"], resources=Resources(ranks=4)))
+
+
+def test_executable_of_another_format_fails_to_start(tmp_path):
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(b"\x7fELF garbage")
+    garbage.chmod(0o755)
+    with Experiment("e") as exp, pytest.raises(StartFailed, match="'bad' could not be started") as caught:
+        exp.start(Application("bad", [garbage]))
+    assert caught.value.command == (str(garbage),)
+
+
+def test_start_outside_the_block_is_refused():
+    with pytest.raises(UsageError, match="with"):
+        Experiment("e").start(Application("a", ["true"]))
+
+
+def test_unknown_launcher_and_name_are_refused():
+    with pytest.raises(UsageError, match="'slrum'; there are: local, dry_run"):
+        Experiment("e", launcher="slrum")
+    with pytest.raises(ApplicationError):
+        Experiment("../e")
+
+
+def test_waiting_for_something_else_is_refused():
+    with Experiment("e") as exp:
+        db = exp.start(Orchestrator(module=()))
+        with pytest.raises(UsageError, match="is no Job"):
+            exp.wait(db)
+        with pytest.raises(UsageError, match="a database already"):
+            exp.start(Orchestrator(module=()))
+
+
+def test_directory_of_another_run_is_not_taken(tmp_path):
+    with Experiment("e", run_dir=tmp_path / "run") as exp:
+        exp.wait(exp.start(python("pass")))
+    with pytest.raises(RunError, match="holds a run already"), Experiment("e", run_dir=tmp_path / "run"):
+        pass
+
+
+def test_runtime_directory_is_closed_and_short(tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 90)
+    long.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
+    with Experiment("e") as exp:
+        db = exp.start(Orchestrator(module=()))
+        socket = db.address.unix_socket
+        assert len(os.fsencode(socket)) <= 107
+        assert socket.parent.stat().st_mode & 0o777 == 0o700
+        assert socket.stat().st_mode & 0o777 == 0o600
+
+
+def test_two_experiments_at_once_do_not_touch_each_other():
+    with Experiment("outer") as outer:
+        first = outer.start(Orchestrator(module=()))
+        job = outer.start(Application("a", FOREVER), database=first)
+        with Experiment("inner") as inner:
+            second = inner.start(Orchestrator(module=(), port=0))
+            inner.start(Application("a", FOREVER), database=second)
+        assert second.state is JobState.CANCELED
+        assert (first.state, job.state) == (JobState.ACTIVE, JobState.ACTIVE)
+
+
+def test_dry_run_prints_commands_and_makes_nothing(tmp_path, capsys):
+    with Experiment("e", launcher="dry_run") as exp:
+        assert exp.dry_run
+        db = exp.start(Orchestrator(shards=2))
+        jobs = exp.start(Ensemble("m", ["sleep", "{s}"], grid={"s": [1, 2]}), database=db)
+        exp.wait(jobs)
+    said = capsys.readouterr().out
+    assert "--cluster-enabled yes" in said and f"SSDB={db.address}" in said and "sleep 2" in said
+    assert list(Path(tmp_path).iterdir()) == []
+
+
+def wait_for_text(job, text):
+    """Follow the log of a program until a text is there, or the program has ended."""
+    while text not in job.log.read_text():
+        assert not job.wait_ended(0.01), "it ended before"

@@ -1,0 +1,150 @@
+"""What is left when somebody kills the driver, the watcher, a shard or a solver: nothing."""
+
+import os
+import signal
+
+import pytest
+
+from orchestrator import Application, Experiment, JobState, Orchestrator
+from orchestrator.cli.stop import stop
+from orchestrator.record import all_runs
+
+START = """
+with Experiment("e") as exp:
+    db = exp.start(Orchestrator(module=(){options}))
+    sims = exp.start(Ensemble("m", ["sleep", "1000"], replicas=2), database=db)
+    jobs = [*db.jobs, *sims.jobs]
+    print(*(job.pid for job in jobs), exp._guard.pid, flush=True)
+    exp.wait()
+"""
+
+START_AND_LOSE_WATCHER = START.replace("{options}", "").replace(
+    "    exp.wait()",
+    """
+    old = exp._guard.pid
+    os.kill(old, 9)
+    while exp._guard.pid == old:
+        assert not jobs[0].wait_ended(0.005)
+    print(exp._guard.pid, flush=True)
+    exp.wait()
+""",
+)
+
+STUBBORN = """
+deaf = "import signal; [signal.signal(n, signal.SIG_IGN) for n in (2, 15)]; print('deaf'); signal.pause()"
+with Experiment("e", grace_s=1000) as exp:
+    db = exp.start(Orchestrator(module=()))
+    job = exp.start(Application("deaf", [sys.executable, "-c", deaf]), database=db)
+    while "deaf" not in job.log.read_text():
+        assert not job.wait_ended(0.01)
+    print(job.pid, db.jobs[0].pid, flush=True)
+    exp.wait()
+"""
+
+GRANDCHILD = """
+spawn = "import subprocess, time; p = subprocess.Popen(['sleep', '1000'], start_new_session=True)"
+spawn += "; print(p.pid); time.sleep(1000)"
+with Experiment("e") as exp:
+    job = exp.start(Application("a", [sys.executable, "-c", spawn]))
+    while not (text := job.log.read_text()).endswith("\\n"):
+        assert not job.wait_ended(0.01)
+    print(job.pid, text, flush=True)
+    exp.wait()
+"""
+
+
+@pytest.mark.parametrize("options", ["", ", shards=2"])
+def test_driver_killed(driver, gone, options):
+    script = driver(START.replace("{options}", options))
+    pids = script.numbers()
+    script.signal(signal.SIGKILL)
+    assert script.end()[0] == -9
+    gone(*pids)
+    (run,) = all_runs()
+    assert run.state == "lost" and not run.runtime.exists()
+
+
+def test_driver_killed_after_its_watcher_was(driver, gone):
+    script = driver(START_AND_LOSE_WATCHER)
+    pids = script.numbers()
+    (second,) = script.numbers()
+    script.signal(signal.SIGKILL)
+    script.end()
+    gone(*pids, second)
+    assert not all_runs()[0].runtime.exists()
+
+
+def test_killed_watcher_is_no_failure(driver):
+    with Experiment("e") as exp:
+        job = exp.start(Application("a", ["sleep", "1000"]))
+        os.kill(exp._guard.pid, signal.SIGKILL)
+        assert not job.wait_ended(0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_driver_told_to_end(driver, gone, number):
+    script = driver(START.replace("{options}", ""))
+    pids = script.numbers()
+    script.signal(number)
+    code, said = script.end()
+    assert code == -signal.SIGINT  # a shell shows 130
+    assert "stopping everything" in said
+    gone(*pids)
+    (run,) = all_runs()
+    assert run.state == "interrupted"
+
+
+def test_second_interrupt_kills_at_once(driver, gone):
+    script = driver(STUBBORN)
+    pids = script.numbers()
+    script.signal(signal.SIGINT)
+    assert script.process.stderr is not None
+    assert "Ctrl-C again" in script.process.stderr.readline()
+    script.signal(signal.SIGINT)
+    code, _ = script.end()
+    assert code == -signal.SIGINT
+    gone(*pids)
+
+
+def test_driver_killed_with_grandchild_in_a_session_of_its_own(driver, gone):
+    script = driver(GRANDCHILD)
+    pids = [*script.numbers(), *script.numbers()]
+    assert len(pids) == 2
+    script.signal(signal.SIGKILL)
+    script.end()
+    gone(*pids)
+
+
+def test_stranger_of_the_same_program_survives(driver, gone, tmp_path):
+    with Experiment("bystander") as exp:
+        db = exp.start(Orchestrator(module=()))
+        other = exp.start(Application("a", ["sleep", "1000"]), database=db)
+        script = driver(START.replace("{options}", ""))
+        pids = script.numbers()
+        script.signal(signal.SIGKILL)
+        script.end()
+        gone(*pids)
+        assert (db.state, other.state) == (JobState.ACTIVE, JobState.ACTIVE)
+
+
+def test_stop_cleans_up_after_driver_and_watcher_were_killed(driver, gone):
+    script = driver(START.replace("{options}", ""))
+    *pids, watcher = script.numbers()
+    script.signal(signal.SIGSTOP)  # so that it cannot replace its watcher
+    os.kill(watcher, signal.SIGKILL)
+    gone(watcher)
+    script.signal(signal.SIGKILL)
+    script.end()
+    os.kill(pids[0], 0)
+    stop(None, everything=True)
+    gone(*pids)
+    assert not all_runs()[0].runtime.exists()
+
+
+def test_stop_ends_an_active_run(driver, gone, capsys):
+    script = driver(START.replace("{options}", ""))
+    pids = script.numbers()
+    stop(None)
+    assert script.end()[0] == -signal.SIGINT
+    gone(*pids)
+    assert "stopped e-" in capsys.readouterr().out

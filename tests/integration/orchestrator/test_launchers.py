@@ -1,0 +1,82 @@
+"""The contract that every launcher keeps."""
+
+import sys
+
+import pytest
+
+from orchestrator.errors import UsageError
+from orchestrator.launchers import LAUNCHERS, make_launcher
+from orchestrator.launchers.base import JobState, Launch
+from orchestrator.placement import Placement
+
+
+@pytest.fixture(params=LAUNCHERS)
+def launcher(request):
+    """Each launcher there is."""
+    launcher = make_launcher(request.param, lambda pid: None)
+    yield launcher
+    launcher.close()
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Describe a Python program to launch."""
+
+    def describe(text="pass", **options):
+        directory = tmp_path / "job"
+        return Launch(
+            "job", [sys.executable, "-c", text], directory, directory / "log.txt", {"X": "1"}, **options
+        )
+
+    return describe
+
+
+def test_name_is_that_of_the_table(launcher):
+    assert LAUNCHERS[launcher.name]
+
+
+def test_a_good_program_is_completed(launcher, launch):
+    job = launcher.start(launch())
+    assert job.wait(30) is JobState.COMPLETED
+    assert (job.name, job.returncode) == ("job", 0)
+    assert job.command == tuple(launch().command)
+    assert job.started is not None and job.ended >= job.started
+
+
+def test_a_program_of_several_calls_is_told_once(launcher, launch):
+    ended = []
+    job = launcher.start(launch())
+    job.when_ended(ended.append)
+    job.wait(30)
+    job.when_ended(ended.append)
+    while len(ended) < 2:
+        assert job.wait_ended(0.01)
+    assert ended == [job, job]
+
+
+def test_stopping_what_has_ended_is_harmless(launcher, launch):
+    job = launcher.start(launch())
+    job.wait(30)
+    job.stop()
+    assert job.state is JobState.COMPLETED
+
+
+def test_stopped_program_is_final(launcher, launch):
+    job = launcher.start(launch("import time; time.sleep(1000)"))
+    job.stop()
+    assert job.state.final and job.state is not JobState.FAILED
+
+
+def test_only_a_dry_launcher_starts_nothing(launcher, launch):
+    described = launch(
+        "import os; print(os.environ['X'], sorted(os.sched_getaffinity(0)))", placement=Placement((0,))
+    )
+    launcher.start(described).wait(30)
+    assert described.log.exists() is not launcher.dry
+    if not launcher.dry:
+        assert described.log.read_text() == "1 [0]\n"
+
+
+def test_unknown_launcher_is_refused():
+    with pytest.raises(UsageError, match="no launcher 'k8s'"):
+        make_launcher("k8s", lambda pid: None)

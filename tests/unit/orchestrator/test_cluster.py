@@ -1,0 +1,60 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator import Orchestrator
+from orchestrator.cluster import SLOTS, key_slot, key_within, slot_ranges
+from orchestrator.errors import UsageError
+
+
+@given(st.integers(1, 1000))
+def test_every_slot_belongs_to_exactly_one_shard(shards):
+    ranges = slot_ranges(shards)
+    assert [slot for slots in ranges for slot in slots] == list(range(SLOTS))
+
+
+@given(st.integers(1, 1000))
+def test_shards_have_as_many_slots_as_each_other(shards):
+    sizes = {len(slots) for slots in slot_ranges(shards)}
+    assert max(sizes) - min(sizes) <= 1
+
+
+@given(st.integers(2, 64), st.data())
+def test_a_key_can_be_made_for_each_shard(shards, data):
+    slots = data.draw(st.sampled_from(slot_ranges(shards)))
+    assert key_slot(key_within(slots, "stem")) in slots
+
+
+@pytest.mark.parametrize(
+    ("key", "slot"),
+    [
+        ("123456789", 0x31C3),  # the check value of CRC16/XMODEM, in the Redis Cluster specification
+        ("foo", 12182),
+        ("{foo}.bar", 12182),
+        ("a{foo}b{other}", 12182),
+        ("", 0),
+    ],
+)
+def test_slots_are_those_of_redis(key, slot):
+    assert key_slot(key) == slot
+
+
+@given(st.text(min_size=1).filter(lambda text: "}" not in text), st.text(), st.text())
+def test_keys_with_one_hash_tag_share_a_slot(tag, before, after):
+    assert key_slot(f"{before.replace('{', '')}{{{tag}}}{after}") == key_slot(f"{{{tag}}}")
+
+
+def test_an_empty_hash_tag_is_none():
+    assert key_slot("{}a") != key_slot("{}b")
+
+
+@pytest.mark.parametrize("shards", [0, -1, 1001, 1.5, True, "3"])
+def test_impossible_numbers_of_shards_are_refused(shards):
+    with pytest.raises(UsageError, match="shards="):
+        Orchestrator(shards=shards)
+
+
+@pytest.mark.parametrize("wrong", [{"port": -1}, {"port": 65536}, {"port": 55535, "shards": 2}])
+def test_ports_that_cannot_be_are_refused(wrong):
+    with pytest.raises(UsageError, match="port="):
+        Orchestrator(**wrong)

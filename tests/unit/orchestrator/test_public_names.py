@@ -1,0 +1,30 @@
+import orchestrator
+from orchestrator.errors import describe_exit
+
+
+def test_public_names_are_these():
+    assert orchestrator.__all__ == [
+        "Application",
+        "Database",
+        "Ensemble",
+        "Experiment",
+        "Job",
+        "JobState",
+        "Orchestrator",
+        "PenstockError",
+        "RedisConfig",
+        "Resources",
+        "colocate",
+        "load_config",
+        "run_script",
+    ]
+    assert all(
+        getattr(orchestrator, name).__module__.startswith("orchestrator.") for name in orchestrator.__all__
+    )
+
+
+def test_exits_are_told_in_words():
+    assert describe_exit(3) == "ended with exit code 3"
+    assert describe_exit(-11) == "was killed by signal 11 (SIGSEGV)"
+    assert describe_exit(-99) == "was killed by signal 99"
+    assert describe_exit(None) == "has not ended"

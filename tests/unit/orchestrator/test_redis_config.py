@@ -1,0 +1,56 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator import RedisConfig
+from orchestrator.errors import UsageError
+from orchestrator.redis_config import Endpoint, redis_argv, redis_environment
+
+GOLDEN = Path(__file__).parents[2] / "data" / "redis_argv.json"
+CASES = {
+    "one shard on a socket": redis_argv(
+        "/usr/bin/redis-server",
+        RedisConfig(),
+        Endpoint(unix_socket=Path("/run/p/database.sock")),
+        directory=Path("/run/d"),
+        load_arguments=("/cache/penstock_ai.so", "TORCH", "/cache/backend_torch.so"),
+    ),
+    "a shard of a cluster": redis_argv(
+        "redis-server",
+        RedisConfig(maxmemory_bytes=1 << 30, append_only=True, huge_pages=False, extra_args=["--hz", "100"]),
+        Endpoint("127.0.0.1", 7001),
+        directory=Path("/run/d"),
+        clustered=True,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_command_is_the_recorded_one(case):
+    assert list(CASES[case]) == json.loads(GOLDEN.read_text())[case]
+
+
+def test_nothing_but_the_socket_is_listened_on():
+    argv = redis_argv("r", RedisConfig(), Endpoint(unix_socket=Path("/s")), directory=Path("/d"))
+    assert argv[argv.index("--port") + 1] == "0"
+    assert argv[argv.index("--unixsocketperm") + 1] == "600"
+
+
+def test_allocator_settings_only_with_huge_pages():
+    assert "MALLOC_CONF" in redis_environment(RedisConfig())
+    assert redis_environment(RedisConfig(huge_pages=False)) == {}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"maxmemory_bytes": -1},
+        {"cluster_node_timeout_ms": 0},
+        {"extra_args": ["--port", "6379"]},
+        {"extra_args": ["--Bind", "0.0.0.0"]},
+    ],
+)
+def test_settings_that_cannot_be_are_refused(wrong):
+    with pytest.raises(UsageError, match="RedisConfig"):
+        RedisConfig(**wrong)

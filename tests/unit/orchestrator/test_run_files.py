@@ -1,0 +1,141 @@
+import os
+
+import pytest
+
+from orchestrator.errors import RunError
+from orchestrator.record import all_runs, find_run
+from orchestrator.run_files import (
+    RunFiles,
+    lock_is_held,
+    read_record,
+    registered_runs,
+    registry,
+    tail,
+    take_lock,
+)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A state directory and a current directory of the test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A run whose directories are made."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/tmp")
+    files = RunFiles.plan("heat")
+    files.create()
+    yield files
+    files.remove_runtime()
+
+
+def test_planning_makes_nothing(tmp_path):
+    files = RunFiles.plan("heat")
+    assert files.directory.parent == tmp_path / "runs" / "heat"
+    assert not files.directory.exists() and not files.runtime.exists() and not registry().exists()
+
+
+def test_two_plans_never_meet():
+    assert RunFiles.plan("heat").run_id != RunFiles.plan("heat").run_id
+
+
+def test_socket_paths_are_short_enough_wherever_the_user_lives(tmp_path, monkeypatch):
+    deep = tmp_path / ("d" * 90)
+    deep.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    assert len(os.fsencode(RunFiles.plan("e" * 100).socket("shard_000"))) <= 107
+
+
+def test_no_place_for_sockets_is_said(monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(RunError, match="short enough for a Unix socket"):
+        RunFiles.plan("heat")
+
+
+def test_directories_are_closed_to_others(files):
+    assert files.runtime.stat().st_mode & 0o777 == 0o700
+    assert registry().stat().st_mode & 0o777 == 0o700
+
+
+def test_directory_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"file.*XDG_STATE_HOME"):
+        RunFiles.plan("heat", tmp_path / "file" / "run").create()
+
+
+def test_record_is_replaced_as_a_whole(files):
+    files.write_record({"a": 1})
+    files.write_record({"a": 2})
+    assert read_record(files.directory) == {"a": 2}
+    assert [path.name for path in files.directory.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]"])
+def test_record_that_is_none_is_named(files, text):
+    files.record.write_text(text)
+    with pytest.raises(RunError, match=str(files.directory)):
+        read_record(files.directory)
+
+
+def test_runs_whose_directory_was_removed_are_left_out(files):
+    files.write_record({})
+    assert [run_id for run_id, _ in registered_runs()] == [files.run_id]
+    files.record.unlink()
+    assert list(registered_runs()) == []
+
+
+def test_links_to_removed_runs_are_removed_by_the_next_run(files):
+    link = registry() / files.run_id
+    assert link.is_symlink()
+    files.directory.rmdir()
+    following = RunFiles.plan("heat")
+    following.create()
+    following.remove_runtime()
+    assert [entry.name for entry in registry().iterdir()] == [following.run_id]
+
+
+def test_lock_tells_whether_the_driver_lives(files):
+    assert not lock_is_held(files.lock)
+    held = take_lock(files.lock)
+    assert lock_is_held(files.lock)
+    with pytest.raises(BlockingIOError):
+        take_lock(files.lock)
+    os.close(held)
+    assert not lock_is_held(files.lock)
+
+
+def test_tail_is_the_last_lines(tmp_path):
+    log = tmp_path / "log.txt"
+    log.write_text("".join(f"{n}\n" for n in range(10_000)))
+    assert tail(log, 3) == "9997\n9998\n9999"
+    log.write_bytes(b"\xff\xfe\n")
+    assert tail(log) == "\ufffd\ufffd"
+    assert tail(tmp_path / "nowhere") == ""
+
+
+def test_runs_are_found_by_the_beginning_of_their_id(files):
+    other = RunFiles.plan("heat")
+    other.create()
+    for each in (files, other):
+        each.write_record(
+            {
+                "state": "completed",
+                "host": os.uname().nodename,
+                "driver": {"pid": os.getpid(), "start_time": 1},
+                "runtime": str(each.runtime),
+            }
+        )
+    assert len(all_runs()) == 2 and not any(run.alive for run in all_runs())
+    assert find_run(files.run_id).directory == files.directory
+    with pytest.raises(RunError, match="beginning of: heat-"):
+        find_run("heat")
+    with pytest.raises(RunError, match="no run called 'cold'"):
+        find_run("cold")
+    with pytest.raises(RunError, match="no active run"):
+        find_run(alive=True)
+    other.remove_runtime()
