@@ -57,6 +57,14 @@ std::string OneLine(std::string text) {
   return line;
 }
 
+// What a script's interpreter says is a traceback with the error at its end: say the error first.
+std::string ErrorFirst(const std::string& line) {
+  const std::string mark = "RuntimeError: ";
+  size_t start = line.rfind(mark);
+  if (start == std::string::npos || start == 0) return line;
+  return line.substr(start + mark.size()) + " (" + line.substr(0, start - 1) + ")";
+}
+
 // Runs `work`; whatever it throws ends up in `out`.
 template <class Work>
 bool Guard(Sink& out, Work work) noexcept {
@@ -71,7 +79,7 @@ bool Guard(Sink& out, Work work) noexcept {
   } catch (...) {
     text = "torch threw something that is no exception";
   }
-  out.Error(ToBytes(text));
+  out.Error(ToBytes(ErrorFirst(text)));
   return false;
 }
 

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -43,8 +44,11 @@ Status OpenTorchLibraries(const std::string& folder) {
 
 // Reads the version from the file's bytes: opening a file that does not fit may crash.
 Status CheckVersion(const std::string& file, const std::string& installed) {
+  std::error_code unreadable;
+  bool regular = std::filesystem::is_regular_file(file, unreadable);
   std::ifstream stream(file, std::ios::binary);
-  if (!stream) return Status::Error("there is no backend file " + file + "; `penstock build` makes it");
+  if (!regular || !stream)
+    return Status::Error("there is no backend file " + file + "; `penstock build` makes it");
   std::string bytes((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
   const std::string marker = PENSTOCK_BUILT_FOR;
   size_t start = bytes.find(marker);
@@ -109,31 +113,28 @@ Result<backend::Backend*> Backends::Open(const Options& options, const std::stri
   return opened;
 }
 
-// The caller holds opening_.
-Result<backend::Backend*> Backends::OpenOnce() {
+// The caller holds opening_. An empty path: the configured file.
+Result<backend::Backend*> Backends::OpenOnce(const std::string& path) {
   if (torch_ != nullptr) return torch_;
   std::unique_lock lock(mutex_);
-  Options options = options_;
-  std::string file = options.torch_backend.empty() ? folder_ + "/backend_torch.so" : options.torch_backend;
+  std::string folder = folder_;
   lock.unlock();
-  auto opened = Open(options, file);
+  std::string file = path.empty() ? options_.torch_backend : path;
+  if (file.empty()) file = "backend_torch.so";
+  auto opened = Open(options_, file.front() == '/' ? file : folder + "/" + file);
   if (opened.ok()) torch_ = *opened;
   return opened;
 }
 
 Result<backend::Backend*> Backends::Torch() {
   std::lock_guard lock(opening_);
-  return OpenOnce();
+  return OpenOnce("");
 }
 
 Status Backends::OpenTorchAt(const std::string& path) {
   std::lock_guard lock(opening_);
   if (torch_ != nullptr) return Status::Error("backend TORCH is already loaded");
-  {
-    std::lock_guard configured(mutex_);
-    options_.torch_backend = path.rfind('/', 0) == 0 ? path : folder_ + "/" + path;
-  }
-  return OpenOnce().status();
+  return OpenOnce(path).status();
 }
 
 void Backends::SetFolder(const std::string& folder) {

@@ -6,7 +6,7 @@
 //   absolute path, so that no search path matters. Before a backend file is opened its bytes are asked which
 //   version it was built for: one that does not fit would crash. Opened libraries are never closed. Locks:
 //   opening_ is held for as long as opening takes, so the main thread never asks for it; mutex_ only guards
-//   what is configured. opening_ is taken first.
+//   the folder. opening_ is taken first.
 #pragma once
 
 #include <atomic>
@@ -29,7 +29,7 @@ class Backends {
   Backends(const Options& options, std::string folder);
   /// The torch backend, opened now if it was not. Blocks for as long as that takes.
   Result<backend::Backend*> Torch();
-  /// AI.CONFIG LOADBACKEND: `path` replaces the configured file, which must not have been opened yet.
+  /// AI.CONFIG LOADBACKEND: `path` instead of the configured file, which must not have been opened yet.
   Status OpenTorchAt(const std::string& path);
   /// AI.CONFIG BACKENDSPATH.
   void SetFolder(const std::string& folder);
@@ -38,14 +38,14 @@ class Backends {
   const char* torch_version() const { return version_; }
 
  private:
-  Result<backend::Backend*> OpenOnce();
+  Result<backend::Backend*> OpenOnce(const std::string& path);
   Result<backend::Backend*> Open(const Options& options, const std::string& file);
 
   std::mutex opening_;
   backend::Backend* torch_ = nullptr;           // guarded by opening_
   std::atomic<const char*> version_ = nullptr;  // written under opening_
+  const Options options_;
   mutable std::mutex mutex_;
-  Options options_;     // guarded by mutex_
   std::string folder_;  // guarded by mutex_
 };
 

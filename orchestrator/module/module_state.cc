@@ -9,7 +9,7 @@ namespace {
 
 ModuleState* installed = nullptr;
 
-constexpr auto kLongestGoodbye = std::chrono::seconds(2);
+constexpr auto kLongestGoodbye = std::chrono::milliseconds(500);
 
 }  // namespace
 

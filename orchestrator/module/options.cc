@@ -48,8 +48,10 @@ Status SetPreload(const std::string& value, Options* options) {
 Status SetNumber(const NumberOption& option, const std::string& value, Options* options) {
   auto number = ParseInteger(value);
   if (!number || *number < option.least || *number > option.most) {
-    return Status::Error(std::string(option.key) + ": '" + value + "' is not a number of at least " +
-                         std::to_string(option.least));
+    std::string range = option.most == kNoLimit ? "of at least " + std::to_string(option.least)
+                                                : "between " + std::to_string(option.least) + " and " +
+                                                      std::to_string(option.most);
+    return Status::Error(std::string(option.key) + ": '" + value + "' is not a number " + range);
   }
   options->*option.value = *number;
   return Status::Ok();

@@ -1,6 +1,7 @@
 #include "work_queue.h"
 
 #include <pthread.h>
+#include <signal.h>
 
 #include <algorithm>
 
@@ -36,7 +37,30 @@ void Process(std::unique_ptr<Task> task) {
 
 }  // namespace
 
+namespace {
+
+// Signals are for the main thread: while one of these lives, threads start with all of them blocked, except
+// those that tell of a crash.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    for (int crash : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigdelset(&all, crash);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+}  // namespace
+
 WorkQueue::WorkQueue(std::string name, int workers) : shared_(std::make_shared<Shared>()) {
+  SignalsBlocked blocked;
   shared_->workers = workers;
   for (int i = 0; i < workers; ++i) {
     std::thread worker([shared = shared_, name = name.substr(0, 15)] {

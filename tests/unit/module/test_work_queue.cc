@@ -1,0 +1,146 @@
+#include <atomic>
+#include <future>
+
+#include "check.h"
+#include "work_queue.h"
+
+using namespace penstock;
+
+namespace {
+
+struct Seen {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<std::string> events;  // guarded by mutex
+  void Add(std::string event) {
+    std::lock_guard lock(mutex);
+    events.push_back(std::move(event));
+    changed.notify_all();
+  }
+  std::vector<std::string> Wait(size_t count) {
+    std::unique_lock lock(mutex);
+    CHECK(changed.wait_for(lock, std::chrono::seconds(20), [&] { return events.size() >= count; }));
+    return events;
+  }
+};
+
+class Step : public Task {
+ public:
+  Step(Seen* seen, std::string name) : seen_(seen), name_(std::move(name)) {}
+  void Run() override {
+    if (gate.valid()) gate.wait();
+    outcome_ = "ran";
+  }
+  void NotRun(Skip reason) override { outcome_ = reason == Skip::kTimedOut ? "timed out" : "abandoned"; }
+  bool abandoned() const override { return gone; }
+  std::optional<Clock::time_point> deadline() const override { return until; }
+  void Deliver(std::unique_ptr<Task>) override { seen_->Add(name_ + " " + outcome_); }
+  std::shared_future<void> gate;
+  std::optional<Clock::time_point> until;
+  bool gone = false;
+
+ private:
+  Seen* seen_;
+  std::string name_;
+  std::string outcome_;
+};
+
+void TasksEndInTheOrderTheyCame() {
+  Seen seen;
+  WorkQueue queue("test", 1);
+  for (int i = 0; i < 50; ++i) queue.Push(std::make_unique<Step>(&seen, std::to_string(i)));
+  auto events = seen.Wait(50);
+  for (size_t i = 0; i < events.size(); ++i) CHECK_EQUAL(events[i], std::to_string(i) + " ran");
+}
+
+void WorkOfThoseWhoLeftIsSkipped() {
+  Seen seen;
+  WorkQueue queue("test", 1);
+  auto task = std::make_unique<Step>(&seen, "a");
+  task->gone = true;
+  queue.Push(std::move(task));
+  CHECK_EQUAL(seen.Wait(1)[0], "a abandoned");
+}
+
+void WhatWaitsTooLongIsAnsweredWhileTheWorkerIsBusy() {
+  Seen seen;
+  std::promise<void> go;
+  {
+    WorkQueue queue("test", 1);
+    auto busy = std::make_unique<Step>(&seen, "busy");
+    busy->gate = go.get_future().share();
+    queue.Push(std::move(busy));
+    auto late = std::make_unique<Step>(&seen, "late");
+    late->until = Clock::now() + std::chrono::hours(1);
+    queue.Push(std::move(late));
+    queue.Push(std::make_unique<Step>(&seen, "patient"));
+    queue.Sweep(Clock::now() + std::chrono::hours(2));
+    CHECK_EQUAL(seen.Wait(1)[0], "late timed out");
+    go.set_value();
+    auto events = seen.Wait(3);
+    CHECK_EQUAL(events[1], "busy ran");
+    CHECK_EQUAL(events[2], "patient ran");
+  }
+}
+
+void StoppingDropsWhatIsQueuedAndJoins() {
+  Seen seen;
+  std::promise<void> go;
+  WorkQueue queue("test", 2);
+  std::vector<std::unique_ptr<Step>> busy;
+  auto gate = go.get_future().share();
+  for (int i = 0; i < 10; ++i) {
+    auto task = std::make_unique<Step>(&seen, "x");
+    task->gate = gate;
+    queue.Push(std::move(task));
+  }
+  queue.Stop();
+  go.set_value();
+  CHECK(queue.Join(Clock::now() + std::chrono::seconds(20)));
+  std::lock_guard lock(seen.mutex);
+  CHECK(seen.events.size() <= 2);
+}
+
+void AWorkerThatDoesNotEndIsNotWaitedForForEver() {
+  Seen seen;
+  std::promise<void> go;
+  std::promise<void> begun;
+  class Long : public Task {
+   public:
+    Long(std::promise<void>* begun, std::shared_future<void> gate) : begun_(begun), gate_(std::move(gate)) {}
+    void Run() override {
+      begun_->set_value();
+      gate_.wait();
+    }
+    void NotRun(Skip) override {}
+    void Deliver(std::unique_ptr<Task>) override {}
+
+   private:
+    std::promise<void>* begun_;
+    std::shared_future<void> gate_;
+  };
+  WorkQueues queues(1);
+  queues.For("CPU").Push(std::make_unique<Long>(&begun, go.get_future().share()));
+  begun.get_future().wait();
+  CHECK(!queues.StopAndJoin(Clock::now()));
+  go.set_value();
+  CHECK(queues.StopAndJoin(Clock::now() + std::chrono::seconds(20)));
+}
+
+void EachDeviceHasItsOwnQueue() {
+  WorkQueues queues(1);
+  CHECK(&queues.For("CPU") == &queues.For("CPU"));
+  CHECK(&queues.For("CPU") != &queues.For("GPU"));
+}
+
+}  // namespace
+
+int main() {
+  TasksEndInTheOrderTheyCame();
+  WorkOfThoseWhoLeftIsSkipped();
+  WhatWaitsTooLongIsAnsweredWhileTheWorkerIsBusy();
+  StoppingDropsWhatIsQueuedAndJoins();
+  AWorkerThatDoesNotEndIsNotWaitedForForEver();
+  EachDeviceHasItsOwnQueue();
+  return penstock::test::Report();
+}
