@@ -34,6 +34,10 @@ class Plate:
     greatest_diffusivity: float
 
     def __post_init__(self) -> None:
+        if not 0 < self.least_diffusivity <= self.greatest_diffusivity:
+            raise ValueError(
+                f"diffusivities from {self.least_diffusivity} to {self.greatest_diffusivity} m2/s"
+            )
         number = self.greatest_diffusivity * self.jump_time / self.jump_steps * self.points**2
         if number > STABLE:
             raise ValueError(

@@ -58,16 +58,39 @@ def test_a_missed_bar_is_a_failed_run(tmp_path: Path) -> None:
     assert not json.loads((tmp_path / "run" / "result.json").read_text())["passed"]
 
 
-@pytest.mark.parametrize(("name", "programs"), [("sine_hello", 3), ("heat_surrogate", 8)])
-def test_a_preview_starts_nothing(tmp_path: Path, name: str, programs: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "programs"),
+    [
+        ("sine_hello", {"trainer", "swing_0", "swing_1"}),
+        (
+            "heat_surrogate",
+            {"trainer", "coupled", "evaluation", "held_out_0", *(f"heat_{i}" for i in range(4))},
+        ),
+    ],
+)
+def test_a_preview_shows_every_program_and_starts_none(tmp_path: Path, name: str, programs: set[str]) -> None:
     done = run(name, "--preview", run_dir=tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count(".py") == programs
+    shown = {line.removeprefix("# ") for line in done.stdout.splitlines() if line.startswith("# ")}
+    assert shown == programs | {"database_0"}
     assert not (tmp_path / "run").exists()
 
 
-def test_an_unstable_solver_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    done = run("heat_surrogate", "--set=plate.jump_steps=10", run_dir=tmp_path / "run")
-    assert done.returncode != 0
-    assert "take more jump_steps" in done.stderr
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("plate.jump_steps=10", "take more jump_steps"),
+        ("plate.diffusivity=[0.02, 0.01]", "diffusivities from 0.02 to 0.01"),
+        ("plate.diffusivity=[0.01]", "the [plate] of the configuration"),
+        ("evaluation.members=0", "evaluation.members must be greater than 0"),
+        ("training.steps=-1", "training.steps must be greater than 0"),
+    ],
+)
+def test_a_setting_without_sense_is_refused_before_anything_starts(
+    tmp_path: Path, setting: str, says: str
+) -> None:
+    done = run("heat_surrogate", f"--set={setting}", run_dir=tmp_path / "run")
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()

@@ -86,6 +86,7 @@ def test_a_killed_trainer_goes_on_from_its_checkpoint(
     assert client.model_version("line") == versions[-1]
 
 
+@pytest.mark.slow
 def test_a_database_that_dies_ends_solvers_and_trainer_with_a_sentence(
     server: RedisServer, client: Client, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -100,7 +101,7 @@ def test_a_database_that_dies_ends_solvers_and_trainer_with_a_sentence(
         for seed in (0, 1):
             start(SINE / "produce.py", f"--seed={seed}", name=f"swing_{seed}")
         start(HEAT / "coupled.py", "--seed=1", *PLATE, name="coupled")
-        wait_until(lambda: is_posted(client, "sine"), "a first version")
+        wait_until(lambda: is_posted(client, "sine"), "a first version", timeout_s=90)
         assert all(program.process.poll() is None for program in programs.values())
         server.kill()
         for name, program in programs.items():
