@@ -119,8 +119,8 @@ def draw_learning(
         textcoords="offset points",
         size=9,
     )
-    axis.set_ylim(top=4 * result["persistence_error"])
     axis.set(yscale="log", xlabel="seconds since the trainer started", ylabel="relative L2 error")
+    axis.set_ylim(top=4 * result["persistence_error"])  # room for the legend; after the scale is set
     axis.set_title(
         f"Learning beside {result['solvers']} running solvers: {result['snapshots']} snapshots, "
         f"{result['versions_posted']} versions posted, {result['versions_answered']} of them answered",
