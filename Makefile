@@ -39,7 +39,7 @@ quick: setup
 
 test: .venv/.ready-dev
 	@$(BIN)/penstock build
-	@$(BIN)/python -m pytest -m 'not slow and not slurm and not fuzz'
+	@$(BIN)/python -m pytest -m 'not slow and not slurm and not fuzz and not sanitize'
 
 test-all: .venv/.ready-dev
 	@$(BIN)/penstock build

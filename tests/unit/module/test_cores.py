@@ -1,0 +1,58 @@
+"""The module's cores, compiled without Redis and without torch, run under CTest: plain and under sanitizers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[3] / "orchestrator" / "module"
+COMPILE_DEADLINE_S = 600.0
+
+
+def run(command: list[str], **environment: str) -> str:
+    """Run one step to its end and return what it printed; a failure shows that."""
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=COMPILE_DEADLINE_S,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stdout[-8000:]
+    return done.stdout
+
+
+def compile_and_test(work: Path, sanitizers: str) -> None:
+    """Compile the cores and their tests in `work` and run CTest there."""
+    options = [
+        "-DPENSTOCK_TESTS=ON",
+        "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
+        f"-DPENSTOCK_SANITIZE={sanitizers}",
+    ]
+    run(["cmake", "-S", str(SOURCE), "-B", str(work), *options])
+    run(["cmake", "--build", str(work), "--parallel", "2"])
+    listed = run(["ctest", "--test-dir", str(work), "--show-only"])
+    assert "Total Tests: 0" not in listed
+    run(
+        ["ctest", "--test-dir", str(work), "--output-on-failure", "--timeout", "120"],
+        ASAN_OPTIONS="detect_leaks=1:abort_on_error=0",
+        UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1",
+        TSAN_OPTIONS="halt_on_error=1",
+    )
+
+
+@pytest.mark.timeout(COMPILE_DEADLINE_S)
+def test_cores(tmp_path: Path) -> None:
+    compile_and_test(tmp_path, "")
+
+
+@pytest.mark.sanitize
+@pytest.mark.timeout(COMPILE_DEADLINE_S)
+@pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
+def test_cores_under_sanitizers(tmp_path: Path, sanitizers: str) -> None:
+    compile_and_test(tmp_path, sanitizers)
