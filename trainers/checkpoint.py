@@ -16,6 +16,8 @@ State = dict[str, Any]
 
 _ARRAY = "numpy array"
 """Key of the one-entry dict that stands for an array in the file, so that reading it runs no foreign code."""
+_COLUMNS = "list of samples"
+"""Key of the one-entry dict that stands for a list of alike samples: one tensor per field, not per sample."""
 
 
 def save(path: Path, state: State) -> None:
@@ -57,15 +59,33 @@ def _packed(value: Any) -> Any:
         return {_ARRAY: torch.from_numpy(value)}
     if isinstance(value, dict):
         return {key: _packed(item) for key, item in value.items()}
+    if isinstance(value, list) and _are_alike(value):
+        return {_COLUMNS: {name: torch.from_numpy(np.stack([s[name] for s in value])) for name in value[0]}}
     if isinstance(value, (list, tuple)):
         return type(value)(_packed(item) for item in value)
     return value
+
+
+def _are_alike(samples: list[Any]) -> bool:
+    """Tell whether these are samples with the same fields of the same shapes and dtypes."""
+
+    def layout(sample: Any) -> Any:
+        if not isinstance(sample, dict) or not all(isinstance(a, np.ndarray) for a in sample.values()):
+            return None
+        return [(name, array.dtype, array.shape) for name, array in sample.items()]
+
+    first = layout(samples[0]) if samples else None
+    return bool(first) and all(layout(sample) == first for sample in samples)
 
 
 def _unpacked(value: Any) -> Any:
     if isinstance(value, dict):
         if value.keys() == {_ARRAY}:
             return value[_ARRAY].numpy()
+        if value.keys() == {_COLUMNS}:
+            columns = {name: column.numpy() for name, column in value[_COLUMNS].items()}
+            count = len(next(iter(columns.values())))
+            return [{name: column[i] for name, column in columns.items()} for i in range(count)]
         return {key: _unpacked(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(_unpacked(item) for item in value)

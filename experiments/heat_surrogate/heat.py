@@ -34,6 +34,10 @@ class Plate:
     greatest_diffusivity: float
 
     def __post_init__(self) -> None:
+        if not 0 < self.least_diffusivity <= self.greatest_diffusivity:
+            raise ValueError(
+                f"diffusivities from {self.least_diffusivity} to {self.greatest_diffusivity} m2/s"
+            )
         number = self.greatest_diffusivity * self.jump_time / self.jump_steps * self.points**2
         if number > STABLE:
             raise ValueError(
@@ -62,11 +66,11 @@ def plate_from(arguments: argparse.Namespace) -> Plate:
 
 
 class Member:
-    """One plate: its diffusivity, its initial field and its sources, all drawn from a seed."""
+    """One plate: its diffusivity, its initial field and its sources, all drawn from a seed and a number."""
 
-    def __init__(self, plate: Plate, seed: int) -> None:
+    def __init__(self, plate: Plate, seed: int, wave: int = 0) -> None:
         self._plate = plate
-        self._generator = np.random.default_rng(seed)
+        self._generator = np.random.default_rng([seed, wave])
         self.diffusivity = self._generator.uniform(plate.least_diffusivity, plate.greatest_diffusivity)
         self.initial = self._waves()
 

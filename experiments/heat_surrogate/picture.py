@@ -112,9 +112,15 @@ def draw_learning(
             )
     axis.axhline(result["persistence_error"], color=INK, lw=1, ls=":")
     axis.annotate(
-        "nothing changes (persistence)", (0, result["persistence_error"]), (2, 4), textcoords="offset points"
+        "nothing changes (persistence)",
+        (0.005, result["persistence_error"]),
+        (0, 4),
+        xycoords=axis.get_yaxis_transform(),
+        textcoords="offset points",
+        size=9,
     )
     axis.set(yscale="log", xlabel="seconds since the trainer started", ylabel="relative L2 error")
+    axis.set_ylim(top=4 * result["persistence_error"])  # room for the legend; after the scale is set
     axis.set_title(
         f"Learning beside {result['solvers']} running solvers: {result['snapshots']} snapshots, "
         f"{result['versions_posted']} versions posted, {result['versions_answered']} of them answered",
@@ -122,4 +128,4 @@ def draw_learning(
     )
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", alpha=0.25)
-    axis.legend(frameon=False, loc="upper right", fontsize=9)
+    axis.legend(frameon=False, loc="upper right", bbox_to_anchor=(1, 0.86), fontsize=9)

@@ -13,14 +13,15 @@ from heat import Plate
 from report import report
 
 from orchestrator import Application, Ensemble, Experiment, Orchestrator, run_script
+from orchestrator.errors import UsageError
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 600.0
 
 
 def main(config: dict[str, Any], *, launcher: str, run_dir: Path | None) -> None:
-    physics = config["plate"]
-    plate = Plate(physics["points"], physics["jump_steps"], physics["jump_time"], *physics["diffusivity"])
+    check(config)
+    plate = plate_of(**config["plate"])
     seeds = iter(range(config["seed"], sys.maxsize))  # no two plates of a run share one
 
     def seeds_for(count: int) -> list[int]:
@@ -29,7 +30,7 @@ def main(config: dict[str, Any], *, launcher: str, run_dir: Path | None) -> None
     def program(script: str, *arguments: str) -> list[str | Path]:
         return [sys.executable, HERE / script, *arguments, *plate.arguments()]
 
-    solver = program("simulate.py", "--seed={seed}", f"--max_jumps={physics['max_jumps']}")
+    solver = program("simulate.py", "--seed={seed}", *options(config["waves"]))
     learned = Ensemble("heat", solver, grid={"seed": seeds_for(config["members"])})
     held_out = Ensemble("held_out", solver, grid={"seed": seeds_for(config["held_out"])})
     names = ["--producers", *members(learned), "--held_out", *members(held_out)]
@@ -48,6 +49,23 @@ def main(config: dict[str, Any], *, launcher: str, run_dir: Path | None) -> None
         exp.wait(exp.start(evaluation, database=db), timeout_s=TIMEOUT_S)
     if not exp.dry_run:
         report(exp.run_dir, config["bars"], solvers=members(learned) + members(held_out))
+
+
+def check(config: dict[str, Any], table: str = "") -> None:
+    """Refuse counts and sizes that make no sense before anything starts."""
+    for name, value in config.items():
+        if isinstance(value, dict):
+            check(value, f"{table}{name}.")
+        elif isinstance(value, int | float) and value <= 0:
+            raise UsageError(f"{table}{name} must be greater than 0, got {value}")
+
+
+def plate_of(points: int, jump_steps: int, jump_time: float, diffusivity: list[float]) -> Plate:
+    try:
+        least, greatest = diffusivity
+        return Plate(points, jump_steps, jump_time, least, greatest)
+    except ValueError as error:
+        raise UsageError(f"the [plate] of the configuration: {error}") from error
 
 
 def members(ensemble: Ensemble) -> list[str]:

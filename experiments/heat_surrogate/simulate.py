@@ -1,4 +1,4 @@
-"""One solver of the ensemble: pushes a snapshot before every jump until the trainer has learned enough."""
+"""One solver of the ensemble: a snapshot before every jump, plate after plate, until the trainer is done."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 import time
 
 import numpy as np
-from heat import Member, plate_arguments, plate_from
+from heat import Member, Plate, plate_arguments, plate_from
 from names import TRAINED, run, write_report
 
-from sim_clients import connect
+from sim_clients import Client, connect
 
 NICENESS = 10
 """On a laptop the solvers share two cores with the trainer; here it is the one that must not starve."""
@@ -19,28 +19,33 @@ NICENESS = 10
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--max_jumps", type=int, required=True)
+    parser.add_argument("--waves", type=int, required=True)
+    parser.add_argument("--wave_jumps", type=int, required=True)
     plate_arguments(parser)
-    arguments = parser.parse_args()
-    plate = plate_from(arguments)
-    member = Member(plate, arguments.seed)
+    given = parser.parse_args()
     os.nice(NICENESS)
 
-    client = connect()
-    started, jump, u = time.time(), 0, member.initial
-    while jump < arguments.max_jumps and not client.flag_raised(TRAINED):
-        source = member.next_source()
-        fields = {
-            "u": u.astype(np.float32),
-            "source": source.astype(np.float32),
-            "diffusivity": np.array([member.diffusivity], np.float32),
-        }
-        client.put_snapshot(jump * plate.jump_steps, fields, time=jump * plate.jump_time)
-        u = member.advance(u, source)
-        jump += 1
+    client, started = connect(), time.time()
+    waves = 0
+    while waves < given.waves and not client.flag_raised(TRAINED):
+        simulate_wave(client, plate_from(given), given.seed, waves, given.wave_jumps)
+        waves += 1
     client.end_stream()
     client.close()
-    write_report({"started": started, "ended": time.time(), "snapshots": jump})
+    snapshots = waves * (given.wave_jumps + 1)
+    write_report({"started": started, "ended": time.time(), "snapshots": snapshots})
+
+
+def simulate_wave(client: Client, plate: Plate, seed: int, wave: int, jumps: int) -> None:
+    """Simulate a new plate over some jumps; steps leave a gap between waves, so that no pair spans two."""
+    member = Member(plate, seed, wave)
+    u, first = member.initial, wave * (jumps + 2)
+    for jump in range(first, first + jumps + 1):
+        source = member.next_source()
+        fields = {"u": u, "source": source, "diffusivity": np.array([member.diffusivity])}
+        single = {name: field.astype(np.float32) for name, field in fields.items()}
+        client.put_snapshot(jump * plate.jump_steps, single, time=jump * plate.jump_time)
+        u = member.advance(u, source)
 
 
 if __name__ == "__main__":

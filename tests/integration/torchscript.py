@@ -76,9 +76,9 @@ def burner() -> bytes:
 
 
 @cache
-def heavy(megabytes: int) -> bytes:
-    """One input plus the first of many weights: a model as large as a test wants it."""
-    weight = torch.arange(megabytes * 262_144, dtype=torch.float32)
+def heavy(megabytes: int, step: float = 1.0) -> bytes:
+    """One input plus `step`, the second of many weights: a model as large as a test wants it."""
+    weight = step * torch.arange(megabytes * 262_144, dtype=torch.float32)
     return torchscript("def forward(self, x):\n    return x + self.weight[1]\n", {"weight": weight})
 
 

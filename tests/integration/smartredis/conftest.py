@@ -41,7 +41,8 @@ class Deployment:
             connection.flushall()
 
     def keys(self) -> set[str]:
-        return {key.decode() for connection in self.connections for key in connection.scan_iter()}
+        """Return every key; in a cluster models have a prefix of arbitrary bytes."""
+        return {key.decode("latin-1") for connection in self.connections for key in connection.scan_iter()}
 
 
 @pytest.fixture(scope="session", params=["unix", "tcp", "cluster"])

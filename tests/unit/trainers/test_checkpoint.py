@@ -30,6 +30,20 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
 
 
+@pytest.mark.parametrize("shapes", [[(2, 3)] * 5, [(2,), (3,)], [(1,)], []])
+def test_samples_come_back_alike_or_not(tmp_path: Path, shapes: list[tuple[int, ...]]) -> None:
+    samples = [{"u": np.full(shape, i, np.float32), "k": np.array([i])} for i, shape in enumerate(shapes)]
+    checkpoint.save(tmp_path / "c.pt", {"samples": samples})
+    found = checkpoint.load(tmp_path / "c.pt")
+    assert found is not None
+    assert len(found["samples"]) == len(samples)
+    for ours, theirs in zip(found["samples"], samples, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            np.testing.assert_array_equal(ours[name], theirs[name])
+            assert ours[name].dtype == theirs[name].dtype
+
+
 def test_none_is_none(tmp_path: Path) -> None:
     assert checkpoint.load(tmp_path / "c.pt") is None
 

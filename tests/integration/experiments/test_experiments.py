@@ -1,0 +1,96 @@
+"""The experiments as a reader runs them, shortened; and what they say when they miss their bars."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+def run(name: str, *arguments: str, run_dir: Path) -> subprocess.CompletedProcess[str]:
+    script = ROOT / "experiments" / name / "run.py"
+    return subprocess.run(
+        [sys.executable, str(script), *arguments, f"--run-dir={run_dir}"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=run_dir.parent,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_sine_hello(tmp_path: Path) -> None:
+    done = run("sine_hello", run_dir=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["passed"]
+    assert 0 < result["max_error"] < 0.02
+
+
+@pytest.mark.slow
+def test_heat_surrogate(tmp_path: Path) -> None:
+    done = run("heat_surrogate", "--quick", run_dir=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["passed"]
+    assert result["relative_error"] < 0.05
+    assert result["times_better_than_persistence"] > 5
+    assert result["versions_while_solvers_ran"] >= 3
+    assert len(result["answered_by"]) >= 3
+    assert result["inferences_failed"] == 0
+    assert (tmp_path / "run" / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert "relative error" in (tmp_path / "run" / "summary.txt").read_text()
+
+
+@pytest.mark.slow
+def test_a_missed_bar_is_a_failed_run(tmp_path: Path) -> None:
+    done = run("sine_hello", "--set=steps=10", run_dir=tmp_path / "run")
+    assert done.returncode == 1
+    assert "max_error < 0.02 was not reached" in done.stderr
+    assert not json.loads((tmp_path / "run" / "result.json").read_text())["passed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "programs"),
+    [
+        ("sine_hello", {"trainer", "swing_0", "swing_1"}),
+        (
+            "heat_surrogate",
+            {"trainer", "coupled", "evaluation", "held_out_0", *(f"heat_{i}" for i in range(4))},
+        ),
+    ],
+)
+def test_a_preview_shows_every_program_and_starts_none(tmp_path: Path, name: str, programs: set[str]) -> None:
+    done = run(name, "--preview", run_dir=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    shown = {line.removeprefix("# ") for line in done.stdout.splitlines() if line.startswith("# ")}
+    assert shown == programs | {"database_0"}
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("plate.jump_steps=10", "take more jump_steps"),
+        ("plate.diffusivity=[0.02, 0.01]", "diffusivities from 0.02 to 0.01"),
+        ("plate.diffusivity=[0.01]", "the [plate] of the configuration"),
+        ("evaluation.members=0", "evaluation.members must be greater than 0"),
+        ("training.steps=-1", "training.steps must be greater than 0"),
+    ],
+)
+def test_a_setting_without_sense_is_refused_before_anything_starts(
+    tmp_path: Path, setting: str, says: str
+) -> None:
+    done = run("heat_surrogate", f"--set={setting}", run_dir=tmp_path / "run")
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
