@@ -14,7 +14,7 @@ from tests.integration.servers import RedisServer, StartServer, wait_until
 from tests.integration.torchscript import constant
 from tests.integration.wire import execute, get, put, store_model
 
-FORKS = 6
+FORKS = 4
 
 
 @contextmanager

@@ -115,3 +115,36 @@ def test_the_module_cannot_be_taken_out_with_its_tensors(start_server: StartServ
     put(db, "t", np.ones(2))
     assert refusal(db, "MODULE", "UNLOAD", "ai")
     np.testing.assert_array_equal(get(db, "t"), np.ones(2))
+
+
+def test_a_backend_file_built_for_another_torch_is_refused(
+    start_server: StartServer, module: Module, tmp_path: Path
+) -> None:
+    """The same file with another version in its marker, as an older build would have it."""
+    version = argument(module, "TORCH_VERSION").split("+")[0]
+    marker = b"PENSTOCK_BUILT_FOR="
+    built = Path(argument(module, "TORCH")).read_bytes()
+    assert built.count(marker + version.encode()) >= 1
+    older = "9" * version.index(".") + version[version.index(".") :]
+    file = tmp_path / "backend_torch.so"
+    file.write_bytes(built.replace(marker + version.encode(), marker + older.encode()))
+    db = start_server(modules=(replaced(module, "TORCH", str(file)),)).connect()
+    text = refusal(db, "AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", adder())
+    assert older in text
+    assert version in text
+    assert "penstock build" in text
+    assert db.ping()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no library", b"\x7fELF" + bytes(500)], ids=["empty", "text", "elf"]
+)
+def test_a_backend_file_that_is_no_backend_is_named(
+    start_server: StartServer, module: Module, tmp_path: Path, content: bytes
+) -> None:
+    file = tmp_path / "backend_torch.so"
+    file.write_bytes(content)
+    db = start_server(modules=(replaced(module, "TORCH", str(file)),)).connect()
+    assert str(file) in refusal(db, "AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", adder())
+    put(db, "t", np.ones(2))
+    assert db.exists("m") == 0
