@@ -13,8 +13,8 @@ from pathlib import Path
 from orchestrator.errors import ApplicationError, UsageError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-RESERVED_NAMES = frozenset({"database"})
-"""Names of directories within a run that are not an application's."""
+RESERVED = re.compile(r"database(_\d+)?|run\.(json|part)")
+"""Names that a run needs for its database, its shards and its record."""
 
 
 @dataclass(frozen=True)
@@ -127,5 +127,5 @@ def check_name(name: str) -> None:
             str(name),
             "a name has letters, digits, '_', '-' and '.', begins with a letter or digit, up to 100",
         )
-    if name in RESERVED_NAMES:
-        raise ApplicationError(name, "this name is taken by Penstock's own directory in the run")
+    if RESERVED.fullmatch(name):
+        raise ApplicationError(name, "this name is taken: a run has something of its own called so")

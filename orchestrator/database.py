@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from orchestrator.application import Resources
 from orchestrator.binaries import ServerBinary, find_redis_server
 from orchestrator.build import built_module
 from orchestrator.cluster import check_shard_count
-from orchestrator.errors import DatabaseFailed, UsageError
+from orchestrator.errors import DatabaseFailed, UsageError, describe_exit
 from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.ports import check_port, free_ports, interface_address, is_loopback
 from orchestrator.readiness import is_ours, shard_failure, wait_ready
@@ -20,7 +21,8 @@ from orchestrator.run_files import RunFiles, log_of
 from orchestrator.shard import Shard, ShardError
 from sim_clients.address import Address, HostPort
 
-STOP_TIMEOUT_S = 5.0
+SHUTDOWN_S, STOP_TIMEOUT_S = 1.0, 5.0
+"""How long SHUTDOWN may take before a shard gets a SIGTERM, and that before it is killed."""
 COLLISIONS = 5
 TAKEN = ("Address already in use", "Could not create server TCP listening socket", "Failed listening on port")
 UNBUILT = ("penstock_ai.so",)
@@ -116,22 +118,26 @@ class Database:
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End every shard, without saving. Harmless where it has ended."""
-        running = [
-            (job, at) for job, at in zip(self.jobs, self.endpoints, strict=True) if not job.state.final
-        ]
-        for job, endpoint in running:
-            job.expect_end()
-            _ask_to_end(job, endpoint)
-        deadline = time.monotonic() + timeout_s
-        for job, _ in running:
-            if not job.wait_ended(max(0.0, deadline - time.monotonic())):
+        running = [pair for pair in zip(self.jobs, self.endpoints, strict=True) if not pair[0].state.final]
+        jobs = [job for job, _ in running]
+        with ExitStack() as stack:
+            for job, endpoint in running:
+                job.expect_end()
+                _ask_to_end(job, stack.enter_context(Shard(endpoint, timeout_s=timeout_s)))
+            _wait_all(jobs, min(timeout_s, SHUTDOWN_S))
+            for job in jobs:
+                job.terminate()
+            _wait_all(jobs, timeout_s)
+            for job in jobs:
                 job.kill()
-                job.wait_ended()
+            _wait_all(jobs, None)
 
     def failure(self) -> DatabaseFailed | None:
         """Return the error of the first shard that ended without being told to."""
         ended = (job for job in self.jobs if job.state in (JobState.FAILED, JobState.COMPLETED))
-        return next((shard_failure(job, "in the middle") for job in ended), None)
+        return next(
+            (shard_failure(job, f"{describe_exit(job.returncode)} in the middle") for job in ended), None
+        )
 
 
 def start_database(
@@ -229,15 +235,20 @@ def _forget_cluster(launches: Sequence[Launch]) -> None:
         (launch.directory / "nodes.conf").unlink(missing_ok=True)
 
 
-def _ask_to_end(job: Job, endpoint: Endpoint) -> None:
+def _wait_all(jobs: Sequence[Job], timeout_s: float | None) -> None:
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    for job in jobs:
+        job.wait_ended(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+
+def _ask_to_end(job: Job, shard: Shard) -> None:
     """SHUTDOWN acts at once; SIGTERM, the fallback, is only looked at ten times a second."""
-    if not is_ours(job, endpoint):
+    if not is_ours(job, shard.endpoint):
         job.terminate()
         return
     try:
-        with Shard(endpoint, timeout_s=1.0) as shard:
-            shard.shut_down()
-    except ShardError:
+        shard.ask_to_end()
+    except ShardError:  # it takes no commands, but a signal it will
         job.terminate()
 
 

@@ -37,14 +37,14 @@ def wait_ready(jobs: Sequence[Job], endpoints: Sequence[Endpoint], *, tensors: b
     with ExitStack() as stack:
         shards = [stack.enter_context(Shard(endpoint)) for endpoint in endpoints]
         pairs = list(zip(jobs, shards, strict=True))
-        for job, shard in pairs:
-            _await(job, lambda job=job, shard=shard: _is_up(job, shard), "to answer", deadline)  # type: ignore[misc]
         try:
+            for pair in pairs:
+                _await(pair, _is_up, "to answer", deadline)
             if len(shards) > 1:
                 form_cluster(shards)
                 knows = agreed(shards)
-                for job, shard in pairs:
-                    _await(job, lambda shard=shard: knows(shard), "to agree on every slot", deadline)  # type: ignore[misc]
+                for pair in pairs:
+                    _await(pair, lambda _, shard: knows(shard), "to agree on every slot", deadline)
             _check_storage(pairs, tensors)
         except ShardError as error:
             raise _refusal(jobs, error) from error
@@ -62,15 +62,18 @@ def is_ours(job: Job, endpoint: Endpoint) -> bool:
     return job.pid is not None and listens(job.pid, endpoint.port)
 
 
-def _await(job: Job, condition: Callable[[], bool], what: str, deadline: float) -> None:
+def _await(
+    pair: tuple[Job, Shard], condition: Callable[[Job, Shard], bool], what: str, deadline: float
+) -> None:
     """Ask until a condition holds; a shard that ends meanwhile is seen at once."""
+    job = pair[0]
     for interval in _intervals():
-        if condition():
+        if condition(*pair):
             return
         if job.wait_ended(interval):
-            raise shard_failure(job, "at its start")
+            raise shard_failure(job, f"{describe_exit(job.returncode)} at its start")
         if time.monotonic() > deadline:
-            raise shard_failure(job, f"in {START_TIMEOUT_S:g} s of waiting for it {what}")
+            raise shard_failure(job, f"was waited for {START_TIMEOUT_S:g} s in vain {what}")
 
 
 def _intervals() -> Iterator[float]:
@@ -84,13 +87,13 @@ def _check_storage(pairs: Sequence[tuple[Job, Shard]], tensors: bool) -> None:
     for (job, shard), slots in zip(pairs, slot_ranges(len(pairs)), strict=True):
         key = key_within(slots, "penstock.ready")
         if not (shard.keeps_a_tensor(key) if tensors else shard.keeps_a_string(key)):
-            raise shard_failure(job, "to give back what was stored")
+            raise shard_failure(job, "did not give back what was stored")
 
 
-def shard_failure(job: Job, when: str) -> DatabaseFailed:
+def shard_failure(job: Job, what: str) -> DatabaseFailed:
     """Return the error that tells how a shard failed."""
     return DatabaseFailed(
-        f"the database's shard {job.name!r} {describe_exit(job.returncode)} {when}",
+        f"the database's shard {job.name!r} {what}",
         name=job.name,
         command=job.command,
         returncode=job.returncode,

@@ -27,17 +27,17 @@ class Shard:
 
     def __init__(self, endpoint: Endpoint, *, timeout_s: float = REPLY_TIMEOUT_S) -> None:
         self.endpoint = endpoint
+        options: dict[str, Any] = {
+            "protocol": 2,
+            "retry": Retry(NoBackoff(), 0),
+            "socket_timeout": timeout_s,
+            "socket_connect_timeout": timeout_s,
+        }
+        connect: Any = redis.Connection  # redis-py leaves its connections untyped
         place: dict[str, Any] = {"host": endpoint.host, "port": endpoint.port}
         if endpoint.unix_socket is not None:
-            place = {"unix_socket_path": str(endpoint.unix_socket)}
-        self._redis = redis.Redis(
-            **place,
-            protocol=2,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-        )
-        self._redis.response_callbacks.clear()  # replies as they are, whatever the version of redis-py
+            connect, place = redis.UnixDomainSocketConnection, {"path": str(endpoint.unix_socket)}
+        self._connection = connect(**place, **options)
 
     def __enter__(self) -> Shard:
         return self
@@ -49,17 +49,20 @@ class Shard:
 
     def close(self) -> None:
         """Leave the shard."""
-        self._redis.close()
+        self._connection.disconnect()
 
     def command(self, *words: str | bytes | int) -> Any:
         """Send any command and return its reply as it comes."""
-        return self._redis.execute_command(*words)  # type: ignore[no-untyped-call]
+        self._connection.send_command(*words)
+        return self._connection.read_response()
 
     def answers(self) -> bool:
         """Tell whether the shard answers; False while it starts."""
         try:
             self.command("PING")
-        except (redis.ConnectionError, redis.BusyLoadingError):
+        except redis.AuthenticationError:
+            raise
+        except redis.ConnectionError:  # also while it loads
             return False
         return True
 
@@ -95,9 +98,6 @@ class Shard:
         reply = self.command("CLUSTER SLOTS")
         return {(first, last): port for first, last, (_, port, *_), *_ in reply}
 
-    def shut_down(self) -> None:
-        """Ask the shard to end at once, without saving. Its connection breaks, which is the answer."""
-        try:
-            self.command("SHUTDOWN", "NOSAVE")
-        except redis.ConnectionError:
-            return
+    def ask_to_end(self) -> None:
+        """Tell the shard to end at once, without saving, and do not wait for it."""
+        self._connection.send_command("SHUTDOWN", "NOSAVE")

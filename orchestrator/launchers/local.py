@@ -63,9 +63,9 @@ class LocalLauncher:
         self._selector.close()
 
     def _spawn(self, launch: Launch) -> subprocess.Popen[bytes]:
-        launch.directory.mkdir(parents=True, exist_ok=True)
         cores = launch.placement.cores if launch.placement is not None else ()
         try:
+            launch.directory.mkdir(parents=True, exist_ok=True)
             with launch.log.open("ab") as log, _bound_to(cores):
                 return subprocess.Popen(
                     launch.command,

@@ -31,9 +31,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Show the log of every server that a failed test used."""
     report = yield
     if report.failed:
-        for name, value in getattr(item, "funcargs", {}).items():
-            if isinstance(value, RedisServer | ShardCluster):
-                report.sections.append((f"log of {name}", value.log()[-8000:]))
+        used = getattr(item, "funcargs", {}).values()
+        for server in {value for value in used if isinstance(value, RedisServer | ShardCluster)}:
+            report.sections.append((f"log of {server.address}", server.log()[-8000:]))
     return report
 
 

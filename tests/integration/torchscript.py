@@ -56,6 +56,7 @@ def sum_and_difference() -> bytes:
     return torchscript("def forward(self, a, b):\n    return a + b, a - b\n")
 
 
+@cache
 def constant(value: float) -> bytes:
     """Answers every element with `value`: which version of a model answered is seen from its answer."""
     return torchscript(
@@ -74,9 +75,10 @@ def burner() -> bytes:
     )
 
 
-def heavy(megabytes: int) -> bytes:
-    """One input plus the first of many weights: a model as large as a test wants it."""
-    weight = torch.arange(megabytes * 262_144, dtype=torch.float32)
+@cache
+def heavy(megabytes: int, step: float = 1.0) -> bytes:
+    """One input plus `step`, the second of many weights: a model as large as a test wants it."""
+    weight = step * torch.arange(megabytes * 262_144, dtype=torch.float32)
     return torchscript("def forward(self, x):\n    return x + self.weight[1]\n", {"weight": weight})
 
 

@@ -44,12 +44,14 @@ def has_answer(raw: socket.socket) -> bool:
 
 
 def rounds_for(db: redis.Redis, seconds: float) -> int:
-    """Measure how many rounds of the burner this machine does in so many seconds."""
+    """Measure how many rounds of the burner this machine does in so many seconds, at its fastest."""
     put(db, "rounds", np.array([20], np.int64))
-    execute(db, "burner", ["x", "rounds"], ["y"])
-    started = time.perf_counter()
-    execute(db, "burner", ["x", "rounds"], ["y"])
-    return max(1, int(20 * seconds / (time.perf_counter() - started)))
+    fastest = float("inf")
+    for _ in range(5):
+        started = time.perf_counter()
+        execute(db, "burner", ["x", "rounds"], ["y"])
+        fastest = min(fastest, time.perf_counter() - started)
+    return max(1, int(20 * seconds / fastest))
 
 
 def prepare_burner(db: redis.Redis, seconds: float) -> None:

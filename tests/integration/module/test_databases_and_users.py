@@ -97,6 +97,8 @@ def test_a_user_cannot_read_or_write_other_keys_by_running(db: redis.Redis, rest
 
 
 def test_a_script_cannot_do_what_its_user_may_not(db: redis.Redis, restricted: redis.Redis) -> None:
+    if int(db.info("server")["redis_version"].split(".")[0]) < 7:
+        pytest.skip("Redis 6.2 offers a module no way to ask what a user may do")
     source = (
         "def peek(tensors: List[Tensor], keys: List[str], args: List[str]):\n"
         "    redis.execute('SET', args[0], 'changed')\n"

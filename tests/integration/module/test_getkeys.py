@@ -53,23 +53,23 @@ BROKEN = [
 
 @pytest.mark.parametrize(("command", "keys"), KEYS)
 def test_keys_are_found(db: redis.Redis, command: str, keys: str) -> None:
-    found = db.execute_command("COMMAND", "GETKEYS", *command.split())
-    assert sorted(key.decode() for key in found) == sorted(keys.split())
+    found = db.execute_command("COMMAND GETKEYS", *command.split())
+    assert sorted(found) == sorted(keys.split())
 
 
 @pytest.mark.parametrize("command", BROKEN)
 def test_a_broken_command_yields_no_key_that_is_not_in_it(db: redis.Redis, command: str) -> None:
     words: list[Any] = command.split()
     try:
-        found = db.execute_command("COMMAND", "GETKEYS", *words)
+        found = db.execute_command("COMMAND GETKEYS", *words)
     except redis.ResponseError:
         found = []
-    assert {key.decode() for key in found} <= set(words[1:])
+    assert set(found) <= set(words[1:])
     assert refusal(db, *words)
 
 
 def test_config_has_no_keys(db: redis.Redis) -> None:
-    assert "no key" in refusal(db, "COMMAND", "GETKEYS", "AI.CONFIG", "GET", "MODEL_CHUNK_SIZE")
+    assert refusal(db, "COMMAND GETKEYS", "AI.CONFIG", "GET", "MODEL_CHUNK_SIZE")
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,8 @@ def test_config_has_no_keys(db: redis.Redis) -> None:
         ("AI.CONFIG", {"write"}),
     ],
 )
-def test_flags_are_those_of_redisai(server: Any, command: str, flags: set[str]) -> None:
-    with server.raw_socket() as raw:
-        raw.sendall(f"COMMAND INFO {command}\r\n".encode())
-        reply = raw.recv(65536).decode()
-    # in the reply the flags are simple strings: +write, +denyoom
-    found = {line[1:] for line in reply.split("\r\n") if line.startswith("+")}
+def test_flags_are_those_of_redisai(db: redis.Redis, command: str, flags: set[str]) -> None:
+    (facts,) = db.execute_command("COMMAND INFO", command)
+    found = {flag.decode() for flag in facts[2]}
     assert flags <= found
     assert not ({"write", "readonly", "denyoom"} & found) - flags

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import redis
+import torch
 
-from tests.integration.torchscript import adder, forward, identity, sum_and_difference
+from tests.integration.torchscript import adder, forward, identity, sum_and_difference, torchscript
 from tests.integration.wire import TYPES, execute, get, info, put, refusal, store_model
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
@@ -57,9 +58,7 @@ FAILING = {
     "wrong matrix": ("return torch.mm(x, torch.ones([7, 3]))", ""),
     "no tensor": ("return 'text'", ""),
     "a list with a number": ("return {'a': x}", ""),
-    "half precision": ("return x.to(torch.float16)", ""),
     "complex": ("return torch.complex(x, x)", ""),
-    "bfloat16": ("return x.to(torch.bfloat16)", ""),
 }
 
 
@@ -170,8 +169,21 @@ def test_views_lists_and_scalars_come_back_dense(db: redis.Redis, body: str, exp
         np.testing.assert_array_equal(get(db, "y"), expected(x))
 
 
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_half_precision_outputs_are_widened_to_what_the_wire_carries(db: redis.Redis, name: str) -> None:
+    store_model(db, "m", forward(f"return x.to(torch.{name})"))
+    x = np.array([0.5, -1.25, 1024.0, 3.0], np.float32)  # each is exact in eight bits of mantissa
+    put(db, "x", x)
+    execute(db, "m", ["x"], ["y"])
+    back = get(db, "y")
+    assert back.dtype == np.float32
+    np.testing.assert_array_equal(back, x)
+
+
 def test_weights_that_want_gradients_are_no_hindrance(db: redis.Redis) -> None:
-    store_model(db, "m", forward("return x * torch.ones([2], requires_grad=True)"))
+    weight = torch.ones(2, requires_grad=True)
+    source = "def forward(self, x):\n    return x * self.weight\n"
+    store_model(db, "m", torchscript(source, {"weight": weight}))
     put(db, "x", np.array([3, 4], np.float32))
     execute(db, "m", ["x"], ["y"])
     np.testing.assert_array_equal(get(db, "y"), [3, 4])

@@ -18,7 +18,7 @@ from tests.integration.torchscript import adder, heavy
 from tests.integration.wire import TYPES, put, store_model
 
 MODULE_VALUE = 7
-END, SIGNED, UNSIGNED, STRING = 0, 1, 2, 5
+END, UNSIGNED, STRING = 0, 2, 5
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 CODES = {"i": 0, "u": 1, "f": 2}
 """DLPack's code for each kind of number."""
@@ -52,9 +52,8 @@ class Dump:
             return None
         if opcode == STRING:
             return self.take(self.length())
-        number = self.length()
-        assert opcode in (SIGNED, UNSIGNED)
-        return ("s" if opcode == SIGNED else "u", number)
+        assert opcode == UNSIGNED  # also for signed numbers
+        return self.length()
 
     def module(self) -> tuple[str, int]:
         """Read the module's id: nine letters of six bits, then ten bits of encoding version."""
@@ -84,7 +83,7 @@ def test_tensors(plain: redis.Redis) -> None:
         kind, bits = array.dtype.kind, array.dtype.itemsize * 8
         assert decoded(plain, "t") == (
             ("AI_TENSOR", 4),
-            [("u", CODES[kind]), ("u", bits), ("s", 3), ("s", 2), ("s", 3), ("s", 4), array.tobytes()],
+            [CODES[kind], bits, 3, 2, 3, 4, array.tobytes()],
         ), name
 
 
@@ -93,8 +92,8 @@ def test_models(plain: redis.Redis) -> None:
     assert decoded(plain, "m") == (
         ("AI__MODEL", 4),
         [
-            *(("u", 2), b"CPU\0", b"tag:1", ("u", 8), ("u", 2), ("u", 70)),
-            *(("u", 2), b"a\0", b"b\0", ("u", 0), ("u", len(adder())), ("u", 1), adder()),
+            *(2, b"CPU\0", b"tag:1", 8, 2, 70),
+            *(2, b"a\0", b"b\0", 0, len(adder()), 1, adder()),
         ],
     )
 
@@ -102,8 +101,8 @@ def test_models(plain: redis.Redis) -> None:
 def test_models_in_chunks(plain: redis.Redis) -> None:
     store_model(plain, "m", heavy(1))
     _, values = decoded(plain, "m")
-    start = values.index(("u", len(heavy(1))))
-    _, (_, count), *chunks = values[start:]
+    start = values.index(len(heavy(1)))
+    _, count, *chunks = values[start:]
     assert count == len(chunks) == 3
     assert b"".join(chunks) == heavy(1)
 
@@ -111,10 +110,10 @@ def test_models_in_chunks(plain: redis.Redis) -> None:
 def test_scripts(plain: redis.Redis) -> None:
     old = "def double(a):\n    return a * 2\n"
     plain.execute_command("AI.SCRIPTSET", "s", "CPU", "SOURCE", old)
-    assert decoded(plain, "s") == (("AI_SCRIPT", 4), [b"CPU\0", b"", old.encode() + b"\0", ("u", 0)])
+    assert decoded(plain, "s") == (("AI_SCRIPT", 4), [b"CPU\0", b"", old.encode() + b"\0", 0])
     new = "def f(tensors: List[Tensor], keys: List[str], args: List[str]):\n    return tensors[0]\n"
     plain.execute_command("AI.SCRIPTSTORE", "s", "CPU", "TAG", "tag:2", "ENTRY_POINTS", 1, "f", "SOURCE", new)
     assert decoded(plain, "s") == (
         ("AI_SCRIPT", 4),
-        [b"CPU\0", b"tag:2", new.encode() + b"\0", ("u", 1), b"f\0"],
+        [b"CPU\0", b"tag:2", new.encode() + b"\0", 1, b"f\0"],
     )

@@ -26,8 +26,7 @@ def pair(a, b):
     return a + b, a - b
 
 def fails(a, b):
-    if bool((a == a).all()):
-        raise RuntimeError('the script says no')
+    assert bool((a != a).all()), 'the script says no'
     return a
 
 def scale(a):
@@ -168,6 +167,13 @@ def test_a_failing_script_gives_its_reason_in_one_line(db: redis.Redis) -> None:
     assert "the script says no" in text
     assert db.exists("out") == 0
     assert info(db, "old")["errors"] == 1
+
+
+def test_a_script_may_raise(db: redis.Redis) -> None:
+    """As functions do that a user sends with set_function."""
+    source = "def no(a):\n    if True:\n        raise RuntimeError('not today')\n    return a\n"
+    db.execute_command("AI.SCRIPTSET", "raises", "CPU", "SOURCE", source)
+    assert "not today" in refusal(db, "AI.SCRIPTRUN", "raises", "no", "INPUTS", "a", "OUTPUTS", "out")
 
 
 def test_execute_an_entry_point(db: redis.Redis) -> None:

@@ -111,6 +111,12 @@ def test_server_that_dies_at_start_shows_its_log(redis_server):
     assert read_record(exp.run_dir)["state"] == "completed"
 
 
+def test_server_that_refuses_our_commands_is_a_sentence(redis_server):
+    config = RedisConfig(extra_args=["--requirepass", "secret"])
+    with Experiment("e") as exp, pytest.raises(DatabaseFailed, match=r"did not become ready.*uthentication"):
+        exp.start(plain(redis_server, config=config))
+
+
 def test_module_that_is_none_shows_the_servers_log(redis_server, tmp_path):
     garbage = tmp_path / "module.so"
     garbage.write_bytes(b"garbage")

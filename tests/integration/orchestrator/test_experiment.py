@@ -204,6 +204,13 @@ def test_executable_of_another_format_fails_to_start(tmp_path):
     assert caught.value.command == (str(garbage),)
 
 
+def test_directory_that_cannot_be_made_fails_to_start():
+    with Experiment("e") as exp:
+        (exp.run_dir / "a").touch()
+        with pytest.raises(StartFailed, match="'a' could not be started"):
+            exp.start(Application("a", ["true"]))
+
+
 def test_start_outside_the_block_is_refused():
     with pytest.raises(UsageError, match="with"):
         Experiment("e").start(Application("a", ["true"]))

@@ -126,7 +126,7 @@ def test_errors_raise(client: Client) -> None:
         client.run_model("m", "x", "y")
     with pytest.raises(RedisReplyError):
         client.get_model("m")
-    with pytest.raises(RedisReplyError):
+    with pytest.raises(ValueError, match="only valid for TF"):
         client.set_model("m", adder(), "TORCH", inputs=["a"], outputs=["b"])
     client.set_model("m", adder(), "TORCH")
     with pytest.raises(RedisReplyError):

@@ -47,7 +47,9 @@ def test_symlinked_executable_is_not_resolved(tmp_path):
     assert Application("sim", [link]).argv() == (str(link),)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "../up", ".hidden", "a/b", "x" * 101, "database"])
+@pytest.mark.parametrize(
+    "name", ["", "a b", "../up", ".hidden", "a/b", "x" * 101, "database", "database_0", "run.json"]
+)
 def test_names_that_cannot_be_directories_are_refused(name):
     with pytest.raises(ApplicationError):
         Application(name, ["true"])

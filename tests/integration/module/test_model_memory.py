@@ -1,0 +1,99 @@
+"""What models and runs cost: replaced networks are freed, runs leave nothing, and a full server refuses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+
+from tests.integration.servers import RedisServer, StartServer, wait_until
+from tests.integration.torchscript import adder, forward, heavy
+from tests.integration.wire import execute, put, refusal, store_model
+
+MEGABYTE = 1 << 20
+
+
+def resident_bytes(server: RedisServer) -> int:
+    pages = int(Path(f"/proc/{server.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def growth(server: RedisServer, times: int, step: Callable[[int], None]) -> int:
+    """Repeat a step, a few times to warm up and then so many times; return how much memory that took."""
+    for i in range(10):
+        step(i)
+    before = resident_bytes(server)
+    for i in range(times):
+        step(i)
+    return resident_bytes(server) - before
+
+
+def test_replaced_models_are_freed(server: RedisServer, db: redis.Redis) -> None:
+    """Sixty times 8 MB are 480 MB of weights, and as much again of files."""
+    blobs = [heavy(8), heavy(8, step=2.0)]
+
+    def replace(i: int) -> None:
+        store_model(db, "m", blobs[i % 2])
+
+    assert growth(server, 60, replace) < 160 * MEGABYTE
+
+
+def test_deleted_models_are_freed(server: RedisServer, db: redis.Redis) -> None:
+    def store_and_delete(i: int) -> None:
+        store_model(db, f"m{i}", heavy(8))
+        db.execute_command("AI.MODELDEL", f"m{i}")
+
+    assert growth(server, 60, store_and_delete) < 160 * MEGABYTE
+
+
+@pytest.mark.parametrize("how", ["SYNC", "ASYNC"])
+def test_flushed_models_are_freed(server: RedisServer, db: redis.Redis, how: str) -> None:
+    """An asynchronous flush drops the last hold on a network from a thread of Redis' own."""
+
+    def store_and_flush(i: int) -> None:
+        store_model(db, f"m{i}", heavy(8))
+        db.execute_command("FLUSHALL", how)
+
+    assert growth(server, 60, store_and_flush) < 160 * MEGABYTE
+
+
+def test_runs_leave_nothing(server: RedisServer, db: redis.Redis) -> None:
+    """Four hundred runs with 2 MB in and 2 MB out are 1.6 GB."""
+    store_model(db, "m", adder())
+    put(db, "a", np.ones(2 * MEGABYTE // 8))
+    assert growth(server, 400, lambda _: execute(db, "m", ["a", "a"], ["b"])) < 64 * MEGABYTE
+
+
+def test_failing_runs_leave_nothing(server: RedisServer, db: redis.Redis) -> None:
+    store_model(db, "m", forward("y = x + 1\nassert bool((y < 0).all()), 'no'\nreturn y"))
+    put(db, "a", np.ones(2 * MEGABYTE // 8))
+    words = ("AI.MODELEXECUTE", "m", "INPUTS", 1, "a", "OUTPUTS", 1, "b")
+    assert growth(server, 200, lambda _: refusal(db, *words)) < 64 * MEGABYTE  # type: ignore[func-returns-value]
+
+
+def test_memory_of_deleted_keys_is_given_back(server: RedisServer, db: redis.Redis) -> None:
+    db.ping()
+    before = int(db.info("memory")["used_memory"])
+    store_model(db, "m", heavy(16))
+    assert int(db.info("memory")["used_memory"]) > before + 16 * MEGABYTE
+    db.execute_command("AI.MODELDEL", "m")
+    wait_until(
+        lambda: int(db.info("memory")["used_memory"]) < before + 2 * MEGABYTE,
+        "the deleted model's memory to be given back",
+    )
+
+
+def test_runs_are_refused_when_memory_is_full(start_server: StartServer) -> None:
+    db = start_server(options={"maxmemory": "64mb", "maxmemory-policy": "noeviction"}).connect()
+    store_model(db, "m", forward("return torch.zeros([4 << 20], dtype=torch.uint8)"))
+    put(db, "x", np.ones(1))
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        for i in range(40):
+            execute(db, "m", ["x"], [f"y{i}"])
+    assert 8 <= db.dbsize() <= 20
+    db.delete(*(f"y{i}" for i in range(10)))
+    execute(db, "m", ["x"], ["again"])
