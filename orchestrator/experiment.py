@@ -18,7 +18,7 @@ from orchestrator.database import Database, Orchestrator, start_database
 from orchestrator.ensemble import Ensemble
 from orchestrator.environment import program_environment, run_environment
 from orchestrator.errors import ApplicationError, JobError, UsageError, WaitTimeout
-from orchestrator.guard import Guard, ended_by_signals
+from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
 from orchestrator.launchers import check_launcher, make_launcher
 from orchestrator.launchers.base import GRACE_S, Job, JobGroup, JobState, Launch, Launcher, stop_together
 from orchestrator.placement import Placement, place, this_host
@@ -47,7 +47,8 @@ class Experiment:
         self._grace_s = grace_s
         self._files = RunFiles.plan(name, run_dir)
         self._stack = ExitStack()
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # taken itself: a signal cannot come between taking and holding it
+        self._changed = threading.Condition(self._lock)
         self._jobs: list[Job] = []
         self._databases: list[Database] = []
         self._open = False
@@ -95,9 +96,10 @@ class Experiment:
         unseen = self._failure(unreported=True)
         with self._stack:
             try:
-                if isinstance(error, KeyboardInterrupt):
-                    self._say("stopping everything; Ctrl-C again kills at once")
-                self._stop_all()
+                self._stop_all(interrupted=isinstance(error, KeyboardInterrupt))
+            except KeyboardInterrupt as interrupt:
+                error = interrupt
+                raise
             finally:
                 self._close_record(error or self._failure())
         if error is None and unseen is not None:
@@ -158,7 +160,7 @@ class Experiment:
             raise WaitTimeout(f"the end of {', '.join(running)}", timeout_s or 0.0)
 
     def _wait_for(self, jobs: Sequence[Job], deadline: float | None) -> JobError | None:
-        with self._changed:
+        with self._lock:
             while True:
                 failure = self._failure(unreported=True)
                 if failure is not None or all(job.state.final for job in jobs):
@@ -252,7 +254,7 @@ class Experiment:
 
     def _note_end(self, job: Job) -> None:
         """On the launcher's thread, which must go on whatever happens to the disk."""
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
         try:
             if self._record is not None:
@@ -272,21 +274,21 @@ class Experiment:
             if job.placement is not None and (self.dry_run or not job.state.final)
         ]
 
-    def _stop_all(self) -> None:
-        """End programs, then databases, then what they have left; an interrupt meanwhile kills at once."""
+    def _stop_all(self, *, interrupted: bool = False) -> None:
+        """End programs, then databases, then what they have left; a signal meanwhile kills at once."""
         self._open = False
-        try:
+        with killing_on_signals(self._kill_all):
+            if interrupted:
+                self._say("stopping everything; Ctrl-C again kills at once")
             stop_together([job for job in self._jobs if not job.state.final], self._grace_s)
             for database in self._databases:
                 database.stop()
-        finally:
-            jobs = [*self._jobs, *(job for database in self._databases for job in database.jobs)]
-            for job in jobs:
-                job.kill()
             if self._guard is not None:
                 self._guard.sweep()
-            for job in jobs:
-                job.wait_ended()
+
+    def _kill_all(self) -> None:
+        for job in [*self._jobs, *(job for database in self._databases for job in database.jobs)]:
+            job.kill()
 
     def _close_record(self, error: BaseException | None) -> None:
         if self._record is None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -18,6 +18,7 @@ from orchestrator.run_files import RunFiles
 from orchestrator.watcher import RUN_ID_VARIABLE, Session, read_stat, sweep
 
 RESTARTS = 5
+Handler = Callable[[int, FrameType | None], None]
 
 
 class Guard:
@@ -119,19 +120,45 @@ def ended_by_signals() -> Iterator[None]:
 
     A signal that the user's script handles or ignores is left alone, and so is every thread but the main one.
     """
-    if threading.current_thread() is not threading.main_thread():
+    with _handled(lambda number: signal.getsignal(number) == signal.SIG_DFL, _terminated):
         yield
-        return
-    ours = [
-        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL
-    ]
-    for number in ours:
-        signal.signal(number, _terminated)
+
+
+@contextlib.contextmanager
+def killing_on_signals(kill: Callable[[], None]) -> Iterator[None]:
+    """While everything is being stopped let a signal hurry it on, by `kill`, instead of breaking it off.
+
+    `kill` takes locks that the interrupted code may hold, so it runs on a thread of its own.
+
+    Raises:
+        KeyboardInterrupt: afterwards, if there was a signal.
+    """
+    said: list[str] = []
+
+    def hurry(number: int, frame: FrameType | None) -> None:
+        said.append(signal.Signals(number).name)
+        threading.Thread(target=kill, name="penstock-kill").start()
+
+    with _handled(
+        lambda number: signal.getsignal(number) in (signal.default_int_handler, _terminated), hurry
+    ):
+        yield
+    if said:
+        raise KeyboardInterrupt(f"ended by {said[0]}")
+
+
+@contextlib.contextmanager
+def _handled(ours: Callable[[signal.Signals], bool], handler: Handler) -> Iterator[None]:
+    """Handle those of the ending signals that `ours` chooses, and put the former handlers back."""
+    former = {}
+    if threading.current_thread() is threading.main_thread():
+        ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        former = {number: signal.signal(number, handler) for number in ending if ours(number)}
     try:
         yield
     finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        for number, before in former.items():
+            signal.signal(number, before)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

@@ -65,7 +65,8 @@ class Job:
     def __init__(self, launch: Launch, send_signal: Callable[[int], None]) -> None:
         self._launch = launch
         self._send_signal = send_signal
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # taken itself: a signal cannot come between taking and holding it
+        self._changed = threading.Condition(self._lock)
         self._state = JobState.QUEUED
         self._listeners: list[Callable[[Job], None]] = []
         self._stopping = False
@@ -126,7 +127,7 @@ class Job:
 
     def wait_ended(self, timeout_s: float | None = None) -> bool:
         """Wait until the program has ended, however it did; return False when the time is over."""
-        with self._changed:
+        with self._lock:
             return self._changed.wait_for(lambda: self._state.final, timeout_s)
 
     def stop(self, grace_s: float = GRACE_S) -> None:
@@ -146,12 +147,12 @@ class Job:
 
     def expect_end(self) -> None:
         """Note that the program is being stopped, so that its end is no failure."""
-        with self._changed:
+        with self._lock:
             self._stopping = True
 
     def signal(self, number: int) -> None:
         """Send a signal to the program's process group, as part of stopping it."""
-        with self._changed:
+        with self._lock:
             if self._state.final:
                 return
             self._stopping = True
@@ -171,7 +172,7 @@ class Job:
 
     def when_ended(self, listener: Callable[[Job], None]) -> None:
         """Call a function once the program has ended, on the launcher's thread; at once if it has."""
-        with self._changed:
+        with self._lock:
             if not self._state.final:
                 self._listeners.append(listener)
                 return
@@ -179,7 +180,7 @@ class Job:
 
     def report_started(self, pid: int | None) -> None:
         """For the launcher: the program runs."""
-        with self._changed:
+        with self._lock:
             self.pid = pid
             stat = read_stat(pid) if pid is not None else None
             self.start_time = stat.start_time if stat is not None else None
@@ -189,7 +190,7 @@ class Job:
 
     def report_ended(self, returncode: int) -> None:
         """For the launcher: the program has ended; negative is the signal that killed it."""
-        with self._changed:
+        with self._lock:
             self.returncode = returncode
             self.ended = time.time()
             self._state = self._final_state(returncode)

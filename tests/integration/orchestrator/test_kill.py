@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -39,6 +40,21 @@ with Experiment("e", grace_s=1000) as exp:
         assert not job.wait_ended(0.01)
     print(job.pid, db.jobs[0].pid, flush=True)
     exp.wait()
+"""
+
+TOLD = """
+deaf = '''
+import signal
+signal.signal(15, lambda *_: print("told"))
+print("deaf")
+while True:
+    signal.pause()
+'''
+with Experiment("e", grace_s=1000, run_dir=__import__("pathlib").Path("run")) as exp:
+    job = exp.start(Application("deaf", [sys.executable, "-c", deaf]))
+    while "deaf" not in job.log.read_text():
+        assert not job.wait_ended(0.01)
+    print(job.pid, flush=True)
 """
 
 GRANDCHILD = """
@@ -104,6 +120,18 @@ def test_second_interrupt_kills_at_once(driver, gone):
     code, _ = script.end()
     assert code == -signal.SIGINT
     gone(*pids)
+
+
+def test_interrupt_while_everything_is_being_stopped_hurries_it_on(driver, gone, tmp_path):
+    script = driver(TOLD)
+    pid = int(script.line())
+    while "told" not in (tmp_path / "run" / "deaf" / "log.txt").read_text():
+        with pytest.raises(subprocess.TimeoutExpired):
+            script.process.wait(0.02)
+    script.signal(signal.SIGTERM)
+    assert script.end()[0] == -signal.SIGINT
+    gone(pid)
+    assert all_runs()[0].state == "interrupted"
 
 
 def test_driver_killed_with_grandchild_in_a_session_of_its_own(driver, gone):
