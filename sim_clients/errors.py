@@ -80,10 +80,13 @@ class DatabaseRefused(ClientError):
 class NameRefused(ClientError):
     """A name that cannot be part of a key."""
 
-    def __init__(self, what: str, name: object) -> None:
-        super().__init__(f"{name!r} cannot name a {what}: use letters, digits and _ . + = / - only")
+    def __init__(
+        self, what: str, name: object, reason: str = "use letters, digits and _ . + = / - only"
+    ) -> None:
+        super().__init__(f"{name!r} cannot name a {what}: {reason}")
         self.what = what
         self.name = name
+        self.reason = reason
 
 
 class TensorError(ClientError):

@@ -22,6 +22,7 @@ DEFAULT_STREAM = "snapshots"
 TIME_FIELD = "time"
 """Name of the scalar metadata field of a snapshot that holds the physical time, s."""
 
+_METADATA = "meta"
 _NAME = re.compile(r"[A-Za-z0-9_.+=/-]+")
 _SNAPSHOT = re.compile(r"(?P<producer>.+)\.(?P<rank>\d+)\.(?P<step>\d+)")
 
@@ -53,6 +54,17 @@ def checked(what: str, name: str) -> str:
     return name
 
 
+def checked_field(name: str) -> str:
+    """Return a name that may be that of a field.
+
+    Raises:
+        NameRefused
+    """
+    if name == _METADATA:
+        raise NameRefused("field", name, "SmartRedis keeps the names of the fields under it")
+    return checked("field", name)
+
+
 def parse_snapshot(name: str) -> SnapshotName:
     """Read `<producer>.<rank>.<step>`.
 
@@ -67,7 +79,7 @@ def parse_snapshot(name: str) -> SnapshotName:
 
 def metadata(dataset: str) -> str:
     """Return the hash in which SmartRedis keeps the names of a dataset's tensors."""
-    return f"{{{dataset}}}.meta"
+    return tensor(dataset, _METADATA)
 
 
 def tensor(dataset: str, field: str) -> str:

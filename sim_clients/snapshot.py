@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 
 from sim_clients.errors import SnapshotError
 from sim_clients.fields import Array, FieldType, check_layout, layout_of, wire_array
-from sim_clients.keys import SnapshotName, checked
+from sim_clients.keys import SnapshotName, checked_field
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,11 @@ class SnapshotSeries:
         self._check_step(name, step)
         if not fields:
             raise SnapshotError(name, "it has no fields")
-        arrays = {checked("field", key): wire_array(key, value) for key, value in fields.items()}
+        arrays = {checked_field(key): wire_array(key, value) for key, value in fields.items()}
         if self._layout is not None:
             check_layout(name, arrays, self._layout)
-        return Snapshot(self._producer, self._rank, step, arrays, None if time is None else float(time))
+        at = None if time is None else float(time)
+        return Snapshot(self._producer, self._rank, int(step), arrays, at)
 
     def stored(self, snapshot: Snapshot) -> None:
         """Take note that a prepared snapshot has reached the database."""
@@ -64,7 +66,7 @@ class SnapshotSeries:
         self._layout = layout_of(snapshot.fields)
 
     def _check_step(self, name: str, step: int) -> None:
-        if not isinstance(step, int) or step < 0:
+        if not isinstance(step, Integral) or step < 0:
             raise SnapshotError(name, f"a step is an integer of 0 or more, got {step!r}")
         if step <= self._last_step:
             raise SnapshotError(name, f"its step is not greater than the one before it, {self._last_step}")

@@ -159,10 +159,24 @@ class ClientContract:
             client.put_snapshot(step, {"u": field()})
         assert client.announced() == 1
 
+    def test_a_step_may_be_numpys(self, open_client: OpenClient) -> None:
+        client = open_client("heat_0")
+        assert client.put_snapshot(np.int64(3), {"u": field()}).name == "heat_0.0.3"
+        assert client.get_snapshot(0).step == 3
+
+    def test_a_field_may_be_called_time(self, open_client: OpenClient) -> None:
+        client = open_client("heat_0")
+        client.put_snapshot(0, {"time": field()}, time=0.5)
+        found = client.get_snapshot(0)
+        assert found.time == 0.5
+        np.testing.assert_array_equal(found.fields["time"], field())
+
     def test_names_that_would_break_a_key_are_refused(self, open_client: OpenClient) -> None:
         client = open_client("heat_0")
         with pytest.raises(NameRefused, match=r"'\{u\}' cannot name a field"):
             client.put_snapshot(0, {"{u}": field()})
+        with pytest.raises(NameRefused, match="'meta' cannot name a field: SmartRedis keeps"):
+            client.put_snapshot(0, {"meta": field()})
         with pytest.raises(NameRefused, match="stream"):
             client.put_snapshot(0, {"u": field()}, stream="a stream")
         with pytest.raises(NameRefused, match="model"):

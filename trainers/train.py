@@ -38,7 +38,7 @@ class Training:
         target: the field whose value one jump later is learned.
         jump: solver steps between an input and its target; 0 when one snapshot holds both.
         steps: gradient steps; the learning rate falls to zero with the last.
-        seconds: the training ends after so many, also with fewer steps.
+        seconds: the training ends so long after its first step, also with fewer steps.
         warm_up: samples to have before the first step.
         judges: held-out samples that every network is judged by; later ones are not used.
         validate_every, checkpoint_every: in gradient steps.
@@ -87,7 +87,8 @@ def train(
     state = TrainingState(network, optimizer, stream, pairs, buffer, publisher)
     state.resume(directory / CHECKPOINT)
 
-    while (progress := state.progress(training)) < 1:
+    over = state.progress(training) >= 1
+    while not over:
         # 1. Take in what has been announced; wait only while there is too little to learn from.
         starved = len(buffer) < training.warm_up or len(state.judges) < training.judges
         snapshots = stream.wait() if starved else stream.new()
@@ -99,24 +100,24 @@ def train(
             continue
 
         # 2. One gradient step.
-        optimizer.param_groups[0]["lr"] = training.learning_rate * schedule(progress)
+        state.start_clock()
+        optimizer.param_groups[0]["lr"] = training.learning_rate * schedule(state.progress(training))
         loss = gradient_step(network, optimizer, batch_of(buffer.sample(training.batch_size)), training)
         state.step += 1
         if not math.isfinite(loss):
             raise NonFiniteLoss(state.step, loss)
 
-        # 3. Judge it by members it never learns from; post it if it is better.
-        if state.step % training.validate_every == 0 or state.step == training.steps:
+        # 3. Judge it by members it never learns from, the last one in any case; post it if it is better.
+        over = state.progress(training) >= 1
+        version = None
+        if over or state.step % training.validate_every == 0:
             judges = batch_of(state.judges)
             validation = judge(network, judges, training)
             version = publisher.offer(network, [judges[name][:1] for name in training.inputs], validation)
             record(directory, state, loss, validation, version)
 
-            if version is not None:
-                state.save(directory / CHECKPOINT)
-
         # 4. Remember.
-        elif state.step % training.checkpoint_every == 0:
+        if version is not None or state.step % training.checkpoint_every == 0:
             state.save(directory / CHECKPOINT)
     state.save(directory / CHECKPOINT)
     return publisher
@@ -141,7 +142,7 @@ class TrainingState:
     judges: list[Sample] = field(default_factory=list)
     step: int = 0
     seconds: float = 0.0
-    _resumed_at: float = field(default_factory=time.monotonic)
+    _started_at: float | None = None
 
     def take(self, snapshot: Snapshot, training: Training) -> None:
         """Add the sample that a snapshot completes to the buffer or to the judges."""
@@ -153,9 +154,15 @@ class TrainingState:
         elif len(self.judges) < training.judges:
             self.judges.append(sample)
 
+    def start_clock(self) -> None:
+        """Count the seconds from now on, unless they are counted already; waiting for samples is free."""
+        if self._started_at is None:
+            self._started_at = time.monotonic()
+
     def elapsed(self) -> float:
         """Return the seconds spent on training, in earlier lives too."""
-        return self.seconds + time.monotonic() - self._resumed_at
+        running = 0.0 if self._started_at is None else time.monotonic() - self._started_at
+        return self.seconds + running
 
     def progress(self, training: Training) -> float:
         """Return how much of the training is done, 1 when it is over."""

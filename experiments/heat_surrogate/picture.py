@@ -128,4 +128,4 @@ def draw_learning(
     )
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", alpha=0.25)
-    axis.legend(frameon=False, loc="upper right", bbox_to_anchor=(1, 0.86), fontsize=9)
+    axis.legend(frameon=False, loc="upper right", ncols=2, fontsize=9)

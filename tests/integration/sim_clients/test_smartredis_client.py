@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +26,14 @@ from sim_clients import (
 )
 from sim_clients.smartredis_environment import environment_for
 from tests.client_contract import Networks, field
-from tests.integration.servers import RedisServer, StartServer
+from tests.integration.servers import (
+    Module,
+    RedisServer,
+    ServerBinary,
+    ShardCluster,
+    StartServer,
+    shard_configs,
+)
 
 
 @pytest.fixture
@@ -210,3 +219,19 @@ def test_a_socket_that_is_not_there(start_server: StartServer, monkeypatch: pyte
     monkeypatch.setenv("SR_CONN_TIMEOUT", "1")
     with pytest.raises(DatabaseUnavailable, match=r"\.gone does not answer \(connect\)"):
         connect(Address.parse(start_server().address + ".gone"))
+
+
+def test_a_shard_that_dies_is_named(
+    server_binary: ServerBinary, module: Module, short_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SR_CMD_TIMEOUT", "1")
+    directory = Path(tempfile.mkdtemp(dir=short_directory))
+    with ShardCluster(shard_configs(server_binary, directory, (module,), 3)) as cluster:
+        address = Address.parse(cluster.address, clustered=True)
+        client = connect(address, producer="heat_0")
+        client.put_snapshot(0, {"u": field()})
+        cluster.shards[1].kill()
+        with pytest.raises(DatabaseUnavailable) as caught:
+            for step in range(1, 50):
+                client.put_snapshot(step, {"u": field()})
+        assert caught.value.address == cluster.address

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,8 +13,17 @@ import torch
 
 from sim_clients import MemoryClient, MemoryDatabase
 from tests.unit.trainers.test_publish import load_torchscript
-from trainers import CheckpointError, NonFiniteLoss, NoSamples, Reservoir, Training, train
-from trainers.history import read_history
+from trainers import (
+    CheckpointError,
+    NonFiniteLoss,
+    NoSamples,
+    Publisher,
+    Reservoir,
+    Training,
+    checkpoint,
+    train,
+)
+from trainers.history import HISTORY, read_history
 from trainers.networks import Mlp
 from trainers.train import CHECKPOINT, schedule
 
@@ -103,6 +113,28 @@ def test_stopped_and_resumed_it_ends_as_if_it_had_run_through(
     assert ends[0] == pytest.approx(ends[1], rel=1e-3)
 
 
+def test_a_checkpoint_is_written_in_time_also_when_nothing_is_posted(
+    database: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(Mlp):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if (tmp_path / HISTORY).exists() and len(read_history(tmp_path)) == 5:  # that is step 50
+                raise KeyboardInterrupt
+            return super().forward(x)
+
+    class NothingIsBetter(Publisher):
+        def offer(self, *arguments: object) -> None:
+            return None
+
+    monkeypatch.setattr(import_module("trainers.train"), "Publisher", NothingIsBetter)
+    training = dataclasses.replace(TRAINING, checkpoint_every=20)
+    with pytest.raises(KeyboardInterrupt):
+        train(Interrupted(1, 1), MemoryClient(database), training, Reservoir(100, seed=0), tmp_path)
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    assert state is not None
+    assert state["own"]["step"] == 40
+
+
 def test_a_finished_training_is_not_repeated(database: MemoryDatabase, tmp_path: Path) -> None:
     train(network(), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
     lines = len(read_history(tmp_path))
@@ -142,6 +174,13 @@ def test_time_ends_a_training_too(database: MemoryDatabase, tmp_path: Path) -> N
     training = dataclasses.replace(TRAINING, steps=10**9, seconds=0.5)
     publisher = train(network(), MemoryClient(database), training, Reservoir(100, seed=0), tmp_path)
     assert publisher.version >= 1
+
+
+def test_the_last_network_is_judged_however_short_the_time(database: MemoryDatabase, tmp_path: Path) -> None:
+    training = dataclasses.replace(TRAINING, steps=10**9, seconds=1e-6, validate_every=10**9)
+    publisher = train(network(), MemoryClient(database), training, Reservoir(100, seed=0), tmp_path)
+    assert publisher.version == 1
+    assert [line["step"] for line in read_history(tmp_path)] == [1]
 
 
 def test_the_learning_rate_rises_and_falls_to_zero() -> None:
