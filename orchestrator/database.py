@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.application import Resources
 from orchestrator.binaries import ServerBinary, find_redis_server
-from orchestrator.build import built_module
+from orchestrator.build import MODULE_NAME, built_module, cached_build
 from orchestrator.cluster import check_shard_count
 from orchestrator.errors import DatabaseFailed, UsageError, describe_exit
 from orchestrator.launchers.base import Job, JobState, Launch
@@ -25,7 +25,6 @@ SHUTDOWN_S, STOP_TIMEOUT_S = 1.0, 5.0
 """How long SHUTDOWN may take before a shard gets a SIGTERM, and that before it is killed."""
 COLLISIONS = 5
 TAKEN = ("Address already in use", "Could not create server TCP listening socket", "Failed listening on port")
-UNBUILT = ("penstock_ai.so",)
 
 StartShard = Callable[[Launch], Job]
 
@@ -83,16 +82,19 @@ class Orchestrator:
             )
         return host
 
-    def load_arguments(self) -> tuple[str, ...]:
+    def load_arguments(self, *, dry: bool = False) -> tuple[str, ...]:
         """Return the module and its arguments; builds Penstock's own where that has not been done.
+
+        Args:
+            dry: build nothing; a module that has not been built goes by its name.
 
         Raises:
             BuildError
         """
         if self.module is not None:
             return tuple(self.module)
-        build = built_module(print)
-        return (str(build.module), *build.load_arguments())
+        build = cached_build() if dry else built_module(print)
+        return (MODULE_NAME,) if build is None else (str(build.module), *build.load_arguments())
 
 
 class Database:
@@ -162,7 +164,7 @@ def start_database(
         DatabaseFailed: with the log of the shard that died or did not become ready.
     """
     server = find_redis_server(orchestrator.redis_server)
-    loaded = UNBUILT if dry and orchestrator.module is None else orchestrator.load_arguments()
+    loaded = orchestrator.load_arguments(dry=dry)
     for attempt in range(COLLISIONS):
         endpoints = _choose_endpoints(orchestrator, files, name)
         launches = _shard_launches(orchestrator, server, endpoints, loaded, files, name)

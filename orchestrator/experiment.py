@@ -52,6 +52,7 @@ class Experiment:
         self._jobs: list[Job] = []
         self._databases: list[Database] = []
         self._open = False
+        self._told_of_sharing = False
         self._launcher: Launcher
         self._guard: Guard | None = None
         self._record: RunRecord | None = None
@@ -244,13 +245,19 @@ class Experiment:
 
     def _follow(self, jobs: Sequence[Job]) -> None:
         """From now on record what becomes of these Jobs, and wake those who wait."""
-        for job in jobs:
-            if job.placement is not None and job.placement.note:
-                self._say(job.placement.note)
+        self._tell_of_sharing(jobs)
         if self._record is not None:
             self._record.add(jobs)
         for job in jobs:
             job.when_ended(self._note_end)
+
+    def _tell_of_sharing(self, jobs: Sequence[Job]) -> None:
+        """Say once a run that there are more programs than cores; the record says who runs where."""
+        sharing = [job for job in jobs if job.placement is not None and not job.placement.bound]
+        if sharing and not self._told_of_sharing:
+            self._told_of_sharing = True
+            cores = len(this_host().cores)
+            self._say(f"more programs than cores: from {sharing[0].name} on they share the {cores} cores")
 
     def _note_end(self, job: Job) -> None:
         """On the launcher's thread, which must go on whatever happens to the disk."""

@@ -29,14 +29,12 @@ class Placement:
         gpus: it alone may use these.
         exclusive: nobody else gets its cores.
         bound: it has as many cores for itself as it asked for; otherwise it shares `cores` with others.
-        note: a sentence for the user when it got less than it asked for.
     """
 
     cores: tuple[int, ...]
     gpus: tuple[int, ...] = ()
     exclusive: bool = False
     bound: bool = True
-    note: str = ""
 
 
 def this_host() -> Inventory:
@@ -72,9 +70,7 @@ def place(name: str, resources: Resources, host: Inventory, taken: Sequence[Plac
             asked=resources.cores,
             available=len(free),
         )
-    asked = f"{name} asks for {resources.cores} core(s), {len(free)} of {len(host.cores)} free"
-    note = f"{asked}: it shares {len(open_cores)} with others"
-    return Placement(tuple(open_cores), gpus, bound=False, note=note)
+    return Placement(tuple(open_cores), gpus, bound=False)
 
 
 def thread_caps(cores: int) -> dict[str, str]:

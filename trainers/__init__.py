@@ -1,4 +1,4 @@
-"""From snapshots to posted networks: streams, buffers, the training loop, publishing."""
+"""From snapshots to posted networks: streams, buffers, publishing; the loop is `trainers.train`."""
 
 from trainers.errors import (
     CheckpointError,
@@ -13,7 +13,6 @@ from trainers.errors import (
 from trainers.publish import Publisher, export
 from trainers.reservoir import Buffer, Fifo, Reservoir
 from trainers.stream import SnapshotStream
-from trainers.train import Training, train
 
 __all__ = [
     "Buffer",
@@ -29,7 +28,5 @@ __all__ = [
     "SnapshotStream",
     "StreamStalled",
     "TrainerError",
-    "Training",
     "export",
-    "train",
 ]

@@ -13,7 +13,8 @@ from names import MODEL, TRAINED, run, write_report
 from network import HeatJump
 
 from sim_clients import connect
-from trainers import Reservoir, TrainerError, Training, train
+from trainers import Reservoir, TrainerError
+from trainers.train import Training, train
 
 
 def main() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from sim_clients import Client, ClientError, connect
-from trainers import Reservoir, TrainerError, Training, train
+from trainers import Reservoir, TrainerError
 from trainers.networks import Mlp
+from trainers.train import Training, train
 
 
 def learn(client: Client, steps: int, seconds: float) -> None:

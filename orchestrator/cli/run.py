@@ -15,7 +15,7 @@ def run(
         str, typer.Argument(metavar="EXPERIMENT", help="A directory with a run.py, or its name.")
     ],
     quick: Annotated[
-        bool, typer.Option("--quick", help="Shorter: the [quick] values of config.toml.")
+        bool, typer.Option("--quick", help="Shorter: the values of the table quick in config.toml.")
     ] = False,
     preview: Annotated[
         bool, typer.Option("--preview", help="Print the exact commands, start nothing.")

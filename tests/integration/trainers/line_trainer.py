@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from sim_clients import connect
-from trainers import Reservoir, Training, train
+from trainers import Reservoir
 from trainers.networks import Mlp
+from trainers.train import Training, train
 
 TRAINING = Training(
     model="line",

@@ -1,4 +1,4 @@
-"""The module's cores, compiled without Redis and without torch, run under CTest: plain and under sanitizers."""
+"""The module's cores, compiled without Redis and torch, under CTest: plain, ASan with UBSan, TSan."""
 
 from __future__ import annotations
 

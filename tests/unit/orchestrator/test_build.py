@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def importing(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
     """Let `find_spec` see only what lies in `directory`."""
     monkeypatch.setattr("sys.path", [str(directory)])
     monkeypatch.setattr("sys.path_importer_cache", {})
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
 
 
 def test_no_torch_is_said_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def test_without_exclusive_nobody_is_refused_and_bound_cores_are_bound_once(core
         taken.append(place("p", Resources(cores=count), host, taken))
     bound = [core for placement in taken if placement.bound for core in placement.cores]
     assert len(bound) == len(set(bound))
-    assert all(placement.bound or placement.note for placement in taken)
+    assert all(placement.bound or placement.cores == host.cores for placement in taken)
 
 
 def test_exclusive_on_a_full_host_is_refused_with_the_numbers():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,13 +18,11 @@ from trainers import (
     NoSamples,
     Publisher,
     Reservoir,
-    Training,
     checkpoint,
-    train,
 )
 from trainers.history import HISTORY, read_history
 from trainers.networks import Mlp
-from trainers.train import CHECKPOINT, schedule
+from trainers.train import CHECKPOINT, Training, schedule, train
 
 TRAINING = Training(
     model="line",
@@ -126,7 +123,7 @@ def test_a_checkpoint_is_written_in_time_also_when_nothing_is_posted(
         def offer(self, *arguments: object) -> None:
             return None
 
-    monkeypatch.setattr(import_module("trainers.train"), "Publisher", NothingIsBetter)
+    monkeypatch.setattr("trainers.train.Publisher", NothingIsBetter)
     training = dataclasses.replace(TRAINING, checkpoint_every=20)
     with pytest.raises(KeyboardInterrupt):
         train(Interrupted(1, 1), MemoryClient(database), training, Reservoir(100, seed=0), tmp_path)
