@@ -15,6 +15,7 @@
 #include <torch/version.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -35,6 +36,10 @@ using torch::jit::Stack;
 
 // Kept in the file's bytes: the core reads it before it opens the library.
 [[gnu::used]] constexpr char kBuiltFor[] = PENSTOCK_BUILT_FOR TORCH_VERSION;
+
+// Texts that clients of RedisAI know.
+constexpr char kWrongInputs[] = "Number of keys given as INPUTS here does not match model definition";
+constexpr char kWrongOutputs[] = "Number of keys given as OUTPUTS here does not match model definition";
 
 // ---- text -------------------------------------------------------------------------------------------------
 
@@ -168,9 +173,7 @@ void Collect(const IValue& value, std::vector<at::Tensor>* tensors) {
 void EmitAll(const IValue& result, size_t expected, Sink& out) {
   std::vector<at::Tensor> tensors;
   if (!result.isNone()) Collect(result, &tensors);
-  TORCH_CHECK(tensors.size() == expected,
-              "Number of keys given as OUTPUTS here does not match model definition: ", expected,
-              " keys for ", tensors.size(), " outputs");
+  TORCH_CHECK(tensors.size() == expected, kWrongOutputs);
   for (const at::Tensor& tensor : tensors) Emit(tensor, out);
 }
 
@@ -254,10 +257,16 @@ class TensorKeeper : public Sink {
   std::string error;
 };
 
+// With all the digits that reading it back needs, and no more.
+std::string ShortestText(double value) {
+  char text[32];
+  return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
+}
+
 std::string CommandWord(const IValue& value) {
   if (value.isString()) return value.toStringRef();
   if (value.isInt()) return std::to_string(value.toInt());
-  if (value.isDouble()) return std::to_string(value.toDouble());
+  if (value.isDouble()) return ShortestText(value.toDouble());
   TORCH_CHECK(false, "redis.execute takes strings and numbers, not ", value.tagKind());
 }
 
@@ -323,6 +332,12 @@ struct ScriptNames : torch::jit::Resolver {
                                                          const torch::jit::SourceRange&) override {
     if (name == "torch") return std::make_shared<torch::jit::BuiltinModule>("aten");
     if (name == "redis" || name == "redisAI") return std::make_shared<torch::jit::BuiltinModule>(name);
+    constexpr const char* kExceptions[] = {"Exception",           "RuntimeError",  "ValueError",
+                                           "TypeError",           "IndexError",    "KeyError",
+                                           "NotImplementedError", "AssertionError"};
+    bool exception = std::any_of(std::begin(kExceptions), std::end(kExceptions),
+                                 [&](auto known) { return name == known; });
+    if (exception) return std::make_shared<torch::jit::ExceptionValue>(name);
     return nullptr;
   }
 };
@@ -361,15 +376,11 @@ std::vector<IValue> Bind(const c10::FunctionSchema& schema, size_t first, const 
     } else if (next < call.input_count) {
       values.emplace_back(Wrap(call.inputs[next++], device));
     } else {
-      TORCH_CHECK(argument.default_value().has_value(),
-                  "Number of keys given as INPUTS here does not match model ", "definition: ", schema.name(),
-                  " also takes ", argument.name());
+      TORCH_CHECK(argument.default_value().has_value(), kWrongInputs);
       values.push_back(*argument.default_value());
     }
   }
-  TORCH_CHECK(next == call.input_count,
-              "Number of keys given as INPUTS here does not match model definition: ", schema.name(),
-              " takes ", next, ", ", call.input_count, " given");
+  TORCH_CHECK(next == call.input_count, kWrongInputs);
   return values;
 }
 
@@ -507,7 +518,7 @@ class TorchBackend : public backend::Backend {
       PrepareThread();
       RegisterScriptCalls();
       auto unit = std::make_shared<torch::jit::CompilationUnit>();
-      unit->define(std::nullopt, ToString(source.text), std::make_shared<ScriptNames>(), nullptr);
+      unit->define(std::nullopt, ToString(source.text) + "\n", std::make_shared<ScriptNames>(), nullptr);
       auto script = std::make_unique<TorchScript>(std::move(unit), ToDevice(source.device));
       for (size_t i = 0; i < source.entry_point_count; ++i)
         script->CheckEntryPoint(ToString(source.entry_points[i]));

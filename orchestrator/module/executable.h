@@ -48,6 +48,8 @@ class Executable {
 
   /// Loads, or waits for the thread that does. The program, or why there is none.
   Result<ProgramPtr> Settle();
+  /// Loaded, or known not to load.
+  bool settled() const { return state_ == State::kSettled; }
   /// The program when it is loaded, without waiting; else null.
   ProgramPtr program() const;
   /// Calls `then` once settled: now if it is. True when the caller must see to it that Settle() is called.

@@ -1,4 +1,5 @@
 // AI.MODELSTORE, AI.MODELGET, AI.MODELDEL, AI.MODELEXECUTE.
+#include "blocked.h"
 #include "commands.h"
 #include "execution.h"
 #include "held_string.h"
@@ -68,6 +69,43 @@ void ReplyFile(RedisModuleCtx* context, const ModelDefinition& model) {
   }
 }
 
+int ReplyModel(RedisModuleCtx* context, const Model& model, const Wanted& wanted) {
+  if (wanted.meta) {
+    redis::ReplyWithArray(context, wanted.blob ? 18 : 16);
+    ReplyMeta(context, model);
+  }
+  if (wanted.meta && wanted.blob) ReplyText(context, "blob");
+  if (wanted.blob) ReplyFile(context, model.definition());
+  return redis::kOk;
+}
+
+// Answers when the model is loaded, because only then are the names of its inputs known.
+class GetTask : public BlockedTask {
+ public:
+  GetTask(RedisModuleCtx* context, ModelPtr model, Wanted wanted)
+      : BlockedTask(context), model_(std::move(model)), wanted_(wanted) {}
+  void Run() override {}
+  void NotRun(Skip) override {}
+
+ protected:
+  void Finish() override {}
+  int Answer(RedisModuleCtx* context) override { return ReplyModel(context, *model_, wanted_); }
+
+ private:
+  ModelPtr model_;
+  Wanted wanted_;
+};
+
+int ReplyWhenLoaded(RedisModuleCtx* context, ModelPtr model, Wanted wanted) {
+  auto task = std::make_shared<std::unique_ptr<Task>>(std::make_unique<GetTask>(context, model, wanted));
+  bool unloaded = model->WhenSettled([task] {
+    Task& waiting = **task;
+    waiting.Deliver(std::move(*task));
+  });
+  if (unloaded) LoadInBackground(model);
+  return redis::kOk;
+}
+
 }  // namespace
 
 int ModelStore(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
@@ -83,18 +121,14 @@ int ModelStore(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
 }
 
 int ModelGet(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
-  if (argc < 2) return redis::WrongArity(context);
+  if (argc < 2 || argc > 4) return redis::WrongArity(context);
   auto wanted = ParseModelGet(Words(argv, argc));
   if (!wanted.ok()) return Reply(context, wanted.status());
   auto model = GetStoredModel(context, argv[1]);
   if (!model.ok()) return Reply(context, model.status());
-  if (wanted->meta) {
-    redis::ReplyWithArray(context, wanted->blob ? 18 : 16);
-    ReplyMeta(context, **model);
-  }
-  if (wanted->meta && wanted->blob) ReplyText(context, "blob");
-  if (wanted->blob) ReplyFile(context, (*model)->definition());
-  return redis::kOk;
+  bool unknown = wanted->meta && (*model)->definition().inputs.empty() && !(*model)->settled();
+  if (unknown && MayBlock(context)) return ReplyWhenLoaded(context, *model, *wanted);
+  return ReplyModel(context, **model, *wanted);
 }
 
 int ModelDel(RedisModuleCtx* context, RedisModuleString** argv, int argc) {

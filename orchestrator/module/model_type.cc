@@ -44,6 +44,7 @@ void* Load(RedisModuleIO* file, int version) {
   model->outputs = LoadNames(&reader);
   LoadFile(&reader, model.get());
   if (!reader.ok()) return nullptr;
+  if (!ParseDevice(model->device)) return reader.Reject("a model of an unknown device");
   return new ModelPtr(NewModel(&state().backends, std::move(model), nullptr));
 }
 

@@ -20,6 +20,7 @@ void* Load(RedisModuleIO* file, int version) {
   uint64_t count = reader.Unsigned();
   for (uint64_t i = 0; i < count && reader.ok(); ++i) script->entry_points.push_back(reader.CText());
   if (!reader.ok()) return nullptr;
+  if (!ParseDevice(script->device)) return reader.Reject("a script of an unknown device");
   return new ScriptPtr(NewScript(&state().backends, std::move(script)));
 }
 

@@ -42,15 +42,16 @@ void LoadAfterCommand(RedisModuleCtx* context, std::unique_ptr<Task> task) {
   redis::CreateTimer(context, 0, PushToLoader, task.release());
 }
 
+Status Load(Executable& executable) {
+  Status status = executable.Settle().status();
+  if (!status.ok()) redis::Log(nullptr, "warning", "cannot load what was stored: %s", status.text().c_str());
+  return status;
+}
+
 class BackgroundLoad : public Task {
  public:
   explicit BackgroundLoad(std::shared_ptr<Executable> executable) : executable_(std::move(executable)) {}
-  void Run() override {
-    auto loaded = executable_->Settle();
-    if (!loaded.ok())
-      redis::Log(state().context, "warning", "cannot load what was stored: %s",
-                 loaded.status().text().c_str());
-  }
+  void Run() override { (void)Load(*executable_); }  // whoever runs it hears of an error
   void NotRun(Skip) override {}
   void Deliver(std::unique_ptr<Task>) override {}
 
@@ -68,9 +69,9 @@ class StoreTask : public BlockedTask {
     for (int i = 0; i < argc; ++i) argv_.emplace_back(argv[i]);
     Kind::pending()[place()] = value_;
   }
-  void Run() override { status_ = value_->Settle().status(); }
-  void NotRun(Skip) override { Run(); }
-  bool abandoned() const override { return false; }  // a store goes on when its client leaves
+  void Run() override { status_ = Load(*value_); }
+  void NotRun(Skip) override {}  // never: it has no deadline and cannot be abandoned
+  bool abandoned() const override { return false; }
 
  protected:
   void Finish() override {
