@@ -23,6 +23,7 @@ std::vector<Bytes> ToBytes(const std::vector<std::string>& texts) {
 // Everything a run needs, taken from the keyspace and the command.
 struct RunInput {
   std::string function;
+  std::string user;
   std::vector<std::string> keys;
   std::vector<std::string> texts;
   std::vector<TensorPtr> inputs;
@@ -68,7 +69,7 @@ class Execution : public BlockedTask {
     }
     auto keys = ToBytes(input_.keys);
     auto texts = ToBytes(input_.texts);
-    ScriptHost host(database());
+    ScriptHost host(database(), input_.user);
     RunOutputs outputs;
     program.Run({{input_.function.data(), input_.function.size()},
                  inputs.views().data(),
@@ -135,6 +136,7 @@ Result<RunInput> TakeInput(RedisModuleCtx* context, RedisModuleString** argv, co
   Status status = FindInputs(context, argv, run, &input);
   if (!status.ok()) return status;
   input.function = run.function;
+  if (!input.function.empty()) input.user = UserName(context);
   for (size_t at : run.keys) input.keys.emplace_back(View(argv[at]));
   for (size_t at : run.texts) input.texts.emplace_back(View(argv[at]));
   if (run.timeout_ms > 0) input.deadline = Clock::now() + std::chrono::milliseconds(run.timeout_ms);

@@ -21,6 +21,7 @@ struct RedisModuleDefragCtx;
 struct RedisModuleBlockedClient;
 struct RedisModuleCallReply;
 struct RedisModuleInfoCtx;
+struct RedisModuleUser;
 using RedisModuleTimerID = uint64_t;
 
 namespace penstock::redis {
@@ -153,7 +154,13 @@ struct TypeMethods {
   X(size_t, CallReplyLength, (RedisModuleCallReply*))                                        \
   X(RedisModuleCallReply*, CallReplyArrayElement, (RedisModuleCallReply*, size_t))
 
-#define PENSTOCK_REDIS_OPTIONAL(X) X(void*, TryAlloc, (size_t))
+// Since Redis 7.0.
+#define PENSTOCK_REDIS_OPTIONAL(X)                                                 \
+  X(void*, TryAlloc, (size_t))                                                     \
+  X(RedisModuleString*, GetCurrentUserName, (RedisModuleCtx*))                     \
+  X(RedisModuleUser*, GetModuleUserFromUserName, (RedisModuleString*))             \
+  X(int, ACLCheckCommandPermissions, (RedisModuleUser*, RedisModuleString**, int)) \
+  X(int, FreeModuleUser, (RedisModuleUser*))
 
 #define PENSTOCK_DECLARE(result, name, parameters) extern result(*name) parameters;
 PENSTOCK_REDIS_REQUIRED(PENSTOCK_DECLARE)

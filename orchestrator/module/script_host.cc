@@ -60,24 +60,52 @@ void Tell(RedisModuleCallReply* reply, ReplySink& to) {
   to.Error(ToBytes(WithoutCode({text, size})));
 }
 
+void Call(RedisModuleCtx* context, const std::vector<RedisModuleString*>& words, ReplySink& reply) {
+  std::string name(View(words[0]));
+  errno = 0;
+  auto* answer = redis::Call(context, name.c_str(), "!v", words.data() + 1, words.size() - 1);
+  if (answer == nullptr)
+    return reply.Error(ToBytes(errno == ENOENT ? "unknown command" : std::strerror(errno)));
+  Tell(answer, reply);
+  redis::FreeCallReply(answer);
+}
+
 }  // namespace
 
+std::string UserName(RedisModuleCtx* context) {
+  if (redis::GetCurrentUserName == nullptr) return "";
+  RedisModuleString* name = redis::GetCurrentUserName(context);
+  std::string text(View(name));
+  redis::FreeString(context, name);
+  return text;
+}
+
+// Under the server's lock. A user who has been removed meanwhile may do nothing.
+Status ScriptHost::CheckUser(RedisModuleString** command, size_t count) const {
+  if (redis::GetModuleUserFromUserName == nullptr || user_.empty()) return Status::Ok();
+  HeldString name = HeldString::Copy(user_);
+  RedisModuleUser* user = redis::GetModuleUserFromUserName(name.get());
+  errno = 0;
+  bool allowed = user != nullptr &&
+                 redis::ACLCheckCommandPermissions(user, command, static_cast<int>(count)) == redis::kOk;
+  allowed = allowed || (user != nullptr && errno == ENOENT);  // no such command: the call itself says so
+  if (user != nullptr) redis::FreeModuleUser(user);
+  return allowed ? Status::Ok() : Status::Error("user " + user_ + " may not run this command");
+}
+
 void ScriptHost::RunCommand(const Bytes* arguments, size_t count, ReplySink& reply) {
-  std::string name(arguments[0].data, arguments[0].size);
   ServerLock lock;
   if (!lock) return reply.Error(ToBytes("the server is shutting down"));
   Database database(database_);
   std::vector<RedisModuleString*> words;
-  for (size_t i = 1; i < count; ++i) {
+  for (size_t i = 0; i < count; ++i) {
     words.push_back(redis::CreateString(nullptr, arguments[i].data, arguments[i].size));
   }
-  errno = 0;
-  auto* answer = redis::Call(database.context(), name.c_str(), "!v", words.data(), words.size());
-  if (answer == nullptr) {
-    reply.Error(ToBytes(errno == ENOENT ? "unknown command" : std::strerror(errno)));
+  Status allowed = CheckUser(words.data(), words.size());
+  if (!allowed.ok()) {
+    reply.Error(ToBytes(allowed.text()));
   } else {
-    Tell(answer, reply);
-    redis::FreeCallReply(answer);
+    Call(database.context(), words, reply);
   }
   for (RedisModuleString* word : words) redis::FreeString(nullptr, word);
 }

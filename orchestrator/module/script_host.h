@@ -6,19 +6,30 @@
 //   until the module stops. A model that a script runs is run on the script's own thread, without the lock.
 #pragma once
 
+#include <string>
+
 #include "backend.h"
+#include "redis_api.h"
+#include "status.h"
 
 namespace penstock {
 
 class ScriptHost final : public backend::Host {
  public:
-  explicit ScriptHost(int database) : database_(database) {}
+  /// `user` is empty where the server cannot say it.
+  ScriptHost(int database, std::string user) : database_(database), user_(std::move(user)) {}
   void RunCommand(const backend::Bytes* arguments, size_t count, backend::ReplySink& reply) override;
   void RunModel(backend::Bytes key, const backend::TensorView* inputs, size_t input_count,
                 size_t output_count, backend::Sink& outputs) override;
 
  private:
+  Status CheckUser(RedisModuleString** command, size_t count) const;
+
   int database_;
+  std::string user_;
 };
+
+/// Who sent the command; empty where the server cannot say it. Main thread.
+std::string UserName(RedisModuleCtx* context);
 
 }  // namespace penstock

@@ -127,6 +127,17 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = DEAD
         time.sleep(POLL_S)
 
 
+def wait_in_step(master: redis.Redis, replica: redis.Redis) -> None:
+    """Wait until a replica has all that its master had when this was called.
+
+    Redis' own WAIT counts only what its own connection has written.
+    """
+    sent = master.info("replication")["master_repl_offset"]
+    wait_until(
+        lambda: replica.info("replication").get("slave_repl_offset", -1) >= sent, "the replica to be in step"
+    )
+
+
 def free_port(*, with_bus: bool = False) -> int:
     """Ask the system for a free loopback port, for a shard one whose bus port is free too."""
     while True:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import redis
 
-from tests.integration.servers import RedisServer, StartServer, free_port, wait_until
+from tests.integration.servers import RedisServer, StartServer, free_port, wait_in_step, wait_until
 from tests.integration.torchscript import adder
 from tests.integration.wire import execute, get, info, put, refusal, store_model
 
@@ -63,7 +63,7 @@ def test_outputs_reach_the_same_database_of_the_replica_and_the_aof(start_server
     fill(select(master, 0), 10.0)
     run(select(master, 3))
     run(select(master, 0))
-    assert master.connect().execute_command("WAIT", 1, 30_000) == 1
+    wait_in_step(master.connect(), link)
     check(select(replica, 3), 1.0)
     check(select(replica, 0), 10.0)
     master.restart("NOSAVE")

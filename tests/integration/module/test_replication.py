@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from tests.integration.module.stored import check_everything, check_values, store_everything
-from tests.integration.servers import RedisServer, StartServer, free_port, wait_until
+from tests.integration.servers import RedisServer, StartServer, free_port, wait_in_step, wait_until
 from tests.integration.torchscript import constant
 from tests.integration.wire import execute, get, put, refusal, store_model
 
@@ -29,14 +29,10 @@ def calls(db: redis.Redis, command: str) -> int:
     return int(stats.get(f"cmdstat_{command.lower()}", {"calls": 0})["calls"])
 
 
-def wait_in_step(master: redis.Redis) -> None:
-    assert master.execute_command("WAIT", 1, 30_000) == 1
-
-
 def test_everything_reaches_the_replica(pair: tuple[RedisServer, RedisServer]) -> None:
     master, replica = (server.connect() for server in pair)
     store_everything(master)
-    wait_in_step(master)
+    wait_in_step(master, replica)
     check_values(replica)
 
 
@@ -56,7 +52,7 @@ def test_the_replica_receives_outputs_as_tensors(pair: tuple[RedisServer, RedisS
     execute(master, "m", ["x"], ["y"])
     master.execute_command("AI.SCRIPTSET", "s", "CPU", "SOURCE", "def double(a):\n    return a * 2\n")
     master.execute_command("AI.SCRIPTRUN", "s", "double", "INPUTS", "y", "OUTPUTS", "z")
-    wait_in_step(master)
+    wait_in_step(master, replica)
     np.testing.assert_array_equal(get(replica, "y"), np.full((2, 2), 9.0))
     np.testing.assert_array_equal(get(replica, "z"), np.full((2, 2), 18.0))
     assert calls(replica, "AI.TENSORSET") == 3
@@ -70,7 +66,7 @@ def test_deletions_reach_the_replica(pair: tuple[RedisServer, RedisServer]) -> N
     master.execute_command("AI.MODELDEL", "adder")
     master.execute_command("AI.SCRIPTDEL", "set")
     master.delete("large")
-    wait_in_step(master)
+    wait_in_step(master, replica)
     assert replica.exists("adder", "set", "large") == 0
     assert replica.exists("constant", "stored", "scalar") == 3
 
@@ -80,7 +76,7 @@ def test_a_failed_run_replicates_nothing(pair: tuple[RedisServer, RedisServer]) 
     store_model(master, "m", constant(1.0))
     refusal(master, "AI.MODELEXECUTE", "m", "INPUTS", 1, "nothing", "OUTPUTS", 1, "y")
     master.set("mark", 1)
-    wait_in_step(master)
+    wait_in_step(master, replica)
     assert replica.exists("mark", "y") == 1
     assert calls(replica, "AI.TENSORSET") == 0
 
@@ -89,7 +85,7 @@ def test_a_replica_refuses_to_be_written(pair: tuple[RedisServer, RedisServer]) 
     master, replica = (server.connect() for server in pair)
     store_everything(master)
     put(master, "x", np.ones(2))
-    wait_in_step(master)
+    wait_in_step(master, replica)
     assert "read only replica" in refusal(replica, "AI.TENSORSET", "t", "FLOAT", 1)
     words = ("constant", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
     assert "read only replica" in refusal(replica, "AI.MODELEXECUTE", *words)
@@ -98,7 +94,7 @@ def test_a_replica_refuses_to_be_written(pair: tuple[RedisServer, RedisServer]) 
 def test_a_promoted_replica_serves_what_came_by_the_stream(pair: tuple[RedisServer, RedisServer]) -> None:
     master, replica = pair
     store_everything(master.connect())
-    wait_in_step(master.connect())
+    wait_in_step(master.connect(), replica.connect())
     master.kill()
     replica.connect().execute_command("REPLICAOF", "NO", "ONE")
     check_everything(replica.connect())
@@ -119,7 +115,7 @@ def test_a_model_replaced_many_times_ends_equal_on_the_replica(pair: tuple[Redis
     master, replica = (server.connect() for server in pair)
     for version in range(20):
         store_model(master, "m", constant(float(version)))
-    wait_in_step(master)
+    wait_in_step(master, replica)
     assert replica.execute_command("AI.MODELGET", "m", "BLOB") == constant(19.0)
     replica.execute_command("REPLICAOF", "NO", "ONE")
     put(replica, "x", np.ones(2))
