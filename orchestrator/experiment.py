@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,7 @@ from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
 from orchestrator.launchers import check_launcher, make_launcher
 from orchestrator.launchers.base import GRACE_S, Job, JobGroup, JobState, Launch, Launcher, stop_together
 from orchestrator.placement import Placement, place, this_host
+from orchestrator.progress import following, say
 from orchestrator.record import RunRecord
 from orchestrator.run_files import RunFiles, log_of, take_lock
 
@@ -89,6 +89,7 @@ class Experiment:
             self._stack.close()
             raise
         self._open = True
+        self._say(f"run directory {self.run_dir}")
         return self
 
     def __exit__(
@@ -134,16 +135,26 @@ class Experiment:
         if isinstance(thing, Orchestrator):
             return self._start_database(thing)
         if isinstance(thing, Ensemble):
-            return JobGroup(thing.name, self._start_all(thing.members(), database))
+            members = JobGroup(thing.name, self._start_all(thing.members(), database))
+            self._say(f"started {thing.name}, {len(members.jobs)} programs")
+            return members
         if isinstance(thing, Application):
-            return self._start_all([thing], database)[0]
+            job = self._start_all([thing], database)[0]
+            self._say(f"started {thing.name}")
+            return job
         raise UsageError(f"{thing!r} is neither an Application nor an Ensemble nor an Orchestrator")
 
-    def wait(self, *things: Job | JobGroup, timeout_s: float | None = None) -> None:
+    def wait(
+        self, *things: Job | JobGroup, timeout_s: float | None = None, follow: Job | None = None
+    ) -> None:
         """Wait until programs have ended; by default all that were started.
 
         A program of this Experiment that fails meanwhile, waited for or not, or a database that dies, ends
         the waiting: everything is stopped and the failure is raised.
+
+        Args:
+            timeout_s: how long to wait; for ever by default.
+            follow: show what this program prints meanwhile.
 
         Raises:
             JobFailed: with command, exit code and the last lines of the log.
@@ -152,7 +163,9 @@ class Experiment:
         """
         jobs = list(_flat(things)) if things else list(self._jobs)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        failure = self._wait_for(jobs, deadline)
+        shown = nullcontext() if follow is None or self.dry_run else following(follow.name, follow.log)
+        with shown:
+            failure = self._wait_for(jobs, deadline)
         if failure is not None:
             self._stop_all()
             raise failure
@@ -209,7 +222,7 @@ class Experiment:
     def _start_job(self, launch: Launch) -> Job:
         job = self._launcher.start(launch)
         self._jobs.append(job)
-        self._follow([job])
+        self._observe([job])
         return job
 
     def _launch(self, application: Application, placement: Placement, database: Database | None) -> Launch:
@@ -236,14 +249,20 @@ class Experiment:
             environment = {**launch.environment, **own}
             return self._launcher.start(replace(launch, environment=environment, placement=placement))
 
+        if orchestrator.clustered:
+            self._say(
+                f"starting {orchestrator.shards} shards; Redis lets two seconds pass before it serves them"
+            )
+        began = time.monotonic()
         database = start_database(orchestrator, self._files, start, dry=self._launcher.dry)
+        self._say(f"database ready after {time.monotonic() - began:.2f} s at {database.address}")
         self._databases.append(database)
-        self._follow(database.jobs)
+        self._observe(database.jobs)
         if self._record is not None:
             self._record.write(address=database.address.environment())
         return database
 
-    def _follow(self, jobs: Sequence[Job]) -> None:
+    def _observe(self, jobs: Sequence[Job]) -> None:
         """From now on record what becomes of these Jobs, and wake those who wait."""
         self._tell_of_sharing(jobs)
         if self._record is not None:
@@ -259,6 +278,11 @@ class Experiment:
             cores = len(this_host().cores)
             self._say(f"more programs than cores: from {sharing[0].name} on they share the {cores} cores")
 
+    def _say(self, sentence: str) -> None:
+        """Tell the user what has happened; a dry run prints its commands instead."""
+        if not self.dry_run:
+            say(sentence)
+
     def _note_end(self, job: Job) -> None:
         """On the launcher's thread, which must go on whatever happens to the disk."""
         with self._lock:
@@ -267,7 +291,7 @@ class Experiment:
             if self._record is not None:
                 self._record.write()
         except OSError as error:
-            self._say(f"the record of the run cannot be written: {error}")
+            say(f"the record of the run cannot be written: {error}")
 
     def _note_process(self, pid: int) -> None:
         if self._guard is not None:
@@ -286,7 +310,7 @@ class Experiment:
         self._open = False
         with killing_on_signals(self._kill_all):
             if interrupted:
-                self._say("stopping everything; Ctrl-C again kills at once")
+                say("stopping everything; Ctrl-C again kills at once")
             stop_together([job for job in self._jobs if not job.state.final], self._grace_s)
             for database in self._databases:
                 database.stop()
@@ -304,9 +328,6 @@ class Experiment:
         if isinstance(error, KeyboardInterrupt):
             state = "interrupted"
         self._record.write(state=state, error=None if error is None else str(error), ended=time.time())
-
-    def _say(self, sentence: str) -> None:
-        print(f"penstock: {sentence}", file=sys.stderr, flush=True)
 
 
 def _flat(things: Sequence[Job | JobGroup]) -> Iterator[Job]:

@@ -43,9 +43,10 @@ def main(config: dict[str, Any], *, launcher: str, run_dir: Path | None) -> None
 
     with Experiment("heat_surrogate", launcher=launcher, run_dir=run_dir) as exp:
         db = exp.start(Orchestrator(shards=config["shards"]))
-        for application in (trainer, coupled, learned, held_out):
+        learning = exp.start(trainer, database=db)
+        for application in (coupled, learned, held_out):
             exp.start(application, database=db)
-        exp.wait(timeout_s=TIMEOUT_S)
+        exp.wait(timeout_s=TIMEOUT_S, follow=learning)
         exp.wait(exp.start(evaluation, database=db), timeout_s=TIMEOUT_S)
     if not exp.dry_run:
         report(exp.run_dir, config["bars"], solvers=members(learned) + members(held_out))

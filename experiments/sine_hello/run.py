@@ -22,11 +22,11 @@ def main(config: dict[str, Any], *, launcher: str, run_dir: Path | None) -> None
 
     with Experiment("sine_hello", launcher=launcher, run_dir=run_dir) as exp:
         db = exp.start(Orchestrator())
-        exp.start(trainer, database=db)
+        learning = exp.start(trainer, database=db)
         exp.start(swing, database=db)
         if exp.dry_run:
             return
-        exp.wait(timeout_s=60)
+        exp.wait(timeout_s=60, follow=learning)
 
         client = connect(db.address)
         x = np.linspace(-np.pi, np.pi, 201, dtype=np.float32)[:, None]

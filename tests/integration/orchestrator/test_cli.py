@@ -48,7 +48,10 @@ def test_run_and_its_options(toy, tmp_path, how):
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     else:
         done = penstock("run", toy if how == "path" else "toy", *options)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "after 7\n", "")
+    assert (done.returncode, done.stdout) == (0, "after 7\n")
+    directory, started = done.stderr.splitlines()
+    assert directory == f"penstock: run directory {tmp_path / 'here'}"
+    assert started == "penstock: started program"
     assert (tmp_path / "here" / "program" / "log.txt").read_text() == "7\n"
 
 
