@@ -81,7 +81,7 @@ def _parsed(override: str, config: Config, path: Path) -> tuple[str, Any]:
         if isinstance(default, str):
             return key, text
         raise ConfigError(
-            f"--set {key}: {text!r} is no {_type_name(default)} as TOML writes it", key=key, path=path
+            f"--set {key}: {text!r} is not {_type_name(default)} as TOML writes it", key=key, path=path
         ) from error
 
 
@@ -103,7 +103,10 @@ def _default(config: Config, key: str, path: Path) -> Any:
 
 
 def _fitting(default: Any, value: Any, key: str, path: Path) -> Any:
-    """Return the value in the default's type; a whole number will do where the default is a real one."""
+    """Return the value in the default's type; a whole number will do where the default is a real one.
+
+    The items of a list are to be of the type of the default's first one.
+    """
     if type(default) is float and type(value) is int:
         return float(value)
     if type(default) is not type(value):
@@ -112,6 +115,8 @@ def _fitting(default: Any, value: Any, key: str, path: Path) -> Any:
             key=key,
             path=path,
         )
+    if isinstance(default, list) and default:
+        return [_fitting(default[0], item, key, path) for item in value]
     return value
 
 

@@ -9,6 +9,7 @@ from trainers.errors import (
     SampleError,
     StreamStalled,
     TrainerError,
+    TrainingRefused,
 )
 from trainers.publish import Publisher, export
 from trainers.reservoir import Buffer, Fifo, Reservoir
@@ -28,5 +29,6 @@ __all__ = [
     "SnapshotStream",
     "StreamStalled",
     "TrainerError",
+    "TrainingRefused",
     "export",
 ]

@@ -1,6 +1,7 @@
 """What can go wrong between the announced snapshots and a posted network.
 
 TrainerError
+├── TrainingRefused     a setting of the training that makes no sense
 ├── StreamStalled       nothing new was announced for too long (also a TimeoutError)
 ├── NonFiniteField      a snapshot carries NaN or infinity
 ├── NonFiniteLoss       the loss is NaN or infinite
@@ -17,6 +18,15 @@ from pathlib import Path
 
 class TrainerError(Exception):
     """Base of every error that trainers raises."""
+
+
+class TrainingRefused(TrainerError):
+    """A setting of the training makes no sense."""
+
+    def __init__(self, setting: str, value: object, expected: str) -> None:
+        super().__init__(f"the training's {setting} is {value!r}, and must be {expected}")
+        self.setting = setting
+        self.value = value
 
 
 class StreamStalled(TrainerError, TimeoutError):

@@ -16,7 +16,7 @@ import torch
 
 from sim_clients import Client, Snapshot
 from trainers import checkpoint
-from trainers.errors import CheckpointError, NonFiniteLoss, NoSamples
+from trainers.errors import CheckpointError, NonFiniteLoss, NoSamples, TrainingRefused
 from trainers.history import append_history
 from trainers.loader import NEXT, Batch, Pairs, Sample, batch_of
 from trainers.publish import Publisher
@@ -24,6 +24,8 @@ from trainers.reservoir import Buffer
 from trainers.stream import SnapshotStream
 
 CHECKPOINT = "checkpoint.pt"
+_POSITIVE = ("steps", "seconds", "warm_up", "judges", "batch_size", "learning_rate", "timeout_s")
+_POSITIVE += ("validate_every", "checkpoint_every")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,14 @@ class Training:
     checkpoint_every: int = 200
     improvement: float = 0.02
     timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name in _POSITIVE:
+            if not getattr(self, name) > 0:
+                raise TrainingRefused(name, getattr(self, name), "greater than 0")
+        for name in ("producers", "held_out", "inputs"):
+            if not getattr(self, name):
+                raise TrainingRefused(name, getattr(self, name), "at least one name")
 
 
 def train(

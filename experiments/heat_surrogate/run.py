@@ -57,7 +57,7 @@ def check(config: dict[str, Any], table: str = "") -> None:
     for name, value in config.items():
         if isinstance(value, dict):
             check(value, f"{table}{name}.")
-        elif isinstance(value, int | float) and value <= 0:
+        elif isinstance(value, int | float) and name != "seed" and value <= 0:
             raise UsageError(f"{table}{name} must be greater than 0, got {value}")
 
 

@@ -54,7 +54,9 @@ def test_dotted_override(experiment):
     assert load_config(experiment, overrides=["network.width=3"])["network"] == {"width": 3}
 
 
-@pytest.mark.parametrize("wrong", ["members=many", "members=1.5", "fast=1", "name=3", "steps=3", "rate=true"])
+@pytest.mark.parametrize(
+    "wrong", ["members=many", "members=1.5", "fast=1", "name=3", "steps=3", "rate=true", "steps=['a']"]
+)
 def test_another_type_is_refused_by_name(experiment, wrong):
     with pytest.raises(ConfigError, match=wrong.partition("=")[0]) as caught:
         load_config(experiment, overrides=[wrong])

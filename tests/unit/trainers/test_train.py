@@ -18,6 +18,7 @@ from trainers import (
     NoSamples,
     Publisher,
     Reservoir,
+    TrainingRefused,
     checkpoint,
 )
 from trainers.history import HISTORY, read_history
@@ -186,3 +187,17 @@ def test_the_learning_rate_rises_and_falls_to_zero() -> None:
     assert rates[0] == pytest.approx(0.1)
     assert rates[-1] == pytest.approx(0)
     assert all(later < earlier for earlier, later in pairwise(rates[10:]))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("steps", 0), ("steps", -5), ("seconds", 0.0), ("seconds", float("nan")), ("judges", 0)],
+)
+def test_a_training_without_sense_is_refused_by_the_name_of_the_setting(setting: str, value: float) -> None:
+    with pytest.raises(TrainingRefused, match=f"{setting} is {value!r}, and must be greater than 0"):
+        dataclasses.replace(TRAINING, **{setting: value})
+
+
+def test_a_training_without_judges_is_refused() -> None:
+    with pytest.raises(TrainingRefused, match="held_out"):
+        dataclasses.replace(TRAINING, held_out=())
