@@ -37,6 +37,8 @@ def wire_array(name: str, value: object) -> Array:
     """
     if not isinstance(value, np.ndarray):
         raise TensorError(name, f"expected a numpy array, got {type(value).__name__}")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TensorError(name, "the wire carries no mask; send array.filled(value)")
     if value.ndim == 0:
         raise TensorError(name, "a 0-dimensional array cannot be sent; give it the shape (1,)")
     if value.size == 0:

@@ -16,6 +16,7 @@ from sim_clients.errors import (
     ModelRejected,
 )
 from sim_clients.fields import Array, model_inputs, wire_array
+from sim_clients.models import check_newer, check_post, checked_version
 from sim_clients.snapshot import Snapshot, SnapshotSeries
 
 Network = Callable[..., Array]
@@ -124,7 +125,7 @@ class MemoryClient:
     def get_tensor(self, name: str) -> Array:
         """Return one tensor; see `Client.get_tensor`."""
         try:
-            return self._database.tensors[name].copy()
+            return self._database.tensors[keys.checked("tensor", name)].copy()
         except KeyError as error:
             raise KeyMissing(name) from error
 
@@ -138,9 +139,9 @@ class MemoryClient:
 
     def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
         """Store a version and make it the live one; see `Client.put_model`. The device is not used."""
-        live = self._database.live.get(keys.checked("model", name), 0)
-        if version <= live:
-            raise ModelRejected(name, f"version {version} is not newer than the live version {live}")
+        check_post(name, model, device)
+        version = checked_version(name, version)
+        check_newer(name, version, self._database.live.get(name, 0))
         try:
             network = self._database.load(model)
         except Exception as error:
@@ -150,14 +151,16 @@ class MemoryClient:
 
     def model_version(self, name: str) -> int:
         """Return the version that is live; see `Client.model_version`."""
-        if name not in self._database.live:
+        if keys.checked("model", name) not in self._database.live:
             raise ModelMissing(name)
         return self._database.live[name]
 
     def infer(self, name: str, *inputs: Array, version: int | None = None) -> Array:
         """Run a model; see `Client.infer`."""
-        arrays = model_inputs(name, inputs)
-        key = keys.model_version(name, self.model_version(name) if version is None else version)
+        arrays = model_inputs(keys.checked("model", name), inputs)
+        key = keys.model_version(
+            name, self.model_version(name) if version is None else checked_version(name, version)
+        )
         if key not in self._database.versions:
             raise ModelMissing(name, version)
         try:

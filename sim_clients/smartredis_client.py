@@ -36,8 +36,9 @@ from sim_clients.errors import (
     SnapshotError,
     UnsupportedClientError,
 )
-from sim_clients.fields import Array, model_inputs, wire_array
+from sim_clients.fields import WIRE_DTYPES, Array, model_inputs, wire_array
 from sim_clients.identity import Identity
+from sim_clients.models import check_newer, check_post, checked_version
 from sim_clients.smartredis_environment import environment_for
 from sim_clients.snapshot import Snapshot, SnapshotSeries
 
@@ -140,12 +141,15 @@ class SmartRedisClient:
     def get_tensor(self, name: str) -> Array:
         """Return one tensor; see `Client.get_tensor`."""
         try:
-            with self._translated("get tensor", name):
-                return np.array(self._wheel.get_tensor(name), order="C")
+            return self._get(keys.checked("tensor", name))
         except DatabaseRefused as error:
             if _NO_TENSOR in error.reason:
                 raise KeyMissing(name) from error
             raise
+
+    def _get(self, key: str) -> Array:
+        with self._translated("get tensor", key):
+            return np.array(self._wheel.get_tensor(key), order="C")
 
     def raise_flag(self, name: str) -> None:
         """Tell everyone who asks that something has happened; see `Client.raise_flag`."""
@@ -158,9 +162,9 @@ class SmartRedisClient:
 
     def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
         """Store a version on every shard, then make it the live one; see `Client.put_model`."""
-        live = self._live_version(keys.checked("model", name))
-        if version <= (live or 0):
-            raise ModelRejected(name, f"version {version} is not newer than the live version {live or 0}")
+        check_post(name, model, device)
+        version = checked_version(name, version)
+        check_newer(name, version, self._live_version(name) or 0)
         try:
             for key in (keys.model_version(name, version), name):
                 with self._translated("put model", key):
@@ -170,7 +174,7 @@ class SmartRedisClient:
 
     def model_version(self, name: str) -> int:
         """Return the version that is live; see `Client.model_version`."""
-        live = self._live_version(name)
+        live = self._live_version(keys.checked("model", name))
         if live is None:
             raise ModelMissing(name)
         return live
@@ -191,17 +195,27 @@ class SmartRedisClient:
 
     def infer(self, name: str, *inputs: Array, version: int | None = None) -> Array:
         """Run a model in the database; see `Client.infer`."""
-        arrays = model_inputs(name, inputs)
+        arrays = model_inputs(keys.checked("model", name), inputs)
         places = [keys.scratch(self._id, f"in{i}") for i in range(len(arrays))]
         answer = keys.scratch(self._id, "out")
         for place, array in zip(places, arrays, strict=True):
             self._put(place, array)
             self._scratch.add(place)
-        self._run(name, version, places, answer)
-        return self.get_tensor(answer)
+        key = name if version is None else keys.model_version(name, checked_version(name, version))
+        self._run(key, name, version, places, answer)
+        return self._answer(key, answer)
 
-    def _run(self, name: str, version: int | None, inputs: list[str], output: str) -> None:
-        key = name if version is None else keys.model_version(name, version)
+    def _answer(self, model: str, key: str) -> Array:
+        try:
+            return self._get(key)
+        except DatabaseRefused as error:
+            raise InferenceFailed(
+                model,
+                "SmartRedis cannot carry its output: a dtype other than "
+                f"{', '.join(WIRE_DTYPES)}, or no elements ({error.reason})",
+            ) from error
+
+    def _run(self, key: str, name: str, version: int | None, inputs: list[str], output: str) -> None:
         try:
             with self._translated("run model", key):
                 self._wheel.run_model(key, inputs, [output])

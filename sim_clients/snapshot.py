@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Integral
+from numbers import Integral, Real
 
 from sim_clients.errors import SnapshotError
 from sim_clients.fields import Array, FieldType, check_layout, layout_of, wire_array
@@ -57,6 +57,8 @@ class SnapshotSeries:
         arrays = {checked_field(key): wire_array(key, value) for key, value in fields.items()}
         if self._layout is not None:
             check_layout(name, arrays, self._layout)
+        if time is not None and not isinstance(time, Real):
+            raise SnapshotError(name, f"a time is a number, s, got {time!r}")
         at = None if time is None else float(time)
         return Snapshot(self._producer, self._rank, int(step), arrays, at)
 

@@ -114,6 +114,7 @@ class ClientContract:
             (np.zeros(3, bool), "bool"),
             (np.zeros(3, np.uint32), "uint32"),
             ([1.0, 2.0], "list"),
+            (np.ma.masked_greater(np.arange(3.0), 1.0), "no mask"),
         ],
     )
     def test_what_the_wire_cannot_carry_is_refused_by_name(
@@ -291,7 +292,44 @@ class ClientContract:
         with pytest.raises(ModelMissing):
             client.infer("closure", field(), version=2)
 
-    @pytest.mark.parametrize("version", [4, 3, 0, -1])
+    @pytest.mark.parametrize("version", [1.5, 2.0, "3", None, True, 0, -1, np.float64(2)])
+    def test_a_version_is_a_whole_number(
+        self, open_client: OpenClient, networks: Networks, version: object
+    ) -> None:
+        client = open_client("trainer")
+        with pytest.raises(ModelRejected, match="a version is a whole number, 1 or greater"):
+            client.put_model("closure", networks.doubles, version)  # type: ignore[arg-type]
+        client.put_model("closure", networks.doubles, np.int64(1))  # type: ignore[arg-type]
+        assert client.model_version("closure") == 1
+        with pytest.raises(ModelRejected, match="a version is a whole number"):
+            client.infer("closure", field(), version=1.5)  # type: ignore[arg-type]
+
+    def test_what_is_no_model_is_rejected_before_it_is_sent(
+        self, open_client: OpenClient, networks: Networks
+    ) -> None:
+        client = open_client("trainer")
+        with pytest.raises(ModelRejected, match="'TPU'"):
+            client.put_model("closure", networks.doubles, 1, device="TPU")
+        with pytest.raises(ModelRejected, match="got an empty one"):
+            client.put_model("closure", b"", 1)
+        with pytest.raises(ModelRejected, match="got str"):
+            client.put_model("closure", "closure.pt", 1)  # type: ignore[arg-type]
+        with pytest.raises(ModelMissing):
+            client.model_version("closure")
+
+    def test_names_that_are_none(self, open_client: OpenClient) -> None:
+        client = open_client("solver")
+        for ask in (client.get_tensor, client.model_version, lambda name: client.infer(name, field())):
+            with pytest.raises(NameRefused):
+                ask(None)  # type: ignore[arg-type]
+
+    def test_a_time_is_a_number(self, open_client: OpenClient) -> None:
+        client = open_client("heat_0")
+        with pytest.raises(SnapshotError, match="a time is a number, s, got 'noon'"):
+            client.put_snapshot(0, {"u": field()}, time="noon")  # type: ignore[arg-type]
+        assert client.announced() == 0
+
+    @pytest.mark.parametrize("version", [4, 3, 1])
     def test_a_version_must_be_newer(self, open_client: OpenClient, networks: Networks, version: int) -> None:
         client = open_client("trainer")
         client.put_model("closure", networks.doubles, 4)

@@ -24,8 +24,10 @@ from trainers.reservoir import Buffer
 from trainers.stream import SnapshotStream
 
 CHECKPOINT = "checkpoint.pt"
-_POSITIVE = ("steps", "seconds", "warm_up", "judges", "batch_size", "learning_rate", "timeout_s")
-_POSITIVE += ("validate_every", "checkpoint_every")
+_POSITIVE = (
+    *("steps", "seconds", "warm_up", "judges", "batch_size", "learning_rate"),
+    *("validate_every", "checkpoint_every", "timeout_s"),
+)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from sim_clients import (
     DatabaseRefused,
     DatabaseUnavailable,
     IncompleteSnapshot,
+    InferenceFailed,
     ModelRejected,
     SnapshotError,
     connect,
@@ -34,6 +35,7 @@ from tests.integration.servers import (
     StartServer,
     shard_configs,
 )
+from tests.integration.torchscript import torchscript
 
 
 @pytest.fixture
@@ -235,3 +237,13 @@ def test_a_shard_that_dies_is_named(
             for step in range(1, 50):
                 client.put_snapshot(step, {"u": field()})
         assert caught.value.address == cluster.address
+
+
+@pytest.mark.parametrize("body", ["return x > 0", "return x[:0]"])
+def test_an_output_that_smartredis_cannot_carry_is_named(address: Address, body: str) -> None:
+    client = connect(address, producer="solver")
+    client.put_model("sign", torchscript(f"def forward(self, x):\n    {body}\n"), 1)
+    with pytest.raises(InferenceFailed, match="SmartRedis cannot carry its output") as caught:
+        client.infer("sign", field(), version=1)
+    assert caught.value.name == "sign@1"
+    client.close()

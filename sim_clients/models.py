@@ -1,0 +1,47 @@
+"""What may be posted as a model: its name, its version and its device, checked before anything is sent."""
+
+from __future__ import annotations
+
+import re
+from numbers import Integral
+
+from sim_clients import keys
+from sim_clients.errors import ModelRejected
+
+_DEVICE = re.compile(r"(CPU|GPU)(:\d+)?")
+
+
+def checked_version(name: str, version: int) -> int:
+    """Return a version as a plain int.
+
+    Raises:
+        ModelRejected: it is no whole number of 1 or more.
+    """
+    if not isinstance(version, Integral) or isinstance(version, bool) or version < 1:
+        raise ModelRejected(name, f"a version is a whole number, 1 or greater, got {version!r}")
+    return int(version)
+
+
+def check_post(name: str, model: bytes, device: str) -> None:
+    """Check what is to be posted.
+
+    Raises:
+        NameRefused: the name cannot be part of a key.
+        ModelRejected: the model is no archive, or the device none that there is.
+    """
+    keys.checked("model", name)
+    if not isinstance(model, bytes) or not model:
+        kind = "an empty one" if isinstance(model, bytes) else type(model).__name__
+        raise ModelRejected(name, f"a model is the bytes of a TorchScript archive, got {kind}")
+    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
+        raise ModelRejected(name, f"a device is CPU, GPU, CPU:n or GPU:n, got {device!r}")
+
+
+def check_newer(name: str, version: int, live: int) -> None:
+    """Check that a version comes after the live one.
+
+    Raises:
+        ModelRejected
+    """
+    if version <= live:
+        raise ModelRejected(name, f"version {version} is not newer than the live version {live}")
