@@ -81,7 +81,12 @@ def server_binary(executable: str) -> ServerBinary:
     """
     try:
         answer = subprocess.run(
-            [executable, "--version"], capture_output=True, text=True, timeout=ANSWER_TIMEOUT_S, check=False
+            [executable, "--version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=ANSWER_TIMEOUT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ServerError(f"{executable!r} cannot be run: {error}", executable=executable) from error

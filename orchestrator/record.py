@@ -6,14 +6,20 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import RunError
 from orchestrator.launchers.base import Job
-from orchestrator.run_files import RunFiles, lock_is_held, read_record, registered_runs
+from orchestrator.run_files import (
+    RunFiles,
+    lock_is_held,
+    read_record,
+    registered_runs,
+    replace_record,
+)
 from orchestrator.watcher import Session, read_stat
 
 
@@ -72,6 +78,17 @@ class Run:
         """The recorded state, or `lost` where the driver ended without recording its end."""
         state = str(self.record["state"])
         return "lost" if state == "active" and not self.alive else state
+
+    def is_running(self, job: Mapping[str, Any]) -> bool:
+        """Tell whether the process that a job's entry names is there; asked of the system, not the record."""
+        stat = read_stat(job["pid"]) if job["pid"] is not None else None
+        return stat is not None and stat.state not in "ZX" and stat.start_time == job["start_time"]
+
+    def close(self) -> None:
+        """Write the end that the driver could not: it was killed, and so was all it had started."""
+        jobs = [job if job["ended"] else {**job, "state": "canceled"} for job in self.record["jobs"]]
+        facts = {"state": "failed", "error": "the driver was killed", "ended": time.time(), "jobs": jobs}
+        replace_record(self.directory, {**self.record, **facts})
 
     @property
     def runtime(self) -> Path:

@@ -104,10 +104,8 @@ class RunFiles:
             shutil.rmtree(self.runtime)
 
     def write_record(self, record: Mapping[str, Any]) -> None:
-        """Replace the record of the run in one step, so that a reader never sees half of it."""
-        part = self.record.with_suffix(".part")
-        part.write_text(json.dumps(record, indent=2) + "\n")
-        part.replace(self.record)
+        """Replace the record of the run."""
+        replace_record(self.directory, record)
 
 
 def log_of(job_directory: Path) -> Path:
@@ -148,6 +146,14 @@ def read_record(directory: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise RunError(f"the record of the run in {directory} is no JSON object")
     return record
+
+
+def replace_record(directory: Path, record: Mapping[str, Any]) -> None:
+    """Replace the record of a run in one step, so that a reader never sees half of it."""
+    path = directory / RECORD
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(record, indent=2) + "\n")
+    part.replace(path)
 
 
 def take_lock(lock: Path) -> int:

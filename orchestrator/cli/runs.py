@@ -38,12 +38,14 @@ def _table(run: Run) -> Table:
     for heading in ("name", "state", "pid", "cores", "for", "exit"):
         table.add_column(heading)
     for job in run.record["jobs"]:
-        table.add_row(*_row(job))
+        table.add_row(*_row(run, job))
     return table
 
 
-def _row(job: dict[str, Any]) -> tuple[str, ...]:
+def _row(run: Run, job: dict[str, Any]) -> tuple[str, ...]:
     cores = "any" if job["cores"] is None else ",".join(map(str, job["cores"]))
-    lasted = (job["ended"] or time.time()) - job["started"]
     code = "" if job["returncode"] is None else str(job["returncode"])
+    if job["ended"] is None and not run.alive and not run.is_running(job):
+        return (job["name"], "lost", str(job["pid"]), cores, "", code)
+    lasted = (job["ended"] or time.time()) - job["started"]
     return (job["name"], job["state"], str(job["pid"]), cores, f"{lasted:.0f} s", code)

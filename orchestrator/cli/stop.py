@@ -52,6 +52,7 @@ def _stop(run: Run) -> None:
     if run.state == "lost":
         sweep(run.run_id, run.sessions)
         shutil.rmtree(run.runtime, ignore_errors=True)
+        run.close()
 
 
 def _end_driver(run: Run) -> None:

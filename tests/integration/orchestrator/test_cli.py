@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator import Application, Experiment, Orchestrator
 from orchestrator.record import all_runs
+from tests.integration.orchestrator.command import penstock
 
 RUN = """
 import sys
@@ -33,11 +34,6 @@ def toy(tmp_path):
     (directory / "run.py").write_text(RUN)
     (directory / "config.toml").write_text("n = 3\ncode = 0\n[quick]\nn = 1\n")
     return directory
-
-
-def penstock(*arguments, **options):
-    command = [sys.executable, "-m", "orchestrator.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
 
 
 @pytest.mark.parametrize("how", ["toy", "path", "script"])

@@ -9,6 +9,7 @@ import pytest
 from orchestrator import Application, Experiment, JobState, Orchestrator
 from orchestrator.cli.stop import stop
 from orchestrator.record import all_runs
+from tests.integration.orchestrator.command import penstock
 
 START = """
 with Experiment("e") as exp:
@@ -78,6 +79,10 @@ def test_driver_killed(driver, gone, options):
     gone(*pids)
     (run,) = all_runs()
     assert run.state == "lost" and not run.runtime.exists()
+    shown = penstock("ps").stdout
+    assert "lost" in shown and "active" not in shown
+    assert penstock("stop", "--all").stdout == f"stopped {run.run_id}\n"
+    assert penstock("stop", "--all").stdout == "no run is active\n"
 
 
 def test_driver_killed_after_its_watcher_was(driver, gone):

@@ -89,3 +89,11 @@ def test_symlink_keeps_its_name(fake, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(fake("Redis server v=7.0.15 sha=0"))
     assert find_redis_server(link).executable == str(link)
+
+
+def test_a_program_that_answers_garbage_is_no_server(tmp_path):
+    program = tmp_path / "redis-server"
+    program.write_text("#!/bin/sh\nprintf '\\377\\376\\001'\n")
+    program.chmod(0o755)
+    with pytest.raises(ServerError, match="is no redis-server; asked for its version it said"):
+        server_binary(str(program))
