@@ -9,7 +9,7 @@ namespace {
 
 struct NumberOption {
   const char* key;
-  int64_t Options::*value;
+  int64_t Options::* value;
   int64_t least;
   int64_t most;
 };
@@ -26,7 +26,7 @@ constexpr NumberOption kNumbers[] = {
 
 struct TextOption {
   const char* key;
-  std::string Options::*value;
+  std::string Options::* value;
 };
 
 constexpr TextOption kTexts[] = {
