@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-all lint format setup sanitize bench clean
+.PHONY: help demo quick test test-slow lint format setup sanitize bench clean
 
 # The SmartRedis wheel exists for Python 3.10 and 3.11.
 SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))
@@ -26,6 +26,7 @@ help:
 	@echo 'make demo      run the main job: a network trained beside a running simulation (about 2 minutes)'
 	@echo 'make quick     the same, shortened (under 45 seconds)'
 	@echo 'make test      run the tests'
+	@echo 'make test-slow run the slow and the randomized ones, the experiments among them'
 	@echo 'make lint      ruff, mypy, import arrows, clang-format'
 	@echo 'make sanitize  the C++ tests under ASan and UBSan, then TSan'
 	@echo 'make bench     measure, into bench-results/'
@@ -39,11 +40,11 @@ quick: setup
 
 test: .venv/.ready-dev
 	@$(BIN)/penstock build
-	@$(BIN)/python -m pytest -m 'not slow and not slurm and not fuzz and not sanitize'
+	@$(BIN)/python -m pytest -m 'not slow and not fuzz and not sanitize'
 
-test-all: .venv/.ready-dev
+test-slow: .venv/.ready-dev
 	@$(BIN)/penstock build
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m 'slow or fuzz'
 
 setup: .venv/.ready
 	@$(BIN)/penstock build
