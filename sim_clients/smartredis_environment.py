@@ -18,9 +18,10 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from sim_clients.address import Address
+from sim_clients.address import SOCKET_TIMEOUT_MS, Address
 
 DEFAULTS = {
+    "SR_SOCKET_TIMEOUT": str(SOCKET_TIMEOUT_MS),
     "SR_CMD_TIMEOUT": "5",
     "SR_CONN_TIMEOUT": "5",
     "SR_CMD_INTERVAL": "100",
@@ -33,8 +34,9 @@ REMOVED = ("SSKEYIN", "SSKEYOUT")
 def variables(address: Address, environ: Mapping[str, str]) -> dict[str, str | None]:
     """Return what must stand in the environment while a client is made; None means: not there."""
     wanted: dict[str, str | None] = dict.fromkeys(REMOVED)
+    wanted |= address.environment()
     wanted |= {name: environ.get(name, value) for name, value in DEFAULTS.items()}
-    return wanted | address.environment()
+    return wanted
 
 
 @contextmanager

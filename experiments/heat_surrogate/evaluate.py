@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 
 import numpy as np
 from coupled import infer_jump
@@ -35,8 +33,7 @@ def main() -> None:
             errors.append(relative_error(answer, u))
             persistence.append(relative_error(before, u))
     client.close()
-    directory = Path(os.environ.get("PENSTOCK_JOB_DIR", "."))
-    np.savez(directory / EXAMPLE, before=before, source=source, truth=u, prediction=answer)
+    np.savez(EXAMPLE, before=before, source=source, truth=u, prediction=answer)
     write_report({"version": version, "errors": errors, "persistence": persistence})
 
 

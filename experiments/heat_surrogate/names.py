@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +19,8 @@ EXAMPLE = "example.npz"
 
 
 def write_report(report: dict[str, Any]) -> None:
-    """Write what this program has measured into its directory."""
-    directory = Path(os.environ.get("PENSTOCK_JOB_DIR", "."))
-    (directory / REPORT).write_text(json.dumps(report, indent=1))
+    """Write what this program has measured into its directory, where it runs."""
+    Path(REPORT).write_text(json.dumps(report, indent=1))
 
 
 def run(main: Callable[[], None], *errors: type[Exception]) -> None:

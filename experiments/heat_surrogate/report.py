@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator import PenstockError
+from trainers.history import read_history
 
-HISTORY = "history.jsonl"
 RESULT, PICTURE, TABLE = "result.json", "picture.png", "summary.txt"
 
 
@@ -33,7 +33,7 @@ def report(run_dir: Path, bars: dict[str, float], solvers: list[str]) -> None:
     Raises:
         BarMissed: naming each bar and what was measured.
     """
-    history = [json.loads(line) for line in (run_dir / "trainer" / HISTORY).read_text().splitlines()]
+    history = read_history(run_dir / "trainer")
     result = measured(run_dir, history, solvers)
     missed = missed_bars(result, bars)
     result |= {"bars": bars, "passed": not missed}
@@ -71,6 +71,7 @@ def measured(run_dir: Path, history: list[dict[str, Any]], solvers: list[str]) -
         "answered_by": answered,
         "inferences": len(coupled["jumps"]) + len(evaluation["errors"]),
         "inferences_failed": coupled["failed"],
+        "jumps_before_a_model": coupled["without_model"],
         "inference_ms_median": 1e3 * float(np.median([jump["inference_s"] for jump in coupled["jumps"]])),
         "snapshots": sum(solver["snapshots"] for solver in reports),
         "training_steps": history[-1]["step"],

@@ -25,7 +25,7 @@ def main() -> None:
     given = parser.parse_args()
     os.nice(NICENESS)
 
-    client, started = connect(), time.time()
+    client = connect()
     waves = 0
     while waves < given.waves and not client.flag_raised(TRAINED):
         simulate_wave(client, plate_from(given), given.seed, waves, given.wave_jumps)
@@ -33,7 +33,7 @@ def main() -> None:
     client.end_stream()
     client.close()
     snapshots = waves * (given.wave_jumps + 1)
-    write_report({"started": started, "ended": time.time(), "snapshots": snapshots})
+    write_report({"ended": time.time(), "snapshots": snapshots})
 
 
 def simulate_wave(client: Client, plate: Plate, seed: int, wave: int, jumps: int) -> None:

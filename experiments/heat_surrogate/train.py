@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from pathlib import Path
 
 import torch
 from heat import plate_arguments, plate_from
-from names import MODEL, TRAINED, run, write_report
+from names import MODEL, TRAINED, run
 from network import HeatJump
 
 from sim_clients import connect
@@ -48,11 +47,10 @@ def main() -> None:
         learning_rate=given.learning_rate,
         validate_every=given.validate_every,
     )
-    client, started = connect(), time.time()
-    publisher = train(network, client, training, Reservoir(given.capacity, given.seed), Path.cwd())
+    client = connect()
+    train(network, client, training, Reservoir(given.capacity, given.seed), Path.cwd())
     client.raise_flag(TRAINED)
     client.close()
-    write_report({"started": started, "ended": time.time(), "last_version": publisher.version})
 
 
 if __name__ == "__main__":

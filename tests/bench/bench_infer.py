@@ -7,7 +7,6 @@ the bare round trip.
 from __future__ import annotations
 
 import io
-import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -18,6 +17,8 @@ import torch
 from smartredis import Client
 
 from orchestrator.build import built_module
+from sim_clients import Address
+from sim_clients.smartredis_environment import environment_for
 from tests.bench.measure import Series, compare, pinned, placements
 from tests.bench.wire import WireClient
 from tests.integration.servers import Module, RedisServer, ServerConfig, system_binary, wheel_binary
@@ -63,9 +64,9 @@ def _series(server: RedisServer) -> tuple[Series, list[Series]]:
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.save(mlp, blob)
     x = np.random.default_rng(0).random((1, WIDTH), dtype=np.float32)
-    os.environ["SSDB"], os.environ["SR_DB_TYPE"] = server.address, "Standalone"
-    os.environ["SR_SOCKET_TIMEOUT"], os.environ["SR_LOG_LEVEL"] = "60000", "QUIET"
-    smart, wire = Client(None, logger_name="bench"), WireClient(server.config.unix_socket)
+    with environment_for(Address.parse(server.address)):
+        smart = Client(None, logger_name="bench")
+    wire = WireClient(server.config.unix_socket)
     smart.set_model("mlp", blob.getvalue(), "TORCH", "CPU")
     smart.put_tensor("x", x)
     eager = torch.from_numpy(x)

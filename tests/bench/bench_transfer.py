@@ -6,7 +6,6 @@ the module costs, SmartRedis and redis-py what their users pay.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,8 @@ import redis
 from smartredis import Client
 
 from orchestrator.build import built_module
+from sim_clients import Address
+from sim_clients.smartredis_environment import environment_for
 from tests.bench.measure import Series, compare, pinned, placements
 from tests.bench.wire import WireClient
 from tests.integration.servers import (
@@ -58,9 +59,8 @@ class Subjects:
         self._shape = str(self.array.size).encode()
         self._wire = WireClient(server.config.unix_socket)
         self._python = redis.Redis(unix_socket_path=str(server.config.unix_socket))
-        os.environ["SSDB"], os.environ["SR_DB_TYPE"] = server.address, "Standalone"
-        os.environ["SR_SOCKET_TIMEOUT"], os.environ["SR_LOG_LEVEL"] = "60000", "QUIET"
-        self._smart = Client(None, logger_name="bench")
+        with environment_for(Address.parse(server.address)):
+            self._smart = Client(None, logger_name="bench")
         self.repeat = max(1, min(200, int(SECONDS_PER_SERIES * 1e9 / (size + 50_000))))
         self._fresh = 0
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import redis
 
+from tests.integration.ai_commands import TYPES, execute, get, put, store_model
 from tests.integration.torchscript import adder, constant
-from tests.integration.wire import TYPES, execute, get, put, store_model
 
 SET_SOURCE = "def double(a):\n    return a * 2\n"
 STORE_SOURCE = (

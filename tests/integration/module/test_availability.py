@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import redis
 
+from tests.integration.ai_commands import execute, get, info, put, store_model
 from tests.integration.servers import RedisServer, StartServer, wait_until
 from tests.integration.torchscript import adder, burner, forward, heavy
-from tests.integration.wire import execute, get, info, put, store_model
 
 SIZE = 300
 OBSERVED_S = 1.0

@@ -13,9 +13,9 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.integration.ai_commands import put, refusal, store_model
 from tests.integration.servers import RedisServer
 from tests.integration.torchscript import adder
-from tests.integration.wire import put, refusal, store_model
 
 HEAD = 10
 """The type byte and the module's id before the content."""

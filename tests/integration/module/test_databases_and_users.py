@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import redis
 
+from tests.integration.ai_commands import execute, get, info, put, refusal, store_model
 from tests.integration.servers import RedisServer, StartServer, free_port, wait_in_step, wait_until
 from tests.integration.torchscript import adder
-from tests.integration.wire import execute, get, info, put, refusal, store_model
 
 SCRIPT = "def double(a):\n    return a * 2\n"
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import redis
 
+from tests.integration.ai_commands import execute, get, put, store_model
 from tests.integration.servers import RedisServer, StartServer, wait_until
 from tests.integration.torchscript import constant
-from tests.integration.wire import execute, get, put, store_model
 
 FORKS = 4
 

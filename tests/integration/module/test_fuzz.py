@@ -10,9 +10,9 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.integration.ai_commands import execute, get, put, store_model
 from tests.integration.servers import RedisServer
 from tests.integration.torchscript import adder
-from tests.integration.wire import execute, get, put, store_model
 
 COMMANDS = [
     *("AI.TENSORSET", "AI.TENSORGET", "AI.MODELSTORE", "AI.MODELGET", "AI.MODELDEL", "AI.MODELEXECUTE"),

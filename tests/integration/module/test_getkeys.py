@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.integration.wire import refusal
+from tests.integration.ai_commands import refusal
 
 KEYS = [
     ("AI.TENSORSET t FLOAT 1 BLOB x", "t"),

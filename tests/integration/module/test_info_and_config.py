@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import redis
 
+from tests.integration.ai_commands import execute, info, put, refusal, store_model
 from tests.integration.servers import StartServer
 from tests.integration.torchscript import adder, forward
-from tests.integration.wire import execute, info, put, refusal, store_model
 
 MISSING = "cannot find run info for key"
 

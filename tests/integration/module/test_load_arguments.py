@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.integration.ai_commands import execute, get, put, refusal, store_model
 from tests.integration.servers import Module, ServerDiedError, StartServer, wait_until
 from tests.integration.torchscript import adder
-from tests.integration.wire import execute, get, put, refusal, store_model
 
 REFUSED = [
     (("NO_SUCH_ARGUMENT", "1"), "NO_SUCH_ARGUMENT"),

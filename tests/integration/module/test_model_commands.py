@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import redis
 
+from tests.integration.ai_commands import execute, get, put, refusal, store_model
 from tests.integration.torchscript import adder, constant, forward, identity, sum_and_difference, torchscript
-from tests.integration.wire import execute, get, put, refusal, store_model
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 PB = b"model_pb"

@@ -9,8 +9,8 @@ import pytest
 import redis
 import torch
 
+from tests.integration.ai_commands import TYPES, execute, get, info, put, refusal, store_model
 from tests.integration.torchscript import adder, forward, identity, sum_and_difference, torchscript
-from tests.integration.wire import TYPES, execute, get, info, put, refusal, store_model
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 

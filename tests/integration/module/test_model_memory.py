@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import redis
 
+from tests.integration.ai_commands import execute, put, refusal, store_model
 from tests.integration.servers import RedisServer, StartServer, wait_until
 from tests.integration.torchscript import adder, forward, heavy
-from tests.integration.wire import execute, put, refusal, store_model
 
 MEGABYTE = 1 << 20
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import redis
 
+from tests.integration.ai_commands import execute, get, put, store_model
 from tests.integration.servers import RedisServer
 from tests.integration.torchscript import constant
-from tests.integration.wire import execute, get, put, store_model
 
 CLIENTS = 8
 VERSIONS = 40

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import redis
 
+from tests.integration.ai_commands import execute, get, put, refusal, store_model
 from tests.integration.module.stored import check_everything, check_values, store_everything
 from tests.integration.servers import RedisServer, ServerDiedError, StartServer, wait_until
 from tests.integration.torchscript import constant, heavy
-from tests.integration.wire import execute, get, put, refusal, store_model
 
 KEYS = ["large", "scalar", "UINT16", "adder", "constant", "set", "stored"]
 

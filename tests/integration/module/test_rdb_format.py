@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import redis
 
+from tests.integration.ai_commands import TYPES, put, store_model
 from tests.integration.servers import StartServer
 from tests.integration.torchscript import adder, heavy
-from tests.integration.wire import TYPES, put, store_model
 
 MODULE_VALUE = 7
 END, UNSIGNED, STRING = 0, 2, 5

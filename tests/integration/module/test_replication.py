@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import redis
 
+from tests.integration.ai_commands import execute, get, put, refusal, store_model
 from tests.integration.module.stored import check_everything, check_values, store_everything
 from tests.integration.servers import RedisServer, StartServer, free_port, wait_in_step, wait_until
 from tests.integration.torchscript import constant
-from tests.integration.wire import execute, get, put, refusal, store_model
 
 
 @pytest.fixture

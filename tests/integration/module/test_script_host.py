@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import redis
 
+from tests.integration.ai_commands import get, put, refusal, store_model
 from tests.integration.servers import RedisServer
 from tests.integration.torchscript import adder, constant, forward, sum_and_difference
-from tests.integration.wire import get, put, refusal, store_model
 
 SOURCE = """
 def set_and_get(tensors: List[Tensor], keys: List[str], args: List[str]):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import redis
 
-from tests.integration.wire import get, info, put, refusal
+from tests.integration.ai_commands import get, info, put, refusal
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tests.integration.wire import TYPES, get, put, refusal
+from tests.integration.ai_commands import TYPES, get, put, refusal
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 FOUR = np.zeros(2, np.float32).tobytes()[:4]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import redis
 
+from tests.integration.ai_commands import get, put, refusal
 from tests.integration.servers import RedisServer, StartServer, wait_until
-from tests.integration.wire import get, put, refusal
 
 MEGABYTE = 1 << 20
 

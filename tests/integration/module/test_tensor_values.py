@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import redis
 
-from tests.integration.wire import get, put, refusal
+from tests.integration.ai_commands import get, put, refusal
 
 REFUSED = [
     ("invalid value", ("FLOAT", 2, "VALUES", 2, "A")),

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import redis
 
+from tests.integration.ai_commands import get, put, refusal, store_model
 from tests.integration.servers import RedisServer
 from tests.integration.torchscript import adder
-from tests.integration.wire import get, put, refusal, store_model
 
 REFUSED = "Cannot run RedisAI command within a transaction or a LUA script"
 RUNS = [

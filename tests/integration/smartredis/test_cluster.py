@@ -7,9 +7,9 @@ import pytest
 import redis
 from smartredis import Client
 
+from tests.integration.ai_commands import execute, get, put, store_model
 from tests.integration.smartredis.conftest import Deployment
 from tests.integration.torchscript import adder
-from tests.integration.wire import execute, get, put, store_model
 
 pytestmark = pytest.mark.parametrize("deployment", ["cluster"], indirect=True)
 

@@ -7,7 +7,7 @@ import pytest
 from smartredis import Client, Dataset
 from smartredis.error import RedisReplyError
 
-from tests.integration.wire import TYPES
+from tests.integration.ai_commands import TYPES
 
 
 def dataset(name: str, value: float = 1.0) -> Dataset:

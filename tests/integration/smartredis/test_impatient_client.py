@@ -9,9 +9,9 @@ import pytest
 from smartredis import Client
 
 from sim_clients.address import Address
+from tests.integration.ai_commands import info
 from tests.integration.servers import RedisServer, StartServer, free_port
 from tests.integration.torchscript import forward, heavy
-from tests.integration.wire import info
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import torch
 from smartredis import Client
 from smartredis.error import RedisReplyError
 
+from tests.integration.ai_commands import TYPES
 from tests.integration.torchscript import adder, constant, forward, heavy, identity, sum_and_difference
-from tests.integration.wire import TYPES
 
 
 def test_a_model_answers(client: Client) -> None:

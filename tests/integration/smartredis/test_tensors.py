@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from smartredis import Client
 from smartredis.error import RedisReplyError
 
-from tests.integration.wire import TYPES
+from tests.integration.ai_commands import TYPES
 
 DTYPES = list(TYPES.values())
 arrays = st.sampled_from(DTYPES).flatmap(

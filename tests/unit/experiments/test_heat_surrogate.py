@@ -140,9 +140,10 @@ def test_the_numbers_are_those_that_the_programs_wrote(report: ModuleType, tmp_p
         (tmp_path / program).mkdir()
         (tmp_path / program / "report.json").write_text(json.dumps(content))
 
-    write("heat_0", {"started": 0.0, "ended": 100.0, "snapshots": 7})
-    write("held_out_0", {"started": 0.0, "ended": 50.0, "snapshots": 5})
-    write("coupled", {"jumps": [{"version": v, "inference_s": v / 1000} for v in (1, 1, 3)], "failed": 2})
+    write("heat_0", {"ended": 100.0, "snapshots": 7})
+    write("held_out_0", {"ended": 50.0, "snapshots": 5})
+    jumps = [{"version": v, "inference_s": v / 1000} for v in (1, 1, 3)]
+    write("coupled", {"jumps": jumps, "failed": 2, "without_model": 4})
     write("evaluation", {"version": 3, "errors": [0.1, 0.3], "persistence": [1.0, 3.0]})
     history = [
         {"unix_time": time, "version": version, "step": step}
@@ -154,5 +155,6 @@ def test_the_numbers_are_those_that_the_programs_wrote(report: ModuleType, tmp_p
     assert (result["versions_posted"], result["versions_while_solvers_ran"]) == (3, 2)
     assert (result["answered_by"], result["versions_answered"]) == ([1, 3], 2)
     assert (result["inferences"], result["inferences_failed"]) == (5, 2)
+    assert result["jumps_before_a_model"] == 4
     assert (result["snapshots"], result["training_steps"], result["last_version"]) == (12, 20, 3)
     assert result["inference_ms_median"] == pytest.approx(1.0)
