@@ -167,3 +167,18 @@ def test_a_machine_without_compiler_uses_a_build_from_elsewhere(
     first = build.built_module()
     monkeypatch.setenv("PATH", str(tmp_path))
     assert build.built_module() == first
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    counting_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PENSTOCK_CACHE", str(tmp_path / "file"))
+    with pytest.raises(BuildError, match=r"file cannot be written .* PENSTOCK_CACHE"):
+        build.built_module()
+
+
+def test_a_missing_source_is_named(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "SOURCE", tmp_path / "nowhere")
+    with pytest.raises(BuildError, match=r"source is not in .*nowhere"):
+        build.built_module()
