@@ -52,7 +52,7 @@ def test_heat_surrogate(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_missed_bar_is_a_failed_run(tmp_path: Path) -> None:
-    done = run("sine_hello", "--set=steps=10", run_dir=tmp_path / "run")
+    done = run("sine_hello", "--set=training.steps=10", run_dir=tmp_path / "run")
     assert done.returncode == 1
     assert "max_error < 0.02 was not reached" in done.stderr
     assert not json.loads((tmp_path / "run" / "result.json").read_text())["passed"]

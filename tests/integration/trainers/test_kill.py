@@ -97,9 +97,9 @@ def test_a_database_that_dies_ends_solvers_and_trainer_with_a_sentence(
 
     programs = {}
     with ExitStack() as stack:
-        start(SINE / "learn.py", "--steps=1000000", "--seconds=600", name="trainer")
+        start(SINE / "learn.py", "1000000", "600", name="trainer")
         for seed in (0, 1):
-            start(SINE / "produce.py", f"--seed={seed}", name=f"swing_{seed}")
+            start(SINE / "produce.py", str(seed), name=f"swing_{seed}")
         start(HEAT / "coupled.py", "--seed=1", *PLATE, name="coupled")
         wait_until(lambda: is_posted(client, "sine"), "a first version", timeout_s=90)
         assert all(program.process.poll() is None for program in programs.values())
@@ -116,7 +116,7 @@ def test_a_solver_that_blows_up_ends_the_trainer_by_name(
     for name in ("swing_0", "swing_1"):
         bad = connect(Address.parse(server.address), producer=name)
         bad.put_snapshot(0, {"x": np.zeros((64, 1), np.float32), "y": np.full((64, 1), np.nan, np.float32)})
-    arguments = ("--steps=100", "--seconds=60")
+    arguments = ("100", "60")
     start = {"name": "trainer", "directory": tmp_path, "environment": environment}
     with running(SINE / "learn.py", *arguments, **start) as trainer:
         assert trainer.returncode() == 1
