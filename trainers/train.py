@@ -126,7 +126,7 @@ def train(
             judges = batch_of(state.judges)
             validation = judge(network, judges, training)
             version = publisher.offer(network, [judges[name][:1] for name in training.inputs], validation)
-            record(directory, state, loss, validation, version)
+            record(directory, state, training, loss, validation, version)
 
         # 4. Remember.
         if version is not None or state.step % training.checkpoint_every == 0:
@@ -242,7 +242,12 @@ def square_error(network: torch.nn.Module, batch: Batch, training: Training) -> 
 
 
 def record(
-    directory: Path, state: TrainingState, loss: float, validation: float, version: int | None
+    directory: Path,
+    state: TrainingState,
+    training: Training,
+    loss: float,
+    validation: float,
+    version: int | None,
 ) -> None:
     """Append one line to the history: what was reached when, and what was posted."""
     line = {
@@ -257,4 +262,5 @@ def record(
     }
     append_history(directory, line)
     posted = f"  posted as version {version}" if version else ""
-    print(f"step {state.step:5d}  loss {loss:.4f}  validation {validation:.4f}{posted}", flush=True)
+    done = f"{100 * min(1.0, state.progress(training)):3.0f} %  step {state.step:5d}"
+    print(f"{done}  loss {loss:.4f}  validation {validation:.4f}{posted}", flush=True)
