@@ -72,10 +72,10 @@ class FourierNetwork(nn.Module):
 class Mlp(nn.Module):
     """Points in, points out: the network for functions of a few numbers."""
 
-    def __init__(self, inputs: int, outputs: int, *, width: int = 32) -> None:
+    def __init__(self, inputs: int, outputs: int, *, width: int = 64) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, outputs)
+            nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, outputs)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -23,8 +23,8 @@ def learn(steps: int, seconds: float) -> None:
         jump=0,  # x and y are of one snapshot
         steps=steps,
         seconds=seconds,
-        learning_rate=2e-2,
-        validate_every=100,
+        learning_rate=1e-2,
+        validate_every=200,
     )
     client = connect()
     train(Mlp(1, 1), client, training, Reservoir(1000, seed=0), Path.cwd())
