@@ -15,6 +15,17 @@ from rich.table import Table
 from orchestrator import PenstockError
 from trainers.history import read_history
 
+LABELS = {
+    "relative_error": "error on unseen plates, mean",
+    "persistence_error": "error of doing nothing",
+    "versions_while_solvers_ran": "versions posted while solvers ran",
+    "versions_answered": "versions that answered",
+    "inference_ms_median": "inference, median, ms",
+    "jumps_before_a_model": "jumps before the first version",
+    "solvers": "solvers learned and judged from",
+}
+"""How the table calls what is not well called by its key in result.json."""
+
 RESULT, PICTURE, TABLE = "result.json", "picture.png", "summary.txt"
 
 
@@ -102,6 +113,12 @@ def show(run_dir: Path, result: dict[str, Any], bars: dict[str, float], missed: 
         Console(file=file, width=100).print(table)
     for name in (PICTURE, TABLE, RESULT):
         print(f"{name:12s} {run_dir / name}")
+    if not missed:
+        error, better = 100 * result["relative_error"], result["times_better_than_persistence"]
+        print(
+            f"every bar was taken: the network is {error:.1f} % off on plates it has never seen, "
+            f"{better:.0f} times better than persistence"
+        )
 
 
 def summary(result: dict[str, Any], bars: dict[str, float], missed: dict[str, str]) -> Table:
@@ -120,7 +137,9 @@ def summary(result: dict[str, Any], bars: dict[str, float], missed: dict[str, st
         if name in ("bars", "passed", "answered_by"):
             continue
         verdict = "" if name not in limits else ("[red]missed" if name in missed else "[green]ok")
-        table.add_row(name.replace("_", " "), text_of(name, value), limits.get(name, ""), verdict)
+        table.add_row(
+            LABELS.get(name, name.replace("_", " ")), text_of(name, value), limits.get(name, ""), verdict
+        )
     return table
 
 

@@ -47,7 +47,7 @@ def test_heat_surrogate(tmp_path: Path) -> None:
     assert len(result["answered_by"]) >= 3
     assert result["inferences_failed"] == 0
     assert (tmp_path / "run" / "picture.png").read_bytes().startswith(b"\x89PNG")
-    assert "relative error" in (tmp_path / "run" / "summary.txt").read_text()
+    assert "error on unseen plates" in (tmp_path / "run" / "summary.txt").read_text()
 
 
 @pytest.mark.slow
