@@ -384,12 +384,32 @@ std::vector<IValue> Bind(const c10::FunctionSchema& schema, size_t first, const 
   return values;
 }
 
+// In bytes; torch has no answer of its own for sparse arrays, but throws.
+uint64_t SizeOf(const at::Tensor& array) {
+  switch (array.layout()) {
+    case at::kSparse:
+      return array._indices().nbytes() + array._values().nbytes();
+    case at::kSparseCsr:
+    case at::kSparseBsr:
+      return array.crow_indices().nbytes() + array.col_indices().nbytes() + array.values().nbytes();
+    case at::kSparseCsc:
+    case at::kSparseBsc:
+      return array.ccol_indices().nbytes() + array.row_indices().nbytes() + array.values().nbytes();
+    default:
+      return array.nbytes();
+  }
+}
+
 class TorchModel : public backend::Program {
  public:
   TorchModel(torch::jit::Module module, at::Device device) : module_(std::move(module)), device_(device) {
     module_.eval();
     forward_ = module_.find_method("forward");
     TORCH_CHECK(forward_.has_value(), "the model has no method forward()");
+    const auto& arguments = forward_->function().getSchema().arguments();
+    for (size_t i = 1; i < arguments.size(); ++i) inputs_.push_back(arguments[i].name());
+    for (const at::Tensor& array : module_.parameters()) bytes_ += SizeOf(array);
+    for (const at::Tensor& array : module_.buffers()) bytes_ += SizeOf(array);
   }
   void Run(const Call& call, Sink& out) noexcept override {
     Guard(out, [&] {
@@ -401,20 +421,17 @@ class TorchModel : public backend::Program {
     });
   }
   void Inputs(Sink& out) const noexcept override {
-    const auto& arguments = forward_->function().getSchema().arguments();
-    for (size_t i = 1; i < arguments.size(); ++i) out.Name(ToBytes(arguments[i].name()));
+    for (const std::string& name : inputs_) out.Name(ToBytes(name));
   }
-  uint64_t MemoryBytes() const noexcept override {
-    uint64_t bytes = 0;
-    for (const at::Tensor& array : module_.parameters()) bytes += array.nbytes();
-    for (const at::Tensor& array : module_.buffers()) bytes += array.nbytes();
-    return bytes;
-  }
+  uint64_t MemoryBytes() const noexcept override { return bytes_; }
 
  private:
   torch::jit::Module module_;
   std::optional<torch::jit::Method> forward_;
   at::Device device_;
+  // Asked for on the main thread and in the forked child that saves, where torch must not be called.
+  std::vector<std::string> inputs_;
+  uint64_t bytes_ = 0;
 };
 
 // Tells the calls of a script, for as long as it runs on this thread, who answers them.
