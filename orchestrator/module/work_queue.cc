@@ -57,6 +57,13 @@ class SignalsBlocked {
 
 }  // namespace
 
+std::optional<Clock::time_point> DeadlineIn(std::chrono::milliseconds time) {
+  auto now = Clock::now();
+  if (time > std::chrono::floor<std::chrono::milliseconds>(Clock::time_point::max() - now))
+    return std::nullopt;
+  return now + time;
+}
+
 WorkQueue::WorkQueue(std::string name, int workers) : shared_(std::make_shared<Shared>()) {
   SignalsBlocked blocked;
   shared_->workers = workers;

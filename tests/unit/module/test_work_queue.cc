@@ -150,6 +150,15 @@ void AWorkerThatDoesNotEndIsNotWaitedForForEver() {
   CHECK(queues.Join(Clock::now() + std::chrono::seconds(20)));
 }
 
+void ADeadlineBeyondTheEndOfTheClockIsNone() {
+  CHECK(!DeadlineIn(std::chrono::milliseconds::max()));
+  CHECK(!DeadlineIn(std::chrono::floor<std::chrono::milliseconds>(Clock::duration::max())));
+  auto before = Clock::now();
+  auto deadline = DeadlineIn(std::chrono::milliseconds(5));
+  CHECK(deadline && *deadline >= before + std::chrono::milliseconds(5));
+  CHECK(deadline && *deadline <= Clock::now() + std::chrono::milliseconds(5));
+}
+
 void EachDeviceHasItsOwnQueue() {
   WorkQueues queues(1);
   CHECK(&queues.For("CPU") == &queues.For("CPU"));
@@ -165,6 +174,7 @@ int main() {
   StoppingDropsWhatIsQueuedAndJoins();
   WhatIsPushedAfterTheStopIsDestroyedByWhoeverJoins();
   AWorkerThatDoesNotEndIsNotWaitedForForEver();
+  ADeadlineBeyondTheEndOfTheClockIsNone();
   EachDeviceHasItsOwnQueue();
   return penstock::test::Report();
 }
