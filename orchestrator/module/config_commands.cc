@@ -2,6 +2,7 @@
 #include "blocked.h"
 #include "commands.h"
 #include "module_state.h"
+#include "reply.h"
 
 namespace penstock {
 namespace {

@@ -1,9 +1,9 @@
 #include "execution.h"
 
 #include "blocked.h"
-#include "commands.h"
 #include "held_string.h"
 #include "module_state.h"
+#include "reply.h"
 #include "run_tensors.h"
 #include "script_host.h"
 #include "storing.h"

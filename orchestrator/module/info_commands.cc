@@ -5,6 +5,7 @@
 #include "info.h"
 #include "model_type.h"
 #include "module_state.h"
+#include "reply.h"
 #include "script_type.h"
 
 namespace penstock {

@@ -5,6 +5,7 @@
 #include "held_string.h"
 #include "model_type.h"
 #include "module_state.h"
+#include "reply.h"
 #include "storing.h"
 
 namespace penstock {

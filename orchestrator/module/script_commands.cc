@@ -2,6 +2,7 @@
 #include "commands.h"
 #include "execution.h"
 #include "module_state.h"
+#include "reply.h"
 #include "script_type.h"
 #include "storing.h"
 
