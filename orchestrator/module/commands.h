@@ -1,4 +1,4 @@
-// Every command of the module. Only the table of commands in module.cc reads all of it.
+// Every command of the module: defined in its own *_commands.cc, entered in the table of module.cc.
 #pragma once
 
 #include "redis_api.h"
