@@ -1,4 +1,4 @@
-// Opens backend libraries, and loads models and scripts with them.
+// Opens backend libraries.
 //
 // DESIGN
 //   A backend is opened once, by the first thread that loads something with it (never the main one), or in
@@ -16,10 +16,7 @@
 #include <string>
 
 #include "backend.h"
-#include "executable.h"
-#include "model.h"
 #include "options.h"
-#include "script.h"
 #include "status.h"
 
 namespace penstock {
@@ -50,10 +47,5 @@ class Backends {
   backend::Backend* torch_ = nullptr;           // guarded by opening_
   std::atomic<const char*> version_ = nullptr;  // written under opening_
 };
-
-/// Not loaded yet. When `before`, what the key held or is about to hold, has the same file, its program is
-/// used.
-ModelPtr NewModel(Backends* backends, std::shared_ptr<const ModelDefinition> definition, ModelPtr before);
-ScriptPtr NewScript(Backends* backends, std::shared_ptr<const ScriptDefinition> definition);
 
 }  // namespace penstock

@@ -3,6 +3,7 @@
 #include "commands.h"
 #include "execution.h"
 #include "held_string.h"
+#include "loading.h"
 #include "model_type.h"
 #include "module_state.h"
 #include "reply.h"

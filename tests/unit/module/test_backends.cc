@@ -4,6 +4,7 @@
 
 #include "backends.h"
 #include "check.h"
+#include "loading.h"
 
 using namespace penstock;
 using penstock::test::Text;
