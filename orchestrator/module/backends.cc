@@ -7,20 +7,17 @@
 #include <fstream>
 #include <iterator>
 
+#include "error_sink.h"
+
 namespace penstock {
 namespace {
 
-using backend::Bytes;
-
-Bytes ToBytes(std::string_view text) { return {text.data(), text.size()}; }
-
-// Keeps the error of a load.
-struct ErrorSink : backend::Sink {
-  void Tensor(const backend::TensorView&) override {}
-  void Name(Bytes) override {}
-  void Error(Bytes text) override { error.assign(text.data, text.size); }
-  std::string error;
-};
+// A server may change its directory later, and dlopen() looks elsewhere for a name without a slash.
+std::string FromRoot(const std::string& folder) {
+  std::error_code gone;
+  auto absolute = std::filesystem::absolute(folder, gone);
+  return gone ? folder : absolute.string();
+}
 
 Result<void*> OpenLibrary(const std::string& path, int visibility) {
   void* library = dlopen(path.c_str(), RTLD_NOW | visibility);
@@ -60,107 +57,66 @@ Status CheckVersion(const std::string& file, const std::string& installed) {
                        "; `penstock build` makes one that fits");
 }
 
-Result<ProgramPtr> Finish(backend::Program* program, const ErrorSink& sink) {
-  if (program == nullptr) return Status::Error(sink.error);
-  return ProgramPtr(program);
-}
-
-Result<ProgramPtr> LoadModel(Backends* backends, const ModelDefinition& model) {
-  if (model.backend != BackendKind::kTorch) {
-    return Status::Error(std::string("backend ") + BackendName(model.backend) +
-                         " is not available: only TORCH is");
-  }
-  auto torch = backends->Torch();
-  if (!torch.ok()) return torch.status();
-  std::vector<Bytes> pieces;
-  for (const BufferPtr& piece : model.pieces) pieces.push_back(ToBytes(piece->view()));
-  ErrorSink sink;
-  return Finish((*torch)->LoadModel({pieces.data(), pieces.size(), ToBytes(model.device)}, sink), sink);
-}
-
-Result<ProgramPtr> CompileScript(Backends* backends, const ScriptDefinition& script) {
-  auto torch = backends->Torch();
-  if (!torch.ok()) return torch.status();
-  std::vector<Bytes> names;
-  for (const std::string& name : script.entry_points) names.push_back(ToBytes(name));
-  ErrorSink sink;
-  return Finish((*torch)->CompileScript(
-                    {ToBytes(script.source), ToBytes(script.device), names.data(), names.size()}, sink),
-                sink);
-}
-
 }  // namespace
 
-Backends::Backends(const Options& options, std::string folder)
-    : options_(options), folder_(options.backends_path.empty() ? std::move(folder) : options.backends_path) {}
+Backends::Backends(const Options& options, const std::string& folder)
+    : options_(options),
+      folder_(FromRoot(options.backends_path.empty() ? folder : options.backends_path)),
+      torch_file_(Absolute(options.torch_backend.empty() ? "backend_torch.so" : options.torch_backend)) {}
 
-Result<backend::Backend*> Backends::Open(const Options& options, const std::string& file) {
-  Status status = CheckVersion(file, options.torch_version);
-  if (status.ok()) status = OpenTorchLibraries(options.torch_libraries);
+// From the folder of backends, without `.` and `..`. Asks no file system: the main thread calls it too.
+std::string Backends::Absolute(const std::string& path) const {
+  return (std::filesystem::path(folder_) / path).lexically_normal().string();
+}
+
+Result<backend::Backend*> Backends::Open() {
+  Status status = CheckVersion(torch_file_, options_.torch_version);
+  if (status.ok()) status = OpenTorchLibraries(options_.torch_libraries);
   if (!status.ok()) return status;
-  auto library = OpenLibrary(file, RTLD_LOCAL);
+  auto library = OpenLibrary(torch_file_, RTLD_LOCAL);
   if (!library.ok()) return library.status();
   auto entry = reinterpret_cast<const backend::Entry* (*)()>(dlsym(*library, backend::kEntryName));
   if (entry == nullptr || entry()->interface_version != backend::kInterfaceVersion) {
-    return Status::Error(file +
+    return Status::Error(torch_file_ +
                          " was built for another version of Penstock; `penstock build` makes one that fits");
   }
   ErrorSink sink;
   auto* opened = entry()->open(
-      {static_cast<int>(options.intra_op_threads), static_cast<int>(options.inter_op_threads)}, sink);
+      {static_cast<int>(options_.intra_op_threads), static_cast<int>(options_.inter_op_threads)}, sink);
   if (opened == nullptr) return Status::Error(sink.error);
   version_ = entry()->library_version;
   return opened;
 }
 
-// The caller holds opening_. An empty path: the configured file.
-Result<backend::Backend*> Backends::OpenOnce(const std::string& path) {
+// The caller holds opening_.
+Result<backend::Backend*> Backends::OpenOnce() {
   if (torch_ != nullptr) return torch_;
-  std::unique_lock lock(mutex_);
-  std::string folder = folder_;
-  lock.unlock();
-  std::string file = path.empty() ? options_.torch_backend : path;
-  if (file.empty()) file = "backend_torch.so";
-  auto opened = Open(options_, file.front() == '/' ? file : folder + "/" + file);
+  auto opened = Open();
   if (opened.ok()) torch_ = *opened;
   return opened;
 }
 
 Result<backend::Backend*> Backends::Torch() {
   std::lock_guard lock(opening_);
-  return OpenOnce("");
+  return OpenOnce();
 }
 
 Status Backends::OpenTorchAt(const std::string& path) {
+  std::string file = Absolute(path);
+  if (file != torch_file_) {
+    return Status::Error(
+        file + " is not the backend that this server was given when it was loaded, which is " + torch_file_);
+  }
   std::lock_guard lock(opening_);
   if (torch_ != nullptr) return Status::Error("backend TORCH is already loaded");
-  return OpenOnce(path).status();
+  return OpenOnce().status();
 }
 
-void Backends::SetFolder(const std::string& folder) {
-  std::lock_guard lock(mutex_);
-  folder_ = folder;
-}
-
-std::string Backends::folder() const {
-  std::lock_guard lock(mutex_);
-  return folder_;
-}
-
-ModelPtr NewModel(Backends* backends, std::shared_ptr<const ModelDefinition> definition, ModelPtr before) {
-  auto load = [backends, definition, before = std::move(before)]() -> Result<ProgramPtr> {
-    if (before != nullptr && before->definition().SameAs(*definition)) {
-      auto program = before->Settle();
-      if (program.ok()) return program;
-    }
-    return LoadModel(backends, *definition);
-  };
-  return std::make_shared<Model>(std::move(definition), std::move(load));
-}
-
-ScriptPtr NewScript(Backends* backends, std::shared_ptr<const ScriptDefinition> definition) {
-  auto load = [backends, definition] { return CompileScript(backends, *definition); };
-  return std::make_shared<Script>(std::move(definition), std::move(load));
+Status Backends::CheckFolder(const std::string& folder) const {
+  // With an empty name behind it, a path ends in one slash.
+  if (Absolute(folder + "/") == Absolute("")) return Status::Ok();
+  return Status::Error("BACKENDSPATH: " + folder +
+                       " is not the folder that this server was given when it was loaded");
 }
 
 }  // namespace penstock

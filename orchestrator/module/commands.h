@@ -1,10 +1,7 @@
-// Every command of the module, and what they share: words, one reply, who may block.
+// Every command of the module: defined in its own *_commands.cc, entered in the table of module.cc.
 #pragma once
 
-#include "arguments.h"
-#include "model.h"
 #include "redis_api.h"
-#include "status.h"
 
 namespace penstock {
 
@@ -22,15 +19,5 @@ int ScriptExecute(RedisModuleCtx*, RedisModuleString**, int);
 int ScriptRun(RedisModuleCtx*, RedisModuleString**, int);
 int RunInfo(RedisModuleCtx*, RedisModuleString**, int);
 int Config(RedisModuleCtx*, RedisModuleString**, int);
-
-Arguments Words(RedisModuleString** argv, int argc);
-/// The one place where an error is written to a client. OK is answered by `+OK`.
-int Reply(RedisModuleCtx* context, const Status& status);
-int ReplyText(RedisModuleCtx* context, std::string_view text);
-/// Not within MULTI, Lua or another command, and not for the master or the append-only file.
-bool MayBlock(RedisModuleCtx* context);
-Status RefuseToBlock();
-/// Answers a request for a run's keys: its model or script, and all inputs, outputs and declared keys.
-int TellKeys(RedisModuleCtx* context, Result<RunWords>& run);
 
 }  // namespace penstock

@@ -2,6 +2,7 @@
 #include "blocked.h"
 #include "commands.h"
 #include "module_state.h"
+#include "reply.h"
 
 namespace penstock {
 namespace {
@@ -41,10 +42,10 @@ int LoadBackend(RedisModuleCtx* context, Arguments words) {
   return redis::kOk;
 }
 
-int SetFolder(RedisModuleCtx* context, Arguments words) {
+// Which file is opened is for whoever starts the server to say; clients that set the folder go on working.
+int CheckFolder(RedisModuleCtx* context, Arguments words) {
   if (words.done()) return Reply(context, Status::Error("BACKENDSPATH: missing path argument"));
-  state().backends.SetFolder(std::string(words.Next()));
-  return Reply(context, Status::Ok());
+  return Reply(context, state().backends.CheckFolder(std::string(words.Next())));
 }
 
 int SetChunkSize(RedisModuleCtx* context, Arguments words) {
@@ -70,7 +71,7 @@ int Config(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   Arguments words = Words(argv, argc);
   if (words.Take("GET")) return Get(context, words);
   if (words.Take("MODEL_CHUNK_SIZE")) return SetChunkSize(context, words);
-  if (words.Take("BACKENDSPATH")) return SetFolder(context, words);
+  if (words.Take("BACKENDSPATH")) return CheckFolder(context, words);
   if (words.Take("LOADBACKEND")) return LoadBackend(context, words);
   return Reply(context, Status::Error("unsupported subcommand"));
 }

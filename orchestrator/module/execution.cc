@@ -1,9 +1,9 @@
 #include "execution.h"
 
 #include "blocked.h"
-#include "commands.h"
 #include "held_string.h"
 #include "module_state.h"
+#include "reply.h"
 #include "run_tensors.h"
 #include "script_host.h"
 #include "storing.h"
@@ -139,7 +139,7 @@ Result<RunInput> TakeInput(RedisModuleCtx* context, RedisModuleString** argv, co
   if (!input.function.empty()) input.user = UserName(context);
   for (size_t at : run.keys) input.keys.emplace_back(View(argv[at]));
   for (size_t at : run.texts) input.texts.emplace_back(View(argv[at]));
-  if (run.timeout_ms > 0) input.deadline = Clock::now() + std::chrono::milliseconds(run.timeout_ms);
+  if (run.timeout_ms > 0) input.deadline = DeadlineIn(std::chrono::milliseconds(run.timeout_ms));
   return input;
 }
 

@@ -11,8 +11,8 @@
 #include <memory>
 
 #include "executable.h"
-#include "model.h"
 #include "redis_api.h"
+#include "run_words.h"
 
 namespace penstock {
 

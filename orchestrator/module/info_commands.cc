@@ -5,6 +5,8 @@
 #include "info.h"
 #include "model_type.h"
 #include "module_state.h"
+#include "rdb.h"
+#include "reply.h"
 #include "script_type.h"
 
 namespace penstock {
@@ -82,7 +84,7 @@ void AddInfo(RedisModuleInfoCtx* info, int) {
   redis::InfoAddSection(info, "versions");
   redis::InfoAddFieldCString(info, "RedisAI_version", "1.2.7");
   redis::InfoAddFieldCString(info, "low_level_API_version", "1");
-  redis::InfoAddFieldLongLong(info, "rdb_version", 4);
+  redis::InfoAddFieldLongLong(info, "rdb_version", kRdbVersion);
   redis::InfoAddSection(info, "load_time_configs");
   redis::InfoAddFieldLongLong(info, "threads_per_queue", options.threads_per_queue);
   redis::InfoAddFieldLongLong(info, "inter_op_parallelism", options.inter_op_threads);

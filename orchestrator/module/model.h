@@ -11,6 +11,7 @@
 #include "arguments.h"
 #include "executable.h"
 #include "memory.h"
+#include "run_words.h"
 #include "status.h"
 
 namespace penstock {
@@ -60,18 +61,6 @@ struct ModelStoreWords {
 };
 Result<ModelStoreWords> ParseModelStore(Arguments words);
 
-/// What AI.MODELEXECUTE and the script calls have in common: positions of keys among the words.
-struct RunWords {
-  std::string_view function;
-  std::vector<size_t> keys;
-  std::vector<size_t> inputs;
-  std::vector<size_t> outputs;
-  std::vector<size_t> texts;
-  int64_t timeout_ms = 0;  // 0: none
-};
 Result<RunWords> ParseModelExecute(Arguments words);
-
-/// TIMEOUT's value, the word just after it; `missing` is the error when there is none.
-Result<int64_t> ParseTimeout(Arguments* words, const char* missing);
 
 }  // namespace penstock

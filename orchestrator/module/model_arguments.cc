@@ -1,4 +1,5 @@
-// The words of AI.MODELSTORE and AI.MODELEXECUTE.
+// The words of AI.MODELSTORE and AI.MODELEXECUTE. Apart from model_commands.cc, where they are used: what
+// knows no server is tested without one.
 #include "model.h"
 
 namespace penstock {
@@ -64,13 +65,6 @@ Status TakeKeys(Arguments* words, const std::string& keyword, const char* lower,
 }
 
 }  // namespace
-
-Result<int64_t> ParseTimeout(Arguments* words, const char* missing) {
-  if (words->done()) return Status::Error(missing);
-  auto value = words->NextInteger();
-  if (!value || *value <= 0) return Status::Error("Invalid value for TIMEOUT");
-  return *value;
-}
 
 Result<ModelStoreWords> ParseModelStore(Arguments words) {
   ModelStoreWords parsed;

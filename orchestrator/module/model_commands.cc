@@ -3,8 +3,10 @@
 #include "commands.h"
 #include "execution.h"
 #include "held_string.h"
+#include "loading.h"
 #include "model_type.h"
 #include "module_state.h"
+#include "reply.h"
 #include "storing.h"
 
 namespace penstock {
@@ -115,6 +117,11 @@ int ModelStore(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   auto before = FindModel(context, argv[1]);
   if (!before.ok()) return Reply(context, before.status());
   auto model = std::make_shared<ModelDefinition>(std::move(words->definition));
+  if (model->batch_size > 0) {
+    redis::Log(
+        context, "notice",
+        "BATCHSIZE, MINBATCHSIZE and MINBATCHTIMEOUT are stored but have no effect: runs are not batched");
+  }
   for (size_t at : words->pieces)
     model->pieces.push_back(std::make_shared<StringBuffer>(HeldString(argv[at])));
   return StoreModel(context, argv, argc, NewModel(&state().backends, std::move(model), *before));

@@ -92,6 +92,9 @@ Status Start(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   for (int i = 0; i < argc; ++i) words.push_back(View(argv[i]));
   auto options = ParseOptions(words);
   if (!options.ok()) return options.status();
+  for (const std::string& key : options->without_effect) {
+    redis::Log(context, "notice", "%s is accepted for RedisAI's sake and has no effect", key.c_str());
+  }
   RememberMainThread();
   InstallAllocator({AllocateOrNull, redis::Calloc, redis::Free});
   redis::SetModuleOptions(context, redis::kHandleIoErrors);

@@ -29,8 +29,10 @@ void StopWorkers() {
   module.stopping = true;
   auto deadline = Clock::now() + kLongestGoodbye;
   module.loader.Stop();
-  bool devices_left = module.device_queues.StopAndJoin(deadline);
-  bool loader_left = module.loader.Join(deadline);
+  module.device_queues.Stop();
+  bool loader_left =
+      module.loader.Join(deadline);  // first: what it has loaded, it pushes to a device's queue
+  bool devices_left = module.device_queues.Join(deadline);
   if (devices_left && loader_left) return;
   redis::Log(nullptr, "warning", "a run or load is still going on; leaving without it");
   // Registered last, so it runs first: before the destructors of libraries that the run still uses.

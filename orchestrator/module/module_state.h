@@ -14,8 +14,10 @@
 #include <utility>
 
 #include "backends.h"
+#include "model.h"
 #include "options.h"
 #include "redis_api.h"
+#include "script.h"
 #include "work_queue.h"
 
 namespace penstock {

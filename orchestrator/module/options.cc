@@ -1,5 +1,7 @@
 #include "options.h"
 
+#include <algorithm>
+#include <iterator>
 #include <limits>
 
 #include "arguments.h"
@@ -38,6 +40,15 @@ constexpr TextOption kTexts[] = {
 
 // Backends of RedisAI that SmartRedis' own launcher names; nothing here opens them.
 constexpr const char* kAccepted[] = {"TF", "TFLITE", "ONNX"};
+
+// Accepted too; INFO shows them, as RedisAI's does.
+constexpr const char* kOnlyShown[] = {"MODEL_EXECUTION_TIMEOUT", "BACKEND_MEMORY_LIMIT"};
+
+bool HasNoEffect(const std::string& key) {
+  auto named = [&](const char* name) { return EqualsAnyCase(key, name); };
+  return std::any_of(std::begin(kAccepted), std::end(kAccepted), named) ||
+         std::any_of(std::begin(kOnlyShown), std::end(kOnlyShown), named);
+}
 
 Status SetPreload(const std::string& value, Options* options) {
   if (!EqualsAnyCase(value, "TORCH")) return Status::Error("PRELOAD: unknown backend '" + value + "'");
@@ -84,6 +95,7 @@ Result<Options> ParseOptions(const std::vector<std::string_view>& words) {
   for (size_t i = 0; i < words.size(); i += 2) {
     Status status = Set(std::string(words[i]), std::string(words[i + 1]), &options);
     if (!status.ok()) return status;
+    if (HasNoEffect(std::string(words[i]))) options.without_effect.push_back(UpperCase(words[i]));
   }
   return options;
 }

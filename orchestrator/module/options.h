@@ -22,6 +22,7 @@ struct Options {
   std::string torch_libraries;          // directory of libtorch_cpu.so
   std::string torch_version;            // of those libraries
   bool preload_torch = false;
+  std::vector<std::string> without_effect;  // keys that were given for RedisAI's sake
 };
 
 /// `KEY VALUE` pairs, keys in any case. An error names the word that is wrong.

@@ -8,7 +8,7 @@
 
 #include "arguments.h"
 #include "executable.h"
-#include "model.h"
+#include "run_words.h"
 #include "status.h"
 
 namespace penstock {

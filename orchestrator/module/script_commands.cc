@@ -1,7 +1,9 @@
 // AI.SCRIPTSTORE, AI.SCRIPTSET, AI.SCRIPTGET, AI.SCRIPTDEL, AI.SCRIPTEXECUTE, AI.SCRIPTRUN.
 #include "commands.h"
 #include "execution.h"
+#include "loading.h"
 #include "module_state.h"
+#include "reply.h"
 #include "script_type.h"
 #include "storing.h"
 

@@ -2,6 +2,7 @@
 
 #include "held_string.h"
 #include "keyspace.h"
+#include "loading.h"
 #include "module_state.h"
 #include "rdb.h"
 

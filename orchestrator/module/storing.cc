@@ -1,10 +1,10 @@
 #include "storing.h"
 
 #include "blocked.h"
-#include "commands.h"
 #include "held_string.h"
 #include "model_type.h"
 #include "module_state.h"
+#include "reply.h"
 #include "script_type.h"
 
 namespace penstock {

@@ -1,6 +1,7 @@
 // AI.TENSORSET and AI.TENSORGET.
 #include "commands.h"
 #include "held_string.h"
+#include "reply.h"
 #include "tensor_type.h"
 #include "tensor_values.h"
 

@@ -43,8 +43,8 @@ void* Load(RedisModuleIO* file, int version) {
   if (!reader.ok()) return nullptr;
   auto tensor = Tensor::Make(*type, std::move(dims), std::move(bytes));
   if (!tensor.ok()) return reader.Reject(tensor.status().text().c_str());
-  for (size_t i = 0; *type == DataType::kString && i < (*tensor)->StringOffsets().size(); ++i)
-    reader.Unsigned();
+  uint64_t offsets = *type == DataType::kString ? *ElementCount((*tensor)->dims()) : 0;
+  for (uint64_t i = 0; i < offsets && reader.ok(); ++i) reader.Unsigned();
   return reader.ok() ? new TensorPtr(*tensor) : nullptr;
 }
 

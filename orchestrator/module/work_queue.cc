@@ -3,8 +3,6 @@
 #include <pthread.h>
 #include <signal.h>
 
-#include <algorithm>
-
 namespace penstock {
 
 struct WorkQueue::Shared {
@@ -59,6 +57,13 @@ class SignalsBlocked {
 
 }  // namespace
 
+std::optional<Clock::time_point> DeadlineIn(std::chrono::milliseconds time) {
+  auto now = Clock::now();
+  if (time > std::chrono::floor<std::chrono::milliseconds>(Clock::time_point::max() - now))
+    return std::nullopt;
+  return now + time;
+}
+
 WorkQueue::WorkQueue(std::string name, int workers) : shared_(std::make_shared<Shared>()) {
   SignalsBlocked blocked;
   shared_->workers = workers;
@@ -90,7 +95,6 @@ WorkQueue::~WorkQueue() {
 void WorkQueue::Push(std::unique_ptr<Task> task) {
   {
     std::lock_guard lock(shared_->mutex);
-    if (shared_->stopping) return;
     shared_->tasks.push_back(std::move(task));
   }
   shared_->work.notify_one();
@@ -114,23 +118,22 @@ void WorkQueue::Sweep(Clock::time_point now) {
 }
 
 void WorkQueue::Stop() {
-  std::deque<std::unique_ptr<Task>> dropped;
   {
     std::lock_guard lock(shared_->mutex);
     shared_->stopping = true;
-    dropped.swap(shared_->tasks);
   }
   shared_->work.notify_all();
 }
 
 bool WorkQueue::Join(Clock::time_point deadline) {
+  std::deque<std::unique_ptr<Task>> dropped;  // destroyed last, without the lock
   std::unique_lock lock(shared_->mutex);
   auto gone = [this] { return shared_->workers == 0; };
-  if (deadline == Clock::time_point::max()) {
-    shared_->left.wait(lock, gone);
-    return true;
-  }
-  return shared_->left.wait_until(lock, deadline, gone);
+  bool for_ever = deadline == Clock::time_point::max();
+  if (for_ever) shared_->left.wait(lock, gone);
+  bool all_left = for_ever || shared_->left.wait_until(lock, deadline, gone);
+  dropped.swap(shared_->tasks);
+  return all_left;
 }
 
 WorkQueue& WorkQueues::For(const std::string& device) {
@@ -143,10 +146,14 @@ void WorkQueues::Sweep(Clock::time_point now) {
   for (auto& [device, queue] : queues_) queue->Sweep(now);
 }
 
-bool WorkQueues::StopAndJoin(Clock::time_point deadline) {
+void WorkQueues::Stop() {
   for (auto& [device, queue] : queues_) queue->Stop();
-  return std::all_of(queues_.begin(), queues_.end(),
-                     [&](auto& entry) { return entry.second->Join(deadline); });
+}
+
+bool WorkQueues::Join(Clock::time_point deadline) {
+  bool all_left = true;
+  for (auto& [device, queue] : queues_) all_left = queue->Join(deadline) && all_left;
+  return all_left;
 }
 
 }  // namespace penstock

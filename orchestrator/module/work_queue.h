@@ -3,9 +3,10 @@
 // DESIGN
 //   Threads: the main thread, and workers that finished a load, push; the queue's own workers pop. Idle
 //   workers sleep on a condition variable and never wake by the clock. Ownership: the queue owns a Task until
-//   a worker takes it; the worker runs or skips it and then hands it on by Deliver(). Tasks still queued at
-//   Stop() are destroyed by the thread that stops. Ordering: first in, first out; with one worker, tasks also
-//   end in that order. Locks: one mutex per queue; no lock is held while a task runs.
+//   a worker takes it; the worker runs or skips it and then hands it on by Deliver(). Tasks that no worker
+//   takes any more, those pushed after Stop() among them, are destroyed by the thread that joins. Ordering:
+//   first in, first out; with one worker, tasks also end in that order. Locks: one mutex per queue; no lock
+//   is held while a task runs.
 #pragma once
 
 #include <chrono>
@@ -23,6 +24,9 @@
 namespace penstock {
 
 using Clock = std::chrono::steady_clock;
+
+/// None when that is beyond what the clock can say, which is centuries away.
+std::optional<Clock::time_point> DeadlineIn(std::chrono::milliseconds time);
 
 class Task {
  public:
@@ -45,9 +49,9 @@ class WorkQueue {
   void Push(std::unique_ptr<Task> task);
   /// Skips and delivers what has waited too long or was abandoned, without waiting for a worker.
   void Sweep(Clock::time_point now);
-  /// Wakes the workers and drops what is queued. Idempotent; Join comes after.
+  /// Wakes the workers; none takes another task. Idempotent; Join comes after.
   void Stop();
-  /// True when every worker left before `deadline`; those that did not go on alone.
+  /// True when every worker left before `deadline`; those that did not go on alone. Destroys what is queued.
   bool Join(Clock::time_point deadline);
 
  private:
@@ -61,7 +65,8 @@ class WorkQueues {
   explicit WorkQueues(int workers_per_queue) : workers_(workers_per_queue) {}
   WorkQueue& For(const std::string& device);
   void Sweep(Clock::time_point now);
-  bool StopAndJoin(Clock::time_point deadline);
+  void Stop();
+  bool Join(Clock::time_point deadline);
 
  private:
   int workers_;

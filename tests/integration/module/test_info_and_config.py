@@ -23,7 +23,6 @@ REFUSED_CONFIGS = [
     ("MODEL_CHUNK_SIZE: invalid chunk size", ("MODEL_CHUNK_SIZE", "0")),
     ("MODEL_CHUNK_SIZE: invalid chunk size", ("MODEL_CHUNK_SIZE", "-5")),
     ("BACKENDSPATH: missing path argument", ("BACKENDSPATH",)),
-    ("error loading backend", ("LOADBACKEND", "TORCH", ".")),
 ]
 
 
@@ -121,12 +120,6 @@ def test_chunk_size_is_an_integer_and_can_be_set(db: redis.Redis) -> None:
 
 def test_other_names_are_nil(db: redis.Redis) -> None:
     assert db.execute_command("AI.CONFIG", "GET", "NO_SUCH_NAME") is None
-
-
-def test_backends_path_can_be_set_and_read(start_server: StartServer) -> None:
-    db = start_server().connect()
-    assert db.execute_command("AI.CONFIG", "BACKENDSPATH", "/somewhere/else") == b"OK"
-    assert db.execute_command("AI.CONFIG", "GET", "BACKENDSPATH") == b"/somewhere/else"
 
 
 def test_load_arguments_are_shown(start_server: StartServer) -> None:

@@ -46,6 +46,17 @@ def test_what_smartredis_own_launcher_passes_is_accepted(start_server: StartServ
     np.testing.assert_array_equal(get(db, "b"), [2.0, 2.0])
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("MODEL_EXECUTION_TIMEOUT", "7000"), ("backend_memory_limit", "64"), ("TF", "/tf.so")]
+)
+def test_the_log_says_which_arguments_have_no_effect(
+    start_server: StartServer, name: str, value: str
+) -> None:
+    server = start_server(arguments=(name, value))
+    assert f"{name.upper()} is accepted for RedisAI's sake and has no effect" in server.log()
+    assert "THREADS_PER_QUEUE is accepted" not in server.log()
+
+
 def test_a_backend_that_is_not_there_is_named_when_it_is_needed(
     start_server: StartServer, module: Module
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from tests.integration.ai_commands import execute, get, put, refusal, store_model
+from tests.integration.servers import StartServer
 from tests.integration.torchscript import adder, constant, forward, identity, sum_and_difference, torchscript
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
@@ -233,3 +234,12 @@ def test_a_model_with_one_name_replaces_inputs_and_tag(db: redis.Redis) -> None:
     store_model(db, "m", forward("return x * 2"))
     assert meta(db, "m")["inputs"] == [b"x"]
     assert meta(db, "m")["tag"] == b""
+
+
+def test_the_log_says_that_batching_has_no_effect(start_server: StartServer) -> None:
+    server = start_server()
+    db = server.connect()
+    store_model(db, "plain", adder(), "BATCHSIZE", 0, "MINBATCHSIZE", 0)
+    assert "BATCHSIZE" not in server.log()
+    store_model(db, "batched", adder(), "BATCHSIZE", 4, "MINBATCHSIZE", 2)
+    assert "BATCHSIZE, MINBATCHSIZE and MINBATCHTIMEOUT are stored but have no effect" in server.log()

@@ -223,6 +223,14 @@ def test_a_generous_timeout_changes_nothing(db: redis.Redis) -> None:
     assert execute(db, "m", ["x"], ["y"], "TIMEOUT", 60_000_000) == b"OK"
 
 
+@pytest.mark.parametrize("timeout_ms", [2**63 - 1, 2**63 // 1_000_000, 10**12])
+@pytest.mark.usefixtures("inputs")
+def test_a_timeout_beyond_the_end_of_the_clock_is_none(db: redis.Redis, timeout_ms: int) -> None:
+    store_model(db, "m", adder())
+    assert execute(db, "m", ["a", "b"], ["c"], "TIMEOUT", timeout_ms) == b"OK"
+    assert db.exists("c") == 1
+
+
 def test_a_stored_model_is_usable_in_the_same_pipeline(db: redis.Redis) -> None:
     """Run right behind a store that is not answered yet: it waits for the load, it does not fail."""
     put(db, "x", np.ones(3))

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+import torch
 
 from tests.integration.ai_commands import execute, put, refusal, store_model
 from tests.integration.servers import RedisServer, StartServer, wait_until
-from tests.integration.torchscript import adder, forward, heavy
+from tests.integration.torchscript import adder, forward, heavy, torchscript
 
 MEGABYTE = 1 << 20
 
@@ -97,3 +98,22 @@ def test_runs_are_refused_when_memory_is_full(start_server: StartServer) -> None
     assert 8 <= db.dbsize() <= 20
     db.delete(*(f"y{i}" for i in range(10)))
     execute(db, "m", ["x"], ["again"])
+
+
+def sparse_identity(layout: str, size: int) -> torch.Tensor:
+    place, ones = torch.arange(size), torch.ones(size)
+    if layout == "COO":
+        return torch.sparse_coo_tensor(torch.stack([place, place]), ones, (size, size), check_invariants=True)
+    return torch.sparse_csr_tensor(torch.arange(size + 1), place, ones, (size, size), check_invariants=True)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
+@pytest.mark.parametrize("layout", ["COO", "CSR"])
+def test_a_network_with_a_sparse_array_is_counted(db: redis.Redis, layout: str) -> None:
+    """torch throws when it is asked for such an array's bytes."""
+    size = 10_000
+    blob = torchscript("def forward(self, x):\n    return x + 1\n", {"weight": sparse_identity(layout, size)})
+    store_model(db, "m", blob)
+    usage = db.memory_usage("m")
+    assert usage is not None
+    assert usage >= len(blob) + size * (4 + 2 * 8)  # per element a float and two places

@@ -156,6 +156,16 @@ def test_copy_refuses_an_existing_key_unless_told(db: redis.Redis) -> None:
     np.testing.assert_array_equal(get(db, "u"), np.ones(3))
 
 
+def test_a_tensor_of_many_strings_is_restored_whole(db: redis.Redis) -> None:
+    """Counting them anew for each of them would take minutes; the connection waits for one."""
+    blob = b"".join(b"s%d\0" % i for i in range(200_000))
+    db.execute_command("AI.TENSORSET", "t", "STRING", 200_000, "BLOB", blob)
+    dumped = db.dump("t")
+    assert dumped is not None
+    db.restore("u", 0, dumped)
+    assert db.execute_command("AI.TENSORGET", "u", "BLOB") == blob
+
+
 def test_damaged_dump_is_refused(db: redis.Redis) -> None:
     put(db, "t", np.arange(100.0))
     dumped = db.dump("t")

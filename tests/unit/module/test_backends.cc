@@ -1,8 +1,10 @@
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 
 #include "backends.h"
 #include "check.h"
+#include "loading.h"
 
 using namespace penstock;
 using penstock::test::Text;
@@ -70,6 +72,29 @@ void OpeningAnotherOneLaterIsRefused() {
   CHECK_EQUAL(backends.OpenTorchAt(FAKE_BACKEND).text(), "backend TORCH is already loaded");
 }
 
+void OnlyTheFileGivenAtLoadIsOpened() {
+  Backends backends(Fake(), "/");
+  std::string other = std::string(FAKE_BACKEND) + ".copy.so";
+  std::filesystem::copy_file(FAKE_BACKEND, other);
+  std::string text = backends.OpenTorchAt(other).text();
+  std::filesystem::remove(other);
+  CHECK(Has(text, other.c_str()) && Has(text, FAKE_BACKEND));
+  CHECK(backends.torch_version() == nullptr);
+  std::string around = std::string("..") + FAKE_BACKEND;
+  CHECK(backends.OpenTorchAt(around).ok());
+}
+
+void OnlyTheFolderGivenAtLoadIsOne() {
+  Options options;
+  options.backends_path = "/somewhere/here";
+  Backends backends(options, "/");
+  CHECK_EQUAL(backends.folder(), "/somewhere/here");
+  for (const char* same : {"/somewhere/here", "/somewhere/here/", "/somewhere/there/../here", "."})
+    CHECK(backends.CheckFolder(same).ok());
+  for (const char* other : {"/somewhere", "/somewhere/her", "/somewhere/here/below", "/", "..", "below"})
+    CHECK(Has(backends.CheckFolder(other).text(), other));
+}
+
 void ABadModelSaysWhy() {
   Backends backends(Fake(), "/");
   auto model = ModelOf(&backends, "bad");
@@ -104,6 +129,8 @@ int main() {
   LibrariesThatAreNotThereAreNamed();
   TheLocalPartOfAVersionDoesNotMatter();
   OpeningAnotherOneLaterIsRefused();
+  OnlyTheFileGivenAtLoadIsOpened();
+  OnlyTheFolderGivenAtLoadIsOne();
   ABadModelSaysWhy();
   TheSameFileIsLoadedOnce();
   AModelOfAnotherBackendIsRefused();

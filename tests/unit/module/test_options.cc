@@ -16,6 +16,8 @@ void KeysAreReadInAnyCase() {
   CHECK_EQUAL(options->torch_libraries, "/lib");
   CHECK_EQUAL(options->model_chunk_bytes, 10);
   CHECK(options->preload_torch);
+  CHECK_EQUAL(options->without_effect.size(), 1u);
+  CHECK_EQUAL(options->without_effect[0], "ONNX");
 }
 
 void WhatIsWrongIsNamed() {

@@ -87,7 +87,6 @@ void StoppingDropsWhatIsQueuedAndJoins() {
   Seen seen;
   std::promise<void> go;
   WorkQueue queue("test", 2);
-  std::vector<std::unique_ptr<Step>> busy;
   auto gate = go.get_future().share();
   for (int i = 0; i < 10; ++i) {
     auto task = std::make_unique<Step>(&seen, "x");
@@ -99,6 +98,29 @@ void StoppingDropsWhatIsQueuedAndJoins() {
   CHECK(queue.Join(Clock::now() + std::chrono::seconds(20)));
   std::lock_guard lock(seen.mutex);
   CHECK(seen.events.size() <= 2);
+}
+
+// Tasks that were never run belong to whoever joins: they release what only the main thread may touch.
+void WhatIsPushedAfterTheStopIsDestroyedByWhoeverJoins() {
+  class Last : public Task {
+   public:
+    explicit Last(std::atomic<std::thread::id>* destroyed) : destroyed_(destroyed) {}
+    ~Last() override { *destroyed_ = std::this_thread::get_id(); }
+    void Run() override {}
+    void NotRun(Skip) override {}
+    void Deliver(std::unique_ptr<Task>) override {}
+
+   private:
+    std::atomic<std::thread::id>* destroyed_;
+  };
+  std::atomic<std::thread::id> destroyed;
+  WorkQueue queue("test", 1);
+  queue.Stop();
+  std::thread loader([&] { queue.Push(std::make_unique<Last>(&destroyed)); });
+  loader.join();
+  CHECK(destroyed.load() == std::thread::id());
+  CHECK(queue.Join(Clock::now() + std::chrono::seconds(20)));
+  CHECK(destroyed.load() == std::this_thread::get_id());
 }
 
 void AWorkerThatDoesNotEndIsNotWaitedForForEver() {
@@ -122,9 +144,19 @@ void AWorkerThatDoesNotEndIsNotWaitedForForEver() {
   WorkQueues queues(1);
   queues.For("CPU").Push(std::make_unique<Long>(&begun, go.get_future().share()));
   begun.get_future().wait();
-  CHECK(!queues.StopAndJoin(Clock::now()));
+  queues.Stop();
+  CHECK(!queues.Join(Clock::now()));
   go.set_value();
-  CHECK(queues.StopAndJoin(Clock::now() + std::chrono::seconds(20)));
+  CHECK(queues.Join(Clock::now() + std::chrono::seconds(20)));
+}
+
+void ADeadlineBeyondTheEndOfTheClockIsNone() {
+  CHECK(!DeadlineIn(std::chrono::milliseconds::max()));
+  CHECK(!DeadlineIn(std::chrono::floor<std::chrono::milliseconds>(Clock::duration::max())));
+  auto before = Clock::now();
+  auto deadline = DeadlineIn(std::chrono::milliseconds(5));
+  CHECK(deadline && *deadline >= before + std::chrono::milliseconds(5));
+  CHECK(deadline && *deadline <= Clock::now() + std::chrono::milliseconds(5));
 }
 
 void EachDeviceHasItsOwnQueue() {
@@ -140,7 +172,9 @@ int main() {
   WorkOfThoseWhoLeftIsSkipped();
   WhatWaitsTooLongIsAnsweredWhileTheWorkerIsBusy();
   StoppingDropsWhatIsQueuedAndJoins();
+  WhatIsPushedAfterTheStopIsDestroyedByWhoeverJoins();
   AWorkerThatDoesNotEndIsNotWaitedForForEver();
+  ADeadlineBeyondTheEndOfTheClockIsNone();
   EachDeviceHasItsOwnQueue();
   return penstock::test::Report();
 }

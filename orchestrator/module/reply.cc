@@ -1,4 +1,4 @@
-#include "commands.h"
+#include "reply.h"
 
 #include "held_string.h"
 

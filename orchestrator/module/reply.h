@@ -1,0 +1,23 @@
+// What all commands share: their words, one reply, who may block.
+#pragma once
+
+#include <string_view>
+
+#include "arguments.h"
+#include "redis_api.h"
+#include "run_words.h"
+#include "status.h"
+
+namespace penstock {
+
+Arguments Words(RedisModuleString** argv, int argc);
+/// The one place where an error is written to a client. OK is answered by `+OK`.
+int Reply(RedisModuleCtx* context, const Status& status);
+int ReplyText(RedisModuleCtx* context, std::string_view text);
+/// Not within MULTI, Lua or another command, and not for the master or the append-only file.
+bool MayBlock(RedisModuleCtx* context);
+Status RefuseToBlock();
+/// Answers a request for a run's keys: its model or script, and all inputs, outputs and declared keys.
+int TellKeys(RedisModuleCtx* context, Result<RunWords>& run);
+
+}  // namespace penstock
