@@ -120,19 +120,7 @@ class Database:
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End every shard, without saving. Harmless where it has ended."""
-        running = [pair for pair in zip(self.jobs, self.endpoints, strict=True) if not pair[0].state.final]
-        jobs = [job for job, _ in running]
-        with ExitStack() as stack:
-            for job, endpoint in running:
-                job.expect_end()
-                _ask_to_end(job, stack.enter_context(Shard(endpoint, timeout_s=timeout_s)))
-            _wait_all(jobs, min(timeout_s, SHUTDOWN_S))
-            for job in jobs:
-                job.terminate()
-            _wait_all(jobs, timeout_s)
-            for job in jobs:
-                job.kill()
-            _wait_all(jobs, None)
+        _stop_shards(self.jobs, self.endpoints, timeout_s)
 
     def failure(self) -> DatabaseFailed | None:
         """Return the error of the first shard that ended without being told to."""
@@ -148,7 +136,7 @@ def start_database(
     start: StartShard,
     *,
     dry: bool = False,
-    name: str = "database",
+    name: str = Database.name,
 ) -> Database:
     """Start the shards and wait until the database is ready.
 
@@ -161,6 +149,7 @@ def start_database(
 
     Raises:
         ServerError, BuildError, PortError, UsageError: before anything is started.
+        StartFailed: the operating system refused to start a shard.
         DatabaseFailed: with the log of the shard that died or did not become ready.
     """
     server = find_redis_server(orchestrator.redis_server)
@@ -168,20 +157,41 @@ def start_database(
     for attempt in range(COLLISIONS):
         endpoints = _choose_endpoints(orchestrator, files, name)
         launches = _shard_launches(orchestrator, server, endpoints, loaded, files, name)
-        jobs = [start(launch) for launch in launches]
-        database = Database(orchestrator, endpoints, jobs)
-        if dry:
-            return database
+        jobs: list[Job] = []
         try:
-            wait_ready(jobs, endpoints, tensors=bool(loaded))
+            for launch in launches:
+                jobs.append(start(launch))
+            if not dry:
+                wait_ready(jobs, endpoints, tensors=bool(loaded))
         except BaseException as error:
-            database.stop()
+            _stop_shards(jobs, endpoints[: len(jobs)], STOP_TIMEOUT_S)
             if _collided(error, orchestrator) and attempt + 1 < COLLISIONS:
                 _forget_cluster(launches)
                 continue
             raise
-        return database
+        return Database(orchestrator, endpoints, jobs)
     raise AssertionError("the last attempt returns or raises")
+
+
+def shard_names(orchestrator: Orchestrator, name: str = Database.name) -> list[str]:
+    """Return what the shards of a database are called."""
+    return [f"{name}_{number}" for number in range(orchestrator.shards)]
+
+
+def _stop_shards(shards: Sequence[Job], endpoints: Sequence[Endpoint], timeout_s: float) -> None:
+    running = [pair for pair in zip(shards, endpoints, strict=True) if not pair[0].state.final]
+    jobs = [job for job, _ in running]
+    with ExitStack() as stack:
+        for job, endpoint in running:
+            job.expect_end()
+            _ask_to_end(job, stack.enter_context(Shard(endpoint, timeout_s=timeout_s)))
+        _wait_all(jobs, min(timeout_s, SHUTDOWN_S))
+        for job in jobs:
+            job.terminate()
+        _wait_all(jobs, timeout_s)
+        for job in jobs:
+            job.kill()
+        _wait_all(jobs, None)
 
 
 def _choose_endpoints(orchestrator: Orchestrator, files: RunFiles, name: str) -> list[Endpoint]:
@@ -207,7 +217,7 @@ def _shard_launches(
     files: RunFiles,
     name: str,
 ) -> list[Launch]:
-    def launch(number: int, endpoint: Endpoint) -> Launch:
+    def launch(number: int, shard: str, endpoint: Endpoint) -> Launch:
         directory = files.shard_directory(number)
         argv = redis_argv(
             server.executable,
@@ -218,9 +228,10 @@ def _shard_launches(
             clustered=orchestrator.clustered,
         )
         environment = redis_environment(orchestrator.config)
-        return Launch(f"{name}_{number}", argv, directory, log_of(directory), environment)
+        return Launch(shard, argv, directory, log_of(directory), environment)
 
-    return [launch(number, endpoint) for number, endpoint in enumerate(endpoints)]
+    named = zip(shard_names(orchestrator, name), endpoints, strict=True)
+    return [launch(number, shard, endpoint) for number, (shard, endpoint) in enumerate(named)]
 
 
 def _collided(error: BaseException, orchestrator: Orchestrator) -> bool:

@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import overload
 
 from orchestrator.application import Application, check_name
-from orchestrator.database import Database, Orchestrator, start_database
+from orchestrator.database import Database, Orchestrator, shard_names, start_database
 from orchestrator.ensemble import Ensemble
 from orchestrator.environment import program_environment, run_environment
-from orchestrator.errors import ApplicationError, JobError, UsageError, WaitTimeout
+from orchestrator.errors import ApplicationError, JobError, PenstockError, UsageError, WaitTimeout
 from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
 from orchestrator.launchers import check_launcher, make_launcher
 from orchestrator.launchers.base import GRACE_S, Job, JobGroup, JobState, Launch, Launcher, stop_together
@@ -204,7 +204,7 @@ class Experiment:
         return first.failure()
 
     def _start_all(self, applications: Sequence[Application], database: Database | None) -> list[Job]:
-        """Check and place all, then start all: either every one is right or none is started."""
+        """Check and place all, then start all: either every one runs or none does."""
         launches: list[Launch] = []
         taken = self._taken()
         names = {job.name for job in self._jobs}
@@ -217,7 +217,17 @@ class Experiment:
             placement = place(application.name, application.resources, this_host(), taken)
             taken.append(placement)
             launches.append(self._launch(application, placement, database))
-        return [self._start_job(launch) for launch in launches]
+        return self._start_together(launches)
+
+    def _start_together(self, launches: Sequence[Launch]) -> list[Job]:
+        started: list[Job] = []
+        try:
+            for launch in launches:
+                started.append(self._start_job(launch))
+        except PenstockError:
+            stop_together(started, self._grace_s)
+            raise
+        return started
 
     def _start_job(self, launch: Launch) -> Job:
         job = self._launcher.start(launch)
@@ -238,13 +248,10 @@ class Experiment:
     def _start_database(self, orchestrator: Orchestrator) -> Database:
         if self._databases:
             raise UsageError(f"the experiment {self.name!r} has a database already")
-        taken = self._taken()
+        placements = self._place_shards(orchestrator)
 
         def start(launch: Launch) -> Job:
-            placement = None
-            if orchestrator.resources is not None:
-                placement = place(launch.name, orchestrator.resources, this_host(), taken)
-                taken.append(placement)
+            placement = placements.get(launch.name)
             own = run_environment(launch.name, launch.directory, self._files)
             environment = {**launch.environment, **own}
             return self._launcher.start(replace(launch, environment=environment, placement=placement))
@@ -261,6 +268,17 @@ class Experiment:
         if self._record is not None:
             self._record.write(address=database.address.environment())
         return database
+
+    def _place_shards(self, orchestrator: Orchestrator) -> dict[str, Placement]:
+        """Place all shards before any is started, and once: a shard started again keeps its cores."""
+        placements: dict[str, Placement] = {}
+        if orchestrator.resources is not None:
+            taken = self._taken()
+            for name in shard_names(orchestrator):
+                placements[name] = place(
+                    name, orchestrator.resources, this_host(), [*taken, *placements.values()]
+                )
+        return placements
 
     def _observe(self, jobs: Sequence[Job]) -> None:
         """From now on record what becomes of these Jobs, and wake those who wait."""

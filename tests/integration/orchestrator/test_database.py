@@ -6,12 +6,20 @@ from contextlib import closing
 import psutil
 import pytest
 
-from orchestrator import Application, Experiment, JobState, Orchestrator, RedisConfig
+from orchestrator import Application, Experiment, JobState, Orchestrator, RedisConfig, Resources
 from orchestrator.cluster import key_slot, key_within, slot_ranges
-from orchestrator.errors import DatabaseFailed, PortError, ServerError, UsageError
+from orchestrator.errors import (
+    DatabaseFailed,
+    PlacementError,
+    PortError,
+    ServerError,
+    StartFailed,
+    UsageError,
+)
 from orchestrator.ports import check_port, free_ports, interface_address, listens
 from orchestrator.run_files import read_record
 from orchestrator.shard import Shard
+from orchestrator.watcher import belonging
 
 
 @pytest.fixture
@@ -93,13 +101,35 @@ def test_foreign_redis_on_the_port_is_never_spoken_to(redis_server, tmp_path, mo
                     next(offered, None) or free_ports(host, count, with_bus=with_bus)
                 ),
             )
+            everything = Resources(cores=len(os.sched_getaffinity(0)), exclusive=True)
             with Experiment("e") as exp:
-                db = exp.start(plain(redis_server, port=0))
+                db = exp.start(plain(redis_server, port=0, resources=everything))
                 assert db.address.endpoints[0].port != port
+                assert len(db.jobs[0].placement.cores) == everything.cores
             assert stranger.poll() is None
             assert commands_seen(port) == set()
         finally:
             stranger.terminate()
+
+
+def test_shards_that_cannot_be_placed_start_none():
+    """The first would find its cores; it must not run when the second does not."""
+    everything = Resources(cores=len(os.sched_getaffinity(0)), exclusive=True)
+    with Experiment("e") as exp:
+        with pytest.raises(PlacementError, match="'database_1'"):
+            exp.start(Orchestrator(module=(), shards=2, resources=everything))
+        assert list(belonging(exp.run_id, set())) == []
+        assert not (exp.run_dir / "database").exists()
+
+
+def test_shard_that_fails_to_start_takes_the_others_with_it():
+    with Experiment("e") as exp:
+        (exp.run_dir / "database").mkdir()
+        (exp.run_dir / "database" / "shard_1").touch()
+        with pytest.raises(StartFailed, match="'database_1' could not be started"):
+            exp.start(Orchestrator(module=(), shards=2))
+        assert (exp.run_dir / "database" / "shard_0" / "log.txt").exists()
+        assert list(belonging(exp.run_id, set())) == []
 
 
 def test_server_that_dies_at_start_shows_its_log(redis_server):

@@ -183,6 +183,14 @@ def test_member_that_cannot_be_placed_leaves_the_others_unstarted():
         assert exp.jobs == ()
 
 
+def test_member_that_fails_to_start_takes_the_others_with_it():
+    with Experiment("e") as exp:
+        (exp.run_dir / "m_1").touch()
+        with pytest.raises(StartFailed, match="'m_1' could not be started"):
+            exp.start(Ensemble("m", FOREVER, replicas=2))
+        assert [job.state for job in exp.jobs] == [JobState.CANCELED]
+
+
 def test_oversubscription_is_allowed_with_a_note(capfd):
     cores = len(os.sched_getaffinity(0))
     with Experiment("e") as exp:
