@@ -31,6 +31,13 @@ def test_command_is_the_recorded_one(case):
     assert list(CASES[case]) == json.loads(GOLDEN.read_text())[case]
 
 
+def test_every_option_that_is_given_is_refused_a_second_time():
+    given = {word for argv in CASES.values() for word in argv if word.startswith("--") and word != "--hz"}
+    for option in given:
+        with pytest.raises(UsageError, match=f"{option} is given by Penstock itself"):
+            RedisConfig(extra_args=[option, "1"])
+
+
 def test_nothing_but_the_socket_is_listened_on():
     argv = redis_argv("r", RedisConfig(), Endpoint(unix_socket=Path("/s")), directory=Path("/d"))
     assert argv[argv.index("--port") + 1] == "0"
@@ -49,6 +56,22 @@ def test_allocator_settings_only_with_huge_pages():
         {"cluster_node_timeout_ms": 0},
         {"extra_args": ["--port", "6379"]},
         {"extra_args": ["--Bind", "0.0.0.0"]},
+        {"extra_args": ["--bind 0.0.0.0"]},
+        {"extra_args": ["--hz 10\nbind 0.0.0.0"]},
+        {"extra_args": ["--tls-port", "6379"]},
+        {"extra_args": ["--include", "/etc/redis/redis.conf"]},
+        {"extra_args": ["--cluster-announce-ip", "192.0.2.1"]},
+        {"extra_args": ["--proto-max-bulk-len", "1gb"]},
+        {"extra_args": ["--loadmodule", "other.so"]},
+        {"extra_args": ["--sentinel"]},
+        {"extra_args": ["hz", "100"]},
+        {"extra_args": ["--hz", 100]},
+        {"extra_args": "--hz 100"},
+        {"extra_args": 3},
+        {"maxmemory_bytes": "1gb"},
+        {"maxmemory_bytes": 1.5},
+        {"maxmemory_bytes": True},
+        {"cluster_node_timeout_ms": "15 s"},
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong):
