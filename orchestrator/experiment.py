@@ -75,9 +75,7 @@ class Experiment:
     def __enter__(self) -> Experiment:
         self._stack.enter_context(ended_by_signals())
         try:
-            self._launcher = make_launcher(self._launcher_name, self._note_process)
-            self._stack.callback(self._launcher.close)
-            if not self._launcher.dry:
+            if not self.dry_run:
                 self._files.create()
                 self._stack.callback(self._files.remove_runtime)
                 self._stack.callback(os.close, take_lock(self._files.lock))
@@ -85,6 +83,7 @@ class Experiment:
                 self._stack.callback(self._guard.leave)
                 self._record = RunRecord(self.name, self._files)
                 self._record.write()
+            self._launcher = make_launcher(self._launcher_name, self._note_process)
         except BaseException:
             self._stack.close()
             raise
@@ -103,9 +102,12 @@ class Experiment:
                 error = interrupt
                 raise
             finally:
-                self._close_record(error or self._failure())
-        if error is None and unseen is not None:
-            raise unseen
+                self._launcher.close()
+                broken = self._listener_error()
+                self._close_record(error or self._failure() or broken)
+        told = unseen or broken
+        if error is None and told is not None:
+            raise told
 
     @overload
     def start(self, thing: Orchestrator, *, database: None = None) -> Database: ...
@@ -160,6 +162,7 @@ class Experiment:
             JobFailed: with command, exit code and the last lines of the log.
             DatabaseFailed: likewise.
             WaitTimeout: they still run, and go on running.
+            Exception: that a listener of a Job has raised.
         """
         jobs = list(_flat(things)) if things else list(self._jobs)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -173,10 +176,10 @@ class Experiment:
         if running:
             raise WaitTimeout(f"the end of {', '.join(running)}", timeout_s or 0.0)
 
-    def _wait_for(self, jobs: Sequence[Job], deadline: float | None) -> JobError | None:
+    def _wait_for(self, jobs: Sequence[Job], deadline: float | None) -> Exception | None:
         with self._lock:
             while True:
-                failure = self._failure(unreported=True)
+                failure = self._failure(unreported=True) or self._listener_error()
                 if failure is not None or all(job.state.final for job in jobs):
                     return failure
                 left = None if deadline is None else deadline - time.monotonic()
@@ -202,6 +205,12 @@ class Experiment:
         for job in failed:
             job.reported = True
         return first.failure()
+
+    def _listener_error(self) -> Exception | None:
+        return next((job.listener_error for job in self._everything() if job.listener_error), None)
+
+    def _everything(self) -> list[Job]:
+        return [*self._jobs, *(job for database in self._databases for job in database.jobs)]
 
     def _start_all(self, applications: Sequence[Application], database: Database | None) -> list[Job]:
         """Check and place all, then start all: either every one runs or none does."""
@@ -316,10 +325,9 @@ class Experiment:
             self._guard.add(pid)
 
     def _taken(self) -> list[Placement]:
-        jobs = [*self._jobs, *(job for database in self._databases for job in database.jobs)]
         return [
             job.placement
-            for job in jobs
+            for job in self._everything()
             if job.placement is not None and (self.dry_run or not job.state.final)
         ]
 
@@ -336,7 +344,7 @@ class Experiment:
                 self._guard.sweep()
 
     def _kill_all(self) -> None:
-        for job in [*self._jobs, *(job for database in self._databases for job in database.jobs)]:
+        for job in self._everything():
             job.kill()
 
     def _close_record(self, error: BaseException | None) -> None:

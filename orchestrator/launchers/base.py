@@ -72,6 +72,7 @@ class Job:
         self._stopping = False
         self._sent: set[int] = set()
         self.reported = False  # whether its failure has been raised to the user
+        self.listener_error: Exception | None = None  # the first that a listener raised
         self.pid: int | None = None
         self.start_time: int | None = None  # with the pid, who the process is: a pid alone is given again
         self.returncode: int | None = None
@@ -171,7 +172,10 @@ class Job:
         )
 
     def when_ended(self, listener: Callable[[Job], None]) -> None:
-        """Call a function once the program has ended, on the launcher's thread; at once if it has."""
+        """Call a function once the program has ended, on the launcher's thread; at once if it has.
+
+        What it raises there ends no thread: the Experiment raises it, when waiting or at its end.
+        """
         with self._lock:
             if not self._state.final:
                 self._listeners.append(listener)
@@ -196,8 +200,15 @@ class Job:
             self._state = self._final_state(returncode)
             listeners, self._listeners = self._listeners, []
             self._changed.notify_all()
-        for listener in listeners:
+        for listener in reversed(listeners):  # the Experiment's, added first, hears last what is wrong
+            self._call(listener)
+
+    def _call(self, listener: Callable[[Job], None]) -> None:
+        """At the edge of the launcher's thread, which must go on to see the ends of other programs."""
+        try:
             listener(self)
+        except Exception as error:  # noqa: BLE001
+            self.listener_error = self.listener_error or error
 
     def _final_state(self, returncode: int) -> JobState:
         """A program that was stopped is canceled, unless it was killed by a signal that was not ours."""

@@ -90,6 +90,20 @@ def test_failure_that_was_seen_is_not_raised_again():
     assert read_record(exp.run_dir)["state"] == "failed"
 
 
+@pytest.mark.parametrize("waiting", [True, False])
+def test_listener_that_raises_is_raised_and_stops_nobody_from_seeing_ends(waiting):
+    def broken(job):
+        raise ZeroDivisionError("in a listener")
+
+    with pytest.raises(ZeroDivisionError, match="in a listener"), Experiment("e") as exp:
+        first = exp.start(Application("first", FOREVER))
+        first.when_ended(broken)
+        first.stop()
+        if waiting:
+            exp.wait(exp.start(python("pass", name="second")), timeout_s=30)
+    assert read_record(exp.run_dir)["state"] == "failed"
+
+
 def test_killed_program_names_the_signal():
     with pytest.raises(JobFailed, match=r"killed by signal 9 \(SIGKILL"), Experiment("e") as exp:
         job = exp.start(Application("victim", FOREVER))

@@ -1,6 +1,7 @@
 """The contract that every launcher keeps."""
 
 import sys
+import threading
 
 import pytest
 
@@ -52,6 +53,26 @@ def test_a_program_of_several_calls_is_told_once(launcher, launch):
     while len(ended) < 2:
         assert job.wait_ended(0.01)
     assert ended == [job, job]
+
+
+def test_a_listener_that_raises_keeps_nothing_from_others(launcher, launch):
+    heard = threading.Event()
+    job = launcher.start(launch("import time; time.sleep(1000)"))
+    if launcher.dry:  # its Jobs have ended before anybody can listen
+        with pytest.raises(ZeroDivisionError):
+            job.when_ended(broken)
+        return
+    job.when_ended(lambda _: heard.set())
+    job.when_ended(broken)
+    job.stop()
+    assert heard.wait(30)
+    assert isinstance(job.listener_error, ZeroDivisionError)
+    again = launcher.start(launch())
+    assert again.wait_ended(30), "the launcher sees no end any more"
+
+
+def broken(job):
+    raise ZeroDivisionError("in a listener")
 
 
 def test_stopping_what_has_ended_is_harmless(launcher, launch):
