@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
@@ -16,14 +15,15 @@ from orchestrator.application import Application, check_name
 from orchestrator.database import Database, Orchestrator, shard_names, start_database
 from orchestrator.ensemble import Ensemble
 from orchestrator.environment import program_environment, run_environment
-from orchestrator.errors import ApplicationError, JobError, PenstockError, UsageError, WaitTimeout
+from orchestrator.errors import ApplicationError, PenstockError, UsageError, WaitTimeout
 from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
 from orchestrator.launchers import check_launcher, make_launcher
-from orchestrator.launchers.base import GRACE_S, Job, JobGroup, JobState, Launch, Launcher, stop_together
+from orchestrator.launchers.base import GRACE_S, Job, JobGroup, Launch, Launcher, stop_together
 from orchestrator.placement import Placement, place, this_host
 from orchestrator.progress import following, say
 from orchestrator.record import RunRecord
 from orchestrator.run_files import RunFiles, log_of, take_lock
+from orchestrator.started import Started
 
 
 class Experiment:
@@ -47,10 +47,7 @@ class Experiment:
         self._grace_s = grace_s
         self._files = RunFiles.plan(name, run_dir)
         self._stack = ExitStack()
-        self._lock = threading.RLock()  # taken itself: a signal cannot come between taking and holding it
-        self._changed = threading.Condition(self._lock)
-        self._jobs: list[Job] = []
-        self._databases: list[Database] = []
+        self._started = Started(dry=self.dry_run)
         self._open = False
         self._told_of_sharing = False
         self._launcher: Launcher
@@ -70,7 +67,7 @@ class Experiment:
     @property
     def jobs(self) -> tuple[Job, ...]:
         """The Jobs of all Applications, in the order of their start."""
-        return tuple(self._jobs)
+        return tuple(self._started.jobs)
 
     def __enter__(self) -> Experiment:
         self._stack.enter_context(ended_by_signals())
@@ -94,7 +91,7 @@ class Experiment:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        unseen = self._failure(unreported=True)
+        news = self._started.news()
         with self._stack:
             try:
                 self._stop_all(interrupted=isinstance(error, KeyboardInterrupt))
@@ -102,12 +99,11 @@ class Experiment:
                 error = interrupt
                 raise
             finally:
-                self._launcher.close()
-                broken = self._listener_error()
-                self._close_record(error or self._failure() or broken)
-        told = unseen or broken
-        if error is None and told is not None:
-            raise told
+                self._launcher.close()  # from now on no listener is called
+                news = news or self._started.listener_error()
+                self._close_record(error or self._started.failure() or news)
+        if error is None and news is not None:
+            raise news
 
     @overload
     def start(self, thing: Orchestrator, *, database: None = None) -> Database: ...
@@ -164,59 +160,24 @@ class Experiment:
             WaitTimeout: they still run, and go on running.
             Exception: that a listener of a Job has raised.
         """
-        jobs = list(_flat(things)) if things else list(self._jobs)
+        jobs = list(_flat(things)) if things else list(self._started.jobs)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         shown = nullcontext() if follow is None or self.dry_run else following(follow.name, follow.log)
         with shown:
-            failure = self._wait_for(jobs, deadline)
-        if failure is not None:
+            news = self._started.wait(jobs, deadline)
+        if news is not None:
+            self._started.report(news)
             self._stop_all()
-            raise failure
+            raise news
         running = [job.name for job in jobs if not job.state.final]
         if running:
             raise WaitTimeout(f"the end of {', '.join(running)}", timeout_s or 0.0)
 
-    def _wait_for(self, jobs: Sequence[Job], deadline: float | None) -> Exception | None:
-        with self._lock:
-            while True:
-                failure = self._failure(unreported=True) or self._listener_error()
-                if failure is not None or all(job.state.final for job in jobs):
-                    return failure
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return None
-                self._changed.wait(left)
-
-    def _failure(self, *, unreported: bool = False) -> JobError | None:
-        """The failure to tell of: a database's before a program's, which may only be its consequence."""
-        if self.dry_run:
-            return None
-        for database in self._databases:
-            failure = database.failure()
-            if failure is not None and not (unreported and database.jobs[0].reported):
-                database.jobs[0].reported = True
-                return failure
-        failed = [
-            job for job in self._jobs if job.state is JobState.FAILED and not (unreported and job.reported)
-        ]
-        if not failed:
-            return None
-        first = min(failed, key=lambda job: job.ended or 0.0)
-        for job in failed:
-            job.reported = True
-        return first.failure()
-
-    def _listener_error(self) -> Exception | None:
-        return next((job.listener_error for job in self._everything() if job.listener_error), None)
-
-    def _everything(self) -> list[Job]:
-        return [*self._jobs, *(job for database in self._databases for job in database.jobs)]
-
     def _start_all(self, applications: Sequence[Application], database: Database | None) -> list[Job]:
         """Check and place all, then start all: either every one runs or none does."""
         launches: list[Launch] = []
-        taken = self._taken()
-        names = {job.name for job in self._jobs}
+        taken = self._started.placements()
+        names = {job.name for job in self._started.jobs}
         for application in applications:
             if application.name in names:
                 raise ApplicationError(
@@ -240,7 +201,7 @@ class Experiment:
 
     def _start_job(self, launch: Launch) -> Job:
         job = self._launcher.start(launch)
-        self._jobs.append(job)
+        self._started.jobs.append(job)
         self._observe([job])
         return job
 
@@ -255,7 +216,7 @@ class Experiment:
         return Launch(application.name, argv, directory, log_of(directory), environment, placement, ranks)
 
     def _start_database(self, orchestrator: Orchestrator) -> Database:
-        if self._databases:
+        if self._started.databases:
             raise UsageError(f"the experiment {self.name!r} has a database already")
         placements = self._place_shards(orchestrator)
 
@@ -272,7 +233,7 @@ class Experiment:
         began = time.monotonic()
         database = start_database(orchestrator, self._files, start, dry=self._launcher.dry)
         self._say(f"database ready after {time.monotonic() - began:.2f} s at {database.address}")
-        self._databases.append(database)
+        self._started.databases.append(database)
         self._observe(database.jobs)
         if self._record is not None:
             self._record.write(address=database.address.environment())
@@ -282,7 +243,7 @@ class Experiment:
         """Place all shards before any is started, and once: a shard started again keeps its cores."""
         placements: dict[str, Placement] = {}
         if orchestrator.resources is not None:
-            taken = self._taken()
+            taken = self._started.placements()
             for name in shard_names(orchestrator):
                 placements[name] = place(
                     name, orchestrator.resources, this_host(), [*taken, *placements.values()]
@@ -312,8 +273,7 @@ class Experiment:
 
     def _note_end(self, job: Job) -> None:
         """On the launcher's thread, which must go on whatever happens to the disk."""
-        with self._lock:
-            self._changed.notify_all()
+        self._started.wake()
         try:
             if self._record is not None:
                 self._record.write()
@@ -324,27 +284,20 @@ class Experiment:
         if self._guard is not None:
             self._guard.add(pid)
 
-    def _taken(self) -> list[Placement]:
-        return [
-            job.placement
-            for job in self._everything()
-            if job.placement is not None and (self.dry_run or not job.state.final)
-        ]
-
     def _stop_all(self, *, interrupted: bool = False) -> None:
         """End programs, then databases, then what they have left; a signal meanwhile kills at once."""
         self._open = False
         with killing_on_signals(self._kill_all):
             if interrupted:
                 say("stopping everything; Ctrl-C again kills at once")
-            stop_together([job for job in self._jobs if not job.state.final], self._grace_s)
-            for database in self._databases:
+            stop_together(self._started.running(), self._grace_s)
+            for database in self._started.databases:
                 database.stop()
             if self._guard is not None:
                 self._guard.sweep()
 
     def _kill_all(self) -> None:
-        for job in self._everything():
+        for job in self._started.everything():
             job.kill()
 
     def _close_record(self, error: BaseException | None) -> None:

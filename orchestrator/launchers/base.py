@@ -71,7 +71,7 @@ class Job:
         self._listeners: list[Callable[[Job], None]] = []
         self._stopping = False
         self._sent: set[int] = set()
-        self.reported = False  # whether its failure has been raised to the user
+        self._reported = False
         self.listener_error: Exception | None = None  # the first that a listener raised
         self.pid: int | None = None
         self.start_time: int | None = None  # with the pid, who the process is: a pid alone is given again
@@ -112,6 +112,11 @@ class Job:
         """Where it stands."""
         return self._state
 
+    @property
+    def reported(self) -> bool:
+        """Whether `wait` has raised its failure."""
+        return self._reported
+
     def wait(self, timeout_s: float | None = None) -> JobState:
         """Wait until the program has ended and return COMPLETED or CANCELED.
 
@@ -122,7 +127,7 @@ class Job:
         if not self.wait_ended(timeout_s):
             raise WaitTimeout(f"the end of {self.name!r}", timeout_s or 0.0)
         if self._state is JobState.FAILED:
-            self.reported = True
+            self._reported = True
             raise self.failure()
         return self._state
 
