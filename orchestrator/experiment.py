@@ -21,7 +21,7 @@ from orchestrator.launchers import check_launcher, make_launcher
 from orchestrator.launchers.base import GRACE_S, Job, JobGroup, Launch, Launcher, stop_together
 from orchestrator.placement import Placement, place, this_host
 from orchestrator.progress import following, say
-from orchestrator.record import RunRecord
+from orchestrator.recording import RunRecord
 from orchestrator.run_files import RunFiles, log_of, take_lock
 from orchestrator.started import Started
 

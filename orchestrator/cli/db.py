@@ -68,7 +68,7 @@ def _text(reply: bytes) -> str:
 
 
 def _shards(run: Run) -> list[Shard]:
-    variables = run.record["address"]
+    variables = run.record.address
     if variables is None:
         raise RunError(f"the run {run.run_id} has no database", run=run.run_id)
     address = Address.from_environment(environ=variables)

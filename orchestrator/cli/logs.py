@@ -12,7 +12,6 @@ import typer
 
 from orchestrator.errors import RunError
 from orchestrator.record import Run, find_run
-from orchestrator.run_files import read_record
 
 FOLLOW_INTERVAL_S = 0.2
 
@@ -36,7 +35,7 @@ def logs(
 
 
 def _log(run: Run, name: str) -> Path:
-    jobs = {job["name"]: Path(job["log"]) for job in run.record["jobs"]}
+    jobs = {job.name: job.log for job in run.record.jobs}
     if name not in jobs:
         raise RunError(
             f"the run {run.run_id} has no program {name!r}; it has: {', '.join(jobs)}", run=run.run_id
@@ -46,5 +45,6 @@ def _log(run: Run, name: str) -> Path:
 
 def _goes_on(run: Run, name: str) -> bool:
     """Ask the record again; a driver that died wrote no end, so ask whether it lives."""
-    job = next(job for job in read_record(run.directory)["jobs"] if job["name"] == name)
-    return job["ended"] is None and find_run(run.run_id).alive
+    now = run.again()
+    job = next(job for job in now.record.jobs if job.name == name)
+    return job.ended is None and now.alive

@@ -58,11 +58,11 @@ def _stop(run: Run) -> None:
 def _end_driver(run: Run) -> None:
     """Tell the driver to end, and wait for the event of its end. The descriptor can name no other process."""
     try:
-        driver = os.pidfd_open(run.record["driver"]["pid"])
+        driver = os.pidfd_open(run.record.driver.pid)
     except ProcessLookupError:
         return  # it has ended by itself meanwhile
     try:
-        if not find_run(run.run_id).alive:
+        if not run.again().alive:
             return
         signal.pidfd_send_signal(driver, signal.SIGTERM)
         ready, _, _ = select.select([driver], [], [], DEADLINE_S)

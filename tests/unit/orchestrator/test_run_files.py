@@ -1,4 +1,6 @@
 import os
+import re
+import socket
 
 import pytest
 
@@ -118,18 +120,30 @@ def test_tail_is_the_last_lines(tmp_path):
     assert tail(tmp_path / "nowhere") == ""
 
 
+def complete(files, **facts):
+    """The record of a run that has ended."""
+    return {
+        "run": files.run_id,
+        "experiment": "heat",
+        "state": "completed",
+        "error": None,
+        "host": socket.gethostname(),
+        "directory": str(files.directory),
+        "runtime": str(files.runtime),
+        "driver": {"pid": os.getpid(), "start_time": 1},
+        "started": 1.0,
+        "ended": 2.0,
+        "address": None,
+        "jobs": [],
+        **facts,
+    }
+
+
 def test_runs_are_found_by_the_beginning_of_their_id(files):
     other = RunFiles.plan("heat")
     other.create()
     for each in (files, other):
-        each.write_record(
-            {
-                "state": "completed",
-                "host": os.uname().nodename,
-                "driver": {"pid": os.getpid(), "start_time": 1},
-                "runtime": str(each.runtime),
-            }
-        )
+        each.write_record(complete(each))
     assert len(all_runs()) == 2 and not any(run.alive for run in all_runs())
     assert find_run(files.run_id).directory == files.directory
     with pytest.raises(RunError, match="beginning of: heat-"):
@@ -139,3 +153,42 @@ def test_runs_are_found_by_the_beginning_of_their_id(files):
     with pytest.raises(RunError, match="no active run"):
         find_run(alive=True)
     other.remove_runtime()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "no JSON object"),
+        ("{}", "run: Field required"),
+        (b"\xff\xfe", "cannot be read"),
+        ({"driver": {"pid": "many", "start_time": 1}}, r"driver\.pid"),
+        ({"runtime": 3}, "runtime"),
+        ({"jobs": [{"name": "solver"}]}, r"jobs\.0\.command"),
+    ],
+)
+def test_a_damaged_record_is_named_and_hides_no_other_run(files, capsys, text, named):
+    other = RunFiles.plan("heat")
+    other.create()
+    other.write_record(complete(other))
+    if isinstance(text, dict):
+        files.write_record(complete(files, **text))
+    else:
+        files.record.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert [run.run_id for run in all_runs()] == [other.run_id]
+    said = capsys.readouterr().err
+    assert re.search(named, said) and said.count(str(files.directory)) == 1
+    other.remove_runtime()
+
+
+def test_facts_of_a_later_penstock_survive_the_closing_of_a_lost_run(files):
+    files.write_record(complete(files, state="active", ended=None, weather="fine"))
+    (run,) = all_runs()
+    assert run.state == "lost"
+    run.close()
+    record = read_record(files.directory)
+    assert (record["weather"], record["state"], record["error"]) == (
+        "fine",
+        "failed",
+        "the driver was killed",
+    )
