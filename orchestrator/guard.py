@@ -14,8 +14,9 @@ from types import FrameType
 from typing import IO
 
 from orchestrator import watcher
+from orchestrator.errors import WaitTimeout
 from orchestrator.run_files import RunFiles
-from orchestrator.watcher import RUN_ID_VARIABLE, Session, read_stat, sweep
+from orchestrator.watcher import RUN_ID_VARIABLE, SWEEP_DEADLINE_S, Session, read_stat, sweep
 
 RESTARTS = 5
 Handler = Callable[[int, FrameType | None], None]
@@ -60,8 +61,12 @@ class Guard:
             self._tell(session)
 
     def sweep(self) -> None:
-        """Kill whatever the run has left."""
-        sweep(self._files.run_id, self.sessions)
+        """Kill whatever the run has left.
+
+        Raises:
+            WaitTimeout: some of it could not be killed.
+        """
+        end_leftovers(self._files.run_id, self.sessions)
         self._swept = True
 
     def leave(self) -> None:
@@ -106,6 +111,18 @@ class Guard:
 
     def _tell(self, session: Session) -> None:
         _send(self._pipe, f"session {session.leader} {session.start_time}\n".encode())
+
+
+def end_leftovers(run_id: str, sessions: set[Session]) -> set[int]:
+    """Kill the processes of a run until none is left; return those that were hit.
+
+    Raises:
+        WaitTimeout: some could not be killed; names them.
+    """
+    try:
+        return set(sweep(run_id, sessions))
+    except TimeoutError as error:
+        raise WaitTimeout(f"their end: {error}", SWEEP_DEADLINE_S) from error
 
 
 def _send(pipe: IO[bytes], message: bytes) -> None:

@@ -148,7 +148,8 @@ def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:
     Raises:
         RunError: there is none, or more than one.
     """
-    runs = [run for run in all_runs() if run.alive or not alive]
+    known = all_runs()
+    runs = [run for run in known if run.alive or not alive]
     if run_id is not None:
         runs = [run for run in runs if run.run_id == run_id] or [
             run for run in runs if run.run_id.startswith(run_id)
@@ -159,7 +160,9 @@ def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:
             )
     if not runs:
         what = f"called {run_id!r}" if run_id is not None else "of yours"
-        raise RunError(f"there is no {'active ' if alive else ''}run {what}", run=run_id or "")
+        lost = ", ".join(run.run_id for run in known if run.state == "lost")
+        hint = f"; `penstock stop` cleans up after what was lost: {lost}" if alive and lost else ""
+        raise RunError(f"there is no {'active ' if alive else ''}run {what}{hint}", run=run_id or "")
     return runs[0]
 
 

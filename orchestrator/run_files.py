@@ -119,6 +119,11 @@ def registry() -> Path:
     return Path(state) / "penstock" / "runs"
 
 
+def database_history() -> Path:
+    """What the user has typed at the prompt of a database."""
+    return registry().parent / "db_history"
+
+
 def registered_runs() -> Iterator[tuple[str, Path]]:
     """Yield (id, run directory) of the runs whose record still exists, the newest first."""
     links = [link for link in registry().iterdir() if link.is_symlink()] if registry().is_dir() else []

@@ -7,7 +7,12 @@ import sys
 import pytest
 
 from orchestrator import Application, Experiment, Orchestrator
+from orchestrator.cli.db import owner
+from orchestrator.errors import WaitTimeout
 from orchestrator.record import all_runs
+from orchestrator.redis_config import Endpoint
+from orchestrator.script import exit_code
+from orchestrator.shard import Shard
 from tests.integration.orchestrator.command import penstock
 
 RUN = """
@@ -152,11 +157,22 @@ def test_db_sends_a_command(active):
     assert done.returncode == 1 and "unknown command" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "named"), [("GET 'a", "No closing quotation"), ("", "empty"), (" ", "empty")]
+)
+def test_db_refuses_what_is_no_command(active, command, named):
+    done = penstock("db", "-c", command)
+    assert done.returncode == 2
+    assert named in done.stderr and "Traceback" not in done.stderr
+
+
 def test_db_prompt_shows_errors_and_goes_on(active, tmp_path):
-    asked = "DBSIZE\nNOPE\nKEYS *\n\n"
+    asked = "DBSIZE\nNOPE\nGET 'a\nKEYS *\n\n"
     done = penstock("db", input=asked, env={**os.environ, "HOME": str(tmp_path)})
     assert done.returncode == 0
-    assert "0" in done.stdout and "(error)" in done.stdout and "(empty)" in done.stdout
+    assert "0" in done.stdout and done.stdout.count("(error)") == 2 and "(empty)" in done.stdout
+    assert not list(tmp_path.glob(".penstock*"))
+    assert (tmp_path / "state" / "penstock" / "db_history").exists()
 
 
 def test_db_on_a_cluster_asks_the_owner(tmp_path):
@@ -164,6 +180,34 @@ def test_db_on_a_cluster_asks_the_owner(tmp_path):
         exp.start(Orchestrator(module=(), shards=2))
         assert [penstock("db", "-c", f"SET k{n} {n}").stdout for n in range(4)] == ["OK\n"] * 4
         assert penstock("db", "-c", "GET k3").stdout == "3\n"
+
+
+def test_owner_of_a_slot_is_the_shard_with_exactly_that_port():
+    shards = [Shard(Endpoint("127.0.0.1", port)) for port in (3333, 33334)]
+    assert owner(shards, ["GET", "k"], "7629 127.0.0.1:33334") is shards[1]
+    assert owner(shards, ["GET", "k"], "MOVED 7629 127.0.0.1:3333") is shards[0]
+    assert owner(shards, ["GET", "k"], "ERR unknown command") is None
+
+
+def test_stopping_a_run_that_has_ended_says_so():
+    with Experiment("done") as exp:
+        pass
+    done = penstock("stop", exp.run_id)
+    assert (done.returncode, done.stdout) == (0, f"{exp.run_id} has ended already: completed\n")
+
+
+def test_processes_that_cannot_be_killed_are_a_sentence(monkeypatch, capsys):
+    monkeypatch.setattr("orchestrator.guard.sweep", unkillable)
+    with Experiment("stuck") as exp:
+        with pytest.raises(WaitTimeout, match=r"of the run .*: \[7\]"):
+            exp._guard.sweep()
+        assert exit_code(exp._guard.sweep) == 1
+        monkeypatch.undo()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def unkillable(run_id, sessions):
+    raise TimeoutError(f"processes of the run {run_id} cannot be killed: [7]")
 
 
 def test_no_run_is_said():

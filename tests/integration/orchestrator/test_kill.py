@@ -81,7 +81,7 @@ def test_driver_killed(driver, gone, options):
     assert run.state == "lost" and not run.runtime.exists()
     shown = penstock("ps").stdout
     assert "lost" in shown and "active" not in shown
-    assert penstock("stop", "--all").stdout == f"stopped {run.run_id}\n"
+    assert penstock("stop").stdout == f"cleaned up {run.run_id}, whose driver was killed: nothing of it ran\n"
     assert penstock("stop", "--all").stdout == "no run is active\n"
 
 
@@ -160,7 +160,8 @@ def test_stranger_of_the_same_program_survives(driver, gone, tmp_path):
         assert (db.state, other.state) == (JobState.ACTIVE, JobState.ACTIVE)
 
 
-def test_stop_cleans_up_after_driver_and_watcher_were_killed(driver, gone):
+@pytest.mark.parametrize("arguments", [(), ("--all",), ("e-",)])
+def test_stop_cleans_up_after_driver_and_watcher_were_killed(driver, gone, arguments):
     script = driver(START.replace("{options}", ""))
     *pids, watcher = script.numbers()
     script.signal(signal.SIGSTOP)  # so that it cannot replace its watcher
@@ -169,9 +170,28 @@ def test_stop_cleans_up_after_driver_and_watcher_were_killed(driver, gone):
     script.signal(signal.SIGKILL)
     script.end()
     os.kill(pids[0], 0)
-    stop(None, everything=True)
+    done = penstock("stop", *arguments)
+    (run,) = all_runs()
+    assert done.stdout == f"cleaned up {run.run_id}, whose driver was killed: ended {len(pids)} processes\n"
+    assert done.returncode == 0
     gone(*pids)
     assert not all_runs()[0].runtime.exists()
+
+
+def test_stop_cleans_up_lost_runs_where_it_must_ask_which_active_one(driver, gone):
+    lost, *active = (driver(START.replace("{options}", "")) for _ in range(3))
+    pids = lost.numbers()
+    running = [pid for each in active for pid in each.numbers()]
+    lost.signal(signal.SIGKILL)
+    lost.end()
+    gone(*pids)
+    done = penstock("stop")
+    assert "cleaned up e-" in done.stdout
+    assert done.returncode == 1 and "several runs are active" in done.stderr
+    assert penstock("stop", "--all").stdout.count("stopped e-") == 2
+    for each in active:
+        each.end()
+    gone(*running)
 
 
 def test_stop_ends_an_active_run(driver, gone, capsys):
