@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 import socket
 
 import pytest
@@ -70,6 +71,28 @@ def test_directory_that_cannot_be_made_is_named(tmp_path):
         RunFiles.plan("heat", tmp_path / "file" / "run").create()
 
 
+def test_nothing_is_left_of_a_run_whose_registry_cannot_be_made(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/tmp")
+    files = RunFiles.plan("heat", tmp_path / "run")
+    with pytest.raises(RunError, match="XDG_STATE_HOME"):
+        files.create()
+    assert not files.runtime.exists() and not files.record.exists()
+
+
+def test_of_two_runs_in_one_directory_only_one_gets_it(tmp_path):
+    """Both have looked before either has written."""
+    first, second = (RunFiles.plan("heat", tmp_path / "run") for _ in range(2))
+    first.create()
+    with pytest.raises(RunError, match="holds a run already"):
+        second.create()
+    assert not second.runtime.exists()
+    assert list(registered_runs()) == [], "a record that is not written yet is no run"
+    first.write_record({})
+    assert [run_id for run_id, _ in registered_runs()] == [first.run_id]
+
+
 def test_record_is_replaced_as_a_whole(files):
     files.write_record({"a": 1})
     files.write_record({"a": 2})
@@ -94,7 +117,7 @@ def test_runs_whose_directory_was_removed_are_left_out(files):
 def test_links_to_removed_runs_are_removed_by_the_next_run(files):
     link = registry() / files.run_id
     assert link.is_symlink()
-    files.directory.rmdir()
+    shutil.rmtree(files.directory)
     following = RunFiles.plan("heat")
     following.create()
     following.remove_runtime()
@@ -137,6 +160,12 @@ def complete(files, **facts):
         "jobs": [],
         **facts,
     }
+
+
+def test_tail_ends_where_a_pattern_begins(tmp_path):
+    log = tmp_path / "log.txt"
+    log.write_text("1\n2\n3\n=== END ===\n" + "report\n" * 10_000)
+    assert tail(log, 2, until=r"=== \w+ ===") == "2\n3"
 
 
 def test_runs_are_found_by_the_beginning_of_their_id(files):
