@@ -4,7 +4,7 @@ The module is compiled on the user's machine against the torch that is installed
 by source, torch and compiler. A build happens in a temporary directory and is moved into place as a whole,
 under a lock, so a cached build is always a complete one and two builds at once do the work once.
 
-    <cache>/modules/<source and torch>/<compiler>/{penstock_ai.so, backend_torch.so, build.json, build.log}
+    <cache>/modules/<source and torch>/<compiler>/{penstock_ai.so, backend_torch.so, build.log}
 
 Nothing here imports torch: that takes seconds, and finding a cached build takes milliseconds.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import importlib.util
-import json
 import os
 import platform
 import re
@@ -88,7 +87,7 @@ def built_module(progress: Progress | None = None, *, force: bool = False) -> Bu
         force: compile even if there is a cached build.
 
     Raises:
-        BuildError: no compiler, no torch, one of them too old, or the compilation failed.
+        BuildError: no compiler, no torch, one of them too old, no room, or the compilation failed.
     """
     torch = installed_torch()
     home = cache_directory() / "modules" / _source_digest(torch)
@@ -96,10 +95,17 @@ def built_module(progress: Progress | None = None, *, force: bool = False) -> Bu
         return found
     report = progress or (lambda _: None)
     compiler = find_compiler()
-    with _locked(home.parent / f"{home.name}.lock", report):
-        place = home / _compiler_digest(compiler)
-        if force or not (place / MODULE_NAME).exists():
-            _compile_into(place, torch, compiler, report)
+    place = home / _compiler_digest(compiler)
+    try:
+        with _locked(home.parent / f"{home.name}.lock", report):
+            if force or not (place / MODULE_NAME).exists():
+                _compile_into(place, torch, compiler, report)
+    except OSError as error:
+        raise BuildError(
+            f"the cache {cache_directory()} cannot be written: {error}. "
+            "Set PENSTOCK_CACHE to another directory, where there is room",
+            step="writing the cache",
+        ) from error
     return _build_at(place, torch)
 
 
@@ -205,7 +211,7 @@ def _compiler_digest(compiler: Path) -> str:
 
 
 def _cached(home: Path, torch: Torch) -> Build | None:
-    """Return the newest complete build of this source and torch, preferring the present compiler's."""
+    """Return the build of this source and torch by the present compiler; without one the newest build."""
     places = [path.parent for path in home.glob(f"*/{MODULE_NAME}")]
     if not places:
         return None
@@ -251,8 +257,6 @@ def _compile_into(place: Path, torch: Torch, compiler: Path, report: Progress) -
         for name in (MODULE_NAME, TORCH_BACKEND_NAME):
             shutil.move(work / name, finished / name)
         shutil.move(log, finished / "build.log")
-        facts = {"torch": torch.version, "compiler": str(compiler)}
-        (finished / "build.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         shutil.rmtree(place, ignore_errors=True)
         finished.rename(place)
     report(f"built into {place}")

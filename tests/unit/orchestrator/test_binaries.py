@@ -85,6 +85,15 @@ def test_a_file_of_another_format(tmp_path):
         server_binary(str(program))
 
 
+def test_a_program_that_does_not_answer_is_no_server(tmp_path, monkeypatch):
+    program = tmp_path / "redis-server"
+    program.write_text("#!/bin/sh\nexec sleep 1000\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("orchestrator.binaries.ANSWER_TIMEOUT_S", 0.05)
+    with pytest.raises(ServerError, match=r"redis-server' does not say its version: waited 0\.05 s in vain"):
+        server_binary(str(program))
+
+
 def test_symlink_keeps_its_name(fake, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(fake("Redis server v=7.0.15 sha=0"))

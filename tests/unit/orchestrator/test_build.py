@@ -167,3 +167,13 @@ def test_a_machine_without_compiler_uses_a_build_from_elsewhere(
     first = build.built_module()
     monkeypatch.setenv("PATH", str(tmp_path))
     assert build.built_module() == first
+
+
+@pytest.mark.parametrize("place", ["file/cache", "/proc/nope"])
+def test_a_cache_that_cannot_be_made_is_named_with_the_way_out(
+    place: str, cache: Path, counting_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PENSTOCK_CACHE", str(tmp_path / place))
+    with pytest.raises(BuildError, match=r"cannot be written(.|\n)*PENSTOCK_CACHE"):
+        build.built_module()
