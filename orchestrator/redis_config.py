@@ -10,8 +10,9 @@ from pathlib import Path
 
 from orchestrator.errors import UsageError
 
-MAX_STRING_BYTES = 1 << 40
-"""The largest tensor a shard accepts. Redis's own limit of 512 MB is small for a field."""
+UNLIMITED_BYTES = 1 << 40
+LEAST_BYTES = 1 << 20
+"""Redis accepts no smaller limit of an argument's length."""
 
 OPTION = re.compile(r"--[a-z][a-z0-9-]*", re.IGNORECASE)
 NEVER = frozenset(
@@ -84,6 +85,7 @@ def redis_argv(
     endpoint: Endpoint,
     *,
     directory: Path,
+    largest_bytes: int,
     load_arguments: Sequence[str] = (),
     clustered: bool = False,
 ) -> tuple[str, ...]:
@@ -96,6 +98,7 @@ def redis_argv(
         config: how the shard is set up.
         endpoint: where it listens, and nowhere else.
         directory: its working directory.
+        largest_bytes: the longest argument it accepts; Redis allocates what a client declares.
         load_arguments: path of the database module and its arguments; empty for a plain Redis.
         clustered: whether it is one of several shards.
     """
@@ -104,12 +107,7 @@ def redis_argv(
         *_listening(endpoint),
         *("--dir", str(directory), "--daemonize", "no", "--set-proc-title", "no"),
         *("--save", "", "--appendonly", "yes" if config.append_only else "no"),
-        *(
-            "--proto-max-bulk-len",
-            str(MAX_STRING_BYTES),
-            "--client-query-buffer-limit",
-            str(MAX_STRING_BYTES),
-        ),
+        *("--proto-max-bulk-len", str(largest_bytes), "--client-query-buffer-limit", str(UNLIMITED_BYTES)),
         *("--maxmemory", str(config.maxmemory_bytes), "--maxmemory-policy", "noeviction"),
         *("--disable-thp", "no" if config.huge_pages else "yes"),
         *(_clustering(config, endpoint) if clustered else ()),
@@ -118,12 +116,27 @@ def redis_argv(
     )
 
 
+def largest_string_bytes(config: RedisConfig, memory_bytes: int) -> int:
+    """Return the largest tensor a shard accepts. Redis's own limit of 512 MB is small for a field.
+
+    Half the host's memory: a tensor and one copy of it fit, and a length that was sent by mistake is refused
+    instead of allocated.
+
+    Args:
+        config: how the shard is set up.
+        memory_bytes: of the host.
+    """
+    return max(LEAST_BYTES, min(config.maxmemory_bytes or UNLIMITED_BYTES, memory_bytes // 2))
+
+
 @cache
 def _own_options() -> frozenset[str]:
     """Return the options that the command of a shard has already, whatever its kind."""
     endpoints = Endpoint("127.0.0.1", 1), Endpoint(unix_socket=Path("/"))
     commands = (
-        redis_argv("", RedisConfig(), at, directory=Path("/"), load_arguments=("module",), clustered=True)
+        redis_argv(
+            "", RedisConfig(), at, directory=Path("/"), largest_bytes=1, load_arguments=("",), clustered=True
+        )
         for at in endpoints
     )
     return frozenset(word for argv in commands for word in argv if word.startswith("--"))

@@ -2,6 +2,7 @@ import os
 import socket
 import subprocess
 from contextlib import closing
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -20,6 +21,13 @@ from orchestrator.ports import check_port, free_ports, interface_address, listen
 from orchestrator.run_files import read_record
 from orchestrator.shard import Shard
 from orchestrator.watcher import belonging
+
+
+class Address(NamedTuple):
+    """What psutil tells of an address."""
+
+    address: str
+    family: int = socket.AF_INET
 
 
 @pytest.fixture
@@ -181,6 +189,16 @@ def test_unknown_interface_is_named():
     assert interface_address("lo") == "127.0.0.1"
 
 
+@pytest.mark.parametrize(("interface", "named"), [("nope0", "'nope0'.*lo"), ("eth7", "port=0")])
+def test_interface_without_a_port_is_refused(monkeypatch, interface, named):
+    """One shard would listen on its Unix socket only, and nobody would find it on the interface."""
+    addresses = {"lo": [Address("127.0.0.1")], "eth7": [Address("192.0.2.1")]}
+    monkeypatch.setattr("psutil.net_if_addrs", lambda: addresses)
+    with Experiment("e") as exp, pytest.raises(UsageError, match=named):
+        exp.start(Orchestrator(module=(), interface=interface, open_port=True))
+    assert not (exp.run_dir / "database").exists()
+
+
 def test_open_interface_must_be_asked_for(monkeypatch):
     monkeypatch.setattr("orchestrator.database.interface_address", lambda name: "192.0.2.1")
     with pytest.raises(UsageError, match="open_port=True"):
@@ -206,6 +224,25 @@ def test_database_that_died_unnoticed_is_raised_at_the_end():
         db = exp.start(Orchestrator(module=()))
         os.kill(db.jobs[0].pid, 9)
         assert db.jobs[0].wait_ended(30)
+
+
+def test_length_that_no_host_holds_is_refused_by_the_server(redis_server):
+    """It would be allocated at once, and the server would end for want of memory."""
+    with Experiment("e") as exp:
+        db = exp.start(plain(redis_server, port=0))
+        with closing(socket.create_connection(("127.0.0.1", db.endpoints[0].port))) as connection:
+            connection.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1099511627776\r\nabc")
+            assert b"invalid bulk length" in connection.recv(4096)
+        assert db.state is JobState.ACTIVE
+
+
+def test_server_that_crashes_shows_what_came_before_its_bug_report(redis_server):
+    with pytest.raises(DatabaseFailed) as caught, Experiment("e") as exp:
+        db = exp.start(plain(redis_server))
+        os.kill(db.jobs[0].pid, 11)
+        exp.wait(exp.start(Application("solver", ["sleep", "1000"])))
+    assert "eady to accept" in caught.value.log_tail
+    assert "BUG REPORT" in db.jobs[0].log.read_text() and "BUG REPORT" not in caught.value.log_tail
 
 
 def test_stop_is_no_failure_and_harmless_twice(redis_server):

@@ -54,7 +54,23 @@ def test_impossible_numbers_of_shards_are_refused(shards):
         Orchestrator(shards=shards)
 
 
-@pytest.mark.parametrize("wrong", [{"port": -1}, {"port": 65536}, {"port": 55535, "shards": 2}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"port": -1},
+        {"port": 65536},
+        {"port": 55535, "shards": 2},
+        {"port": "x"},
+        {"port": 1.5},
+        {"port": True},
+    ],
+)
 def test_ports_that_cannot_be_are_refused(wrong):
     with pytest.raises(UsageError, match="port="):
         Orchestrator(**wrong)
+
+
+@pytest.mark.parametrize("module", ["penstock_ai.so", 3, ["penstock_ai.so", 3]])
+def test_module_must_be_a_list_of_text(module):
+    with pytest.raises(UsageError, match="module="):
+        Orchestrator(module=module)

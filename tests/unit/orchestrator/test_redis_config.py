@@ -5,7 +5,7 @@ import pytest
 
 from orchestrator import RedisConfig
 from orchestrator.errors import UsageError
-from orchestrator.redis_config import Endpoint, redis_argv, redis_environment
+from orchestrator.redis_config import Endpoint, largest_string_bytes, redis_argv, redis_environment
 
 GOLDEN = Path(__file__).parents[2] / "data" / "redis_argv.json"
 CASES = {
@@ -14,6 +14,7 @@ CASES = {
         RedisConfig(),
         Endpoint(unix_socket=Path("/run/p/database.sock")),
         directory=Path("/run/d"),
+        largest_bytes=8 << 30,
         load_arguments=("/cache/penstock_ai.so", "TORCH", "/cache/backend_torch.so"),
     ),
     "a shard of a cluster": redis_argv(
@@ -21,6 +22,7 @@ CASES = {
         RedisConfig(maxmemory_bytes=1 << 30, append_only=True, huge_pages=False, extra_args=["--hz", "100"]),
         Endpoint("127.0.0.1", 7001),
         directory=Path("/run/d"),
+        largest_bytes=1 << 30,
         clustered=True,
     ),
 }
@@ -38,8 +40,18 @@ def test_every_option_that_is_given_is_refused_a_second_time():
             RedisConfig(extra_args=[option, "1"])
 
 
+@pytest.mark.parametrize(
+    ("maxmemory_bytes", "memory_bytes", "largest"),
+    [(0, 8 << 30, 4 << 30), (1 << 30, 8 << 30, 1 << 30), (1, 8 << 30, 1 << 20), (0, 1, 1 << 20)],
+)
+def test_no_argument_may_be_longer_than_the_host_can_hold(maxmemory_bytes, memory_bytes, largest):
+    assert largest_string_bytes(RedisConfig(maxmemory_bytes=maxmemory_bytes), memory_bytes) == largest
+
+
 def test_nothing_but_the_socket_is_listened_on():
-    argv = redis_argv("r", RedisConfig(), Endpoint(unix_socket=Path("/s")), directory=Path("/d"))
+    argv = redis_argv(
+        "r", RedisConfig(), Endpoint(unix_socket=Path("/s")), directory=Path("/d"), largest_bytes=1
+    )
     assert argv[argv.index("--port") + 1] == "0"
     assert argv[argv.index("--unixsocketperm") + 1] == "600"
 
