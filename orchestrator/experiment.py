@@ -17,9 +17,9 @@ from orchestrator.ensemble import Ensemble
 from orchestrator.environment import program_environment, run_environment
 from orchestrator.errors import ApplicationError, PenstockError, UsageError, WaitTimeout
 from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
-from orchestrator.launchers import check_launcher, make_launcher
+from orchestrator.launchers import find_launcher
 from orchestrator.launchers.base import GRACE_S, Job, JobGroup, Launch, Launcher, stop_together
-from orchestrator.placement import Placement, place, this_host
+from orchestrator.placement import Placement, place
 from orchestrator.progress import following, say
 from orchestrator.recording import RunRecord
 from orchestrator.run_files import RunFiles, log_of, take_lock
@@ -40,10 +40,8 @@ class Experiment:
         self, name: str, launcher: str = "local", *, run_dir: Path | None = None, grace_s: float = GRACE_S
     ) -> None:
         check_name(name)
-        check_launcher(launcher)
         self.name = name
-        self.dry_run = launcher == "dry_run"
-        self._launcher_name = launcher
+        self._launch_with = find_launcher(launcher)
         self._grace_s = grace_s
         self._files = RunFiles.plan(name, run_dir)
         self._stack = ExitStack()
@@ -53,6 +51,11 @@ class Experiment:
         self._launcher: Launcher
         self._guard: Guard | None = None
         self._record: RunRecord | None = None
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether commands are only printed, and nothing is started."""
+        return self._launch_with.dry
 
     @property
     def run_dir(self) -> Path:
@@ -80,7 +83,7 @@ class Experiment:
                 self._stack.callback(self._guard.leave)
                 self._record = RunRecord(self.name, self._files)
                 self._record.write()
-            self._launcher = make_launcher(self._launcher_name, self._note_process)
+            self._launcher = self._launch_with(self._note_process)
         except BaseException:
             self._stack.close()
             raise
@@ -184,7 +187,7 @@ class Experiment:
                     application.name, "there is one of this name in the experiment already"
                 )
             names.add(application.name)
-            placement = place(application.name, application.resources, this_host(), taken)
+            placement = place(application.name, application.resources, self._launcher.inventory(), taken)
             taken.append(placement)
             launches.append(self._launch(application, placement, database))
         return self._start_together(launches)
@@ -231,7 +234,7 @@ class Experiment:
                 f"starting {orchestrator.shards} shards; Redis lets two seconds pass before it serves them"
             )
         began = time.monotonic()
-        database = start_database(orchestrator, self._files, start, dry=self._launcher.dry)
+        database = start_database(orchestrator, self._files, start, dry=self.dry_run)
         self._say(f"database ready after {time.monotonic() - began:.2f} s at {database.address}")
         self._started.databases.append(database)
         self._observe(database.jobs)
@@ -246,7 +249,7 @@ class Experiment:
             taken = self._started.placements()
             for name in shard_names(orchestrator):
                 placements[name] = place(
-                    name, orchestrator.resources, this_host(), [*taken, *placements.values()]
+                    name, orchestrator.resources, self._launcher.inventory(), [*taken, *placements.values()]
                 )
         return placements
 
@@ -263,7 +266,7 @@ class Experiment:
         sharing = [job for job in jobs if job.placement is not None and not job.placement.bound]
         if sharing and not self._told_of_sharing:
             self._told_of_sharing = True
-            cores = len(this_host().cores)
+            cores = len(self._launcher.inventory().cores)
             self._say(f"more programs than cores: from {sharing[0].name} on they share the {cores} cores")
 
     def _say(self, sentence: str) -> None:

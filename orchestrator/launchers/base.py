@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from orchestrator.errors import JobFailed, WaitTimeout, describe_exit
-from orchestrator.placement import Placement
+from orchestrator.placement import Inventory, Placement
 from orchestrator.run_files import tail
 from orchestrator.watcher import read_stat
 
@@ -276,8 +276,16 @@ class Launcher(Protocol):
         dry: nothing is really started.
     """
 
-    name: str
-    dry: bool
+    name: ClassVar[str]
+    dry: ClassVar[bool]
+
+    def __init__(self, started: Callable[[int], None]) -> None:
+        """Make a launcher that tells `started` the number of each local process it starts."""
+        ...
+
+    def inventory(self) -> Inventory:
+        """Return the cores and GPUs among which programs are placed."""
+        ...
 
     def start(self, launch: Launch) -> Job:
         """Start one program and return at once.

@@ -43,7 +43,7 @@ def toy(tmp_path):
 
 @pytest.mark.parametrize("how", ["toy", "path", "script"])
 def test_run_and_its_options(toy, tmp_path, how):
-    options = ("--quick", "--set", "n=7", "--run-dir", "here")
+    options = ("--quick", "--set", "n=7", "--run-dir", "here", "--launcher", "local")
     if how == "script":
         command = [sys.executable, str(toy / "run.py"), *options]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -74,9 +74,19 @@ def test_preview_shows_the_command_and_starts_nothing(toy, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_launcher_is_chosen_by_name(toy, tmp_path):
+    done = penstock("run", "toy", "--launcher", "dry_run")
+    assert done.returncode == 0 and "SystemExit(0)" in done.stdout
+    assert not (tmp_path / "runs").exists()
+    assert penstock("run", "toy", "--launcher", "local").stdout == "after 3\n"
+    assert penstock("run", "toy", "--launcher", "dry_run", "--preview").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
+        (["run", "toy", "--launcher", "slrum"], "'slrum'; there are: local, dry_run"),
+        (["run", "toy", "--launcher", "local", "--preview"], "not both"),
         (["run", "tyo"], "there are: toy"),
         (["run", "toy", "--set", "coed=3"], "did you mean 'code'"),
         (["run", "toy", "--set", "n=many"], "n: 'many'"),

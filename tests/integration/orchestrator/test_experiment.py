@@ -15,6 +15,8 @@ from orchestrator.errors import (
     UsageError,
     WaitTimeout,
 )
+from orchestrator.launchers.local import LocalLauncher
+from orchestrator.placement import Inventory
 from orchestrator.run_files import read_record
 
 FOREVER = ["sleep", "1000"]
@@ -210,6 +212,15 @@ def test_oversubscription_is_allowed_with_a_note(capfd):
     with Experiment("e") as exp:
         exp.start(Ensemble("m", FOREVER, replicas=cores + 2))
     assert capfd.readouterr().err.count(f"more programs than cores: from m_{cores} on they share") == 1
+
+
+def test_cores_are_those_the_launcher_has(monkeypatch, capfd):
+    """Not this host's: another launcher starts programs elsewhere."""
+    monkeypatch.setattr(LocalLauncher, "inventory", lambda launcher: Inventory((0,)))
+    with Experiment("e") as exp:
+        group = exp.start(Ensemble("m", FOREVER, replicas=2))
+    assert [job.placement.cores for job in group.jobs] == [(0,), (0,)]
+    assert "they share the 1 cores" in capfd.readouterr().err
 
 
 def test_ranks_need_another_launcher():

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.launchers import LAUNCHERS, make_launcher
+from orchestrator.launchers import LAUNCHERS, find_launcher
 from orchestrator.launchers.base import JobState, Launch
 from orchestrator.placement import Placement
 
@@ -14,7 +14,7 @@ from orchestrator.placement import Placement
 @pytest.fixture(params=LAUNCHERS)
 def launcher(request):
     """Each launcher there is."""
-    launcher = make_launcher(request.param, lambda pid: None)
+    launcher = find_launcher(request.param)(lambda pid: None)
     yield launcher
     launcher.close()
 
@@ -33,7 +33,11 @@ def launch(tmp_path):
 
 
 def test_name_is_that_of_the_table(launcher):
-    assert LAUNCHERS[launcher.name]
+    assert LAUNCHERS[launcher.name] is type(launcher)
+
+
+def test_it_has_cores_to_give(launcher):
+    assert launcher.inventory().cores
 
 
 def test_a_good_program_is_completed(launcher, launch):
@@ -100,4 +104,4 @@ def test_only_a_dry_launcher_starts_nothing(launcher, launch):
 
 def test_unknown_launcher_is_refused():
     with pytest.raises(UsageError, match="no launcher 'k8s'"):
-        make_launcher("k8s", lambda pid: None)
+        find_launcher("k8s")
