@@ -17,7 +17,7 @@ from orchestrator.errors import (
     StartFailed,
     UsageError,
 )
-from orchestrator.ports import check_port, free_ports, interface_address, listens
+from orchestrator.ports import BUS_OFFSET, check_port, free_ports, interface_address, listens
 from orchestrator.run_files import read_record
 from orchestrator.shard import Shard
 from orchestrator.watcher import belonging
@@ -72,6 +72,19 @@ def test_cluster_serves_every_slot_and_says_so(redis_server):
             assert all(host == "127.0.0.1" for host, _ in listening_sockets(db.jobs[0].pid))
 
 
+def test_no_port_is_another_shards_bus(monkeypatch):
+    offered = [20_000, 30_000, 20_000, 10_000, 20_001]
+    monkeypatch.setattr("orchestrator.ports._offered_ports", lambda host, highest: iter(offered))
+    monkeypatch.setattr("orchestrator.ports._is_free", lambda host, port: True)
+    assert free_ports("127.0.0.1", 2, with_bus=True) == [20_000, 20_001]
+
+
+def test_ports_the_system_gives_are_apart():
+    ports = free_ports("127.0.0.1", 20, with_bus=True)
+    assert len({*ports, *(port + BUS_OFFSET for port in ports)}) == 40
+    assert all(port + BUS_OFFSET < 65536 for port in ports)
+
+
 def test_chosen_ports_are_used(redis_server):
     first = next(port for port in free_ports("127.0.0.1", 20, with_bus=True) if neighbour_is_free(port))
     with Experiment("e") as exp:
@@ -88,10 +101,10 @@ def test_taken_port_is_named_and_its_owner_left_alone(taken_port):
 
 
 def test_taken_bus_port_is_named(taken_port):
-    if taken_port < 11_024:
+    if taken_port < 1024 + BUS_OFFSET:
         pytest.skip("the operating system gave a port that is no shard's bus")
     with Experiment("e") as exp, pytest.raises(PortError, match=str(taken_port)):
-        exp.start(Orchestrator(module=(), shards=2, port=taken_port - 10_000))
+        exp.start(Orchestrator(module=(), shards=2, port=taken_port - BUS_OFFSET))
 
 
 def test_foreign_redis_on_the_port_is_never_spoken_to(redis_server, tmp_path, monkeypatch):
@@ -264,7 +277,7 @@ def test_stopped_server_that_does_not_answer_is_killed():
 
 def neighbour_is_free(port):
     try:
-        for each in (port + 1, port + 10_001):
+        for each in (port + 1, port + 1 + BUS_OFFSET):
             check_port("127.0.0.1", each)
     except PortError:
         return False
