@@ -130,10 +130,7 @@ class Database:
 
     name = "database"
 
-    def __init__(
-        self, orchestrator: Orchestrator, endpoints: Sequence[Endpoint], jobs: Sequence[Job]
-    ) -> None:
-        self.orchestrator = orchestrator
+    def __init__(self, endpoints: Sequence[Endpoint], jobs: Sequence[Job]) -> None:
         self.endpoints = tuple(endpoints)
         self.jobs = tuple(jobs)
         self.address = _address(endpoints)
@@ -198,7 +195,7 @@ def start_database(
                 _forget_cluster(launches)
                 continue
             raise
-        return Database(orchestrator, endpoints, jobs)
+        return Database(endpoints, jobs)
     raise AssertionError("the last attempt returns or raises")
 
 

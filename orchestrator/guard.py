@@ -15,6 +15,7 @@ from typing import IO
 
 from orchestrator import watcher
 from orchestrator.errors import WaitTimeout
+from orchestrator.progress import say
 from orchestrator.run_files import RunFiles
 from orchestrator.watcher import RUN_ID_VARIABLE, SWEEP_DEADLINE_S, Session, read_stat, sweep
 
@@ -106,7 +107,7 @@ class Guard:
                 self._process = self._start()
                 for session in self._sessions:
                     self._tell(session)
-        print(f"penstock: the watcher of {self._files.run_id} has ended {RESTARTS} times", file=sys.stderr)
+        say(f"the watcher of {self._files.run_id} has ended {RESTARTS} times")
         self._process.wait()
 
     def _tell(self, session: Session) -> None:

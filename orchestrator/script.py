@@ -17,6 +17,7 @@ from orchestrator.errors import PenstockError, UsageError
 from orchestrator.launchers import find_launcher
 from orchestrator.launchers.dry_run import DryRunLauncher
 from orchestrator.launchers.local import LocalLauncher
+from orchestrator.progress import say
 from sim_clients.errors import ClientError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -126,18 +127,14 @@ def exit_code(act: Callable[[], None], *, debug: bool = False) -> int:
     try:
         act()
     except KeyboardInterrupt as error:
-        _complain(str(error) or f"ended by {signal.SIGINT.name}")
+        say(str(error) or f"ended by {signal.SIGINT.name}")
         return INTERRUPTED
     except (PenstockError, ClientError) as error:
         if debug:
             traceback.print_exc()
-        _complain(f"{error}" if debug else f"{error}\n(--debug shows where this was raised)")
+        say(f"{error}" if debug else f"{error}\n(--debug shows where this was raised)")
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     return 0
-
-
-def _complain(sentence: str) -> None:
-    print(f"penstock: {sentence}", file=sys.stderr)
 
 
 def _parse(arguments: Sequence[str]) -> Options:

@@ -9,6 +9,7 @@ import pytest
 from orchestrator import Application, Experiment, JobState, Orchestrator
 from orchestrator.cli.stop import stop
 from orchestrator.record import all_runs
+from orchestrator.run_files import read_record
 from tests.integration.orchestrator.command import penstock
 
 START = """
@@ -95,11 +96,17 @@ def test_driver_killed_after_its_watcher_was(driver, gone):
     assert not all_runs()[0].runtime.exists()
 
 
-def test_killed_watcher_is_no_failure(driver):
+def test_killed_watcher_is_replaced_and_is_no_failure(gone):
     with Experiment("e") as exp:
         job = exp.start(Application("a", ["sleep", "1000"]))
-        os.kill(exp._guard.pid, signal.SIGKILL)
-        assert not job.wait_ended(0.1)
+        first = exp._guard.pid
+        os.kill(first, signal.SIGKILL)
+        while (second := exp._guard.pid) == first:
+            assert not job.wait_ended(0.005)
+        os.kill(second, 0)
+        assert job.state is JobState.ACTIVE
+    gone(second)
+    assert read_record(exp.run_dir)["state"] == "completed"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
