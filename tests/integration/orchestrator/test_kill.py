@@ -1,8 +1,12 @@
 """What is left when somebody kills the driver, the watcher, a shard or a solver: nothing."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +15,7 @@ from orchestrator.cli.stop import stop
 from orchestrator.record import all_runs
 from orchestrator.run_files import read_record
 from tests.integration.orchestrator.command import penstock
+from tests.integration.orchestrator.conftest import Driver
 
 START = """
 with Experiment("e") as exp:
@@ -72,7 +77,7 @@ with Experiment("e") as exp:
 
 
 @pytest.mark.parametrize("options", ["", ", shards=2"])
-def test_driver_killed(driver, gone, options):
+def test_driver_killed(driver: Callable[[str], Driver], gone: Callable[..., None], options: str) -> None:
     script = driver(START.replace("{options}", options))
     pids = script.numbers()
     script.signal(signal.SIGKILL)
@@ -86,7 +91,9 @@ def test_driver_killed(driver, gone, options):
     assert penstock("stop", "--all").stdout == "no run is active\n"
 
 
-def test_driver_killed_after_its_watcher_was(driver, gone):
+def test_driver_killed_after_its_watcher_was(
+    driver: Callable[[str], Driver], gone: Callable[..., None]
+) -> None:
     script = driver(START_AND_LOSE_WATCHER)
     pids = script.numbers()
     (second,) = script.numbers()
@@ -96,7 +103,7 @@ def test_driver_killed_after_its_watcher_was(driver, gone):
     assert not all_runs()[0].runtime.exists()
 
 
-def test_killed_watcher_is_replaced_and_is_no_failure(gone):
+def test_killed_watcher_is_replaced_and_is_no_failure(gone: Callable[..., None]) -> None:
     with Experiment("e") as exp:
         job = exp.start(Application("a", ["sleep", "1000"]))
         first = exp._guard.pid
@@ -110,7 +117,9 @@ def test_killed_watcher_is_replaced_and_is_no_failure(gone):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_driver_told_to_end(driver, gone, number):
+def test_driver_told_to_end(
+    driver: Callable[[str], Driver], gone: Callable[..., None], number: signal.Signals
+) -> None:
     script = driver(START.replace("{options}", ""))
     pids = script.numbers()
     script.signal(number)
@@ -122,7 +131,7 @@ def test_driver_told_to_end(driver, gone, number):
     assert run.state == "interrupted"
 
 
-def test_second_interrupt_kills_at_once(driver, gone):
+def test_second_interrupt_kills_at_once(driver: Callable[[str], Driver], gone: Callable[..., None]) -> None:
     script = driver(STUBBORN)
     pids = script.numbers()
     script.signal(signal.SIGINT)
@@ -134,7 +143,9 @@ def test_second_interrupt_kills_at_once(driver, gone):
     gone(*pids)
 
 
-def test_interrupt_while_everything_is_being_stopped_hurries_it_on(driver, gone, tmp_path):
+def test_interrupt_while_everything_is_being_stopped_hurries_it_on(
+    driver: Callable[[str], Driver], gone: Callable[..., None], tmp_path: Path
+) -> None:
     script = driver(TOLD)
     pid = int(script.line())
     while "told" not in (tmp_path / "run" / "deaf" / "log.txt").read_text():
@@ -146,7 +157,9 @@ def test_interrupt_while_everything_is_being_stopped_hurries_it_on(driver, gone,
     assert all_runs()[0].state == "interrupted"
 
 
-def test_driver_killed_with_grandchild_in_a_session_of_its_own(driver, gone):
+def test_driver_killed_with_grandchild_in_a_session_of_its_own(
+    driver: Callable[[str], Driver], gone: Callable[..., None]
+) -> None:
     script = driver(GRANDCHILD)
     pids = [*script.numbers(), *script.numbers()]
     assert len(pids) == 2
@@ -155,7 +168,9 @@ def test_driver_killed_with_grandchild_in_a_session_of_its_own(driver, gone):
     gone(*pids)
 
 
-def test_stranger_of_the_same_program_survives(driver, gone, tmp_path):
+def test_stranger_of_the_same_program_survives(
+    driver: Callable[[str], Driver], gone: Callable[..., None], tmp_path: Path
+) -> None:
     with Experiment("bystander") as exp:
         db = exp.start(Orchestrator(module=()))
         other = exp.start(Application("a", ["sleep", "1000"]), database=db)
@@ -168,7 +183,9 @@ def test_stranger_of_the_same_program_survives(driver, gone, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [(), ("--all",), ("e-",)])
-def test_stop_cleans_up_after_driver_and_watcher_were_killed(driver, gone, arguments):
+def test_stop_cleans_up_after_driver_and_watcher_were_killed(
+    driver: Callable[[str], Driver], gone: Callable[..., None], arguments: Sequence[str]
+) -> None:
     script = driver(START.replace("{options}", ""))
     *pids, watcher = script.numbers()
     script.signal(signal.SIGSTOP)  # so that it cannot replace its watcher
@@ -185,7 +202,9 @@ def test_stop_cleans_up_after_driver_and_watcher_were_killed(driver, gone, argum
     assert not all_runs()[0].runtime.exists()
 
 
-def test_stop_cleans_up_lost_runs_where_it_must_ask_which_active_one(driver, gone):
+def test_stop_cleans_up_lost_runs_where_it_must_ask_which_active_one(
+    driver: Callable[[str], Driver], gone: Callable[..., None]
+) -> None:
     lost, *active = (driver(START.replace("{options}", "")) for _ in range(3))
     pids = lost.numbers()
     running = [pid for each in active for pid in each.numbers()]
@@ -201,7 +220,9 @@ def test_stop_cleans_up_lost_runs_where_it_must_ask_which_active_one(driver, gon
     gone(*running)
 
 
-def test_stop_ends_an_active_run(driver, gone, capsys):
+def test_stop_ends_an_active_run(
+    driver: Callable[[str], Driver], gone: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     script = driver(START.replace("{options}", ""))
     pids = script.numbers()
     stop(None)

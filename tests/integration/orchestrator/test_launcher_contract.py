@@ -1,13 +1,16 @@
 """The contract that every launcher keeps."""
 
+from __future__ import annotations
+
 import sys
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from orchestrator.errors import UsageError
 from orchestrator.launchers import LAUNCHERS, find_launcher
-from orchestrator.launchers.base import JobState, Launch
+from orchestrator.launchers.base import JobState, Launch, Launcher
 from orchestrator.placement import Placement
 
 
@@ -32,15 +35,15 @@ def launch(tmp_path):
     return describe
 
 
-def test_name_is_that_of_the_table(launcher):
+def test_name_is_that_of_the_table(launcher: Launcher) -> None:
     assert LAUNCHERS[launcher.name] is type(launcher)
 
 
-def test_it_has_cores_to_give(launcher):
+def test_it_has_cores_to_give(launcher: Launcher) -> None:
     assert launcher.inventory().cores
 
 
-def test_a_good_program_is_completed(launcher, launch):
+def test_a_good_program_is_completed(launcher: Launcher, launch: Callable[..., Launch]) -> None:
     job = launcher.start(launch())
     assert job.wait(30) is JobState.COMPLETED
     assert (job.name, job.returncode) == ("job", 0)
@@ -48,7 +51,7 @@ def test_a_good_program_is_completed(launcher, launch):
     assert job.started is not None and job.ended >= job.started
 
 
-def test_a_program_of_several_calls_is_told_once(launcher, launch):
+def test_a_program_of_several_calls_is_told_once(launcher: Launcher, launch: Callable[..., Launch]) -> None:
     ended = []
     job = launcher.start(launch())
     job.when_ended(ended.append)
@@ -59,7 +62,9 @@ def test_a_program_of_several_calls_is_told_once(launcher, launch):
     assert ended == [job, job]
 
 
-def test_a_listener_that_raises_keeps_nothing_from_others(launcher, launch):
+def test_a_listener_that_raises_keeps_nothing_from_others(
+    launcher: Launcher, launch: Callable[..., Launch]
+) -> None:
     heard = threading.Event()
     job = launcher.start(launch("import time; time.sleep(1000)"))
     if launcher.dry:  # its Jobs have ended before anybody can listen
@@ -79,20 +84,20 @@ def broken(job):
     raise ZeroDivisionError("in a listener")
 
 
-def test_stopping_what_has_ended_is_harmless(launcher, launch):
+def test_stopping_what_has_ended_is_harmless(launcher: Launcher, launch: Callable[..., Launch]) -> None:
     job = launcher.start(launch())
     job.wait(30)
     job.stop()
     assert job.state is JobState.COMPLETED
 
 
-def test_stopped_program_is_final(launcher, launch):
+def test_stopped_program_is_final(launcher: Launcher, launch: Callable[..., Launch]) -> None:
     job = launcher.start(launch("import time; time.sleep(1000)"))
     job.stop()
     assert job.state.final and job.state is not JobState.FAILED
 
 
-def test_only_a_dry_launcher_starts_nothing(launcher, launch):
+def test_only_a_dry_launcher_starts_nothing(launcher: Launcher, launch: Callable[..., Launch]) -> None:
     described = launch(
         "import os; print(os.environ['X'], sorted(os.sched_getaffinity(0)))", placement=Placement((0,))
     )
@@ -102,6 +107,6 @@ def test_only_a_dry_launcher_starts_nothing(launcher, launch):
         assert described.log.read_text() == "1 [0]\n"
 
 
-def test_unknown_launcher_is_refused():
+def test_unknown_launcher_is_refused() -> None:
     with pytest.raises(UsageError, match="no launcher 'k8s'"):
         find_launcher("k8s")

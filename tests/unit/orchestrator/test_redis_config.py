@@ -1,5 +1,10 @@
+"""The exact command of a shard, and what the user may not add to it."""
+
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,11 +34,11 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_command_is_the_recorded_one(case):
+def test_command_is_the_recorded_one(case: str) -> None:
     assert list(CASES[case]) == json.loads(GOLDEN.read_text())[case]
 
 
-def test_every_option_that_is_given_is_refused_a_second_time():
+def test_every_option_that_is_given_is_refused_a_second_time() -> None:
     given = {word for argv in CASES.values() for word in argv if word.startswith("--") and word != "--hz"}
     for option in given:
         with pytest.raises(UsageError, match=f"{option} is given by Penstock itself"):
@@ -44,11 +49,13 @@ def test_every_option_that_is_given_is_refused_a_second_time():
     ("maxmemory_bytes", "memory_bytes", "largest"),
     [(0, 8 << 30, 4 << 30), (1 << 30, 8 << 30, 1 << 30), (1, 8 << 30, 1 << 20), (0, 1, 1 << 20)],
 )
-def test_no_argument_may_be_longer_than_the_host_can_hold(maxmemory_bytes, memory_bytes, largest):
+def test_no_argument_may_be_longer_than_the_host_can_hold(
+    maxmemory_bytes: int, memory_bytes: int, largest: int
+) -> None:
     assert largest_string_bytes(RedisConfig(maxmemory_bytes=maxmemory_bytes), memory_bytes) == largest
 
 
-def test_nothing_but_the_socket_is_listened_on():
+def test_nothing_but_the_socket_is_listened_on() -> None:
     argv = redis_argv(
         "r", RedisConfig(), Endpoint(unix_socket=Path("/s")), directory=Path("/d"), largest_bytes=1
     )
@@ -56,7 +63,7 @@ def test_nothing_but_the_socket_is_listened_on():
     assert argv[argv.index("--unixsocketperm") + 1] == "600"
 
 
-def test_allocator_settings_only_with_huge_pages():
+def test_allocator_settings_only_with_huge_pages() -> None:
     assert "MALLOC_CONF" in redis_environment(RedisConfig())
     assert redis_environment(RedisConfig(huge_pages=False)) == {}
 
@@ -86,6 +93,6 @@ def test_allocator_settings_only_with_huge_pages():
         {"cluster_node_timeout_ms": "15 s"},
     ],
 )
-def test_settings_that_cannot_be_are_refused(wrong):
+def test_settings_that_cannot_be_are_refused(wrong: Any) -> None:
     with pytest.raises(UsageError, match="RedisConfig"):
         RedisConfig(**wrong)
