@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 INTERVAL_S = 0.2
@@ -13,8 +13,12 @@ INTERVAL_S = 0.2
 
 
 def say(sentence: str) -> None:
-    """Tell the user something, beside what programs print."""
-    print(f"penstock: {sentence}", file=sys.stderr, flush=True)
+    """Tell the user something, beside what programs print.
+
+    Where the terminal has been closed there is nobody to tell, and a run must still end in good order.
+    """
+    with suppress(OSError):
+        print(f"penstock: {sentence}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -62,6 +64,23 @@ with Experiment("e", grace_s=1000, run_dir=__import__("pathlib").Path("run")) as
     while "deaf" not in job.log.read_text():
         assert not job.wait_ended(0.01)
     print(job.pid, flush=True)
+"""
+
+ON_A_TERMINAL = """
+import pathlib, sys
+from orchestrator import *
+from orchestrator.script import exit_code
+
+def main():
+    with Experiment("e") as exp:
+        job = exp.start(Application("a", ["sleep", "1000"]))
+        part = pathlib.Path(sys.argv[1] + ".part")
+        part.write_text(str(job.pid))
+        part.rename(sys.argv[1])
+        print("up", flush=True)
+        exp.wait()
+
+sys.exit(exit_code(main))
 """
 
 GRANDCHILD = """
@@ -129,6 +148,22 @@ def test_driver_told_to_end(
     gone(*pids)
     (run,) = all_runs()
     assert run.state == "interrupted"
+
+
+def test_closed_terminal_ends_a_run_in_good_order(tmp_path: Path, gone: Callable[..., None]) -> None:
+    """The kernel sends SIGHUP, and from then on whatever is said fails."""
+    script, said = tmp_path / "driver.py", tmp_path / "said"
+    script.write_text(ON_A_TERMINAL)
+    driver, terminal = pty.fork()
+    if driver == 0:
+        os.execv(sys.executable, [sys.executable, str(script), str(said)])
+    while not said.exists():
+        assert os.read(terminal, 4096)
+    pids = [int(word) for word in said.read_text().split()]
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(driver, 0)[1]) == 130
+    gone(*pids)
+    assert all_runs()[0].state == "interrupted"
 
 
 def test_second_interrupt_kills_at_once(driver: Callable[[str], Driver], gone: Callable[..., None]) -> None:

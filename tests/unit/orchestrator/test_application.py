@@ -66,6 +66,12 @@ def test_command_must_be_a_list_of_text_and_paths(command: str) -> None:
         Application("sim", command)
 
 
+@pytest.mark.parametrize("wrong", [{"X": 3}, {3: "x"}, {"X=Y": "3"}, {"": "3"}, {"X": "a\0b"}, {"X\0": "a"}])
+def test_environment_must_be_text_that_a_system_takes(wrong: Any) -> None:
+    with pytest.raises(ApplicationError, match="environment"):
+        Application("sim", ["true"], environment=wrong)
+
+
 @pytest.mark.parametrize("wrong", [{"cores": 0}, {"gpus": -1}, {"ranks": 0}, {"cores": 1.5}, {"cores": True}])
 def test_impossible_resources_are_refused(wrong: Any) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
