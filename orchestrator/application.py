@@ -69,6 +69,8 @@ class Application:
             if not isinstance(item, str | Path) or "\0" in str(item):
                 raise ApplicationError(self.name, f"{item!r} in the command is neither text nor a Path")
         object.__setattr__(self, "command", tuple(self.command))
+        for variable, text in dict(self.environment).items():
+            _check_variable(self.name, variable, text)
         object.__setattr__(self, "environment", dict(self.environment))
 
     def argv(self) -> tuple[str, ...]:
@@ -105,6 +107,13 @@ class Application:
         if not path.is_file():
             raise ApplicationError(self.name, f"the script {str(path)!r} does not exist")
         return str(path)
+
+
+def _check_variable(name: str, variable: object, text: object) -> None:
+    if not isinstance(variable, str) or not variable or set(variable) & {"=", "\0"}:
+        raise ApplicationError(name, f"{variable!r} in the environment is no name of a variable")
+    if not isinstance(text, str) or "\0" in text:
+        raise ApplicationError(name, f"{variable}={text!r} in the environment: must be text")
 
 
 def search_path(environment: Mapping[str, str]) -> str:

@@ -88,7 +88,12 @@ def server_binary(executable: str) -> ServerBinary:
             timeout=ANSWER_TIMEOUT_S,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired as error:
+        raise ServerError(
+            f"{executable!r} does not say its version: waited {ANSWER_TIMEOUT_S:g} s in vain",
+            executable=executable,
+        ) from error
+    except OSError as error:
         raise ServerError(f"{executable!r} cannot be run: {error}", executable=executable) from error
     found = VERSION.search(answer.stdout)
     if answer.returncode != 0 or found is None:

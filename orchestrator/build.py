@@ -87,7 +87,7 @@ def built_module(progress: Progress | None = None, *, force: bool = False) -> Bu
         force: compile even if there is a cached build.
 
     Raises:
-        BuildError: no compiler, no torch, one of them too old, or the compilation failed.
+        BuildError: no compiler, no torch, one of them too old, no room, or the compilation failed.
     """
     torch = installed_torch()
     home = cache_directory() / "modules" / _source_digest(torch)
@@ -102,8 +102,8 @@ def built_module(progress: Progress | None = None, *, force: bool = False) -> Bu
                 _compile_into(place, torch, compiler, report)
     except OSError as error:
         raise BuildError(
-            f"the cache {cache_directory()} cannot be written ({error}): "
-            "name a directory of yours in PENSTOCK_CACHE",
+            f"the cache {cache_directory()} cannot be written: {error}. "
+            "Set PENSTOCK_CACHE to another directory, where there is room",
             step="writing the cache",
         ) from error
     return _build_at(place, torch)
@@ -215,7 +215,7 @@ def _compiler_digest(compiler: Path) -> str:
 
 
 def _cached(home: Path, torch: Torch) -> Build | None:
-    """Return the build of this source and torch by the present compiler; without one, the newest there is."""
+    """Return the build of this source and torch by the present compiler; without one the newest build."""
     places = [path.parent for path in home.glob(f"*/{MODULE_NAME}")]
     if not places:
         return None

@@ -17,14 +17,16 @@ from pathlib import Path
 
 from orchestrator.application import Application
 from orchestrator.database import Database, Orchestrator, start_database
-from orchestrator.environment import NAME, RUNTIME_DIR
+from orchestrator.environment import RUNTIME_DIR
 from orchestrator.errors import PenstockError, UsageError, describe_exit
 from orchestrator.guard import ended_by_signals
 from orchestrator.launchers.base import Job, Launch
 from orchestrator.launchers.local import LocalLauncher
+from orchestrator.progress import say
 from orchestrator.redis_config import RedisConfig
 from orchestrator.run_files import RunFiles, log_of
 from orchestrator.watcher import RUN_ID_VARIABLE
+from sim_clients.identity import NAME_VARIABLE
 
 GRACE_S = 3.0
 """Shorter than an Experiment's, so that this program is through before it is killed itself."""
@@ -73,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ended_by_signals():
             return _run(_orchestrator(given.description), given.command)
     except PenstockError as error:
-        print(f"penstock: {error}", file=sys.stderr)
+        say(str(error))
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -90,7 +92,7 @@ def _run(orchestrator: Orchestrator, command: Sequence[str]) -> int:
     try:
         database = start_database(orchestrator, _files(), start, name=f"c{os.getpid()}")
         directory = Path.cwd()
-        name = os.environ[NAME]
+        name = os.environ[NAME_VARIABLE]
         job = start(Launch(name, command, directory, log_of(directory), database.address.environment()))
         return _watch(job, database)
     finally:
@@ -110,7 +112,7 @@ def _watch(job: Job, database: Database) -> int:
         raise failure
     database.stop()
     if job.returncode is None or job.returncode < 0:
-        print(f"penstock: {job.name!r} {describe_exit(job.returncode)}", file=sys.stderr)
+        say(f"{job.name!r} {describe_exit(job.returncode)}")
         return 128 - (job.returncode or 0)
     return job.returncode
 
@@ -122,7 +124,7 @@ def _orchestrator(text: str) -> Orchestrator:
 
 
 def _files() -> RunFiles:
-    missing = [name for name in (RUN_ID_VARIABLE, NAME, RUNTIME_DIR) if name not in os.environ]
+    missing = [name for name in (RUN_ID_VARIABLE, NAME_VARIABLE, RUNTIME_DIR) if name not in os.environ]
     if missing:
         raise UsageError(
             f"a co-located program is started by an Experiment; the environment has no {missing[0]}"

@@ -8,15 +8,23 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from orchestrator.application import Resources
 from orchestrator.binaries import ServerBinary, find_redis_server
 from orchestrator.build import MODULE_NAME, built_module, cached_build
 from orchestrator.cluster import check_shard_count
 from orchestrator.errors import DatabaseFailed, UsageError, describe_exit
 from orchestrator.launchers.base import Job, JobState, Launch
-from orchestrator.ports import check_port, free_ports, interface_address, is_loopback
+from orchestrator.ports import BUS_OFFSET, check_port, free_ports, interface_address, is_loopback
 from orchestrator.readiness import is_ours, shard_failure, wait_ready
-from orchestrator.redis_config import Endpoint, RedisConfig, redis_argv, redis_environment
+from orchestrator.redis_config import (
+    Endpoint,
+    RedisConfig,
+    largest_string_bytes,
+    redis_argv,
+    redis_environment,
+)
 from orchestrator.run_files import RunFiles, log_of
 from orchestrator.shard import Shard, ShardError
 from sim_clients.address import Address, HostPort
@@ -24,6 +32,7 @@ from sim_clients.address import Address, HostPort
 SHUTDOWN_S, STOP_TIMEOUT_S = 1.0, 5.0
 """How long SHUTDOWN may take before a shard gets a SIGTERM, and that before it is killed."""
 COLLISIONS = 5
+LOOPBACK = "lo"
 TAKEN = ("Address already in use", "Could not create server TCP listening socket", "Failed listening on port")
 
 StartShard = Callable[[Launch], Job]
@@ -48,7 +57,7 @@ class Orchestrator:
 
     shards: int = 1
     port: int | None = None
-    interface: str = "lo"
+    interface: str = LOOPBACK
     open_port: bool = False
     redis_server: str | Path | None = None
     config: RedisConfig = field(default_factory=RedisConfig)
@@ -57,16 +66,35 @@ class Orchestrator:
 
     def __post_init__(self) -> None:
         check_shard_count(self.shards)
-        highest = 65_535 - self.shards + 1 - (10_000 if self.clustered else 0)
-        if self.port is not None and not 0 <= self.port <= highest:
+        highest = 65_535 - self.shards + 1 - (BUS_OFFSET if self.clustered else 0)
+        if self.port is not None and not (_is_whole(self.port) and 0 <= self.port <= highest):
             raise UsageError(f"port={self.port!r}: must be 0 to {highest} for {self.shards} shard(s)")
         if self.module is not None:
+            _check_module(self.module)
             object.__setattr__(self, "module", tuple(self.module))
 
     @property
     def clustered(self) -> bool:
         """Whether keys are spread over several shards."""
         return self.shards > 1
+
+    @property
+    def private(self) -> bool:
+        """Whether it listens on a Unix socket only."""
+        return self.port is None and not self.clustered
+
+    def check_interface(self) -> None:
+        """Refuse an interface that does not exist, must not be opened, or would not be listened on.
+
+        Raises:
+            UsageError
+        """
+        self.host()
+        if self.private and self.interface != LOOPBACK:
+            raise UsageError(
+                f"interface {self.interface!r} without a port: one shard listens on a Unix socket then; "
+                "give a port too, port=0 for one that the operating system chooses"
+            )
 
     def host(self) -> str:
         """Return the address it listens on.
@@ -102,10 +130,7 @@ class Database:
 
     name = "database"
 
-    def __init__(
-        self, orchestrator: Orchestrator, endpoints: Sequence[Endpoint], jobs: Sequence[Job]
-    ) -> None:
-        self.orchestrator = orchestrator
+    def __init__(self, endpoints: Sequence[Endpoint], jobs: Sequence[Job]) -> None:
         self.endpoints = tuple(endpoints)
         self.jobs = tuple(jobs)
         self.address = _address(endpoints)
@@ -120,19 +145,7 @@ class Database:
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End every shard, without saving. Harmless where it has ended."""
-        running = [pair for pair in zip(self.jobs, self.endpoints, strict=True) if not pair[0].state.final]
-        jobs = [job for job, _ in running]
-        with ExitStack() as stack:
-            for job, endpoint in running:
-                job.expect_end()
-                _ask_to_end(job, stack.enter_context(Shard(endpoint, timeout_s=timeout_s)))
-            _wait_all(jobs, min(timeout_s, SHUTDOWN_S))
-            for job in jobs:
-                job.terminate()
-            _wait_all(jobs, timeout_s)
-            for job in jobs:
-                job.kill()
-            _wait_all(jobs, None)
+        _stop_shards(self.jobs, self.endpoints, timeout_s)
 
     def failure(self) -> DatabaseFailed | None:
         """Return the error of the first shard that ended without being told to."""
@@ -148,7 +161,7 @@ def start_database(
     start: StartShard,
     *,
     dry: bool = False,
-    name: str = "database",
+    name: str = Database.name,
 ) -> Database:
     """Start the shards and wait until the database is ready.
 
@@ -161,31 +174,64 @@ def start_database(
 
     Raises:
         ServerError, BuildError, PortError, UsageError: before anything is started.
+        StartFailed: the operating system refused to start a shard.
         DatabaseFailed: with the log of the shard that died or did not become ready.
     """
+    orchestrator.check_interface()
     server = find_redis_server(orchestrator.redis_server)
     loaded = orchestrator.load_arguments(dry=dry)
     for attempt in range(COLLISIONS):
         endpoints = _choose_endpoints(orchestrator, files, name)
         launches = _shard_launches(orchestrator, server, endpoints, loaded, files, name)
-        jobs = [start(launch) for launch in launches]
-        database = Database(orchestrator, endpoints, jobs)
-        if dry:
-            return database
+        jobs: list[Job] = []
         try:
-            wait_ready(jobs, endpoints, tensors=bool(loaded))
+            for launch in launches:
+                jobs.append(start(launch))
+            if not dry:
+                wait_ready(jobs, endpoints, tensors=bool(loaded))
         except BaseException as error:
-            database.stop()
+            _stop_shards(jobs, endpoints[: len(jobs)], STOP_TIMEOUT_S)
             if _collided(error, orchestrator) and attempt + 1 < COLLISIONS:
                 _forget_cluster(launches)
                 continue
             raise
-        return database
+        return Database(endpoints, jobs)
     raise AssertionError("the last attempt returns or raises")
 
 
+def shard_names(orchestrator: Orchestrator, name: str = Database.name) -> list[str]:
+    """Return what the shards of a database are called."""
+    return [f"{name}_{number}" for number in range(orchestrator.shards)]
+
+
+def _stop_shards(shards: Sequence[Job], endpoints: Sequence[Endpoint], timeout_s: float) -> None:
+    running = [pair for pair in zip(shards, endpoints, strict=True) if not pair[0].state.final]
+    jobs = [job for job, _ in running]
+    with ExitStack() as stack:
+        for job, endpoint in running:
+            job.expect_end()
+            _ask_to_end(job, stack.enter_context(Shard(endpoint, timeout_s=timeout_s)))
+        _wait_all(jobs, min(timeout_s, SHUTDOWN_S))
+        for job in jobs:
+            job.terminate()
+        _wait_all(jobs, timeout_s)
+        for job in jobs:
+            job.kill()
+        _wait_all(jobs, None)
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
+
+
+def _check_module(module: object) -> None:
+    words = module if isinstance(module, Sequence) and not isinstance(module, str) else [None]
+    if not all(isinstance(word, str) for word in words):
+        raise UsageError(f"module={module!r}: a list of text, its path and its arguments; () for none")
+
+
 def _choose_endpoints(orchestrator: Orchestrator, files: RunFiles, name: str) -> list[Endpoint]:
-    if orchestrator.port is None and not orchestrator.clustered:
+    if orchestrator.private:
         return [Endpoint(unix_socket=files.socket(name))]
     host = orchestrator.host()
     if not orchestrator.port:
@@ -195,7 +241,7 @@ def _choose_endpoints(orchestrator: Orchestrator, files: RunFiles, name: str) ->
     for port in chosen:
         check_port(host, port)
         if orchestrator.clustered:
-            check_port(host, port + 10_000)
+            check_port(host, port + BUS_OFFSET)
     return [Endpoint(host, port) for port in chosen]
 
 
@@ -207,20 +253,24 @@ def _shard_launches(
     files: RunFiles,
     name: str,
 ) -> list[Launch]:
-    def launch(number: int, endpoint: Endpoint) -> Launch:
+    largest = largest_string_bytes(orchestrator.config, psutil.virtual_memory().total)
+
+    def launch(number: int, shard: str, endpoint: Endpoint) -> Launch:
         directory = files.shard_directory(number)
         argv = redis_argv(
             server.executable,
             orchestrator.config,
             endpoint,
             directory=directory,
+            largest_bytes=largest,
             load_arguments=loaded,
             clustered=orchestrator.clustered,
         )
         environment = redis_environment(orchestrator.config)
-        return Launch(f"{name}_{number}", argv, directory, log_of(directory), environment)
+        return Launch(shard, argv, directory, log_of(directory), environment)
 
-    return [launch(number, endpoint) for number, endpoint in enumerate(endpoints)]
+    named = zip(shard_names(orchestrator, name), endpoints, strict=True)
+    return [launch(number, shard, endpoint) for number, (shard, endpoint) in enumerate(named)]
 
 
 def _collided(error: BaseException, orchestrator: Orchestrator) -> bool:

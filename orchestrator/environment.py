@@ -10,8 +10,8 @@ from orchestrator.placement import Placement, thread_caps
 from orchestrator.run_files import RunFiles
 from orchestrator.watcher import RUN_ID_VARIABLE
 from sim_clients.address import Address
+from sim_clients.identity import NAME_VARIABLE
 
-NAME = "PENSTOCK_NAME"
 RUN_DIR = "PENSTOCK_RUN_DIR"
 JOB_DIR = "PENSTOCK_JOB_DIR"
 RUNTIME_DIR = "PENSTOCK_RUNTIME_DIR"
@@ -41,7 +41,7 @@ def run_environment(name: str, directory: Path, files: RunFiles) -> dict[str, st
         files: of the run.
     """
     return {
-        NAME: name,
+        NAME_VARIABLE: name,
         RUN_DIR: str(files.directory),
         JOB_DIR: str(directory),
         RUNTIME_DIR: str(files.runtime),

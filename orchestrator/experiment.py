@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
@@ -13,17 +12,18 @@ from types import TracebackType
 from typing import overload
 
 from orchestrator.application import Application, check_name
-from orchestrator.database import Database, Orchestrator, start_database
+from orchestrator.database import Database, Orchestrator, shard_names, start_database
 from orchestrator.ensemble import Ensemble
 from orchestrator.environment import program_environment, run_environment
-from orchestrator.errors import ApplicationError, JobError, UsageError, WaitTimeout
+from orchestrator.errors import ApplicationError, PenstockError, UsageError, WaitTimeout
 from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
-from orchestrator.launchers import check_launcher, make_launcher
-from orchestrator.launchers.base import GRACE_S, Job, JobGroup, JobState, Launch, Launcher, stop_together
-from orchestrator.placement import Placement, place, this_host
+from orchestrator.launchers import find_launcher
+from orchestrator.launchers.base import GRACE_S, Job, JobGroup, Launch, Launcher, stop_together
+from orchestrator.placement import Placement, place
 from orchestrator.progress import following, say
-from orchestrator.record import RunRecord
+from orchestrator.recording import RunRecord
 from orchestrator.run_files import RunFiles, log_of, take_lock
+from orchestrator.started import Started
 
 
 class Experiment:
@@ -40,22 +40,22 @@ class Experiment:
         self, name: str, launcher: str = "local", *, run_dir: Path | None = None, grace_s: float = GRACE_S
     ) -> None:
         check_name(name)
-        check_launcher(launcher)
         self.name = name
-        self.dry_run = launcher == "dry_run"
-        self._launcher_name = launcher
+        self._launch_with = find_launcher(launcher)
         self._grace_s = grace_s
         self._files = RunFiles.plan(name, run_dir)
         self._stack = ExitStack()
-        self._lock = threading.RLock()  # taken itself: a signal cannot come between taking and holding it
-        self._changed = threading.Condition(self._lock)
-        self._jobs: list[Job] = []
-        self._databases: list[Database] = []
+        self._started = Started(dry=self.dry_run)
         self._open = False
         self._told_of_sharing = False
         self._launcher: Launcher
         self._guard: Guard | None = None
         self._record: RunRecord | None = None
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether commands are only printed, and nothing is started."""
+        return self._launch_with.dry
 
     @property
     def run_dir(self) -> Path:
@@ -70,14 +70,12 @@ class Experiment:
     @property
     def jobs(self) -> tuple[Job, ...]:
         """The Jobs of all Applications, in the order of their start."""
-        return tuple(self._jobs)
+        return tuple(self._started.jobs)
 
     def __enter__(self) -> Experiment:
         self._stack.enter_context(ended_by_signals())
         try:
-            self._launcher = make_launcher(self._launcher_name, self._note_process)
-            self._stack.callback(self._launcher.close)
-            if not self._launcher.dry:
+            if not self.dry_run:
                 self._files.create()
                 self._stack.callback(self._files.remove_runtime)
                 self._stack.callback(os.close, take_lock(self._files.lock))
@@ -85,6 +83,7 @@ class Experiment:
                 self._stack.callback(self._guard.leave)
                 self._record = RunRecord(self.name, self._files)
                 self._record.write()
+            self._launcher = self._launch_with(self._note_process)
         except BaseException:
             self._stack.close()
             raise
@@ -95,7 +94,7 @@ class Experiment:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        unseen = self._failure(unreported=True)
+        news = self._started.news()
         with self._stack:
             try:
                 self._stop_all(interrupted=isinstance(error, KeyboardInterrupt))
@@ -103,9 +102,11 @@ class Experiment:
                 error = interrupt
                 raise
             finally:
-                self._close_record(error or self._failure())
-        if error is None and unseen is not None:
-            raise unseen
+                self._launcher.close()  # from now on no listener is called
+                news = news or self._started.listener_error()
+                self._close_record(error or self._started.failure() or news)
+        if error is None and news is not None:
+            raise news
 
     @overload
     def start(self, thing: Orchestrator, *, database: None = None) -> Database: ...
@@ -160,68 +161,50 @@ class Experiment:
             JobFailed: with command, exit code and the last lines of the log.
             DatabaseFailed: likewise.
             WaitTimeout: they still run, and go on running.
+            Exception: that a listener of a Job has raised.
         """
-        jobs = list(_flat(things)) if things else list(self._jobs)
+        jobs = list(_flat(things)) if things else list(self._started.jobs)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         shown = nullcontext() if follow is None or self.dry_run else following(follow.name, follow.log)
         with shown:
-            failure = self._wait_for(jobs, deadline)
-        if failure is not None:
+            news = self._started.wait(jobs, deadline)
+        if news is not None:
+            self._started.report(news)
             self._stop_all()
-            raise failure
+            raise news
         running = [job.name for job in jobs if not job.state.final]
         if running:
             raise WaitTimeout(f"the end of {', '.join(running)}", timeout_s or 0.0)
 
-    def _wait_for(self, jobs: Sequence[Job], deadline: float | None) -> JobError | None:
-        with self._lock:
-            while True:
-                failure = self._failure(unreported=True)
-                if failure is not None or all(job.state.final for job in jobs):
-                    return failure
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return None
-                self._changed.wait(left)
-
-    def _failure(self, *, unreported: bool = False) -> JobError | None:
-        """The failure to tell of: a database's before a program's, which may only be its consequence."""
-        if self.dry_run:
-            return None
-        for database in self._databases:
-            failure = database.failure()
-            if failure is not None and not (unreported and database.jobs[0].reported):
-                database.jobs[0].reported = True
-                return failure
-        failed = [
-            job for job in self._jobs if job.state is JobState.FAILED and not (unreported and job.reported)
-        ]
-        if not failed:
-            return None
-        first = min(failed, key=lambda job: job.ended or 0.0)
-        for job in failed:
-            job.reported = True
-        return first.failure()
-
     def _start_all(self, applications: Sequence[Application], database: Database | None) -> list[Job]:
-        """Check and place all, then start all: either every one is right or none is started."""
+        """Check and place all, then start all: either every one runs or none does."""
         launches: list[Launch] = []
-        taken = self._taken()
-        names = {job.name for job in self._jobs}
+        taken = self._started.placements()
+        names = {job.name for job in self._started.jobs}
         for application in applications:
             if application.name in names:
                 raise ApplicationError(
                     application.name, "there is one of this name in the experiment already"
                 )
             names.add(application.name)
-            placement = place(application.name, application.resources, this_host(), taken)
+            placement = place(application.name, application.resources, self._launcher.inventory(), taken)
             taken.append(placement)
             launches.append(self._launch(application, placement, database))
-        return [self._start_job(launch) for launch in launches]
+        return self._start_together(launches)
+
+    def _start_together(self, launches: Sequence[Launch]) -> list[Job]:
+        started: list[Job] = []
+        try:
+            for launch in launches:
+                started.append(self._start_job(launch))
+        except PenstockError:
+            stop_together(started, self._grace_s)
+            raise
+        return started
 
     def _start_job(self, launch: Launch) -> Job:
         job = self._launcher.start(launch)
-        self._jobs.append(job)
+        self._started.jobs.append(job)
         self._observe([job])
         return job
 
@@ -236,15 +219,12 @@ class Experiment:
         return Launch(application.name, argv, directory, log_of(directory), environment, placement, ranks)
 
     def _start_database(self, orchestrator: Orchestrator) -> Database:
-        if self._databases:
+        if self._started.databases:
             raise UsageError(f"the experiment {self.name!r} has a database already")
-        taken = self._taken()
+        placements = self._place_shards(orchestrator)
 
         def start(launch: Launch) -> Job:
-            placement = None
-            if orchestrator.resources is not None:
-                placement = place(launch.name, orchestrator.resources, this_host(), taken)
-                taken.append(placement)
+            placement = placements.get(launch.name)
             own = run_environment(launch.name, launch.directory, self._files)
             environment = {**launch.environment, **own}
             return self._launcher.start(replace(launch, environment=environment, placement=placement))
@@ -254,13 +234,24 @@ class Experiment:
                 f"starting {orchestrator.shards} shards; Redis lets two seconds pass before it serves them"
             )
         began = time.monotonic()
-        database = start_database(orchestrator, self._files, start, dry=self._launcher.dry)
+        database = start_database(orchestrator, self._files, start, dry=self.dry_run)
         self._say(f"database ready after {time.monotonic() - began:.2f} s at {database.address}")
-        self._databases.append(database)
+        self._started.databases.append(database)
         self._observe(database.jobs)
         if self._record is not None:
             self._record.write(address=database.address.environment())
         return database
+
+    def _place_shards(self, orchestrator: Orchestrator) -> dict[str, Placement]:
+        """Place all shards before any is started, and once: a shard started again keeps its cores."""
+        placements: dict[str, Placement] = {}
+        if orchestrator.resources is not None:
+            taken = self._started.placements()
+            for name in shard_names(orchestrator):
+                placements[name] = place(
+                    name, orchestrator.resources, self._launcher.inventory(), [*taken, *placements.values()]
+                )
+        return placements
 
     def _observe(self, jobs: Sequence[Job]) -> None:
         """From now on record what becomes of these Jobs, and wake those who wait."""
@@ -275,7 +266,7 @@ class Experiment:
         sharing = [job for job in jobs if job.placement is not None and not job.placement.bound]
         if sharing and not self._told_of_sharing:
             self._told_of_sharing = True
-            cores = len(this_host().cores)
+            cores = len(self._launcher.inventory().cores)
             self._say(f"more programs than cores: from {sharing[0].name} on they share the {cores} cores")
 
     def _say(self, sentence: str) -> None:
@@ -285,8 +276,7 @@ class Experiment:
 
     def _note_end(self, job: Job) -> None:
         """On the launcher's thread, which must go on whatever happens to the disk."""
-        with self._lock:
-            self._changed.notify_all()
+        self._started.wake()
         try:
             if self._record is not None:
                 self._record.write()
@@ -297,28 +287,20 @@ class Experiment:
         if self._guard is not None:
             self._guard.add(pid)
 
-    def _taken(self) -> list[Placement]:
-        jobs = [*self._jobs, *(job for database in self._databases for job in database.jobs)]
-        return [
-            job.placement
-            for job in jobs
-            if job.placement is not None and (self.dry_run or not job.state.final)
-        ]
-
     def _stop_all(self, *, interrupted: bool = False) -> None:
         """End programs, then databases, then what they have left; a signal meanwhile kills at once."""
         self._open = False
         with killing_on_signals(self._kill_all):
             if interrupted:
                 say("stopping everything; Ctrl-C again kills at once")
-            stop_together([job for job in self._jobs if not job.state.final], self._grace_s)
-            for database in self._databases:
+            stop_together(self._started.running(), self._grace_s)
+            for database in self._started.databases:
                 database.stop()
             if self._guard is not None:
                 self._guard.sweep()
 
     def _kill_all(self) -> None:
-        for job in [*self._jobs, *(job for database in self._databases for job in database.jobs)]:
+        for job in self._started.everything():
             job.kill()
 
     def _close_record(self, error: BaseException | None) -> None:

@@ -14,8 +14,10 @@ from types import FrameType
 from typing import IO
 
 from orchestrator import watcher
+from orchestrator.errors import WaitTimeout
+from orchestrator.progress import say
 from orchestrator.run_files import RunFiles
-from orchestrator.watcher import RUN_ID_VARIABLE, Session, read_stat, sweep
+from orchestrator.watcher import RUN_ID_VARIABLE, SWEEP_DEADLINE_S, Session, read_stat, sweep
 
 RESTARTS = 5
 Handler = Callable[[int, FrameType | None], None]
@@ -60,8 +62,12 @@ class Guard:
             self._tell(session)
 
     def sweep(self) -> None:
-        """Kill whatever the run has left."""
-        sweep(self._files.run_id, self.sessions)
+        """Kill whatever the run has left.
+
+        Raises:
+            WaitTimeout: some of it could not be killed.
+        """
+        end_leftovers(self._files.run_id, self.sessions)
         self._swept = True
 
     def leave(self) -> None:
@@ -101,11 +107,23 @@ class Guard:
                 self._process = self._start()
                 for session in self._sessions:
                     self._tell(session)
-        print(f"penstock: the watcher of {self._files.run_id} has ended {RESTARTS} times", file=sys.stderr)
+        say(f"the watcher of {self._files.run_id} has ended {RESTARTS} times")
         self._process.wait()
 
     def _tell(self, session: Session) -> None:
         _send(self._pipe, f"session {session.leader} {session.start_time}\n".encode())
+
+
+def end_leftovers(run_id: str, sessions: set[Session]) -> set[int]:
+    """Kill the processes of a run until none is left; return those that were hit.
+
+    Raises:
+        WaitTimeout: some could not be killed; names them.
+    """
+    try:
+        return set(sweep(run_id, sessions))
+    except TimeoutError as error:
+        raise WaitTimeout(f"their end: {error}", SWEEP_DEADLINE_S) from error
 
 
 def _send(pipe: IO[bytes], message: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -59,7 +59,7 @@ def check_port(host: str, port: int) -> None:
 
 
 def free_ports(host: str, count: int, *, with_bus: bool) -> list[int]:
-    """Ask the operating system for different free ports.
+    """Ask the operating system for different free ports, none of which is another's bus port.
 
     Args:
         host: the address they are free on.
@@ -71,7 +71,7 @@ def free_ports(host: str, count: int, *, with_bus: bool) -> list[int]:
     """
     found: list[int] = []
     for port in _offered_ports(host, HIGHEST_CLUSTER_PORT if with_bus else 65_535):
-        if port in found or (with_bus and not _bus_is_free(host, port)):
+        if port in _near(found) or (with_bus and not _bus_is_free(host, port)):
             continue
         found.append(port)
         if len(found) == count:
@@ -96,6 +96,10 @@ def _offered_ports(host: str, highest: int) -> Iterator[int]:
             if not _is_free(host, port):
                 continue
         yield port
+
+
+def _near(ports: Sequence[int]) -> set[int]:
+    return {port + offset for port in ports for offset in (0, BUS_OFFSET, -BUS_OFFSET)}
 
 
 def _bus_is_free(host: str, port: int) -> bool:

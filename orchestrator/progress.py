@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
 
 INTERVAL_S = 0.2
 """How often a log is looked at for new lines; nothing waits for it."""
 
 
 def say(sentence: str) -> None:
-    """Tell the user something, beside what programs print."""
-    print(f"penstock: {sentence}", file=sys.stderr, flush=True)
+    """Tell the user something, beside what programs print.
+
+    Where the terminal has been closed there is nobody to tell, and a run must still end in good order.
+    """
+    with suppress(OSError):
+        print(f"penstock: {sentence}", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def following(name: str, log: Path) -> Iterator[None]:
     """Show each new line of a program's log, with its name in front, until the block ends."""
     over = threading.Event()
-    copying = threading.Thread(target=_copy_lines, args=(name, log, over), name=f"follow {name}", daemon=True)
+    copying = threading.Thread(target=_show_lines, args=(name, log, over), name=f"follow {name}", daemon=True)
     copying.start()
     try:
         yield
@@ -31,21 +34,33 @@ def following(name: str, log: Path) -> Iterator[None]:
         copying.join()
 
 
-def _copy_lines(name: str, log: Path, over: threading.Event) -> None:
+def follow(log: Path, over: Callable[[float], bool]) -> Iterator[str]:
+    """Yield what is in a log and what comes, in pieces as they come.
+
+    Args:
+        log: the file.
+        over: waits for that many seconds at most, and tells whether the program has ended. It is asked
+            before the log is read, so that what was written until then is still yielded.
+    """
     with log.open(errors="replace") as file:
-        rest = ""
-        while True:
-            last = over.wait(INTERVAL_S)  # before reading: what was written until then is still shown
-            rest = _show(name, rest + file.read(), sys.stdout)
-            if last:
-                break
-        if rest:
-            _show(name, f"{rest}\n", sys.stdout)
+        yield file.read()
+        ended = False
+        while not ended:
+            ended = over(INTERVAL_S)
+            yield file.read()
 
 
-def _show(name: str, text: str, out: TextIO) -> str:
+def _show_lines(name: str, log: Path, over: threading.Event) -> None:
+    rest = ""
+    for piece in follow(log, over.wait):
+        rest = _show(name, rest + piece)
+    if rest:
+        _show(name, f"{rest}\n")
+
+
+def _show(name: str, text: str) -> str:
     """Print the whole lines of a text and return what follows them."""
     *lines, rest = text.split("\n")
     for line in lines:
-        print(f"{name} | {line}", file=out, flush=True)
+        print(f"{name} | {line}", flush=True)
     return rest

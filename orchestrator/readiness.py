@@ -19,6 +19,8 @@ from orchestrator.run_files import tail
 from orchestrator.shard import Shard, ShardError
 
 START_TIMEOUT_S = 60.0
+BUG_REPORT = r"=== \w+ BUG REPORT START"
+"""What a server that crashes writes after the cause, several hundred lines of it."""
 FIRST_INTERVAL_S, LONGEST_INTERVAL_S = 0.001, 0.02
 
 
@@ -98,7 +100,7 @@ def shard_failure(job: Job, what: str) -> DatabaseFailed:
         command=job.command,
         returncode=job.returncode,
         log=job.log,
-        log_tail=tail(job.log),
+        log_tail=tail(job.log, until=BUG_REPORT),
     )
 
 
@@ -111,5 +113,5 @@ def _refusal(jobs: Sequence[Job], error: ShardError) -> DatabaseFailed:
         command=job.command,
         returncode=job.returncode,
         log=job.log,
-        log_tail=tail(job.log),
+        log_tail=tail(job.log, until=BUG_REPORT),
     )

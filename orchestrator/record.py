@@ -1,60 +1,74 @@
-"""The record of a run, `run.json`: what `penstock ps`, `logs`, `stop` and `db` know of it."""
+"""The record of a run, `run.json`, as it is read: what `penstock ps`, `logs`, `stop` and `db` know of it."""
 
 from __future__ import annotations
 
-import os
 import socket
-import threading
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from orchestrator.errors import RunError
-from orchestrator.launchers.base import Job
-from orchestrator.run_files import (
-    RunFiles,
-    lock_is_held,
-    read_record,
-    registered_runs,
-    replace_record,
-)
+from orchestrator.progress import say
+from orchestrator.run_files import lock_is_held, read_record, registered_runs, replace_record
 from orchestrator.watcher import Session, read_stat
 
 
-class RunRecord:
-    """Writes the record of a run whenever something changes. Any thread may."""
+class Entry(BaseModel):
+    """A part of a record. Facts that a later Penstock adds are kept."""
 
-    def __init__(self, experiment: str, files: RunFiles) -> None:
-        self._files = files
-        self._lock = threading.Lock()
-        self._jobs: list[Job] = []
-        self._facts: dict[str, Any] = {
-            "run": files.run_id,
-            "experiment": experiment,
-            "state": "active",
-            "error": None,
-            "host": socket.gethostname(),
-            "directory": str(files.directory),
-            "runtime": str(files.runtime),
-            "driver": _process(os.getpid()),
-            "started": time.time(),
-            "ended": None,
-            "address": None,
-        }
+    model_config = ConfigDict(frozen=True, extra="allow")
 
-    def add(self, jobs: Sequence[Job]) -> None:
-        """Note programs that were started, and write."""
-        with self._lock:
-            self._jobs.extend(jobs)
-        self.write()
 
-    def write(self, **facts: Any) -> None:
-        """Note further facts, and write."""
-        with self._lock:
-            self._facts.update(facts)
-            self._files.write_record({**self._facts, "jobs": [_job(job) for job in self._jobs]})
+class ProcessEntry(Entry):
+    """Who a process is: a number alone is given again."""
+
+    pid: int
+    start_time: int
+
+
+class JobEntry(Entry):
+    """One program; as a launcher's Job names its facts."""
+
+    name: str
+    command: list[str]
+    pid: int | None
+    start_time: int | None
+    cores: list[int] | None
+    gpus: list[int] | None
+    state: str
+    returncode: int | None
+    started: float | None
+    ended: float | None
+    log: Path
+
+    def is_running(self) -> bool:
+        """Tell whether its process is there; asked of the system, not the record."""
+        stat = read_stat(self.pid) if self.pid is not None else None
+        return stat is not None and stat.state not in "ZX" and stat.start_time == self.start_time
+
+
+class RunEntry(Entry):
+    """A whole record.
+
+    Attributes:
+        address: the variables by which a program finds the database.
+    """
+
+    run: str
+    experiment: str
+    state: str
+    error: str | None
+    host: str
+    directory: Path
+    runtime: Path
+    driver: ProcessEntry
+    started: float
+    ended: float | None
+    address: dict[str, str] | None
+    jobs: list[JobEntry]
 
 
 @dataclass(frozen=True)
@@ -70,44 +84,58 @@ class Run:
 
     run_id: str
     directory: Path
-    record: dict[str, Any]
+    record: RunEntry
     alive: bool
 
     @property
     def state(self) -> str:
         """The recorded state, or `lost` where the driver ended without recording its end."""
-        state = str(self.record["state"])
-        return "lost" if state == "active" and not self.alive else state
-
-    def is_running(self, job: Mapping[str, Any]) -> bool:
-        """Tell whether the process that a job's entry names is there; asked of the system, not the record."""
-        stat = read_stat(job["pid"]) if job["pid"] is not None else None
-        return stat is not None and stat.state not in "ZX" and stat.start_time == job["start_time"]
-
-    def close(self) -> None:
-        """Write the end that the driver could not: it was killed, and so was all it had started."""
-        jobs = [job if job["ended"] else {**job, "state": "canceled"} for job in self.record["jobs"]]
-        facts = {"state": "failed", "error": "the driver was killed", "ended": time.time(), "jobs": jobs}
-        replace_record(self.directory, {**self.record, **facts})
+        return "lost" if self.record.state == "active" and not self.alive else self.record.state
 
     @property
     def runtime(self) -> Path:
         """Its runtime directory."""
-        return Path(self.record["runtime"])
+        return self.record.runtime
 
     @property
     def sessions(self) -> set[Session]:
         """The sessions of its programs."""
-        known = [
-            job for job in self.record["jobs"] if job["pid"] is not None and job["start_time"] is not None
-        ]
-        return {Session(job["pid"], job["start_time"]) for job in known}
+        return {
+            Session(job.pid, job.start_time)
+            for job in self.record.jobs
+            if job.pid is not None and job.start_time is not None
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record with the true state."""
+        return {**self.record.model_dump(mode="json"), "state": self.state}
+
+    def again(self) -> Run:
+        """Return what the record tells now.
+
+        Raises:
+            RunError: it cannot be read any more.
+        """
+        return _run(self.run_id, self.directory)
+
+    def close(self) -> None:
+        """Write the end that the driver could not: it was killed, and so was all it had started."""
+        record = self.record.model_dump(mode="json")
+        for job in record["jobs"]:
+            job["state"] = job["state"] if job["ended"] else "canceled"
+        facts = {"state": "failed", "error": "the driver was killed", "ended": time.time()}
+        replace_record(self.directory, {**record, **facts})
 
 
 def all_runs() -> list[Run]:
-    """Return the runs of this user on this host, the newest first."""
-    runs = [_run(run_id, directory) for run_id, directory in registered_runs()]
-    return [run for run in runs if run.record["host"] == socket.gethostname()]
+    """Return the runs of this user on this host, the newest first; say which records are damaged."""
+    runs = []
+    for run_id, directory in registered_runs():
+        try:
+            runs.append(_run(run_id, directory))
+        except RunError as error:
+            say(f"{error}; this run is left out")
+    return [run for run in runs if run.record.host == socket.gethostname()]
 
 
 def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:
@@ -120,7 +148,8 @@ def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:
     Raises:
         RunError: there is none, or more than one.
     """
-    runs = [run for run in all_runs() if run.alive or not alive]
+    known = all_runs()
+    runs = [run for run in known if run.alive or not alive]
     if run_id is not None:
         runs = [run for run in runs if run.run_id == run_id] or [
             run for run in runs if run.run_id.startswith(run_id)
@@ -131,35 +160,21 @@ def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:
             )
     if not runs:
         what = f"called {run_id!r}" if run_id is not None else "of yours"
-        raise RunError(f"there is no {'active ' if alive else ''}run {what}", run=run_id or "")
+        lost = ", ".join(run.run_id for run in known if run.state == "lost")
+        hint = f"; `penstock stop` cleans up after what was lost: {lost}" if alive and lost else ""
+        raise RunError(f"there is no {'active ' if alive else ''}run {what}{hint}", run=run_id or "")
     return runs[0]
 
 
 def _run(run_id: str, directory: Path) -> Run:
-    record = read_record(directory)
-    driver = record["driver"]
-    stat = read_stat(driver["pid"])
-    same = stat is not None and stat.start_time == driver["start_time"]
-    return Run(run_id, directory, record, same and lock_is_held(Path(record["runtime"]) / "driver.lock"))
-
-
-def _process(pid: int | None) -> dict[str, int | None]:
-    stat = read_stat(pid) if pid is not None else None
-    return {"pid": pid, "start_time": stat.start_time if stat is not None else None}
-
-
-def _job(job: Job) -> dict[str, Any]:
-    placement = job.placement
-    return {
-        "name": job.name,
-        "command": list(job.command),
-        "pid": job.pid,
-        "start_time": job.start_time,
-        "cores": list(placement.cores) if placement is not None else None,
-        "gpus": list(placement.gpus) if placement is not None else None,
-        "state": job.state.value,
-        "returncode": job.returncode,
-        "started": job.started,
-        "ended": job.ended,
-        "log": str(job.log),
-    }
+    try:
+        record = RunEntry.model_validate(read_record(directory))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RunError(
+            f"the record of the run in {directory} is damaged: {where}: {first['msg']}", run=run_id
+        ) from error
+    stat = read_stat(record.driver.pid)
+    same = stat is not None and stat.start_time == record.driver.start_time
+    return Run(run_id, directory, record, same and lock_is_held(record.runtime / "driver.lock"))

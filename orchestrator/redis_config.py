@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from orchestrator.errors import UsageError
 
-MAX_STRING_BYTES = 1 << 40
-"""The largest tensor a shard accepts. Redis's own limit of 512 MB is small for a field."""
+UNLIMITED_BYTES = 1 << 40
+LEAST_BYTES = 1 << 20
+"""Redis accepts no smaller limit of an argument's length."""
 
-OWN_OPTIONS = frozenset(
-    {"port", "bind", "unixsocket", "unixsocketperm", "dir", "daemonize", "logfile", "loadmodule", "save"}
-    | {"appendonly", "maxmemory", "maxmemory-policy", "cluster-enabled", "cluster-config-file"}
-    | {"set-proc-title", "protected-mode"}
+OPTION = re.compile(r"--[a-z][a-z0-9-]*", re.IGNORECASE)
+NEVER = frozenset(
+    {"--include", "--logfile", "--sentinel", "--replicaof", "--slaveof"}
+    | {"--tls-port", "--bind-source-addr", "--cluster-port", "--cluster-announce-port"}
 )
-"""Options that Penstock gives itself, so that `extra_args` may not."""
+"""Options beside those that Penstock gives itself by which a shard would be another, or found elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,28 @@ class RedisConfig:
     extra_args: Sequence[str] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
-        if self.maxmemory_bytes < 0:
-            raise UsageError(f"RedisConfig(maxmemory_bytes={self.maxmemory_bytes}): must not be negative")
-        if self.cluster_node_timeout_ms < 1:
-            raise UsageError(
-                f"RedisConfig(cluster_node_timeout_ms={self.cluster_node_timeout_ms}): at least 1"
-            )
+        for name, least in (("maxmemory_bytes", 0), ("cluster_node_timeout_ms", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise UsageError(f"RedisConfig({name}={value!r}): must be a whole number of at least {least}")
+        _check_options(self.extra_args)
         object.__setattr__(self, "extra_args", tuple(self.extra_args))
-        for option in self.extra_args:
-            if option.startswith("--") and option[2:].lower() in OWN_OPTIONS:
-                raise UsageError(f"RedisConfig(extra_args): {option} is given by Penstock itself")
+
+
+def _check_options(options: Sequence[str]) -> None:
+    """Refuse what is no list of options and values, and options that are not for the user to give."""
+    where = "RedisConfig(extra_args)"
+    if isinstance(options, str) or not isinstance(options, Sequence):
+        raise UsageError(f'{where}: {options!r} is no list; give ["--hz", "100"], each word an item')
+    for option in options:
+        if not isinstance(option, str):
+            raise UsageError(f"{where}: {option!r} is no text")
+        if option.startswith("--") and not OPTION.fullmatch(option):
+            raise UsageError(f"{where}: {option!r} is no name of an option; its value is an item of its own")
+        if option.lower() in _own_options() | NEVER:
+            raise UsageError(f"{where}: {option} is given by Penstock itself")
+    if options and not options[0].startswith("--"):
+        raise UsageError(f"{where}: {options[0]!r} stands before the first option; options begin with --")
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,7 @@ def redis_argv(
     endpoint: Endpoint,
     *,
     directory: Path,
+    largest_bytes: int,
     load_arguments: Sequence[str] = (),
     clustered: bool = False,
 ) -> tuple[str, ...]:
@@ -82,6 +98,7 @@ def redis_argv(
         config: how the shard is set up.
         endpoint: where it listens, and nowhere else.
         directory: its working directory.
+        largest_bytes: the longest argument it accepts; Redis allocates what a client declares.
         load_arguments: path of the database module and its arguments; empty for a plain Redis.
         clustered: whether it is one of several shards.
     """
@@ -90,18 +107,39 @@ def redis_argv(
         *_listening(endpoint),
         *("--dir", str(directory), "--daemonize", "no", "--set-proc-title", "no"),
         *("--save", "", "--appendonly", "yes" if config.append_only else "no"),
-        *(
-            "--proto-max-bulk-len",
-            str(MAX_STRING_BYTES),
-            "--client-query-buffer-limit",
-            str(MAX_STRING_BYTES),
-        ),
+        *("--proto-max-bulk-len", str(largest_bytes), "--client-query-buffer-limit", str(UNLIMITED_BYTES)),
         *("--maxmemory", str(config.maxmemory_bytes), "--maxmemory-policy", "noeviction"),
         *("--disable-thp", "no" if config.huge_pages else "yes"),
         *(_clustering(config, endpoint) if clustered else ()),
         *config.extra_args,
         *(("--loadmodule", *load_arguments) if load_arguments else ()),
     )
+
+
+def largest_string_bytes(config: RedisConfig, memory_bytes: int) -> int:
+    """Return the largest tensor a shard accepts. Redis's own limit of 512 MB is small for a field.
+
+    Half the host's memory: a tensor and one copy of it fit, and a length that was sent by mistake is refused
+    instead of allocated.
+
+    Args:
+        config: how the shard is set up.
+        memory_bytes: of the host.
+    """
+    return max(LEAST_BYTES, min(config.maxmemory_bytes or UNLIMITED_BYTES, memory_bytes // 2))
+
+
+@cache
+def _own_options() -> frozenset[str]:
+    """Return the options that the command of a shard has already, whatever its kind."""
+    endpoints = Endpoint("127.0.0.1", 1), Endpoint(unix_socket=Path("/"))
+    commands = (
+        redis_argv(
+            "", RedisConfig(), at, directory=Path("/"), largest_bytes=1, load_arguments=("",), clustered=True
+        )
+        for at in endpoints
+    )
+    return frozenset(word for argv in commands for word in argv if word.startswith("--"))
 
 
 def redis_environment(config: RedisConfig) -> Mapping[str, str]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from orchestrator.errors import RunError
 SOCKET_PATH_LIMIT = 107
 LONGEST_SOCKET_NAME = len("/shard_000.sock")
 TAIL_LINES = 20
-TAIL_BYTES = 16_384
+TAIL_BYTES, LONG_TAIL_BYTES = 1 << 14, 1 << 20
 RECORD = "run.json"
 
 
@@ -83,19 +85,31 @@ class RunFiles:
         Raises:
             RunError: naming what cannot be made, or that the directory belongs to another run.
         """
-        if self.record.exists():
-            raise RunError(f"{self.directory} holds a run already; give another --run-dir", run=self.run_id)
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self.runtime.mkdir(mode=0o700)
-            registry().mkdir(mode=0o700, parents=True, exist_ok=True)
-            _forget_removed_runs()
-            (registry() / self.run_id).symlink_to(self.directory)
+            with ExitStack() as undo:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                self._claim()
+                undo.callback(self.record.unlink)
+                self.runtime.mkdir(mode=0o700)
+                undo.callback(self.runtime.rmdir)
+                registry().mkdir(mode=0o700, parents=True, exist_ok=True)
+                _forget_removed_runs()
+                (registry() / self.run_id).symlink_to(self.directory)
+                undo.pop_all()
         except OSError as error:
             raise RunError(
                 f"the directories of the run cannot be made: {error}. "
                 "Give another --run-dir, XDG_STATE_HOME or XDG_RUNTIME_DIR",
                 run=self.run_id,
+            ) from error
+
+    def _claim(self) -> None:
+        """Take the directory by making an empty record in it: of two runs at once, one finds it there."""
+        try:
+            self.record.touch(exist_ok=False)
+        except FileExistsError as error:
+            raise RunError(
+                f"{self.directory} holds a run already; give another --run-dir", run=self.run_id
             ) from error
 
     def remove_runtime(self) -> None:
@@ -119,12 +133,21 @@ def registry() -> Path:
     return Path(state) / "penstock" / "runs"
 
 
+def database_history() -> Path:
+    """What the user has typed at the prompt of a database."""
+    return registry().parent / "db_history"
+
+
 def registered_runs() -> Iterator[tuple[str, Path]]:
-    """Yield (id, run directory) of the runs whose record still exists, the newest first."""
+    """Yield (id, run directory) of the runs whose record is written and still exists, the newest first."""
     links = [link for link in registry().iterdir() if link.is_symlink()] if registry().is_dir() else []
     for link in sorted(links, key=lambda link: link.lstat().st_mtime_ns, reverse=True):
-        if (link / RECORD).is_file():
+        if _is_written(link / RECORD):
             yield link.name, link.readlink()
+
+
+def _is_written(record: Path) -> bool:
+    return record.is_file() and record.stat().st_size > 0
 
 
 def _forget_removed_runs() -> None:
@@ -178,16 +201,29 @@ def lock_is_held(lock: Path) -> bool:
     return False
 
 
-def tail(log: Path, lines: int = TAIL_LINES) -> str:
-    """Return the last lines of a log, or nothing where there is no log."""
+def tail(log: Path, lines: int = TAIL_LINES, *, until: str | None = None) -> str:
+    """Return the last lines of a log, or nothing where there is no log.
+
+    Args:
+        log: the file.
+        lines: how many.
+        until: a pattern; what comes from its line on is left out.
+    """
+    text = _last(log, TAIL_BYTES if until is None else LONG_TAIL_BYTES)
+    found = re.search(until, text) if until is not None else None
+    if found is not None:
+        text = text[: text.rfind("\n", 0, found.start()) + 1]
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def _last(log: Path, count: int) -> str:
     try:
         with log.open("rb") as file:
             file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - TAIL_BYTES))
-            text = file.read().decode(errors="replace")
+            file.seek(max(0, file.tell() - count))
+            return file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""
-    return "\n".join(text.splitlines()[-lines:])
 
 
 def _runtime_parent() -> Path:

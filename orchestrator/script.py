@@ -14,6 +14,10 @@ from typing import Any, Protocol
 
 from orchestrator.config import load_config
 from orchestrator.errors import PenstockError, UsageError
+from orchestrator.launchers import find_launcher
+from orchestrator.launchers.dry_run import DryRunLauncher
+from orchestrator.launchers.local import LocalLauncher
+from orchestrator.progress import say
 from sim_clients.errors import ClientError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -35,10 +39,11 @@ class Options:
 
     Attributes:
         quick: with the `[quick]` values of its configuration.
-        preview: print the exact commands and start nothing.
+        preview: print the exact commands and start nothing: the launcher dry_run.
         overrides: `key=value`, for the configuration.
         run_dir: the directory of the run.
         debug: show where in the code an error was raised.
+        launcher: what starts the programs, by name; `local` by default.
     """
 
     quick: bool = False
@@ -46,6 +51,18 @@ class Options:
     overrides: Sequence[str] = ()
     run_dir: Path | None = None
     debug: bool = False
+    launcher: str | None = None
+
+    def launcher_name(self) -> str:
+        """Return the name of the launcher to start programs with.
+
+        Raises:
+            UsageError: there is none of this name, or two are asked for.
+        """
+        if self.preview and self.launcher not in (None, DryRunLauncher.name):
+            raise UsageError(f"give --preview or --launcher {self.launcher}, not both")
+        default = DryRunLauncher if self.preview else LocalLauncher
+        return find_launcher(self.launcher or default.name).name
 
 
 def run_script(main: Main, file: str) -> None:
@@ -60,9 +77,10 @@ def run_script(main: Main, file: str) -> None:
 
 def run_main(main: Main, directory: Path, options: Options) -> None:
     """Load the configuration of an experiment and run it."""
+    launcher = options.launcher_name()
     config = load_config(directory, quick=options.quick, overrides=options.overrides)
     run_dir = options.run_dir.absolute() if options.run_dir is not None else None
-    main(config, launcher="dry_run" if options.preview else "local", run_dir=run_dir)
+    main(config, launcher=launcher, run_dir=run_dir)
 
 
 def find_experiment(name: str) -> Path:
@@ -109,18 +127,14 @@ def exit_code(act: Callable[[], None], *, debug: bool = False) -> int:
     try:
         act()
     except KeyboardInterrupt as error:
-        _complain(str(error) or f"ended by {signal.SIGINT.name}")
+        say(str(error) or f"ended by {signal.SIGINT.name}")
         return INTERRUPTED
     except (PenstockError, ClientError) as error:
         if debug:
             traceback.print_exc()
-        _complain(f"{error}" if debug else f"{error}\n(--debug shows where this was raised)")
+        say(f"{error}" if debug else f"{error}\n(--debug shows where this was raised)")
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     return 0
-
-
-def _complain(sentence: str) -> None:
-    print(f"penstock: {sentence}", file=sys.stderr)
 
 
 def _parse(arguments: Sequence[str]) -> Options:
@@ -129,8 +143,9 @@ def _parse(arguments: Sequence[str]) -> Options:
         "--quick", action="store_true", help="shorter, with the [quick] values of config.toml"
     )
     parser.add_argument("--preview", action="store_true", help="print the exact commands and start nothing")
+    parser.add_argument("--launcher", metavar="NAME", help="what starts the programs: local by default")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value")
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="the directory of this run")
     parser.add_argument("--debug", action="store_true", help="show where in the code an error was raised")
     given = parser.parse_args(arguments)
-    return Options(given.quick, given.preview, tuple(given.set), given.run_dir, given.debug)
+    return Options(given.quick, given.preview, tuple(given.set), given.run_dir, given.debug, given.launcher)

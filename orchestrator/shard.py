@@ -1,4 +1,4 @@
-"""One shard, spoken to over redis-py: the only file that imports it.
+"""One shard, spoken to over redis-py: the only file of the orchestrator that imports it.
 
 The orchestrator asks whether a shard is ready, assigns slots and ends it. It never moves field data.
 """

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import atexit
 import readline
 import shlex
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from orchestrator.cluster import SLOTS, key_slot
-from orchestrator.errors import PenstockError, RunError
+from orchestrator.errors import PenstockError, RunError, UsageError
+from orchestrator.progress import say
 from orchestrator.record import Run, find_run
 from orchestrator.redis_config import Endpoint
+from orchestrator.run_files import database_history
 from orchestrator.shard import Shard, ShardError
 from sim_clients.address import Address
 
@@ -68,7 +71,7 @@ def _text(reply: bytes) -> str:
 
 
 def _shards(run: Run) -> list[Shard]:
-    variables = run.record["address"]
+    variables = run.record.address
     if variables is None:
         raise RunError(f"the run {run.run_id} has no database", run=run.run_id)
     address = Address.from_environment(environ=variables)
@@ -78,16 +81,27 @@ def _shards(run: Run) -> list[Shard]:
 
 
 def _prompt(run: Run, shards: list[Shard], chosen: int) -> None:
-    history = Path.home() / ".penstock_db_history"
-    if history.exists():
-        readline.read_history_file(history)
-    atexit.register(readline.write_history_file, history)
     print(f"{run.run_id}, {len(shards)} shard(s). An empty line or Ctrl-D leaves.")
-    while line := _line():
+    with _remembered(database_history()):
+        while line := _line():
+            try:
+                print(_ask(shards, chosen, line))
+            except (ShardError, UsageError) as error:
+                print(f"(error) {error}")
+
+
+@contextmanager
+def _remembered(history: Path) -> Iterator[None]:
+    """Know what was typed in former sessions, and let the next know of this one."""
+    try:
+        if history.exists():
+            readline.read_history_file(history)
+        yield
+    finally:
         try:
-            print(_ask(shards, chosen, line))
-        except (ShardError, ValueError) as error:
-            print(f"(error) {error}")
+            readline.write_history_file(history)
+        except OSError as error:
+            say(f"what was typed cannot be kept: {error}")
 
 
 def _line() -> str:
@@ -100,18 +114,30 @@ def _line() -> str:
 
 def _ask(shards: list[Shard], chosen: int, line: str) -> str:
     """Send a command: in a cluster to the shard that the answer MOVED names."""
-    words = shlex.split(line)
+    words = _words(line)
     try:
         return shown(shards[chosen].command(*words))
     except ShardError as error:
-        owner = _owner(shards, words, str(error))
-        if owner is None:
+        asked = owner(shards, words, str(error))
+        if asked is None:
             raise
-        return shown(owner.command(*words))
+        return shown(asked.command(*words))
 
 
-def _owner(shards: list[Shard], words: list[str], refusal: str) -> Shard | None:
+def _words(line: str) -> list[str]:
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise UsageError(f"{line!r} is no command: {error}") from error
+    if not words:
+        raise UsageError("the command is empty")
+    return words
+
+
+def owner(shards: Sequence[Shard], words: Sequence[str], refusal: str) -> Shard | None:
+    """Return the shard that another's refusal sends us to, None where it refused for another reason."""
     if len(shards) == 1 or len(words) < 2 or ("MOVED" not in refusal.upper() and not refusal[:1].isdigit()):
         return None
     print(f"(slot {key_slot(words[1])} of {SLOTS})", file=sys.stderr)
-    return next((shard for shard in shards if f":{shard.endpoint.port}" in refusal), None)
+    port = refusal.rpartition(":")[2]
+    return next((shard for shard in shards if str(shard.endpoint.port) == port), None)

@@ -11,32 +11,29 @@ from typing import Annotated
 import typer
 
 from orchestrator.errors import RunError
+from orchestrator.progress import follow
 from orchestrator.record import Run, find_run
-from orchestrator.run_files import read_record
-
-FOLLOW_INTERVAL_S = 0.2
 
 
 def logs(
     name: Annotated[str, typer.Argument(help="The program, as `penstock ps` names it.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the program ends.")] = False,
+    follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the program ends.")] = False,
     run_id: Annotated[str | None, typer.Option("--run", help="The run; the newest by default.")] = None,
     debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False,
 ) -> None:
     """Show what a program of a run has printed."""
     run = find_run(run_id)
     log = _log(run, name)
-    with log.open(errors="replace") as file:
-        shutil.copyfileobj(file, sys.stdout)
-        while follow and _goes_on(run, name):
-            time.sleep(FOLLOW_INTERVAL_S)
+    if follow_it:
+        for piece in follow(log, lambda interval_s: _has_ended(run, name, interval_s)):
+            print(piece, end="", flush=True)
+    else:
+        with log.open(errors="replace") as file:
             shutil.copyfileobj(file, sys.stdout)
-            sys.stdout.flush()
-        shutil.copyfileobj(file, sys.stdout)
 
 
 def _log(run: Run, name: str) -> Path:
-    jobs = {job["name"]: Path(job["log"]) for job in run.record["jobs"]}
+    jobs = {job.name: job.log for job in run.record.jobs}
     if name not in jobs:
         raise RunError(
             f"the run {run.run_id} has no program {name!r}; it has: {', '.join(jobs)}", run=run.run_id
@@ -44,7 +41,9 @@ def _log(run: Run, name: str) -> Path:
     return jobs[name]
 
 
-def _goes_on(run: Run, name: str) -> bool:
-    """Ask the record again; a driver that died wrote no end, so ask whether it lives."""
-    job = next(job for job in read_record(run.directory)["jobs"] if job["name"] == name)
-    return job["ended"] is None and find_run(run.run_id).alive
+def _has_ended(run: Run, name: str, interval_s: float) -> bool:
+    """Ask the record after a while; a driver that died wrote no end, so ask whether it lives."""
+    time.sleep(interval_s)
+    now = run.again()
+    job = next(job for job in now.record.jobs if job.name == name)
+    return job.ended is not None or not now.alive

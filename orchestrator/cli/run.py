@@ -20,6 +20,10 @@ def run(
     preview: Annotated[
         bool, typer.Option("--preview", help="Print the exact commands, start nothing.")
     ] = False,
+    launcher: Annotated[
+        str | None,
+        typer.Option("--launcher", metavar="NAME", help="What starts the programs: local."),
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of config.toml.")
     ] = None,
@@ -30,5 +34,5 @@ def run(
 ) -> None:
     """Run an experiment and wait for it."""
     directory = find_experiment(experiment)
-    options = Options(quick, preview, tuple(overrides or ()), run_dir, debug)
+    options = Options(quick, preview, tuple(overrides or ()), run_dir, debug, launcher)
     run_main(load_main(directory), directory, options)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.record import Run, all_runs
+from orchestrator.record import JobEntry, Run, all_runs
 
 STYLES = {"active": "green", "failed": "red", "lost": "red", "interrupted": "yellow", "completed": "dim"}
 
@@ -23,7 +23,7 @@ def ps(
     """Show the runs that are active (or were lost), and their programs."""
     runs = [run for run in all_runs() if everything or run.state in ("active", "lost")]
     if as_json:
-        print(json.dumps([{**run.record, "state": run.state} for run in runs], indent=2))
+        print(json.dumps([run.as_json() for run in runs], indent=2))
         return
     console = Console()
     if not runs:
@@ -37,15 +37,15 @@ def _table(run: Run) -> Table:
     table = Table(title=f"{run.run_id}  {state}  {run.directory}", title_justify="left", title_style="")
     for heading in ("name", "state", "pid", "cores", "for", "exit"):
         table.add_column(heading)
-    for job in run.record["jobs"]:
+    for job in run.record.jobs:
         table.add_row(*_row(run, job))
     return table
 
 
-def _row(run: Run, job: dict[str, Any]) -> tuple[str, ...]:
-    cores = "any" if job["cores"] is None else ",".join(map(str, job["cores"]))
-    code = "" if job["returncode"] is None else str(job["returncode"])
-    if job["ended"] is None and not run.alive and not run.is_running(job):
-        return (job["name"], "lost", str(job["pid"]), cores, "", code)
-    lasted = (job["ended"] or time.time()) - job["started"]
-    return (job["name"], job["state"], str(job["pid"]), cores, f"{lasted:.0f} s", code)
+def _row(run: Run, job: JobEntry) -> tuple[str, ...]:
+    cores = "any" if job.cores is None else ",".join(map(str, job.cores))
+    code = "" if job.returncode is None else str(job.returncode)
+    if job.ended is None and not run.alive and not job.is_running():
+        return (job.name, "lost", str(job.pid), cores, "", code)
+    lasted = "" if job.started is None else f"{(job.ended or time.time()) - job.started:.0f} s"
+    return (job.name, job.state, str(job.pid), cores, lasted, code)

@@ -11,58 +11,63 @@ from typing import Annotated
 import typer
 
 from orchestrator.errors import RunError, UsageError, WaitTimeout
+from orchestrator.guard import end_leftovers
 from orchestrator.record import Run, all_runs, find_run
-from orchestrator.watcher import sweep
 
 DEADLINE_S = 30.0
 
 
 def stop(
-    run_id: Annotated[str | None, typer.Argument(help="The run; the only active one by default.")] = None,
+    run_id: Annotated[
+        str | None, typer.Argument(help="The run; by default the only active one, and lost ones.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every run of yours on this host.")] = False,
     debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False,
 ) -> None:
     """End runs: their drivers are told to, and stop what they have started."""
     if everything and run_id is not None:
         raise UsageError("give a run or --all, not both")
-    runs = _chosen(run_id, everything)
+    runs = _chosen(run_id)
     for run in runs:
-        _stop(run)
+        if run.state == "lost":
+            print(_clean_up(run))
+    active = [run for run in runs if run.alive]
+    if len(active) > 1 and not everything:
+        names = ", ".join(run.run_id for run in active)
+        raise RunError(f"several runs are active, name one or say --all: {names}")
+    for run in active:
+        _end_driver(run)
         print(f"stopped {run.run_id}")
     if not runs:
         print("no run is active")
 
 
-def _chosen(run_id: str | None, everything: bool) -> list[Run]:
-    if run_id is not None:
-        return [find_run(run_id)]
-    runs = [run for run in all_runs() if run.state in ("active", "lost")]
-    active = [run for run in runs if run.alive]
-    if not everything and len(active) > 1:
-        raise RunError(
-            f"several runs are active, name one or say --all: {', '.join(run.run_id for run in active)}"
-        )
-    return runs if everything else active
+def _chosen(run_id: str | None) -> list[Run]:
+    if run_id is None:
+        return [run for run in all_runs() if run.state in ("active", "lost")]
+    run = find_run(run_id)
+    if not run.alive and run.state != "lost":
+        print(f"{run.run_id} has ended already: {run.state}")
+    return [run]
 
 
-def _stop(run: Run) -> None:
-    if run.alive:
-        _end_driver(run)
-        return
-    if run.state == "lost":
-        sweep(run.run_id, run.sessions)
-        shutil.rmtree(run.runtime, ignore_errors=True)
-        run.close()
+def _clean_up(run: Run) -> str:
+    """End what a killed driver has left where its watcher was killed too, and close the record."""
+    hit = end_leftovers(run.run_id, run.sessions)
+    shutil.rmtree(run.runtime, ignore_errors=True)
+    run.close()
+    ended = f"ended {len(hit)} process{'es' if len(hit) > 1 else ''}" if hit else "nothing of it ran"
+    return f"cleaned up {run.run_id}, whose driver was killed: {ended}"
 
 
 def _end_driver(run: Run) -> None:
     """Tell the driver to end, and wait for the event of its end. The descriptor can name no other process."""
     try:
-        driver = os.pidfd_open(run.record["driver"]["pid"])
+        driver = os.pidfd_open(run.record.driver.pid)
     except ProcessLookupError:
         return  # it has ended by itself meanwhile
     try:
-        if not find_run(run.run_id).alive:
+        if not run.again().alive:
             return
         signal.pidfd_send_signal(driver, signal.SIGTERM)
         ready, _, _ = select.select([driver], [], [], DEADLINE_S)

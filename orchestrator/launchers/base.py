@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from orchestrator.errors import JobFailed, WaitTimeout, describe_exit
-from orchestrator.placement import Placement
+from orchestrator.placement import Inventory, Placement
 from orchestrator.run_files import tail
 from orchestrator.watcher import read_stat
 
@@ -71,7 +71,8 @@ class Job:
         self._listeners: list[Callable[[Job], None]] = []
         self._stopping = False
         self._sent: set[int] = set()
-        self.reported = False  # whether its failure has been raised to the user
+        self._reported = False
+        self.listener_error: Exception | None = None  # the first that a listener raised
         self.pid: int | None = None
         self.start_time: int | None = None  # with the pid, who the process is: a pid alone is given again
         self.returncode: int | None = None
@@ -111,6 +112,11 @@ class Job:
         """Where it stands."""
         return self._state
 
+    @property
+    def reported(self) -> bool:
+        """Whether `wait` has raised its failure."""
+        return self._reported
+
     def wait(self, timeout_s: float | None = None) -> JobState:
         """Wait until the program has ended and return COMPLETED or CANCELED.
 
@@ -121,7 +127,7 @@ class Job:
         if not self.wait_ended(timeout_s):
             raise WaitTimeout(f"the end of {self.name!r}", timeout_s or 0.0)
         if self._state is JobState.FAILED:
-            self.reported = True
+            self._reported = True
             raise self.failure()
         return self._state
 
@@ -171,7 +177,10 @@ class Job:
         )
 
     def when_ended(self, listener: Callable[[Job], None]) -> None:
-        """Call a function once the program has ended, on the launcher's thread; at once if it has."""
+        """Call a function once the program has ended, on the launcher's thread; at once if it has.
+
+        What it raises there ends no thread: the Experiment raises it, when waiting or at its end.
+        """
         with self._lock:
             if not self._state.final:
                 self._listeners.append(listener)
@@ -196,8 +205,15 @@ class Job:
             self._state = self._final_state(returncode)
             listeners, self._listeners = self._listeners, []
             self._changed.notify_all()
-        for listener in listeners:
+        for listener in reversed(listeners):  # the Experiment's, added first, hears last what is wrong
+            self._call(listener)
+
+    def _call(self, listener: Callable[[Job], None]) -> None:
+        """At the edge of the launcher's thread, which must go on to see the ends of other programs."""
+        try:
             listener(self)
+        except Exception as error:  # noqa: BLE001
+            self.listener_error = self.listener_error or error
 
     def _final_state(self, returncode: int) -> JobState:
         """A program that was stopped is canceled, unless it was killed by a signal that was not ours."""
@@ -260,8 +276,16 @@ class Launcher(Protocol):
         dry: nothing is really started.
     """
 
-    name: str
-    dry: bool
+    name: ClassVar[str]
+    dry: ClassVar[bool]
+
+    def __init__(self, started: Callable[[int], None]) -> None:
+        """Make a launcher that tells `started` the number of each local process it starts."""
+        ...
+
+    def inventory(self) -> Inventory:
+        """Return the cores and GPUs among which programs are placed."""
+        ...
 
     def start(self, launch: Launch) -> Job:
         """Start one program and return at once.

@@ -12,16 +12,18 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 from orchestrator.errors import PlacementError, StartFailed
 from orchestrator.launchers.base import Job, Launch, launch_environment
+from orchestrator.placement import Inventory, this_host
 
 
 class LocalLauncher:
     """Starts programs as processes of this host."""
 
-    name = "local"
-    dry = False
+    name: ClassVar[str] = "local"
+    dry: ClassVar[bool] = False
 
     def __init__(self, started: Callable[[int], None] | None = None) -> None:
         """Make a launcher that tells `started` the number of each process it starts."""
@@ -34,6 +36,10 @@ class LocalLauncher:
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._watch_ends, name="penstock-local", daemon=True)
         self._thread.start()
+
+    def inventory(self) -> Inventory:
+        """Return what this host has for us."""
+        return this_host()
 
     def start(self, launch: Launch) -> Job:
         """Start one program and return at once."""

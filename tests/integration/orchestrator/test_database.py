@@ -1,17 +1,38 @@
+"""The database on real redis-servers: where it listens, when it is ready, how it ends."""
+
+from __future__ import annotations
+
 import os
 import socket
 import subprocess
 from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
 
-from orchestrator import Application, Experiment, JobState, Orchestrator, RedisConfig
+from orchestrator import Application, Experiment, JobState, Orchestrator, RedisConfig, Resources
 from orchestrator.cluster import key_slot, key_within, slot_ranges
-from orchestrator.errors import DatabaseFailed, PortError, ServerError, UsageError
-from orchestrator.ports import check_port, free_ports, interface_address, listens
+from orchestrator.errors import (
+    DatabaseFailed,
+    PlacementError,
+    PortError,
+    ServerError,
+    StartFailed,
+    UsageError,
+)
+from orchestrator.ports import BUS_OFFSET, check_port, free_ports, interface_address, listens
 from orchestrator.run_files import read_record
 from orchestrator.shard import Shard
+from orchestrator.watcher import belonging
+
+
+class Address(NamedTuple):
+    """What psutil tells of an address."""
+
+    address: str
+    family: int = socket.AF_INET
 
 
 @pytest.fixture
@@ -25,7 +46,7 @@ def plain(redis_server, **options):
     return Orchestrator(module=(), redis_server=redis_server, **options)
 
 
-def test_one_shard_listens_on_its_socket_only(redis_server):
+def test_one_shard_listens_on_its_socket_only(redis_server: str) -> None:
     with Experiment("e") as exp:
         db = exp.start(plain(redis_server))
         assert db.address.endpoints == () and not db.address.clustered
@@ -35,14 +56,14 @@ def test_one_shard_listens_on_its_socket_only(redis_server):
             assert shard.command("DBSIZE") == 0
 
 
-def test_one_shard_on_a_port(redis_server):
+def test_one_shard_on_a_port(redis_server: str) -> None:
     with Experiment("e") as exp:
         db = exp.start(plain(redis_server, port=0))
         (endpoint,) = db.address.endpoints
         assert listening_sockets(db.jobs[0].pid) == [("127.0.0.1", endpoint.port)]
 
 
-def test_cluster_serves_every_slot_and_says_so(redis_server):
+def test_cluster_serves_every_slot_and_says_so(redis_server: str) -> None:
     with Experiment("e") as exp:
         db = exp.start(plain(redis_server, shards=3))
         assert db.address.clustered and len(set(db.address.endpoints)) == 3
@@ -56,14 +77,27 @@ def test_cluster_serves_every_slot_and_says_so(redis_server):
             assert all(host == "127.0.0.1" for host, _ in listening_sockets(db.jobs[0].pid))
 
 
-def test_chosen_ports_are_used(redis_server):
+def test_no_port_is_another_shards_bus(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered = [20_000, 30_000, 20_000, 10_000, 20_001]
+    monkeypatch.setattr("orchestrator.ports._offered_ports", lambda host, highest: iter(offered))
+    monkeypatch.setattr("orchestrator.ports._is_free", lambda host, port: True)
+    assert free_ports("127.0.0.1", 2, with_bus=True) == [20_000, 20_001]
+
+
+def test_ports_the_system_gives_are_apart() -> None:
+    ports = free_ports("127.0.0.1", 20, with_bus=True)
+    assert len({*ports, *(port + BUS_OFFSET for port in ports)}) == 40
+    assert all(port + BUS_OFFSET < 65536 for port in ports)
+
+
+def test_chosen_ports_are_used(redis_server: str) -> None:
     first = next(port for port in free_ports("127.0.0.1", 20, with_bus=True) if neighbour_is_free(port))
     with Experiment("e") as exp:
         db = exp.start(plain(redis_server, shards=2, port=first))
         assert [endpoint.port for endpoint in db.address.endpoints] == [first, first + 1]
 
 
-def test_taken_port_is_named_and_its_owner_left_alone(taken_port):
+def test_taken_port_is_named_and_its_owner_left_alone(taken_port: int) -> None:
     with Experiment("e") as exp:
         with pytest.raises(PortError, match=str(taken_port)) as caught:
             exp.start(Orchestrator(module=(), port=taken_port))
@@ -71,14 +105,16 @@ def test_taken_port_is_named_and_its_owner_left_alone(taken_port):
         assert not (exp.run_dir / "database").exists()
 
 
-def test_taken_bus_port_is_named(taken_port):
-    if taken_port < 11_024:
+def test_taken_bus_port_is_named(taken_port: int) -> None:
+    if taken_port < 1024 + BUS_OFFSET:
         pytest.skip("the operating system gave a port that is no shard's bus")
     with Experiment("e") as exp, pytest.raises(PortError, match=str(taken_port)):
-        exp.start(Orchestrator(module=(), shards=2, port=taken_port - 10_000))
+        exp.start(Orchestrator(module=(), shards=2, port=taken_port - BUS_OFFSET))
 
 
-def test_foreign_redis_on_the_port_is_never_spoken_to(redis_server, tmp_path, monkeypatch):
+def test_foreign_redis_on_the_port_is_never_spoken_to(
+    redis_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The port is taken between our choice and the shard's start: another one is tried."""
     (port,) = free_ports("127.0.0.1", 1, with_bus=False)
     command = [redis_server, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--save", ""]
@@ -93,16 +129,38 @@ def test_foreign_redis_on_the_port_is_never_spoken_to(redis_server, tmp_path, mo
                     next(offered, None) or free_ports(host, count, with_bus=with_bus)
                 ),
             )
+            everything = Resources(cores=len(os.sched_getaffinity(0)), exclusive=True)
             with Experiment("e") as exp:
-                db = exp.start(plain(redis_server, port=0))
+                db = exp.start(plain(redis_server, port=0, resources=everything))
                 assert db.address.endpoints[0].port != port
+                assert len(db.jobs[0].placement.cores) == everything.cores
             assert stranger.poll() is None
             assert commands_seen(port) == set()
         finally:
             stranger.terminate()
 
 
-def test_server_that_dies_at_start_shows_its_log(redis_server):
+def test_shards_that_cannot_be_placed_start_none() -> None:
+    """The first would find its cores; it must not run when the second does not."""
+    everything = Resources(cores=len(os.sched_getaffinity(0)), exclusive=True)
+    with Experiment("e") as exp:
+        with pytest.raises(PlacementError, match="'database_1'"):
+            exp.start(Orchestrator(module=(), shards=2, resources=everything))
+        assert list(belonging(exp.run_id, set())) == []
+        assert not (exp.run_dir / "database").exists()
+
+
+def test_shard_that_fails_to_start_takes_the_others_with_it() -> None:
+    with Experiment("e") as exp:
+        (exp.run_dir / "database").mkdir()
+        (exp.run_dir / "database" / "shard_1").touch()
+        with pytest.raises(StartFailed, match="'database_1' could not be started"):
+            exp.start(Orchestrator(module=(), shards=2))
+        assert (exp.run_dir / "database" / "shard_0" / "log.txt").exists()
+        assert list(belonging(exp.run_id, set())) == []
+
+
+def test_server_that_dies_at_start_shows_its_log(redis_server: str) -> None:
     config = RedisConfig(extra_args=["--maxclients", "banana"])
     with Experiment("e") as exp, pytest.raises(DatabaseFailed, match="maxclients") as caught:
         exp.start(plain(redis_server, config=config))
@@ -111,13 +169,13 @@ def test_server_that_dies_at_start_shows_its_log(redis_server):
     assert read_record(exp.run_dir)["state"] == "completed"
 
 
-def test_server_that_refuses_our_commands_is_a_sentence(redis_server):
+def test_server_that_refuses_our_commands_is_a_sentence(redis_server: str) -> None:
     config = RedisConfig(extra_args=["--requirepass", "secret"])
     with Experiment("e") as exp, pytest.raises(DatabaseFailed, match=r"did not become ready.*uthentication"):
         exp.start(plain(redis_server, config=config))
 
 
-def test_module_that_is_none_shows_the_servers_log(redis_server, tmp_path):
+def test_module_that_is_none_shows_the_servers_log(redis_server: str, tmp_path: Path) -> None:
     garbage = tmp_path / "module.so"
     garbage.write_bytes(b"garbage")
     garbage.chmod(0o755)
@@ -125,7 +183,7 @@ def test_module_that_is_none_shows_the_servers_log(redis_server, tmp_path):
         exp.start(Orchestrator(module=(str(garbage),), redis_server=redis_server))
 
 
-def test_fake_server_that_ends_at_once_fails_with_its_words(tmp_path):
+def test_fake_server_that_ends_at_once_fails_with_its_words(tmp_path: Path) -> None:
     fake = tmp_path / "redis-server"
     fake.write_text(
         '#!/bin/sh\n[ "$1" = --version ] && echo "v=7.0.0 " && exit\necho out of luck >&2\nexit 7\n'
@@ -135,7 +193,7 @@ def test_fake_server_that_ends_at_once_fails_with_its_words(tmp_path):
         exp.start(plain(fake, shards=2))
 
 
-def test_too_old_server_is_refused_before_anything_starts(tmp_path):
+def test_too_old_server_is_refused_before_anything_starts(tmp_path: Path) -> None:
     fake = tmp_path / "redis-server"
     fake.write_text("#!/bin/sh\necho 'Redis server v=6.0.16 '\n")
     fake.chmod(0o755)
@@ -145,13 +203,25 @@ def test_too_old_server_is_refused_before_anything_starts(tmp_path):
         assert not (exp.run_dir / "database").exists()
 
 
-def test_unknown_interface_is_named():
+def test_unknown_interface_is_named() -> None:
     with Experiment("e") as exp, pytest.raises(UsageError, match=r"'nope0'.*lo"):
         exp.start(Orchestrator(module=(), port=0, interface="nope0"))
     assert interface_address("lo") == "127.0.0.1"
 
 
-def test_open_interface_must_be_asked_for(monkeypatch):
+@pytest.mark.parametrize(("interface", "named"), [("nope0", "'nope0'.*lo"), ("eth7", "port=0")])
+def test_interface_without_a_port_is_refused(
+    monkeypatch: pytest.MonkeyPatch, interface: str, named: str
+) -> None:
+    """One shard would listen on its Unix socket only, and nobody would find it on the interface."""
+    addresses = {"lo": [Address("127.0.0.1")], "eth7": [Address("192.0.2.1")]}
+    monkeypatch.setattr("psutil.net_if_addrs", lambda: addresses)
+    with Experiment("e") as exp, pytest.raises(UsageError, match=named):
+        exp.start(Orchestrator(module=(), interface=interface, open_port=True))
+    assert not (exp.run_dir / "database").exists()
+
+
+def test_open_interface_must_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.database.interface_address", lambda name: "192.0.2.1")
     with pytest.raises(UsageError, match="open_port=True"):
         Orchestrator(interface="eth0").host()
@@ -159,7 +229,7 @@ def test_open_interface_must_be_asked_for(monkeypatch):
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_shard_killed_in_the_middle_ends_the_run(redis_server, shards):
+def test_shard_killed_in_the_middle_ends_the_run(redis_server: str, shards: int) -> None:
     with pytest.raises(DatabaseFailed, match=r"in the middle(.|\n)*log") as caught, Experiment("e") as exp:
         db = exp.start(plain(redis_server, shards=shards))
         solver = exp.start(Application("solver", ["sleep", "1000"]), database=db)
@@ -171,14 +241,33 @@ def test_shard_killed_in_the_middle_ends_the_run(redis_server, shards):
     assert read_record(exp.run_dir)["state"] == "failed"
 
 
-def test_database_that_died_unnoticed_is_raised_at_the_end():
+def test_database_that_died_unnoticed_is_raised_at_the_end() -> None:
     with pytest.raises(DatabaseFailed), Experiment("e") as exp:
         db = exp.start(Orchestrator(module=()))
         os.kill(db.jobs[0].pid, 9)
         assert db.jobs[0].wait_ended(30)
 
 
-def test_stop_is_no_failure_and_harmless_twice(redis_server):
+def test_length_that_no_host_holds_is_refused_by_the_server(redis_server: str) -> None:
+    """It would be allocated at once, and the server would end for want of memory."""
+    with Experiment("e") as exp:
+        db = exp.start(plain(redis_server, port=0))
+        with closing(socket.create_connection(("127.0.0.1", db.endpoints[0].port))) as connection:
+            connection.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1099511627776\r\nabc")
+            assert b"invalid bulk length" in connection.recv(4096)
+        assert db.state is JobState.ACTIVE
+
+
+def test_server_that_crashes_shows_what_came_before_its_bug_report(redis_server: str) -> None:
+    with pytest.raises(DatabaseFailed) as caught, Experiment("e") as exp:
+        db = exp.start(plain(redis_server))
+        os.kill(db.jobs[0].pid, 11)
+        exp.wait(exp.start(Application("solver", ["sleep", "1000"])))
+    assert "eady to accept" in caught.value.log_tail
+    assert "BUG REPORT" in db.jobs[0].log.read_text() and "BUG REPORT" not in caught.value.log_tail
+
+
+def test_stop_is_no_failure_and_harmless_twice(redis_server: str) -> None:
     with Experiment("e") as exp:
         db = exp.start(plain(redis_server))
         db.stop()
@@ -187,7 +276,7 @@ def test_stop_is_no_failure_and_harmless_twice(redis_server):
         assert not db.address.unix_socket.exists()
 
 
-def test_stopped_server_that_does_not_answer_is_killed():
+def test_stopped_server_that_does_not_answer_is_killed() -> None:
     with Experiment("e") as exp:
         db = exp.start(Orchestrator(module=()))
         os.kill(db.jobs[0].pid, 19)
@@ -197,7 +286,7 @@ def test_stopped_server_that_does_not_answer_is_killed():
 
 def neighbour_is_free(port):
     try:
-        for each in (port + 1, port + 10_001):
+        for each in (port + 1, port + 1 + BUS_OFFSET):
             check_port("127.0.0.1", each)
     except PortError:
         return False

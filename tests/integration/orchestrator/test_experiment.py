@@ -1,7 +1,13 @@
+"""An Experiment: what it starts, what it says of failures, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +21,8 @@ from orchestrator.errors import (
     UsageError,
     WaitTimeout,
 )
+from orchestrator.launchers.local import LocalLauncher
+from orchestrator.placement import Inventory
 from orchestrator.run_files import read_record
 
 FOREVER = ["sleep", "1000"]
@@ -24,7 +32,7 @@ def python(text, name="program", **options):
     return Application(name, [sys.executable, "-c", text], **options)
 
 
-def test_program_finds_its_place(tmp_path):
+def test_program_finds_its_place(tmp_path: Path) -> None:
     show = (
         "import json, os; print(json.dumps([dict(os.environ), os.getcwd(), sorted(os.sched_getaffinity(0))]))"
     )
@@ -42,14 +50,14 @@ def test_program_finds_its_place(tmp_path):
     assert tuple(cores) == job.placement.cores and len(cores) == 1
 
 
-def test_driver_keeps_its_own_affinity():
+def test_driver_keeps_its_own_affinity() -> None:
     before = os.sched_getaffinity(0)
     with Experiment("e") as exp:
         exp.wait(exp.start(python("pass")))
     assert os.sched_getaffinity(0) == before
 
 
-def test_failure_raises_with_its_facts_and_stops_the_others():
+def test_failure_raises_with_its_facts_and_stops_the_others() -> None:
     with pytest.raises(JobFailed, match=r"exit code 3(.|\n)*the reason") as caught, Experiment("e") as exp:
         db = exp.start(Orchestrator(module=()))
         neighbour = exp.start(Application("neighbour", FOREVER), database=db)
@@ -64,7 +72,7 @@ def test_failure_raises_with_its_facts_and_stops_the_others():
     assert record["state"] == "failed" and "exit code 3" in record["error"]
 
 
-def test_everything_is_stopped_when_wait_raises_not_only_at_the_end():
+def test_everything_is_stopped_when_wait_raises_not_only_at_the_end() -> None:
     with Experiment("e") as exp:
         neighbour = exp.start(Application("neighbour", FOREVER))
         exp.start(python("raise SystemExit(1)", name="bad"))
@@ -76,13 +84,13 @@ def test_everything_is_stopped_when_wait_raises_not_only_at_the_end():
     assert read_record(exp.run_dir)["state"] == "failed"
 
 
-def test_failure_nobody_waited_for_is_raised_at_the_end():
+def test_failure_nobody_waited_for_is_raised_at_the_end() -> None:
     with pytest.raises(JobFailed, match="'bad' ended with exit code 4"), Experiment("e") as exp:
         bad = exp.start(python("raise SystemExit(4)", name="bad"))
         assert bad.wait_ended(30)
 
 
-def test_failure_that_was_seen_is_not_raised_again():
+def test_failure_that_was_seen_is_not_raised_again() -> None:
     with Experiment("e") as exp:
         bad = exp.start(python("raise SystemExit(4)", name="bad"))
         with pytest.raises(JobFailed):
@@ -90,21 +98,35 @@ def test_failure_that_was_seen_is_not_raised_again():
     assert read_record(exp.run_dir)["state"] == "failed"
 
 
-def test_killed_program_names_the_signal():
+@pytest.mark.parametrize("waiting", [True, False])
+def test_listener_that_raises_is_raised_and_stops_nobody_from_seeing_ends(waiting: bool) -> None:
+    def broken(job):
+        raise ZeroDivisionError("in a listener")
+
+    with pytest.raises(ZeroDivisionError, match="in a listener"), Experiment("e") as exp:
+        first = exp.start(Application("first", FOREVER))
+        first.when_ended(broken)
+        first.stop()
+        if waiting:
+            exp.wait(exp.start(python("pass", name="second")), timeout_s=30)
+    assert read_record(exp.run_dir)["state"] == "failed"
+
+
+def test_killed_program_names_the_signal() -> None:
     with pytest.raises(JobFailed, match=r"killed by signal 9 \(SIGKILL"), Experiment("e") as exp:
         job = exp.start(Application("victim", FOREVER))
         os.kill(job.pid, 9)
         exp.wait(job)
 
 
-def test_leaving_the_block_stops_what_runs():
+def test_leaving_the_block_stops_what_runs() -> None:
     with Experiment("e") as exp:
         job = exp.start(Application("endless", FOREVER))
     assert job.state is JobState.CANCELED and job.returncode == -15
     assert read_record(exp.run_dir)["state"] == "completed"
 
 
-def test_stubborn_program_is_killed_after_its_grace():
+def test_stubborn_program_is_killed_after_its_grace() -> None:
     deaf = "import signal; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
     with Experiment("e", grace_s=0.2) as exp:
         job = exp.start(python(deaf))
@@ -112,7 +134,7 @@ def test_stubborn_program_is_killed_after_its_grace():
     assert job.returncode == -9
 
 
-def test_grandchild_in_a_session_of_its_own_is_ended(gone):
+def test_grandchild_in_a_session_of_its_own_is_ended(gone: Callable[..., None]) -> None:
     spawn = "import subprocess; print(subprocess.Popen(['sleep', '1000'], start_new_session=True).pid)"
     with Experiment("e") as exp:
         job = exp.start(python(spawn))
@@ -122,7 +144,7 @@ def test_grandchild_in_a_session_of_its_own_is_ended(gone):
     gone(grandchild)
 
 
-def test_exception_in_the_script_stops_everything_and_goes_on():
+def test_exception_in_the_script_stops_everything_and_goes_on() -> None:
     with pytest.raises(ZeroDivisionError), Experiment("e") as exp:
         job = exp.start(Application("endless", FOREVER))
         raise ZeroDivisionError
@@ -130,7 +152,7 @@ def test_exception_in_the_script_stops_everything_and_goes_on():
     assert read_record(exp.run_dir)["state"] == "failed"
 
 
-def test_timeout_says_what_was_awaited_and_stops_nothing():
+def test_timeout_says_what_was_awaited_and_stops_nothing() -> None:
     with Experiment("e") as exp:
         job = exp.start(Application("endless", FOREVER))
         with pytest.raises(WaitTimeout, match=r"0\.05 s in vain for the end of endless"):
@@ -140,7 +162,7 @@ def test_timeout_says_what_was_awaited_and_stops_nothing():
         assert job.state is JobState.ACTIVE
 
 
-def test_ensemble_is_a_group():
+def test_ensemble_is_a_group() -> None:
     with Experiment("e") as exp:
         command = [sys.executable, "-c", "print({a} * 2)"]
         group = exp.start(Ensemble("heat", command, grid={"a": [1, 2, 3]}))
@@ -149,7 +171,7 @@ def test_ensemble_is_a_group():
     assert [log.read_text() for log in group.log] == ["2\n", "4\n", "6\n"]
 
 
-def test_group_with_a_failed_member():
+def test_group_with_a_failed_member() -> None:
     with Experiment("e") as exp:
         group = exp.start(Ensemble("g", [sys.executable, "-c", "raise SystemExit({a})"], grid={"a": [0, 5]}))
         with pytest.raises(JobFailed, match="g_1"):
@@ -166,7 +188,7 @@ def test_group_with_a_failed_member():
         "python simulate.py",
     ],
 )
-def test_wrong_things_start_nothing(wrong):
+def test_wrong_things_start_nothing(wrong: Any) -> None:
     with Experiment("e") as exp:
         first = exp.start(Application("a", FOREVER))
         with pytest.raises(UsageError):
@@ -174,7 +196,7 @@ def test_wrong_things_start_nothing(wrong):
         assert exp.jobs == (first,)
 
 
-def test_member_that_cannot_be_placed_leaves_the_others_unstarted():
+def test_member_that_cannot_be_placed_leaves_the_others_unstarted() -> None:
     cores = len(os.sched_getaffinity(0))
     with Experiment("e") as exp:
         greedy = Resources(cores=cores, exclusive=True)
@@ -183,19 +205,38 @@ def test_member_that_cannot_be_placed_leaves_the_others_unstarted():
         assert exp.jobs == ()
 
 
-def test_oversubscription_is_allowed_with_a_note(capfd):
+def test_member_that_fails_to_start_takes_the_others_with_it() -> None:
+    with Experiment("e") as exp:
+        (exp.run_dir / "m_1").touch()
+        with pytest.raises(StartFailed, match="'m_1' could not be started"):
+            exp.start(Ensemble("m", FOREVER, replicas=2))
+        assert [job.state for job in exp.jobs] == [JobState.CANCELED]
+
+
+def test_oversubscription_is_allowed_with_a_note(capfd: pytest.CaptureFixture[str]) -> None:
     cores = len(os.sched_getaffinity(0))
     with Experiment("e") as exp:
         exp.start(Ensemble("m", FOREVER, replicas=cores + 2))
     assert capfd.readouterr().err.count(f"more programs than cores: from m_{cores} on they share") == 1
 
 
-def test_ranks_need_another_launcher():
+def test_cores_are_those_the_launcher_has(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Not this host's: another launcher starts programs elsewhere."""
+    monkeypatch.setattr(LocalLauncher, "inventory", lambda launcher: Inventory((0,)))
+    with Experiment("e") as exp:
+        group = exp.start(Ensemble("m", FOREVER, replicas=2))
+    assert [job.placement.cores for job in group.jobs] == [(0,), (0,)]
+    assert "they share the 1 cores" in capfd.readouterr().err
+
+
+def test_ranks_need_another_launcher() -> None:
     with Experiment("e") as exp, pytest.raises(PlacementError, match="asks for 4 ranks"):
         exp.start(Application("mpi", ["true"], resources=Resources(ranks=4)))
 
 
-def test_executable_of_another_format_fails_to_start(tmp_path):
+def test_executable_of_another_format_fails_to_start(tmp_path: Path) -> None:
     garbage = tmp_path / "garbage"
     garbage.write_bytes(b"\x7fELF garbage")
     garbage.chmod(0o755)
@@ -204,26 +245,26 @@ def test_executable_of_another_format_fails_to_start(tmp_path):
     assert caught.value.command == (str(garbage),)
 
 
-def test_directory_that_cannot_be_made_fails_to_start():
+def test_directory_that_cannot_be_made_fails_to_start() -> None:
     with Experiment("e") as exp:
         (exp.run_dir / "a").touch()
         with pytest.raises(StartFailed, match="'a' could not be started"):
             exp.start(Application("a", ["true"]))
 
 
-def test_start_outside_the_block_is_refused():
+def test_start_outside_the_block_is_refused() -> None:
     with pytest.raises(UsageError, match="with"):
         Experiment("e").start(Application("a", ["true"]))
 
 
-def test_unknown_launcher_and_name_are_refused():
+def test_unknown_launcher_and_name_are_refused() -> None:
     with pytest.raises(UsageError, match="'slrum'; there are: local, dry_run"):
         Experiment("e", launcher="slrum")
     with pytest.raises(ApplicationError):
         Experiment("../e")
 
 
-def test_waiting_for_something_else_is_refused():
+def test_waiting_for_something_else_is_refused() -> None:
     with Experiment("e") as exp:
         db = exp.start(Orchestrator(module=()))
         with pytest.raises(UsageError, match="is no Job"):
@@ -232,14 +273,14 @@ def test_waiting_for_something_else_is_refused():
             exp.start(Orchestrator(module=()))
 
 
-def test_directory_of_another_run_is_not_taken(tmp_path):
+def test_directory_of_another_run_is_not_taken(tmp_path: Path) -> None:
     with Experiment("e", run_dir=tmp_path / "run") as exp:
         exp.wait(exp.start(python("pass")))
     with pytest.raises(RunError, match="holds a run already"), Experiment("e", run_dir=tmp_path / "run"):
         pass
 
 
-def test_runtime_directory_is_closed_and_short(tmp_path, monkeypatch):
+def test_runtime_directory_is_closed_and_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long = tmp_path / ("x" * 90)
     long.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
@@ -251,7 +292,7 @@ def test_runtime_directory_is_closed_and_short(tmp_path, monkeypatch):
         assert socket.stat().st_mode & 0o777 == 0o600
 
 
-def test_two_experiments_at_once_do_not_touch_each_other():
+def test_two_experiments_at_once_do_not_touch_each_other() -> None:
     with Experiment("outer") as outer:
         first = outer.start(Orchestrator(module=()))
         job = outer.start(Application("a", FOREVER), database=first)
@@ -262,7 +303,9 @@ def test_two_experiments_at_once_do_not_touch_each_other():
         assert (first.state, job.state) == (JobState.ACTIVE, JobState.ACTIVE)
 
 
-def test_dry_run_prints_commands_and_makes_nothing(tmp_path, capsys):
+def test_dry_run_prints_commands_and_makes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Experiment("e", launcher="dry_run") as exp:
         assert exp.dry_run
         db = exp.start(Orchestrator(shards=2))

@@ -1,15 +1,23 @@
 """What is left when somebody kills the driver, the watcher, a shard or a solver: nothing."""
 
+from __future__ import annotations
+
 import os
+import pty
 import signal
 import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
 from orchestrator import Application, Experiment, JobState, Orchestrator
 from orchestrator.cli.stop import stop
 from orchestrator.record import all_runs
+from orchestrator.run_files import read_record
 from tests.integration.orchestrator.command import penstock
+from tests.integration.orchestrator.conftest import Driver
 
 START = """
 with Experiment("e") as exp:
@@ -58,6 +66,23 @@ with Experiment("e", grace_s=1000, run_dir=__import__("pathlib").Path("run")) as
     print(job.pid, flush=True)
 """
 
+ON_A_TERMINAL = """
+import pathlib, sys
+from orchestrator import *
+from orchestrator.script import exit_code
+
+def main():
+    with Experiment("e") as exp:
+        job = exp.start(Application("a", ["sleep", "1000"]))
+        part = pathlib.Path(sys.argv[1] + ".part")
+        part.write_text(str(job.pid))
+        part.rename(sys.argv[1])
+        print("up", flush=True)
+        exp.wait()
+
+sys.exit(exit_code(main))
+"""
+
 GRANDCHILD = """
 spawn = "import subprocess, time; p = subprocess.Popen(['sleep', '1000'], start_new_session=True)"
 spawn += "; print(p.pid); time.sleep(1000)"
@@ -71,7 +96,7 @@ with Experiment("e") as exp:
 
 
 @pytest.mark.parametrize("options", ["", ", shards=2"])
-def test_driver_killed(driver, gone, options):
+def test_driver_killed(driver: Callable[[str], Driver], gone: Callable[..., None], options: str) -> None:
     script = driver(START.replace("{options}", options))
     pids = script.numbers()
     script.signal(signal.SIGKILL)
@@ -81,11 +106,13 @@ def test_driver_killed(driver, gone, options):
     assert run.state == "lost" and not run.runtime.exists()
     shown = penstock("ps").stdout
     assert "lost" in shown and "active" not in shown
-    assert penstock("stop", "--all").stdout == f"stopped {run.run_id}\n"
+    assert penstock("stop").stdout == f"cleaned up {run.run_id}, whose driver was killed: nothing of it ran\n"
     assert penstock("stop", "--all").stdout == "no run is active\n"
 
 
-def test_driver_killed_after_its_watcher_was(driver, gone):
+def test_driver_killed_after_its_watcher_was(
+    driver: Callable[[str], Driver], gone: Callable[..., None]
+) -> None:
     script = driver(START_AND_LOSE_WATCHER)
     pids = script.numbers()
     (second,) = script.numbers()
@@ -95,15 +122,23 @@ def test_driver_killed_after_its_watcher_was(driver, gone):
     assert not all_runs()[0].runtime.exists()
 
 
-def test_killed_watcher_is_no_failure(driver):
+def test_killed_watcher_is_replaced_and_is_no_failure(gone: Callable[..., None]) -> None:
     with Experiment("e") as exp:
         job = exp.start(Application("a", ["sleep", "1000"]))
-        os.kill(exp._guard.pid, signal.SIGKILL)
-        assert not job.wait_ended(0.1)
+        first = exp._guard.pid
+        os.kill(first, signal.SIGKILL)
+        while (second := exp._guard.pid) == first:
+            assert not job.wait_ended(0.005)
+        os.kill(second, 0)
+        assert job.state is JobState.ACTIVE
+    gone(second)
+    assert read_record(exp.run_dir)["state"] == "completed"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_driver_told_to_end(driver, gone, number):
+def test_driver_told_to_end(
+    driver: Callable[[str], Driver], gone: Callable[..., None], number: signal.Signals
+) -> None:
     script = driver(START.replace("{options}", ""))
     pids = script.numbers()
     script.signal(number)
@@ -115,7 +150,23 @@ def test_driver_told_to_end(driver, gone, number):
     assert run.state == "interrupted"
 
 
-def test_second_interrupt_kills_at_once(driver, gone):
+def test_closed_terminal_ends_a_run_in_good_order(tmp_path: Path, gone: Callable[..., None]) -> None:
+    """The kernel sends SIGHUP, and from then on whatever is said fails."""
+    script, said = tmp_path / "driver.py", tmp_path / "said"
+    script.write_text(ON_A_TERMINAL)
+    driver, terminal = pty.fork()
+    if driver == 0:
+        os.execv(sys.executable, [sys.executable, str(script), str(said)])
+    while not said.exists():
+        assert os.read(terminal, 4096)
+    pids = [int(word) for word in said.read_text().split()]
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(driver, 0)[1]) == 130
+    gone(*pids)
+    assert all_runs()[0].state == "interrupted"
+
+
+def test_second_interrupt_kills_at_once(driver: Callable[[str], Driver], gone: Callable[..., None]) -> None:
     script = driver(STUBBORN)
     pids = script.numbers()
     script.signal(signal.SIGINT)
@@ -127,7 +178,9 @@ def test_second_interrupt_kills_at_once(driver, gone):
     gone(*pids)
 
 
-def test_interrupt_while_everything_is_being_stopped_hurries_it_on(driver, gone, tmp_path):
+def test_interrupt_while_everything_is_being_stopped_hurries_it_on(
+    driver: Callable[[str], Driver], gone: Callable[..., None], tmp_path: Path
+) -> None:
     script = driver(TOLD)
     pid = int(script.line())
     while "told" not in (tmp_path / "run" / "deaf" / "log.txt").read_text():
@@ -139,7 +192,9 @@ def test_interrupt_while_everything_is_being_stopped_hurries_it_on(driver, gone,
     assert all_runs()[0].state == "interrupted"
 
 
-def test_driver_killed_with_grandchild_in_a_session_of_its_own(driver, gone):
+def test_driver_killed_with_grandchild_in_a_session_of_its_own(
+    driver: Callable[[str], Driver], gone: Callable[..., None]
+) -> None:
     script = driver(GRANDCHILD)
     pids = [*script.numbers(), *script.numbers()]
     assert len(pids) == 2
@@ -148,7 +203,9 @@ def test_driver_killed_with_grandchild_in_a_session_of_its_own(driver, gone):
     gone(*pids)
 
 
-def test_stranger_of_the_same_program_survives(driver, gone, tmp_path):
+def test_stranger_of_the_same_program_survives(
+    driver: Callable[[str], Driver], gone: Callable[..., None], tmp_path: Path
+) -> None:
     with Experiment("bystander") as exp:
         db = exp.start(Orchestrator(module=()))
         other = exp.start(Application("a", ["sleep", "1000"]), database=db)
@@ -160,7 +217,10 @@ def test_stranger_of_the_same_program_survives(driver, gone, tmp_path):
         assert (db.state, other.state) == (JobState.ACTIVE, JobState.ACTIVE)
 
 
-def test_stop_cleans_up_after_driver_and_watcher_were_killed(driver, gone):
+@pytest.mark.parametrize("arguments", [(), ("--all",), ("e-",)])
+def test_stop_cleans_up_after_driver_and_watcher_were_killed(
+    driver: Callable[[str], Driver], gone: Callable[..., None], arguments: Sequence[str]
+) -> None:
     script = driver(START.replace("{options}", ""))
     *pids, watcher = script.numbers()
     script.signal(signal.SIGSTOP)  # so that it cannot replace its watcher
@@ -169,12 +229,35 @@ def test_stop_cleans_up_after_driver_and_watcher_were_killed(driver, gone):
     script.signal(signal.SIGKILL)
     script.end()
     os.kill(pids[0], 0)
-    stop(None, everything=True)
+    done = penstock("stop", *arguments)
+    (run,) = all_runs()
+    assert done.stdout == f"cleaned up {run.run_id}, whose driver was killed: ended {len(pids)} processes\n"
+    assert done.returncode == 0
     gone(*pids)
     assert not all_runs()[0].runtime.exists()
 
 
-def test_stop_ends_an_active_run(driver, gone, capsys):
+def test_stop_cleans_up_lost_runs_where_it_must_ask_which_active_one(
+    driver: Callable[[str], Driver], gone: Callable[..., None]
+) -> None:
+    lost, *active = (driver(START.replace("{options}", "")) for _ in range(3))
+    pids = lost.numbers()
+    running = [pid for each in active for pid in each.numbers()]
+    lost.signal(signal.SIGKILL)
+    lost.end()
+    gone(*pids)
+    done = penstock("stop")
+    assert "cleaned up e-" in done.stdout
+    assert done.returncode == 1 and "several runs are active" in done.stderr
+    assert penstock("stop", "--all").stdout.count("stopped e-") == 2
+    for each in active:
+        each.end()
+    gone(*running)
+
+
+def test_stop_ends_an_active_run(
+    driver: Callable[[str], Driver], gone: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     script = driver(START.replace("{options}", ""))
     pids = script.numbers()
     stop(None)

@@ -1,5 +1,7 @@
 """The database with Penstock's own module: what a user gets by default."""
 
+from __future__ import annotations
+
 import os
 import sys
 
@@ -21,7 +23,7 @@ print("same")
 
 
 @pytest.mark.parametrize("shards", [1, 2])
-def test_ready_database_keeps_tensors_on_each_shard(redis_server, shards):
+def test_ready_database_keeps_tensors_on_each_shard(redis_server: str, shards: int) -> None:
     with Experiment("e") as exp:
         db = exp.start(Orchestrator(shards=shards, redis_server=redis_server))
         for endpoint, slots in zip(db.endpoints, slot_ranges(shards), strict=True):
@@ -31,7 +33,7 @@ def test_ready_database_keeps_tensors_on_each_shard(redis_server, shards):
 
 
 @pytest.mark.parametrize("shards", [1, 2])
-def test_smartredis_program_finds_it_by_its_environment(redis_server, shards):
+def test_smartredis_program_finds_it_by_its_environment(redis_server: str, shards: int) -> None:
     with Experiment("e") as exp:
         db = exp.start(Orchestrator(shards=shards, redis_server=redis_server))
         job = exp.start(Application("solver", [sys.executable, "-c", ROUND_TRIP]), database=db)
@@ -39,27 +41,27 @@ def test_smartredis_program_finds_it_by_its_environment(redis_server, shards):
     assert "same" in job.log.read_text()
 
 
-def test_colocated_smartredis_program(redis_server):
+def test_colocated_smartredis_program(redis_server: str) -> None:
     with Experiment("e") as exp:
         app = Application("solver", [sys.executable, "-c", ROUND_TRIP])
         exp.wait(exp.start(colocate(app, redis_server=redis_server)), timeout_s=60)
 
 
-def test_shards_are_bound_to_cores_where_asked():
+def test_shards_are_bound_to_cores_where_asked() -> None:
     with Experiment("e") as exp:
         db = exp.start(Orchestrator(resources=Resources(cores=1)))
         job = db.jobs[0]
         assert os.sched_getaffinity(job.pid) == set(job.placement.cores)
 
 
-def test_memory_limit_reaches_the_server():
+def test_memory_limit_reaches_the_server() -> None:
     with Experiment("e") as exp:
         db = exp.start(Orchestrator(config=RedisConfig(maxmemory_bytes=50_000_000)))
         with Shard(db.endpoints[0]) as shard:
             assert shard.command("CONFIG GET", "maxmemory") == [b"maxmemory", b"50000000"]
 
 
-def test_module_argument_it_does_not_know_fails_with_its_words(redis_server):
+def test_module_argument_it_does_not_know_fails_with_its_words(redis_server: str) -> None:
     module = Orchestrator().load_arguments()
     with Experiment("e") as exp, pytest.raises(DatabaseFailed, match="NONSENSE"):
         exp.start(Orchestrator(redis_server=redis_server, module=(*module, "NONSENSE", "1")))

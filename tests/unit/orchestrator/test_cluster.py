@@ -1,3 +1,9 @@
+"""Slots and their owners, and descriptions of a database that cannot be."""
+
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,19 +14,19 @@ from orchestrator.errors import UsageError
 
 
 @given(st.integers(1, 1000))
-def test_every_slot_belongs_to_exactly_one_shard(shards):
+def test_every_slot_belongs_to_exactly_one_shard(shards: int) -> None:
     ranges = slot_ranges(shards)
     assert [slot for slots in ranges for slot in slots] == list(range(SLOTS))
 
 
 @given(st.integers(1, 1000))
-def test_shards_have_as_many_slots_as_each_other(shards):
+def test_shards_have_as_many_slots_as_each_other(shards: int) -> None:
     sizes = {len(slots) for slots in slot_ranges(shards)}
     assert max(sizes) - min(sizes) <= 1
 
 
 @given(st.integers(2, 64), st.data())
-def test_a_key_can_be_made_for_each_shard(shards, data):
+def test_a_key_can_be_made_for_each_shard(shards: int, data: st.DataObject) -> None:
     slots = data.draw(st.sampled_from(slot_ranges(shards)))
     assert key_slot(key_within(slots, "stem")) in slots
 
@@ -35,26 +41,42 @@ def test_a_key_can_be_made_for_each_shard(shards, data):
         ("", 0),
     ],
 )
-def test_slots_are_those_of_redis(key, slot):
+def test_slots_are_those_of_redis(key: str, slot: int) -> None:
     assert key_slot(key) == slot
 
 
 @given(st.text(min_size=1).filter(lambda text: "}" not in text), st.text(), st.text())
-def test_keys_with_one_hash_tag_share_a_slot(tag, before, after):
+def test_keys_with_one_hash_tag_share_a_slot(tag: str, before: str, after: str) -> None:
     assert key_slot(f"{before.replace('{', '')}{{{tag}}}{after}") == key_slot(f"{{{tag}}}")
 
 
-def test_an_empty_hash_tag_is_none():
+def test_an_empty_hash_tag_is_none() -> None:
     assert key_slot("{}a") != key_slot("{}b")
 
 
 @pytest.mark.parametrize("shards", [0, -1, 1001, 1.5, True, "3"])
-def test_impossible_numbers_of_shards_are_refused(shards):
+def test_impossible_numbers_of_shards_are_refused(shards: int) -> None:
     with pytest.raises(UsageError, match="shards="):
         Orchestrator(shards=shards)
 
 
-@pytest.mark.parametrize("wrong", [{"port": -1}, {"port": 65536}, {"port": 55535, "shards": 2}])
-def test_ports_that_cannot_be_are_refused(wrong):
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"port": -1},
+        {"port": 65536},
+        {"port": 55535, "shards": 2},
+        {"port": "x"},
+        {"port": 1.5},
+        {"port": True},
+    ],
+)
+def test_ports_that_cannot_be_are_refused(wrong: Any) -> None:
     with pytest.raises(UsageError, match="port="):
         Orchestrator(**wrong)
+
+
+@pytest.mark.parametrize("module", ["penstock_ai.so", 3, ["penstock_ai.so", 3]])
+def test_module_must_be_a_list_of_text(module: Any) -> None:
+    with pytest.raises(UsageError, match="module="):
+        Orchestrator(module=module)

@@ -1,4 +1,9 @@
+"""The members of an Ensemble and their command lines."""
+
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,7 +13,7 @@ from orchestrator import Ensemble
 from orchestrator.errors import GridError
 
 
-def test_full_grid_with_the_last_parameter_fastest():
+def test_full_grid_with_the_last_parameter_fastest() -> None:
     ensemble = Ensemble("heat", ["sim", "--a={a}", "--b={b}"], grid={"a": [1, 2], "b": ["x", "y"]})
     assert [member.command for member in ensemble.members()] == [
         ("sim", "--a=1", "--b=x"),
@@ -19,35 +24,35 @@ def test_full_grid_with_the_last_parameter_fastest():
     assert [member.name for member in ensemble.members()] == ["heat_0", "heat_1", "heat_2", "heat_3"]
 
 
-def test_parameter_no_command_line_uses_is_named():
+def test_parameter_no_command_line_uses_is_named() -> None:
     with pytest.raises(GridError, match=r"no command line uses the grid parameter \{beta\}") as caught:
         Ensemble("heat", ["sim", "{alpha}"], grid={"alpha": [1], "beta": [2]})
     assert caught.value.parameter == "beta"
 
 
-def test_placeholder_without_values_is_named():
+def test_placeholder_without_values_is_named() -> None:
     with pytest.raises(GridError, match=r"\{alhpa\}") as caught:
         Ensemble("heat", ["sim", "{alhpa}", "{alpha}"], grid={"alpha": [1]})
     assert caught.value.parameter == "alhpa"
 
 
 @pytest.mark.parametrize("grid", [{"a": []}, {"a": "text"}, {"a": 3}, {"replica": [1]}, {"a b": [1]}])
-def test_grids_that_cannot_be_are_refused(grid):
+def test_grids_that_cannot_be_are_refused(grid: dict[str, list[Any]]) -> None:
     with pytest.raises(GridError):
         Ensemble("heat", ["sim", "{a}"], grid=grid)
 
 
-def test_no_replicas_are_refused():
+def test_no_replicas_are_refused() -> None:
     with pytest.raises(GridError, match="replicas=0"):
         Ensemble("heat", ["sim"], replicas=0)
 
 
-def test_replicas_are_numbered():
+def test_replicas_are_numbered() -> None:
     members = Ensemble("heat", ["sim", "--seed={replica}"], replicas=2).members()
     assert [member.command for member in members] == [("sim", "--seed=0"), ("sim", "--seed=1")]
 
 
-def test_paths_and_environment_are_filled_and_other_braces_stay():
+def test_paths_and_environment_are_filled_and_other_braces_stay() -> None:
     ensemble = Ensemble(
         "heat", [Path("in_{a}.nc"), '{"json": 1}', "{}"], grid={"a": [7]}, environment={"A": "<{a}>"}
     )
@@ -57,7 +62,7 @@ def test_paths_and_environment_are_filled_and_other_braces_stay():
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.lists(st.integers(), min_size=1, max_size=4), min_size=1))
-def test_every_point_of_the_grid_is_there_once(grid):
+def test_every_point_of_the_grid_is_there_once(grid: dict[str, list[Any]]) -> None:
     command = ["sim", *(f"{{{name}}}" for name in grid)]
     unique = {name: sorted(set(values)) for name, values in grid.items()}
     commands = [member.command for member in Ensemble("e", command, grid=unique).members()]

@@ -1,3 +1,7 @@
+"""Which cores and GPUs a program gets."""
+
+from __future__ import annotations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +14,9 @@ REQUESTS = st.lists(st.builds(Resources, cores=st.integers(1, 4), exclusive=st.b
 
 
 @given(st.integers(1, 8), REQUESTS)
-def test_programs_get_cores_of_the_host_and_exclusive_ones_are_nobody_elses(cores, requests):
+def test_programs_get_cores_of_the_host_and_exclusive_ones_are_nobody_elses(
+    cores: int, requests: list[Resources]
+) -> None:
     host = Inventory(tuple(range(10, 10 + cores)))
     taken = []
     for resources in requests:
@@ -26,7 +32,9 @@ def test_programs_get_cores_of_the_host_and_exclusive_ones_are_nobody_elses(core
 
 
 @given(st.integers(1, 8), st.lists(st.integers(1, 4), max_size=12))
-def test_without_exclusive_nobody_is_refused_and_bound_cores_are_bound_once(cores, asked):
+def test_without_exclusive_nobody_is_refused_and_bound_cores_are_bound_once(
+    cores: int, asked: list[int]
+) -> None:
     host = Inventory(tuple(range(cores)))
     taken = []
     for count in asked:
@@ -36,7 +44,7 @@ def test_without_exclusive_nobody_is_refused_and_bound_cores_are_bound_once(core
     assert all(placement.bound or placement.cores == host.cores for placement in taken)
 
 
-def test_exclusive_on_a_full_host_is_refused_with_the_numbers():
+def test_exclusive_on_a_full_host_is_refused_with_the_numbers() -> None:
     host = Inventory((0, 1))
     taken = [place("a", Resources(), host, [])]
     with pytest.raises(PlacementError, match="'b' needs 2 core") as caught:
@@ -44,7 +52,7 @@ def test_exclusive_on_a_full_host_is_refused_with_the_numbers():
     assert (caught.value.asked, caught.value.available) == (2, 1)
 
 
-def test_gpus_are_never_shared():
+def test_gpus_are_never_shared() -> None:
     host = Inventory((0, 1), gpus=(0, 1))
     first = place("a", Resources(gpus=1), host, [])
     second = place("b", Resources(gpus=1), host, [first])
@@ -53,5 +61,5 @@ def test_gpus_are_never_shared():
         place("c", Resources(gpus=1), host, [first, second])
 
 
-def test_thread_caps_name_the_cores():
+def test_thread_caps_name_the_cores() -> None:
     assert thread_caps(3)["OMP_NUM_THREADS"] == "3"

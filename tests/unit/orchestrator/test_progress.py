@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.progress import following
+from orchestrator.progress import follow, following
 
 
 def test_lines_are_shown_with_the_name_in_front(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,3 +35,14 @@ def test_bytes_that_are_no_text_are_shown_as_far_as_possible(
     with following("trainer", log):
         pass
     assert capsys.readouterr().out.endswith(" field\n")
+
+
+def test_what_was_written_before_the_end_is_still_shown(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_text("first\n")
+
+    def ended(interval_s: float) -> bool:
+        log.write_text("first\nlast words\n")
+        return True
+
+    assert "".join(follow(log, ended)) == "first\nlast words\n"

@@ -1,8 +1,12 @@
+"""What a script may import from orchestrator, and how exits are told."""
+
+from __future__ import annotations
+
 import orchestrator
 from orchestrator.errors import describe_exit
 
 
-def test_public_names_are_these():
+def test_public_names_are_these() -> None:
     assert orchestrator.__all__ == [
         "Application",
         "Database",
@@ -23,7 +27,7 @@ def test_public_names_are_these():
     )
 
 
-def test_exits_are_told_in_words():
+def test_exits_are_told_in_words() -> None:
     assert describe_exit(3) == "ended with exit code 3"
     assert describe_exit(-11) == "was killed by signal 11 (SIGSEGV)"
     assert describe_exit(-99) == "was killed by signal 99"

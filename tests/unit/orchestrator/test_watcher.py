@@ -1,5 +1,7 @@
 """What belongs to a run, told by session and start time or by environment."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
@@ -23,7 +25,7 @@ def with_id(run_id):
     return {**os.environ, RUN_ID_VARIABLE: run_id}
 
 
-def test_a_session_and_a_variable_make_a_process_ours():
+def test_a_session_and_a_variable_make_a_process_ours() -> None:
     with sleeper(start_new_session=True) as by_session, sleeper(env=with_id("r1")) as by_variable:
         session = Session(by_session.pid, read_stat(by_session.pid).start_time)
         assert set(belonging("r1", {session})) == {by_session.pid, by_variable.pid}
@@ -31,24 +33,24 @@ def test_a_session_and_a_variable_make_a_process_ours():
         assert (by_session.wait(), by_variable.wait()) == (-9, -9)
 
 
-def test_a_number_that_was_given_again_is_not_hit():
+def test_a_number_that_was_given_again_is_not_hit() -> None:
     with sleeper(start_new_session=True) as stranger:
         former = Session(stranger.pid, read_stat(stranger.pid).start_time - 1)
         assert list(belonging("r2", {former})) == []
 
 
-def test_an_id_that_only_begins_alike_is_another_run():
+def test_an_id_that_only_begins_alike_is_another_run() -> None:
     with sleeper(env=with_id("r3-more")) as other:
         assert list(belonging("r3", set())) == []
         assert carries(other.pid, "r3-more") and not carries(other.pid, "r3")
 
 
-def test_who_asks_is_never_hit(monkeypatch):
+def test_who_asks_is_never_hit(monkeypatch: pytest.MonkeyPatch) -> None:
     own = Session(os.getsid(0), 0)
     assert os.getpid() not in set(belonging("r4", {own}))
 
 
-def test_a_process_that_has_gone():
+def test_a_process_that_has_gone() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
     assert read_stat(process.pid) is None
@@ -59,7 +61,7 @@ def test_a_process_that_has_gone():
 @pytest.mark.parametrize(
     ("message", "goodbye"), [(b"session 5 7\nbye\n", True), (b"session 5 7\n", False), (b"", False)]
 )
-def test_a_closed_pipe_is_the_end_and_bye_is_a_good_one(message, goodbye):
+def test_a_closed_pipe_is_the_end_and_bye_is_a_good_one(message: bytes, goodbye: bool) -> None:
     read, write = os.pipe()
     sessions = set()
     os.write(write, message)
@@ -69,7 +71,7 @@ def test_a_closed_pipe_is_the_end_and_bye_is_a_good_one(message, goodbye):
     assert sessions == ({Session(5, 7)} if message else set())
 
 
-def test_the_end_of_the_driver_is_seen_with_the_pipe_still_open():
+def test_the_end_of_the_driver_is_seen_with_the_pipe_still_open() -> None:
     read, write = os.pipe()
     with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as driver:
         driver.kill()

@@ -1,0 +1,104 @@
+"""What an Experiment has started: its programs and its database, what became of them and who knows of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from orchestrator.database import Database
+from orchestrator.errors import JobError
+from orchestrator.launchers.base import Job, JobState
+from orchestrator.placement import Placement
+
+
+class Started:
+    """The Jobs and databases of one Experiment. Launchers' threads tell of ends, any thread may ask and wait.
+
+    Args:
+        dry: nothing really runs: Jobs have ended at once, keep their cores, and none has failed.
+
+    Attributes:
+        jobs: of all Applications, in the order of their start.
+        databases: of the Experiment.
+    """
+
+    def __init__(self, *, dry: bool) -> None:
+        self._dry = dry
+        self.jobs: list[Job] = []
+        self.databases: list[Database] = []
+        self._lock = threading.RLock()  # taken itself: a signal cannot come between taking and holding it
+        self._changed = threading.Condition(self._lock)
+        self._reported: set[str] = set()
+        self._raised: list[Exception] = []
+
+    def everything(self) -> list[Job]:
+        """Return the Jobs of Applications and of shards."""
+        return [*self.jobs, *(job for database in self.databases for job in database.jobs)]
+
+    def running(self) -> list[Job]:
+        """Return the Jobs of Applications that have not ended."""
+        return [job for job in self.jobs if not job.state.final]
+
+    def placements(self) -> list[Placement]:
+        """Return the cores and GPUs that are in use."""
+        return [
+            job.placement
+            for job in self.everything()
+            if job.placement is not None and (self._dry or not job.state.final)
+        ]
+
+    def failure(self) -> JobError | None:
+        """Return what failed first: a database before a program, which may only be its consequence."""
+        return next(self._failures(), None)
+
+    def news(self) -> Exception | None:
+        """Return the failure, or the error of a listener, that nobody has been told of yet."""
+        failed = next((error for error in self._failures() if not self._is_reported(error)), None)
+        return failed or self.listener_error()
+
+    def listener_error(self) -> Exception | None:
+        """Return the first error that a listener of a Job has raised and nobody has been told of."""
+        errors = (job.listener_error for job in self.everything())
+        return next((error for error in errors if error is not None and error not in self._raised), None)
+
+    def report(self, error: Exception) -> None:
+        """Note that an error is being raised; with a failure all there are, for it may have caused them."""
+        self._raised.append(error)
+        if isinstance(error, JobError):
+            self._reported.update(failure.name for failure in self._failures())
+
+    def wait(self, jobs: Sequence[Job], deadline: float | None) -> Exception | None:
+        """Wait until Jobs have ended or the deadline has passed, or there is news, which is returned."""
+        with self._lock:
+            while True:
+                news = self.news()
+                if news is not None or all(job.state.final for job in jobs):
+                    return news
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return None
+                self._changed.wait(left)
+
+    def wake(self) -> None:
+        """Let those who wait look again: a Job has ended."""
+        with self._lock:
+            self._changed.notify_all()
+
+    def _failures(self) -> Iterator[JobError]:
+        if self._dry:
+            return
+        for database in self.databases:
+            if (failure := database.failure()) is not None:
+                yield failure
+        yield from (job.failure() for job in _in_order(self.jobs) if job.state is JobState.FAILED)
+
+    def _is_reported(self, failure: JobError) -> bool:
+        return failure.name in self._reported or any(
+            job.reported for job in self.everything() if job.name == failure.name
+        )
+
+
+def _in_order(jobs: Iterable[Job]) -> list[Job]:
+    """Return Jobs in the order of their ends."""
+    return sorted(jobs, key=lambda job: job.ended or 0.0)
