@@ -137,7 +137,8 @@ class Experiment:
             return self._start_database(thing)
         if isinstance(thing, Ensemble):
             members = JobGroup(thing.name, self._start_all(thing.members(), database))
-            self._say(f"started {thing.name}, {len(members.jobs)} programs")
+            count = len(members.jobs)
+            self._say(f"started {thing.name}, {count} program{'s' if count > 1 else ''}")
             return members
         if isinstance(thing, Application):
             job = self._start_all([thing], database)[0]

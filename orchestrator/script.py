@@ -95,7 +95,7 @@ def find_experiment(name: str) -> Path:
     if Path(name).is_dir():
         raise UsageError(f"{name} has no {SCRIPT}: an experiment is a directory with one that defines main()")
     known = sorted(path.parent.name for path in Path(COLLECTION).glob(f"*/{SCRIPT}"))
-    there = f"there are: {', '.join(known)}" if known else f"there is no ./{COLLECTION} here"
+    there = f"there are: {', '.join(known)}" if known else f"there is no ./{COLLECTION} here: give its path"
     raise UsageError(f"there is no experiment {name!r}; {there}")
 
 
@@ -132,8 +132,9 @@ def exit_code(act: Callable[[], None], *, debug: bool = False) -> int:
     except (PenstockError, ClientError) as error:
         if debug:
             traceback.print_exc()
-        say(f"{error}" if debug else f"{error}\n(--debug shows where this was raised)")
-        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+        wrong_usage = isinstance(error, UsageError)
+        say(f"{error}" if debug or wrong_usage else f"{error}\n(--debug shows where this was raised)")
+        return WRONG_USAGE if wrong_usage else FAILED
     return 0
 
 

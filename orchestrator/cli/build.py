@@ -10,12 +10,15 @@ import typer
 from rich.console import Console
 
 from orchestrator.build import Build, built_module
+from orchestrator.cli.options import Debug, Json
 
 
 def build(
-    as_json: Annotated[bool, typer.Option("--json", help="Print where it is, for a program.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Compile even if it has been done.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False,
+    as_json: Json = False,
+    force: Annotated[
+        bool, typer.Option("--force", metavar="", help="Compile even if it has been done.")
+    ] = False,
+    debug: Debug = False,
 ) -> None:
     """Compile the database module against the installed torch, unless that has been done."""
     made = _with_progress(force)

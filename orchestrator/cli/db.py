@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.cli.options import Debug
 from orchestrator.cluster import SLOTS, key_slot
 from orchestrator.errors import PenstockError, RunError, UsageError
 from orchestrator.progress import say
@@ -32,13 +33,14 @@ def db(
         str | None, typer.Option("--run", help="The run; the newest active by default.")
     ] = None,
     shard: Annotated[int, typer.Option("--shard", help="The shard to ask where a command names no key.")] = 0,
-    debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False,
+    debug: Debug = False,
 ) -> None:
     """Send commands to the database of a running experiment."""
     run = find_run(run_id, alive=True)
     shards = _shards(run)
     if not 0 <= shard < len(shards):
-        raise RunError(f"the database of {run.run_id} has the shards 0 to {len(shards) - 1}", run=run.run_id)
+        there = "one shard, 0" if len(shards) == 1 else f"the shards 0 to {len(shards) - 1}"
+        raise RunError(f"the database of {run.run_id} has {there}", run=run.run_id)
     try:
         if command is not None:
             print(_ask(shards, shard, command))
@@ -81,7 +83,8 @@ def _shards(run: Run) -> list[Shard]:
 
 
 def _prompt(run: Run, shards: list[Shard], chosen: int) -> None:
-    print(f"{run.run_id}, {len(shards)} shard(s). An empty line or Ctrl-D leaves.")
+    deployment = "one shard" if len(shards) == 1 else f"{len(shards)} shards"
+    print(f"{run.run_id}, {deployment}. Type any command of Redis; an empty line or Ctrl-D leaves.")
     with _remembered(database_history()):
         while line := _line():
             try:
@@ -107,7 +110,7 @@ def _remembered(history: Path) -> Iterator[None]:
 def _line() -> str:
     try:
         return input("db> ").strip()
-    except EOFError:
+    except (EOFError, KeyboardInterrupt):
         print()
         return ""
 

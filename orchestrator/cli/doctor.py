@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -18,6 +17,7 @@ from rich.table import Table
 
 from orchestrator.binaries import find_redis_server
 from orchestrator.build import cache_directory, cached_build, find_compiler, installed_torch
+from orchestrator.cli.options import Debug, Json
 from orchestrator.errors import PenstockError, ServerError
 
 
@@ -39,8 +39,8 @@ class Check:
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Look at everything Penstock needs on this machine, and say how to get what is missing."""
     checks = [check() for check in CHECKS]
@@ -54,10 +54,15 @@ def doctor(
 
 
 def _table(checks: list[Check]) -> Table:
-    table = Table("", "what", "found", "fix")
+    table = Table("", "what")
+    table.add_column("found", overflow="fold")
+    fixes = any(check.fix for check in checks if check.state != "ok")
+    if fixes:
+        table.add_column("fix", overflow="fold")
     marks = {"ok": "[green]✓[/]", "missing": "[red]✗[/]", "optional": "[yellow]-[/]"}
     for check in checks:
-        table.add_row(marks[check.state], check.name, check.found, check.fix)
+        words = (marks[check.state], check.name, check.found)
+        table.add_row(*words, *((check.fix,) if fixes else ()))
     return table
 
 

@@ -10,26 +10,40 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.cli.options import Debug
 from orchestrator.errors import RunError
-from orchestrator.progress import follow
+from orchestrator.progress import follow, say
 from orchestrator.record import Run, find_run
+from orchestrator.script import INTERRUPTED
 
 
 def logs(
-    name: Annotated[str, typer.Argument(help="The program, as `penstock ps` names it.")],
-    follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the program ends.")] = False,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The program, as `penstock ps` names it.")],
+    follow_it: Annotated[
+        bool, typer.Option("--follow", "-f", metavar="", help="Go on until the program ends.")
+    ] = False,
     run_id: Annotated[str | None, typer.Option("--run", help="The run; the newest by default.")] = None,
-    debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False,
+    debug: Debug = False,
 ) -> None:
     """Show what a program of a run has printed."""
     run = find_run(run_id)
     log = _log(run, name)
+    if not follow_it and log.stat().st_size == 0:
+        say(f"{name} has printed nothing yet")
     if follow_it:
-        for piece in follow(log, lambda interval_s: _has_ended(run, name, interval_s)):
-            print(piece, end="", flush=True)
+        _follow(run, name, log)
     else:
         with log.open(errors="replace") as file:
             shutil.copyfileobj(file, sys.stdout)
+
+
+def _follow(run: Run, name: str, log: Path) -> None:
+    """Show what comes until the program ends, or until the reader has seen enough."""
+    try:
+        for piece in follow(log, lambda interval_s: _has_ended(run, name, interval_s)):
+            print(piece, end="", flush=True)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _log(run: Run, name: str) -> Path:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.cli.options import Debug
 from orchestrator.script import Options, find_experiment, load_main, run_main
 
 
@@ -15,22 +16,31 @@ def run(
         str, typer.Argument(metavar="EXPERIMENT", help="A directory with a run.py, or its name.")
     ],
     quick: Annotated[
-        bool, typer.Option("--quick", help="Shorter: the values of the table quick in config.toml.")
+        bool,
+        typer.Option("--quick", metavar="", help="Shorter: the values of the table quick in config.toml."),
     ] = False,
     preview: Annotated[
-        bool, typer.Option("--preview", help="Print the exact commands, start nothing.")
+        bool, typer.Option("--preview", metavar="", help="Print the exact commands, start nothing.")
     ] = False,
     launcher: Annotated[
         str | None,
         typer.Option("--launcher", metavar="NAME", help="What starts the programs: local."),
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of config.toml.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a value of config.toml; table.key for one in a table. May be repeated.",
+        ),
     ] = None,
-    run_dir: Annotated[Path | None, typer.Option("--run-dir", help="The directory of this run.")] = None,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show where in the code an error was raised.")
-    ] = False,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--run-dir", metavar="DIR", help="The directory of this run; runs/NAME/TIME by default."
+        ),
+    ] = None,
+    debug: Debug = False,
 ) -> None:
     """Run an experiment and wait for it."""
     directory = find_experiment(experiment)

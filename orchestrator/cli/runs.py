@@ -10,15 +10,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator.cli.options import Debug, Json
 from orchestrator.record import JobEntry, Run, all_runs
 
 STYLES = {"active": "green", "failed": "red", "lost": "red", "interrupted": "yellow", "completed": "dim"}
 
 
 def ps(
-    everything: Annotated[bool, typer.Option("--all", "-a", help="Also runs that have ended.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", "-a", metavar="", help="Also runs that have ended.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Show the runs that are active (or were lost), and their programs."""
     runs = [run for run in all_runs() if everything or run.state in ("active", "lost")]
@@ -29,12 +32,13 @@ def ps(
     if not runs:
         console.print("no run is active" if not everything else "there are no runs")
     for run in runs:
+        state = f"[{STYLES[run.state]}]{run.state}[/]" if run.state in STYLES else run.state
+        console.print(f"{run.run_id}  {state}  {run.directory}", soft_wrap=True, highlight=False)
         console.print(_table(run))
 
 
 def _table(run: Run) -> Table:
-    state = f"[{STYLES.get(run.state, '')}]{run.state}[/]" if run.state in STYLES else run.state
-    table = Table(title=f"{run.run_id}  {state}  {run.directory}", title_justify="left", title_style="")
+    table = Table()
     for heading in ("name", "state", "pid", "cores", "for", "exit"):
         table.add_column(heading)
     for job in run.record.jobs:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.cli.options import Debug
 from orchestrator.errors import RunError, UsageError, WaitTimeout
 from orchestrator.guard import end_leftovers
 from orchestrator.record import Run, all_runs, find_run
@@ -21,10 +22,12 @@ def stop(
     run_id: Annotated[
         str | None, typer.Argument(help="The run; by default the only active one, and lost ones.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every run of yours on this host.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", metavar="", help="Every run of yours on this host.")
+    ] = False,
+    debug: Debug = False,
 ) -> None:
-    """End runs: their drivers are told to, and stop what they have started."""
+    """End a run: its driver stops everything it has started."""
     if everything and run_id is not None:
         raise UsageError("give a run or --all, not both")
     runs = _chosen(run_id)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -254,3 +255,13 @@ def test_command_starts_without_heavy_imports() -> None:
     probe = f"import sys, orchestrator.cli.commands; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_version_is_told():
+    assert penstock("--version").stdout == f"penstock {version('penstock')}\n"
+
+
+def test_only_errors_that_are_raised_somewhere_ask_for_debug(toy):
+    assert "--debug" not in penstock("run", "nowhere").stderr
+    assert "--debug" in penstock("run", "toy", "--set", "code=3").stderr
+    assert "Traceback" in penstock("run", "toy", "--set", "code=3", "--debug").stderr
