@@ -92,6 +92,7 @@ class SmartRedisClient:
         dataset = _dataset(snapshot)
         with self._translated("put snapshot", snapshot.name):
             self._wheel.put_dataset(dataset)
+        with self._translated("announce in the stream", stream):
             self._wheel.append_to_list(stream, dataset)
         series.stored(snapshot)
         return snapshot

@@ -247,3 +247,11 @@ def test_an_output_that_smartredis_cannot_carry_is_named(address: Address, body:
         client.infer("sign", field(), version=1)
     assert caught.value.name == "sign@1"
     client.close()
+
+
+def test_a_stream_that_is_a_tensor_is_named(address: Address) -> None:
+    client = connect(address, producer="heat_0")
+    client.put_tensor("fields", field())
+    with pytest.raises(DatabaseRefused, match=r"announce in the stream fields.*WRONGTYPE"):
+        client.put_snapshot(0, {"u": field()}, stream="fields")
+    client.close()
