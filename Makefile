@@ -73,7 +73,7 @@ lint: .venv/.ready-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cc' '*.h')
 
 format: .venv/.ready-dev
@@ -89,4 +89,5 @@ bench: .venv/.ready-dev
 	@$(BIN)/python -m tests.bench
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	@echo "left alone: runs/ and bench-results/, which are yours, and the compiled module in the user's cache"

@@ -253,7 +253,7 @@ def _compile_into(place: Path, torch: Torch, compiler: Path, report: Progress) -
     with tempfile.TemporaryDirectory(prefix="building-", dir=place.parent) as scratch:
         work = Path(scratch) / "work"
         log = Path(scratch) / "build.log"
-        report(f"configuring for torch {torch.version} with {compiler}")
+        report(f"compiling the database module for torch {torch.version} with {compiler}: a minute or two, once")
         _run("configuring the module", _configure_command(work, torch, compiler), log, report)
         _run(
             "compiling the module",
@@ -268,7 +268,6 @@ def _compile_into(place: Path, torch: Torch, compiler: Path, report: Progress) -
         shutil.move(log, finished / "build.log")
         shutil.rmtree(place, ignore_errors=True)
         finished.rename(place)
-    report(f"built into {place}")
 
 
 def _configure_command(work: Path, torch: Torch, compiler: Path) -> list[str]:

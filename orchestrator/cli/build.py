@@ -25,7 +25,7 @@ def build(
     if as_json:
         print(json.dumps(made.as_json(), indent=2))
     else:
-        print(f"{made.module} (torch {made.torch})")
+        print(f"database module: {made.module} (torch {made.torch})")
 
 
 def _with_progress(force: bool) -> Build:
