@@ -253,7 +253,7 @@ def _compile_into(place: Path, torch: Torch, compiler: Path, report: Progress) -
     with tempfile.TemporaryDirectory(prefix="building-", dir=place.parent) as scratch:
         work = Path(scratch) / "work"
         log = Path(scratch) / "build.log"
-        report(f"compiling the database module for torch {torch.version} with {compiler}: a minute or two, once")
+        report(f"compiling the database module for torch {torch.version} with {compiler}, once")
         _run("configuring the module", _configure_command(work, torch, compiler), log, report)
         _run(
             "compiling the module",
