@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 INTERVAL_S = 0.2
 """How often a log is looked at for new lines; nothing waits for it."""
@@ -17,8 +19,21 @@ def say(sentence: str) -> None:
 
     Where the terminal has been closed there is nobody to tell, and a run must still end in good order.
     """
-    with suppress(OSError):
-        print(f"penstock: {sentence}", file=sys.stderr, flush=True)
+    _tell(f"penstock: {sentence}", sys.stderr)
+
+
+def _tell(line: str, out: TextIO) -> None:
+    """Print a line; once nobody reads any more, let everything go nowhere.
+
+    What a stream keeps because it could not be written would fail again when the process ends, and change its
+    exit code to 120.
+    """
+    try:
+        print(line, file=out, flush=True)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, out.fileno())
+        os.close(nowhere)
 
 
 @contextmanager
@@ -62,5 +77,5 @@ def _show(name: str, text: str) -> str:
     """Print the whole lines of a text and return what follows them."""
     *lines, rest = text.split("\n")
     for line in lines:
-        print(f"{name} | {line}", flush=True)
+        _tell(f"{name} | {line}", sys.stdout)
     return rest
