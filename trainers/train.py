@@ -101,9 +101,10 @@ def train(
 
     over = state.progress(training) >= 1
     while not over:
-        # 1. Take in what has been announced; wait only while there is too little to learn from.
+        # 1. Take in what has been announced, at most a batch a step, so that fast solvers cannot keep the
+        #    trainer from learning; wait only while there is too little to learn from.
         starved = len(buffer) < training.warm_up or len(state.judges) < training.judges
-        snapshots = stream.wait() if starved else stream.new()
+        snapshots = stream.wait() if starved else stream.new(limit=training.batch_size)
         for snapshot in snapshots:
             state.take(snapshot, training)
         if starved:
