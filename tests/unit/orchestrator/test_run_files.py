@@ -101,6 +101,7 @@ def test_of_two_runs_in_one_directory_only_one_gets_it(tmp_path: Path) -> None:
     assert list(registered_runs()) == [], "a record that is not written yet is no run"
     first.write_record({})
     assert [run_id for run_id, _ in registered_runs()] == [first.run_id]
+    first.remove_runtime()
 
 
 def test_record_is_replaced_as_a_whole(files: RunFiles) -> None:
