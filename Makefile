@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-slow lint format setup sanitize bench clean
+.PHONY: help demo quick test test-slow lint format setup sanitize fuzz bench clean
 
 # The SmartRedis wheel exists for Python 3.10 and 3.11.
 SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))
@@ -29,6 +29,7 @@ help:
 	@echo 'make test-slow run the slow and the randomized ones, the experiments among them'
 	@echo 'make lint      ruff, mypy, import arrows, clang-format'
 	@echo 'make sanitize  the C++ tests under ASan and UBSan, then TSan'
+	@echo 'make fuzz      a million inputs for each fuzzer of the module (minutes; FUZZ_RUNS says how many)'
 	@echo 'make bench     measure, into bench-results/'
 	@echo 'make clean     remove .venv and build leftovers'
 
@@ -82,7 +83,12 @@ format: .venv/.ready-dev
 	@$(BIN)/clang-format -i $$(git ls-files '*.cc' '*.h')
 
 sanitize: .venv/.ready-dev
-	@$(BIN)/python -m pytest -m sanitize tests/unit/module
+	@$(BIN)/python -m pytest -m sanitize tests/unit/module tests/integration/module
+
+FUZZ_RUNS ?= 1000000
+fuzz: .venv/.ready-dev
+	@$(BIN)/penstock build
+	@PENSTOCK_FUZZ_RUNS=$(FUZZ_RUNS) PENSTOCK_FUZZ_COMMANDS=100000 $(BIN)/python -m pytest -m fuzz tests/fuzz tests/integration/module
 
 bench: .venv/.ready-dev
 	@$(BIN)/penstock build

@@ -1,19 +1,17 @@
 """Compile the database module once, and find it again.
 
 The module is compiled on the user's machine against the torch that is installed, into the user's cache, keyed
-by source, torch and compiler. A build happens in a temporary directory and is moved into place as a whole,
-under a lock, so a cached build is always a complete one and two builds at once do the work once.
+by source, torch and compiler; where openvino and onnxruntime are installed, each gets a backend too. A build
+happens in a temporary directory and is moved into place as a whole, under a lock, so a cached build is always
+a complete one and two builds at once do the work once.
 
-    <cache>/modules/<source and torch>/<compiler>/{penstock_ai.so, backend_torch.so, build.log}
-
-Nothing here imports torch: that takes seconds, and finding a cached build takes milliseconds.
+    <cache>/modules/<source and engines>/<compiler>/{penstock_ai.so, backend_torch.so, …, build.log}
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
-import importlib.util
 import os
 import platform
 import re
@@ -21,35 +19,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.engines import Engine, installed_torch, optional_engines
 from orchestrator.errors import BuildError
 
 SOURCE = Path(__file__).parent / "module"
 MODULE_NAME = "penstock_ai.so"
-TORCH_BACKEND_NAME = "backend_torch.so"
-OLDEST_TORCH = (2, 6)
 OLDEST_COMPILER = {"g++": 11, "clang": 14}
 LOG_TAIL_LINES = 20
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Torch:
-    """The torch that is installed beside this Python, found without importing it."""
-
-    package: Path
-    version: str
-    fingerprint: str
-
-    @property
-    def libraries(self) -> Path:
-        """The directory of libtorch_cpu.so."""
-        return self.package / "lib"
 
 
 @dataclass(frozen=True)
@@ -58,25 +41,27 @@ class Build:
 
     Attributes:
         module: path of penstock_ai.so.
-        backends: backend name, as in AI.MODELSTORE -> path of its library.
-        torch: version of the torch it was compiled against.
-        torch_libraries: directory of that torch's libtorch_cpu.so.
+        engines: the installed packages that it has a backend for; torch first.
     """
 
     module: Path
-    backends: dict[str, Path]
-    torch: str
-    torch_libraries: Path
+    engines: tuple[Engine, ...]
+
+    @property
+    def backends(self) -> dict[str, Path]:
+        """Name of each engine, as in the module's arguments -> path of its backend."""
+        return {engine.name: self.module.parent / engine.backend for engine in self.engines}
 
     def load_arguments(self) -> list[str]:
         """Return what follows `loadmodule <module>` on redis-server's command line."""
-        arguments = [word for name, path in self.backends.items() for word in (name, str(path))]
-        return [*arguments, "TORCH_LIBRARIES", str(self.torch_libraries), "TORCH_VERSION", self.torch]
+        files = self.backends
+        return [word for engine in self.engines for word in engine.load_arguments(files[engine.name])]
 
     def as_json(self) -> dict[str, object]:
         """Return what `penstock build --json` prints."""
         backends = {name: str(path) for name, path in self.backends.items()}
-        return {"module": str(self.module), "backends": backends, "torch": self.torch}
+        versions = {engine.package: engine.version for engine in self.engines}
+        return {"module": str(self.module), "backends": backends, **versions}
 
 
 def built_module(progress: Progress | None = None, *, force: bool = False) -> Build:
@@ -89,9 +74,9 @@ def built_module(progress: Progress | None = None, *, force: bool = False) -> Bu
     Raises:
         BuildError: no compiler, no torch, one of them too old, no room, or the compilation failed.
     """
-    torch = installed_torch()
-    home = cache_directory() / "modules" / _source_digest(torch)
-    if not force and (found := _cached(home, torch)):
+    engines = (installed_torch(), *optional_engines())
+    home = cache_directory() / "modules" / _source_digest(engines)
+    if not force and (found := _cached(home, engines)):
         return found
     report = progress or (lambda _: None)
     compiler = find_compiler()
@@ -99,14 +84,14 @@ def built_module(progress: Progress | None = None, *, force: bool = False) -> Bu
     try:
         with _locked(home.parent / f"{home.name}.lock", report):
             if force or not (place / MODULE_NAME).exists():
-                _compile_into(place, torch, compiler, report)
+                _compile_into(place, engines, compiler, report)
     except OSError as error:
         raise BuildError(
             f"the cache {cache_directory()} cannot be written: {error}. "
             "Set PENSTOCK_CACHE to another directory, where there is room",
             step="writing the cache",
         ) from error
-    return _build_at(place, torch)
+    return _build_at(place, engines)
 
 
 def cached_build() -> Build | None:
@@ -115,8 +100,8 @@ def cached_build() -> Build | None:
     Raises:
         BuildError: no torch, or one too old.
     """
-    torch = installed_torch()
-    return _cached(cache_directory() / "modules" / _source_digest(torch), torch)
+    engines = (installed_torch(), *optional_engines())
+    return _cached(cache_directory() / "modules" / _source_digest(engines), engines)
 
 
 def cache_directory() -> Path:
@@ -125,30 +110,6 @@ def cache_directory() -> Path:
     if explicit:
         return Path(explicit)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "penstock"
-
-
-def installed_torch() -> Torch:
-    """Find the installed torch without importing it.
-
-    Raises:
-        BuildError: there is none, or it is older than the module can be compiled against.
-    """
-    spec = importlib.util.find_spec("torch")
-    if spec is None or not spec.submodule_search_locations:
-        raise BuildError(
-            f"no torch for {sys.executable}: pip install -c constraints.txt torch", step="finding torch"
-        )
-    package = Path(spec.submodule_search_locations[0])
-    text = (package / "version.py").read_text(encoding="utf-8")
-    match = re.search(r"__version__ = '((\d+)\.(\d+)[^']*)'", text)
-    if match is None:
-        raise BuildError(f"{package / 'version.py'} names no version", step="finding torch", log_tail=text)
-    if (int(match[2]), int(match[3])) < OLDEST_TORCH:
-        oldest = ".".join(map(str, OLDEST_TORCH))
-        raise BuildError(
-            f"torch {match[1]} is too old: install torch {oldest} or newer", step="finding torch"
-        )
-    return Torch(package, match[1], hashlib.sha256(text.encode()).hexdigest())
 
 
 def find_compiler() -> Path:
@@ -195,12 +156,13 @@ def _refuse_old_compiler(compiler: Path) -> None:
         )
 
 
-def _source_digest(torch: Torch) -> str:
+def _source_digest(engines: Sequence[Engine]) -> str:
     if not (SOURCE / "CMakeLists.txt").exists():
         raise BuildError(
             f"the module's source is not in {SOURCE}: install Penstock again", step="reading the source"
         )
-    digest = hashlib.sha256(f"{torch.fingerprint} {platform.machine()}".encode())
+    known = [f"{engine.package} {engine.fingerprint}" for engine in engines]
+    digest = hashlib.sha256(" ".join([*known, platform.machine()]).encode())
     for path in sorted(SOURCE.iterdir()):
         if path.suffix in {".cc", ".h", ".txt"}:
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -214,24 +176,19 @@ def _compiler_digest(compiler: Path) -> str:
     return hashlib.sha256(f"{real} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:8]
 
 
-def _cached(home: Path, torch: Torch) -> Build | None:
-    """Return the build of this source and torch by the present compiler; without one the newest build."""
+def _cached(home: Path, engines: Sequence[Engine]) -> Build | None:
+    """Return the build of this source and engines by the present compiler; without one the newest build."""
     places = [path.parent for path in home.glob(f"*/{MODULE_NAME}")]
     if not places:
         return None
     if compiler := _compiler_on_path():
         mine = home / _compiler_digest(compiler)
-        return _build_at(mine, torch) if mine in places else None
-    return _build_at(max(places, key=lambda place: place.stat().st_mtime), torch)
+        return _build_at(mine, engines) if mine in places else None
+    return _build_at(max(places, key=lambda place: place.stat().st_mtime), engines)
 
 
-def _build_at(place: Path, torch: Torch) -> Build:
-    return Build(
-        module=place / MODULE_NAME,
-        backends={"TORCH": place / TORCH_BACKEND_NAME},
-        torch=torch.version,
-        torch_libraries=torch.libraries,
-    )
+def _build_at(place: Path, engines: Sequence[Engine]) -> Build:
+    return Build(place / MODULE_NAME, tuple(e for e in engines if (place / e.backend).exists()))
 
 
 @contextmanager
@@ -247,30 +204,44 @@ def _locked(path: Path, report: Progress) -> Iterator[None]:
         yield
 
 
-def _compile_into(place: Path, torch: Torch, compiler: Path, report: Progress) -> None:
+def _compile_into(place: Path, engines: Sequence[Engine], compiler: Path, report: Progress) -> None:
     """Compile in a temporary directory beside `place`, then move the result there as a whole."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="building-", dir=place.parent) as scratch:
         work = Path(scratch) / "work"
         log = Path(scratch) / "build.log"
-        report(f"compiling the database module for torch {torch.version} with {compiler}, once")
-        _run("configuring the module", _configure_command(work, torch, compiler), log, report)
-        _run(
-            "compiling the module",
-            [_tool("cmake"), "--build", str(work), "--parallel", str(_jobs())],
-            log,
-            report,
-        )
+        named = ", ".join(f"{engine.package} {engine.version}" for engine in engines)
+        report(f"compiling the database module for {named} with {compiler}, once")
+        _run("configuring the module", _configure_command(work, engines, compiler), log, report)
+        _compile(work, engines, log, report)
         finished = Path(scratch) / "finished"
         finished.mkdir()
-        for name in (MODULE_NAME, TORCH_BACKEND_NAME):
-            shutil.move(work / name, finished / name)
+        for made in (work / MODULE_NAME, *(work / engine.backend for engine in engines)):
+            if made.exists():
+                shutil.move(made, finished / made.name)
         shutil.move(log, finished / "build.log")
         shutil.rmtree(place, ignore_errors=True)
         finished.rename(place)
 
 
-def _configure_command(work: Path, torch: Torch, compiler: Path) -> list[str]:
+def _compile(work: Path, engines: Sequence[Engine], log: Path, report: Progress) -> None:
+    """Compile everything; what is needed alone where a backend that is not needed does not compile."""
+    command = [_tool("cmake"), "--build", str(work), "--parallel", str(_jobs())]
+    try:
+        _run("compiling the module", command, log, report)
+    except BuildError:
+        if len(engines) == 1:
+            raise
+        needed = [Path(name).stem for name in (MODULE_NAME, engines[0].backend)]
+        _run("compiling the module", [*command, "--target", *needed], log, report)
+        for engine in engines:
+            if not (work / engine.backend).exists():
+                report(
+                    f"no backend for {engine.package} {engine.version}: it does not compile, see build.log"
+                )
+
+
+def _configure_command(work: Path, engines: Sequence[Engine], compiler: Path) -> list[str]:
     generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if (ninja := _which("ninja")) else []
     return [
         _tool("cmake"),
@@ -278,8 +249,9 @@ def _configure_command(work: Path, torch: Torch, compiler: Path) -> list[str]:
         *generator,
         "-DCMAKE_BUILD_TYPE=Release",
         f"-DCMAKE_CXX_COMPILER={compiler}",
-        f"-DPENSTOCK_TORCH={torch.package}",
         f"-DPENSTOCK_CXX11_ABI={_cxx11_abi()}",
+        *(f"-DPENSTOCK_{engine.name}={engine.folder}" for engine in engines),
+        *(f"-DPENSTOCK_{engine.name}_VERSION={engine.version}" for engine in engines),
     ]
 
 

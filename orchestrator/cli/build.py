@@ -25,7 +25,8 @@ def build(
     if as_json:
         print(json.dumps(made.as_json(), indent=2))
     else:
-        print(f"database module: {made.module} (torch {made.torch})")
+        engines = ", ".join(f"{engine.package} {engine.version}" for engine in made.engines)
+        print(f"database module: {made.module} ({engines})")
 
 
 def _with_progress(force: bool) -> Build:

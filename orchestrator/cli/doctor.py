@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.binaries import find_redis_server
-from orchestrator.build import cache_directory, cached_build, find_compiler, installed_torch
+from orchestrator.build import cache_directory, cached_build, find_compiler
 from orchestrator.cli.options import Debug, Json
+from orchestrator.engines import installed_torch
 from orchestrator.errors import PenstockError, ServerError
 
 
@@ -106,7 +107,7 @@ def _torch() -> Check:
         torch = installed_torch()
     except PenstockError as error:
         return Check("torch", "missing", "none that will do", str(error))
-    return Check("torch", "ok", f"{torch.version} at {torch.package}")
+    return Check("torch", "ok", f"{torch.version} at {torch.folder}")
 
 
 def _package(name: str, fix: str, *, needed: bool = True) -> Check:
@@ -118,6 +119,12 @@ def _package(name: str, fix: str, *, needed: bool = True) -> Check:
 
 def _openvino() -> Check:
     return _package("openvino", "pip install openvino, for ONNX, TensorFlow and TFLite models", needed=False)
+
+
+def _onnxruntime() -> Check:
+    return _package(
+        "onnxruntime", "only for ONNX models without OpenVINO: pip install onnxruntime", needed=False
+    )
 
 
 def _smartredis() -> Check:
@@ -161,7 +168,8 @@ def _module() -> Check:
         return Check("database module", "missing", "not built", f"{fix}, after this: {error}")
     if build is None:
         return Check("database module", "missing", "not built", fix)
-    return Check("database module", "ok", str(build.module))
+    kinds = ", ".join(engine.package for engine in build.engines)
+    return Check("database module", "ok", f"{build.module}, with backends for {kinds}")
 
 
 CHECKS: tuple[Callable[[], Check], ...] = (
@@ -172,6 +180,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     _ninja,
     _torch,
     _openvino,
+    _onnxruntime,
     _smartredis,
     _numpy,
     _redis_server,

@@ -1,4 +1,4 @@
-// What the core and a backend (torch, later OpenVINO) say to each other.
+// What the core and a backend (torch, OpenVINO, onnxruntime) say to each other.
 //
 // DESIGN
 //   A backend is a shared library that exports `penstock_backend()` and the marker string PENSTOCK_BUILT_FOR.
@@ -6,7 +6,10 @@
 //   structs and pure virtual classes cross this border: no std:: type, no exception.
 //   Threads: a Program is loaded by one thread and run by several at once; Run must be safe for that.
 //   Ownership: views are borrowed for the length of the call; a Program is deleted by the core.
-//   Ordering: the core calls Sink methods only from within Load, Describe and Run, on the calling thread.
+//   Ordering: a backend calls Sink methods only from within Load, Run, Inputs, Outputs and ToHost, on the
+//   calling thread.
+//   Residents: what a run puts out may stay where the backend made it (a GPU's memory, an array of torch's)
+//   when the core asks for that, so that the next step of a DAG takes it without a copy.
 #pragma once
 
 #include <cstddef>
@@ -24,13 +27,22 @@ enum class DataType : uint8_t {
   kUint8,
   kUint16,
   kBool,
-  kString
+  kString,
+  kFloat16,
+  kBfloat16,
+  kUint32,
+  kUint64,
+  kComplex64,
+  kComplex128
 };
+
+/// In the order of the numbers in the RDB file.
+enum class BackendKind : uint8_t { kTensorflow, kTflite, kTorch, kOnnx };
 
 namespace backend {
 
 /// Raised whenever anything in this file changes.
-inline constexpr int kInterfaceVersion = 1;
+inline constexpr int kInterfaceVersion = 6;
 
 /// Text or bytes, not NUL-terminated.
 struct Bytes {
@@ -38,19 +50,33 @@ struct Bytes {
   size_t size;
 };
 
-/// A dense, row-major array. `data` is aligned to 64 bytes when the core hands it out.
+class Sink;
+
+/// An array that stays in a backend's own memory. Whoever was handed it deletes it.
+class Resident {
+ public:
+  virtual ~Resident() = default;
+  /// Emits it as one Tensor in host memory, or one Error.
+  virtual void ToHost(Sink& out) const noexcept = 0;
+};
+
+/// A dense, row-major array. `data` is aligned to 64 bytes when the core hands it out, and null when the
+/// array is a resident, which goes only to a program of the backend that made it, on the same device.
 struct TensorView {
   DataType type;
   const int64_t* dims;
   size_t rank;
   void* data;
   size_t size;  // in bytes
+  const Resident* resident = nullptr;
 };
 
 /// Receives what a backend has to say; whatever is handed over is copied before the method returns.
 class Sink {
  public:
   virtual void Tensor(const TensorView& tensor) = 0;
+  /// Only when Call::keep is set: in place of Tensor. Ownership of `array` passes; `shape` has no data.
+  virtual void Keep(const TensorView& shape, Resident* array) = 0;
   virtual void Name(Bytes name) = 0;
   virtual void Error(Bytes text) = 0;
 
@@ -82,6 +108,19 @@ class Host {
   ~Host() = default;
 };
 
+/// Tells a run from outside that it is to end early: its time is over, its client gone, the server leaving.
+class Canceler {
+ public:
+  /// As cheap as reading one atomic. A run that sees true ends with an Error.
+  virtual bool Canceled() const noexcept = 0;
+  /// `stop(data)` is called once, by whichever thread cancels; at once when that has happened. Null: no more,
+  /// and any call under way has ended.
+  virtual void OnCancel(void (*stop)(void* data), void* data) noexcept = 0;
+
+ protected:
+  ~Canceler() = default;
+};
+
 /// One run: a model ignores `function`, `keys` and `texts`.
 struct Call {
   Bytes function;
@@ -93,25 +132,43 @@ struct Call {
   const Bytes* texts;
   size_t text_count;
   Host* host;
+  Canceler* canceler;    // null: nothing cancels this run
+  bool keep;             // outputs may stay with the backend
+  uint64_t memory_left;  // bytes that the server can spare for it; 0: as many as it wants
 };
 
 /// A loaded model or compiled script.
 class Program {
  public:
   virtual ~Program() = default;
-  /// Emits one Tensor per output, or one Error.
+  /// Emits one Tensor (or Keep) per output, or one Error.
   virtual void Run(const Call& call, Sink& out) noexcept = 0;
+  /// The same for the main thread, which must not wait: false, and nothing is done, where the run would have
+  /// to wait until another run of this program has ended.
+  virtual bool TryRun(const Call& call, Sink& out) noexcept {
+    Run(call, out);
+    return true;
+  }
   /// Emits the name of each input, in order (models only).
   virtual void Inputs(Sink& out) const noexcept = 0;
+  /// Emits the name of each output, in order; nothing where the format has no names for them.
+  virtual void Outputs(Sink& out) const noexcept = 0;
+  /// No loops or branches: what a run takes depends on the shapes of its inputs alone.
+  virtual bool StraightLine() const noexcept = 0;
   /// Bytes that the program's own arrays take.
   virtual uint64_t MemoryBytes() const noexcept = 0;
 };
 
 /// A model file in pieces, as it came over the wire.
 struct ModelSource {
+  BackendKind kind;
   const Bytes* pieces;
   size_t piece_count;
-  Bytes device;  // CPU, CPU:0, GPU, GPU:1 …
+  Bytes device;         // CPU, CPU:0, GPU, GPU:1 …
+  const Bytes* inputs;  // names, for formats whose file does not say them (TensorFlow)
+  size_t input_count;
+  const Bytes* outputs;
+  size_t output_count;
 };
 
 struct ScriptSource {
@@ -121,9 +178,21 @@ struct ScriptSource {
   size_t entry_point_count;
 };
 
-struct Threads {
-  int intra_op;  // 0: the default, one
-  int inter_op;  // 0: left alone
+/// The server's memory, which its maxmemory and INFO count. Any thread.
+struct Memory {
+  void* (*allocate)(size_t bytes);  // aligned to 64; null when there is not enough
+  void (*release)(void* memory);    // null is fine
+  size_t (*size)(const void* memory);
+};
+
+struct Settings {
+  int intra_op_threads;   // 0: the default, one
+  int inter_op_threads;   // 0: left alone
+  int workers;            // how many runs of one model there are at once, at most
+  uint64_t memory_limit;  // bytes that runs and models may take in this backend; 0: none
+  bool freeze;            // optimize models when they are loaded, where the backend can
+  bool native_models;     // allow models that are compiled code
+  Memory memory;          // to be used where the library lets its allocator be chosen
 };
 
 class Backend {
@@ -140,7 +209,7 @@ class Backend {
 struct Entry {
   int interface_version;
   const char* library_version;  // of the library it was compiled for, such as 2.13.0
-  Backend* (*open)(const Threads& threads, Sink& out);
+  Backend* (*open)(const Settings& settings, Sink& out);
 };
 
 inline constexpr const char* kEntryName = "penstock_backend";

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "backend_torch_bounds.h"
 #include "backend_torch_values.h"
 
 namespace penstock {
@@ -70,7 +71,11 @@ class ReplyBuilder : public backend::ReplySink {
 class TensorKeeper : public Sink {
  public:
   void Tensor(const TensorView& view) override {
-    tensors.push_back(Wrap(view, at::Device(at::kCPU)).clone().to(*running_device));
+    tensors.push_back(Wrap(view, at::Device(at::kCPU), true).clone().to(*running_device));
+  }
+  void Keep(const TensorView&, backend::Resident* array) override {
+    std::unique_ptr<backend::Resident> owned(array);
+    owned->ToHost(*this);
   }
   void Name(Bytes) override {}
   void Error(Bytes text) override { error = ToString(text); }
@@ -116,6 +121,12 @@ void AsList(Stack& stack) {
   torch::jit::push(stack, std::move(value));
 }
 
+// As a model may have it: aligned, and its to write to.
+at::Tensor OfItsOwn(const at::Tensor& tensor) {
+  at::Tensor plain = Plain(tensor);
+  return plain.is_alias_of(tensor) ? plain.clone(at::MemoryFormat::Contiguous) : plain;
+}
+
 void ExecuteModel(Stack& stack) {
   int64_t output_count = torch::jit::pop(stack).toInt();
   std::vector<at::Tensor> inputs = torch::jit::pop(stack).toTensorVector();
@@ -124,7 +135,7 @@ void ExecuteModel(Stack& stack) {
               "redisAI.model_execute needs a positive number of outputs, inside a running script");
   std::vector<TensorView> views;
   for (at::Tensor& tensor : inputs) {
-    tensor = tensor.to(at::kCPU).contiguous();
+    tensor = OfItsOwn(tensor);
     views.push_back({FromTorch(tensor.scalar_type()), tensor.sizes().data(),
                      static_cast<size_t>(tensor.dim()), tensor.data_ptr(),
                      static_cast<size_t>(tensor.nbytes())});
@@ -190,14 +201,17 @@ class TorchScript : public backend::Program {
     Guard(out, [&] {
       PrepareThread();
       torch::NoGradGuard no_gradients;
+      RunningCall running_call(call);
       std::string name = ToString(call.function);
       torch::jit::Function* function = unit_->find_function(c10::QualifiedName(name));
       TORCH_CHECK(function != nullptr, "Function ", name, " does not exist in the given script.");
       RunningScript running(call.host, &device_);
-      EmitAll((*function)(Bind(function->getSchema(), 0, call, device_)), call.output_count, out);
+      EmitAll((*function)(Bind(function->getSchema(), 0, call, device_, true)), call, out);
     });
   }
   void Inputs(Sink&) const noexcept override {}
+  void Outputs(Sink&) const noexcept override {}
+  bool StraightLine() const noexcept override { return false; }
   uint64_t MemoryBytes() const noexcept override { return 0; }
   void CheckEntryPoint(const std::string& name) const {
     const torch::jit::Function* function = unit_->find_function(c10::QualifiedName(name));
@@ -223,6 +237,7 @@ std::unique_ptr<backend::Program> CompileTorchScript(const backend::ScriptSource
   RegisterScriptCalls();
   auto unit = std::make_shared<torch::jit::CompilationUnit>();
   unit->define(std::nullopt, ToString(source.text) + "\n", std::make_shared<ScriptNames>(), nullptr);
+  GuardLoops(*unit);
   auto script = std::make_unique<TorchScript>(std::move(unit), ToDevice(source.device));
   for (size_t i = 0; i < source.entry_point_count; ++i)
     script->CheckEntryPoint(ToString(source.entry_points[i]));

@@ -1,11 +1,14 @@
 #include "backend_torch_values.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
-#include <torch/cuda.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/types.h>
 #include <torch/version.h>
 
 #include <algorithm>
+
+#include "backend_torch_resident.h"
 
 namespace penstock {
 namespace {
@@ -16,11 +19,10 @@ using backend::Sink;
 using backend::TensorView;
 using c10::IValue;
 
-// Texts that clients of RedisAI know.
-constexpr char kWrongInputs[] = "Number of keys given as INPUTS here does not match model definition";
+// A text that clients of RedisAI know.
 constexpr char kWrongOutputs[] = "Number of keys given as OUTPUTS here does not match model definition";
 
-backend::Threads threads{1, 0};
+backend::Settings settings{};
 
 // torch's messages have many lines and end in a C++ backtrace: keep what is said, on one line.
 std::string OneLine(std::string text) {
@@ -65,19 +67,53 @@ at::ScalarType ToTorch(DataType type) {
       return at::ScalarType::UInt16;
     case DataType::kBool:
       return at::kBool;
+    case DataType::kFloat16:
+      return at::kHalf;
+    case DataType::kBfloat16:
+      return at::kBFloat16;
+    case DataType::kUint32:
+      return at::ScalarType::UInt32;
+    case DataType::kUint64:
+      return at::ScalarType::UInt64;
+    case DataType::kComplex64:
+      return at::kComplexFloat;
+    case DataType::kComplex128:
+      return at::kComplexDouble;
     case DataType::kString:
       break;
   }
   TORCH_CHECK(false, "a tensor of strings cannot be given to torch");
 }
 
+void CheckForm(const at::Tensor& tensor) {
+  TORCH_CHECK(!tensor.is_nested(), "a nested tensor cannot be stored as a tensor");
+  TORCH_CHECK(tensor.layout() == at::kStrided, "a tensor of layout ", tensor.layout(),
+              " cannot be stored as a tensor: let the model answer with its to_dense()");
+  TORCH_CHECK(!tensor.is_meta(), "a tensor of the device meta has no values to be stored");
+}
+
 // Scalars leave as shape (1,), because SmartRedis refuses tensors of rank 0.
 void Emit(const at::Tensor& output, Sink& out) {
-  bool narrow = output.scalar_type() == at::kHalf || output.scalar_type() == at::kBFloat16;
-  at::Tensor tensor = (narrow ? output.to(at::kFloat) : output).to(at::kCPU).contiguous();
+  at::Tensor tensor = Plain(output);
   if (tensor.dim() == 0) tensor = tensor.reshape({1});
   out.Tensor({FromTorch(tensor.scalar_type()), tensor.sizes().data(), static_cast<size_t>(tensor.dim()),
               tensor.data_ptr(), static_cast<size_t>(tensor.nbytes())});
+}
+
+// Memory of the core's, which is gone after the run.
+bool IsBorrowed(const at::Tensor& tensor) {
+  return tensor.device().is_cpu() && tensor.storage().data_ptr().get_context() == nullptr;
+}
+
+// The same, to be taken by the next step where it is.
+void KeepArray(const at::Tensor& output, Sink& out) {
+  CheckForm(output);
+  at::Tensor tensor = output.resolve_conj().resolve_neg().contiguous();
+  if (tensor.dim() == 0) tensor = tensor.reshape({1});
+  if (IsBorrowed(tensor)) tensor = tensor.clone();
+  TensorView shape{FromTorch(tensor.scalar_type()), tensor.sizes().data(), static_cast<size_t>(tensor.dim()),
+                   nullptr, static_cast<size_t>(tensor.nbytes())};
+  out.Keep(shape, new TorchResident(tensor));
 }
 
 void Collect(const IValue& value, std::vector<at::Tensor>* tensors) {
@@ -102,6 +138,11 @@ bool IsTensor(const c10::Argument& argument) { return argument.type()->kind() ==
 std::string ToString(Bytes bytes) { return std::string(bytes.data, bytes.size); }
 
 Bytes ToBytes(const std::string& text) { return {text.data(), text.size()}; }
+
+at::Tensor Plain(const at::Tensor& tensor) {
+  CheckForm(tensor);
+  return tensor.to(at::kCPU).resolve_conj().resolve_neg().contiguous();
+}
 
 void TellError(Sink& out) noexcept {
   std::string text;
@@ -137,21 +178,44 @@ DataType FromTorch(at::ScalarType type) {
       return DataType::kUint16;
     case at::kBool:
       return DataType::kBool;
+    case at::kHalf:
+      return DataType::kFloat16;
+    case at::kBFloat16:
+      return DataType::kBfloat16;
+    case at::ScalarType::UInt32:
+      return DataType::kUint32;
+    case at::ScalarType::UInt64:
+      return DataType::kUint64;
+    case at::kComplexFloat:
+      return DataType::kComplex64;
+    case at::kComplexDouble:
+      return DataType::kComplex128;
     default:
       TORCH_CHECK(false, "an output of type ", at::toString(type), " cannot be stored as a tensor");
   }
 }
 
-at::Tensor Wrap(const TensorView& view, const at::Device& device) {
+void TorchResident::ToHost(Sink& out) const noexcept {
+  Guard(out, [&] { Emit(array_, out); });
+}
+
+at::Tensor Wrap(const TensorView& view, const at::Device& device, bool written) {
+  if (view.resident != nullptr) {
+    at::Tensor array = static_cast<const TorchResident*>(view.resident)->array().to(device);
+    return written ? array.clone() : array;
+  }
   auto tensor = torch::from_blob(view.data, at::IntArrayRef(view.dims, view.rank), ToTorch(view.type));
   return device.is_cpu() ? tensor : tensor.to(device);
 }
 
-void EmitAll(const IValue& result, size_t expected, Sink& out) {
+void EmitAll(const IValue& result, const Call& call, Sink& out) {
   std::vector<at::Tensor> tensors;
   if (!result.isNone()) Collect(result, &tensors);
-  TORCH_CHECK(tensors.size() == expected, kWrongOutputs);
-  for (const at::Tensor& tensor : tensors) Emit(tensor, out);
+  TORCH_CHECK(tensors.size() == call.output_count, kWrongOutputs);
+  for (const at::Tensor& tensor : tensors) {
+    if (call.keep) KeepArray(tensor, out);
+    if (!call.keep) Emit(tensor, out);
+  }
 }
 
 bool IsListOf(const c10::Argument& argument, c10::TypeKind kind) {
@@ -160,7 +224,7 @@ bool IsListOf(const c10::Argument& argument, c10::TypeKind kind) {
 }
 
 std::vector<IValue> Bind(const c10::FunctionSchema& schema, size_t first, const Call& call,
-                         const at::Device& device) {
+                         const at::Device& device, bool written) {
   std::vector<IValue> values;
   size_t next = 0;
   size_t string_lists = 0;
@@ -168,7 +232,7 @@ std::vector<IValue> Bind(const c10::FunctionSchema& schema, size_t first, const 
     const c10::Argument& argument = schema.arguments()[i];
     if (IsListOf(argument, c10::TypeKind::TensorType)) {
       c10::List<at::Tensor> rest;
-      while (next < call.input_count) rest.push_back(Wrap(call.inputs[next++], device));
+      while (next < call.input_count) rest.push_back(Wrap(call.inputs[next++], device, written));
       values.emplace_back(std::move(rest));
     } else if (IsListOf(argument, c10::TypeKind::StringType)) {
       c10::List<std::string> strings;
@@ -181,7 +245,7 @@ std::vector<IValue> Bind(const c10::FunctionSchema& schema, size_t first, const 
       TORCH_CHECK(false, "argument ", argument.name(), " of ", schema.name(),
                   " is no Tensor and cannot be given");
     } else if (next < call.input_count) {
-      values.emplace_back(Wrap(call.inputs[next++], device));
+      values.emplace_back(Wrap(call.inputs[next++], device, written));
     } else {
       TORCH_CHECK(argument.default_value().has_value(), kWrongInputs);
       values.push_back(*argument.default_value());
@@ -191,15 +255,15 @@ std::vector<IValue> Bind(const c10::FunctionSchema& schema, size_t first, const 
   return values;
 }
 
-void SetThreads(const backend::Threads& wanted) {
-  threads = wanted;
-  if (wanted.inter_op > 0) at::set_num_interop_threads(wanted.inter_op);
+void ApplySettings(const backend::Settings& wanted) {
+  settings = wanted;
+  if (wanted.inter_op_threads > 0) at::set_num_interop_threads(wanted.inter_op_threads);
 }
 
 void PrepareThread() {
   thread_local bool prepared = false;
   if (prepared) return;
-  at::set_num_threads(threads.intra_op > 0 ? threads.intra_op : 1);
+  at::set_num_threads(settings.intra_op_threads > 0 ? settings.intra_op_threads : 1);
   prepared = true;
 }
 
@@ -208,11 +272,12 @@ at::Device ToDevice(Bytes name) {
   if (text.rfind("GPU", 0) != 0) return at::Device(at::kCPU);
   size_t colon = text.find(':');
   int index = colon == std::string::npos ? 0 : std::stoi(text.substr(colon + 1));
-  TORCH_CHECK(torch::cuda::is_available(), "device ", text, " was asked for, but torch ", TORCH_VERSION,
+  TORCH_CHECK(at::hasCUDA() || at::hasXPU(), "device ", text, " was asked for, but torch ", TORCH_VERSION,
               " finds no GPU here");
-  TORCH_CHECK(index < static_cast<int>(torch::cuda::device_count()), "device ", text,
-              " was asked for, but there are ", torch::cuda::device_count(), " GPUs");
-  return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
+  at::DeviceType type = at::hasCUDA() ? at::kCUDA : at::kXPU;
+  int there = c10::impl::getDeviceGuardImpl(type)->deviceCount();
+  TORCH_CHECK(index < there, "device ", text, " was asked for, but torch finds ", there, " GPUs");
+  return at::Device(type, static_cast<at::DeviceIndex>(index));
 }
 
 }  // namespace penstock

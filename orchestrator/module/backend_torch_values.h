@@ -18,6 +18,9 @@
 
 namespace penstock {
 
+// A text that clients of RedisAI know.
+inline constexpr char kWrongInputs[] = "Number of keys given as INPUTS here does not match model definition";
+
 std::string ToString(backend::Bytes bytes);
 backend::Bytes ToBytes(const std::string& text);
 
@@ -36,19 +39,24 @@ bool Guard(backend::Sink& out, Work work) noexcept {
 }
 
 DataType FromTorch(at::ScalarType type);
-/// A tensor on `device`; on the CPU one that shares the view's memory.
-at::Tensor Wrap(const backend::TensorView& view, const at::Device& device);
-/// Emits the tensors in `result`, which must be `expected` many.
-void EmitAll(const c10::IValue& result, size_t expected, backend::Sink& out);
+/// A tensor on `device`; on the CPU one that shares the view's memory. A resident is shared too, or copied
+/// when it is going to be written to: other steps may read it.
+at::Tensor Wrap(const backend::TensorView& view, const at::Device& device, bool written);
+/// The same values in plain memory of the CPU, for the core; what torch puts off (conj(), negation) is done.
+/// Throws where there is no such form.
+at::Tensor Plain(const at::Tensor& tensor);
+/// Emits the tensors in `result`, as many as the call wants.
+void EmitAll(const c10::IValue& result, const backend::Call& call, backend::Sink& out);
 
 bool IsListOf(const c10::Argument& argument, c10::TypeKind kind);
 /// The values of a function's arguments, from the one at `first` on, which is 1 for a method. Tensor
-/// arguments take inputs by position, List[Tensor] the rest; List[str] takes keys, then texts.
+/// arguments take inputs by position, List[Tensor] the rest; List[str] takes keys, then texts. `written`:
+/// inputs may be changed in place.
 std::vector<c10::IValue> Bind(const c10::FunctionSchema& schema, size_t first, const backend::Call& call,
-                              const at::Device& device);
+                              const at::Device& device, bool written);
 
 /// Before any thread comes here.
-void SetThreads(const backend::Threads& wanted);
+void ApplySettings(const backend::Settings& wanted);
 void PrepareThread();
 at::Device ToDevice(backend::Bytes name);
 

@@ -3,57 +3,64 @@
 #include <unordered_map>
 
 #include "held_string.h"
+#include "write_pause.h"
 
 namespace penstock {
 namespace {
 
-// Whose disconnection means which task. Main thread only.
-std::unordered_map<RedisModuleBlockedClient*, BlockedTask*>& waiting() {
-  static auto* map = new std::unordered_map<RedisModuleBlockedClient*, BlockedTask*>;
+// Whose disconnection tells whom. Main thread only.
+std::unordered_map<RedisModuleBlockedClient*, Blocked*>& waiting() {
+  static auto* map = new std::unordered_map<RedisModuleBlockedClient*, Blocked*>;
   return *map;
 }
 
 }  // namespace
 
-BlockedTask::BlockedTask(RedisModuleCtx* context)
+Blocked::Blocked(RedisModuleCtx* context)
     : client_(redis::BlockClient(context, OnReply, nullptr, OnFree, 0)),
       database_(redis::GetSelectedDb(context)) {
   redis::SetDisconnectCallback(client_, OnDisconnect);
   waiting()[client_] = this;
 }
 
-// A task that was never delivered: the server is leaving.
-BlockedTask::~BlockedTask() {
+// One that was never delivered: the server is leaving.
+Blocked::~Blocked() {
   if (!finished_) waiting().erase(client_);
 }
 
-void BlockedTask::Deliver(std::unique_ptr<Task> self) {
-  self.release();  // the server frees it, by OnFree
-  redis::UnblockClient(client_, this);
+void Blocked::Deliver(std::unique_ptr<Blocked> self) {
+  Blocked* blocked = self.release();  // the server frees it, by OnFree
+  auto unblock = [blocked] { redis::UnblockClient(blocked->client_, blocked); };
+  if (!blocked->Writes() || !HoldInPause(unblock)) unblock();
 }
 
-void BlockedTask::FinishOnce() {
+void BlockedTask::Deliver(std::unique_ptr<Task> self) {
+  self.release();
+  Blocked::Deliver(std::unique_ptr<Blocked>(this));
+}
+
+void Blocked::FinishOnce() {
   if (finished_) return;
   finished_ = true;
   waiting().erase(client_);
   Finish();
 }
 
-int BlockedTask::OnReply(RedisModuleCtx* context, RedisModuleString**, int) {
-  auto* task = static_cast<BlockedTask*>(redis::GetBlockedClientPrivateData(context));
-  task->FinishOnce();
-  return task->Answer(context);
+int Blocked::OnReply(RedisModuleCtx* context, RedisModuleString**, int) {
+  auto* blocked = static_cast<Blocked*>(redis::GetBlockedClientPrivateData(context));
+  blocked->FinishOnce();
+  return blocked->Answer(context);
 }
 
-void BlockedTask::OnFree(RedisModuleCtx*, void* data) {
-  std::unique_ptr<BlockedTask> task(static_cast<BlockedTask*>(data));
-  task->FinishOnce();
+void Blocked::OnFree(RedisModuleCtx*, void* data) {
+  std::unique_ptr<Blocked> blocked(static_cast<Blocked*>(data));
+  blocked->FinishOnce();
   ReleaseDropped();
 }
 
-void BlockedTask::OnDisconnect(RedisModuleCtx*, RedisModuleBlockedClient* client) {
+void Blocked::OnDisconnect(RedisModuleCtx*, RedisModuleBlockedClient* client) {
   auto found = waiting().find(client);
-  if (found != waiting().end()) found->second->abandoned_ = true;
+  if (found != waiting().end()) found->second->OnGone();
 }
 
 }  // namespace penstock

@@ -8,15 +8,23 @@ namespace penstock {
 int TensorSet(RedisModuleCtx*, RedisModuleString**, int);
 int TensorGet(RedisModuleCtx*, RedisModuleString**, int);
 int ModelStore(RedisModuleCtx*, RedisModuleString**, int);
+int ModelSet(RedisModuleCtx*, RedisModuleString**, int);
 int ModelGet(RedisModuleCtx*, RedisModuleString**, int);
 int ModelDel(RedisModuleCtx*, RedisModuleString**, int);
 int ModelExecute(RedisModuleCtx*, RedisModuleString**, int);
+int ModelRun(RedisModuleCtx*, RedisModuleString**, int);
 int ScriptStore(RedisModuleCtx*, RedisModuleString**, int);
 int ScriptSet(RedisModuleCtx*, RedisModuleString**, int);
 int ScriptGet(RedisModuleCtx*, RedisModuleString**, int);
 int ScriptDel(RedisModuleCtx*, RedisModuleString**, int);
 int ScriptExecute(RedisModuleCtx*, RedisModuleString**, int);
 int ScriptRun(RedisModuleCtx*, RedisModuleString**, int);
+int DagExecute(RedisModuleCtx*, RedisModuleString**, int);
+int DagExecuteReadOnly(RedisModuleCtx*, RedisModuleString**, int);
+int DagRun(RedisModuleCtx*, RedisModuleString**, int);
+int DagRunReadOnly(RedisModuleCtx*, RedisModuleString**, int);
+int ModelScan(RedisModuleCtx*, RedisModuleString**, int);
+int ScriptScan(RedisModuleCtx*, RedisModuleString**, int);
 int RunInfo(RedisModuleCtx*, RedisModuleString**, int);
 int Config(RedisModuleCtx*, RedisModuleString**, int);
 

@@ -7,12 +7,13 @@
 namespace penstock {
 namespace {
 
-// Opening torch takes seconds when its file is cold: the loader does it.
+// Opening a library takes seconds when its file is cold: the loader does it.
 class OpenTask : public BlockedTask {
  public:
-  OpenTask(RedisModuleCtx* context, std::string path) : BlockedTask(context), path_(std::move(path)) {}
+  OpenTask(RedisModuleCtx* context, BackendKind kind, std::string path)
+      : BlockedTask(context), kind_(kind), path_(std::move(path)) {}
   void Run() override {
-    status_ = state().backends.OpenTorchAt(path_);
+    status_ = state().backends.OpenAt(kind_, path_);
     if (!status_.ok()) redis::Log(nullptr, "warning", "error loading backend: %s", status_.text().c_str());
   }
   void NotRun(Skip) override {}
@@ -25,20 +26,17 @@ class OpenTask : public BlockedTask {
   }
 
  private:
+  BackendKind kind_;
   std::string path_;
   Status status_ = Status::Ok();
 };
 
 int LoadBackend(RedisModuleCtx* context, Arguments words) {
-  if (words.left() != 2) return redis::WrongArity(context);
+  if (words.left() != 2) return WrongArity(context, words.word(0));
   auto kind = ParseBackend(words.Next());
   if (!kind) return Reply(context, Status::Error("unsupported backend"));
-  if (*kind != BackendKind::kTorch) {
-    return Reply(context, Status::Error(std::string("error loading backend: ") + BackendName(*kind) +
-                                        " is not available: only TORCH is"));
-  }
   if (!MayBlock(context)) return Reply(context, RefuseToBlock());
-  state().loader.Push(std::make_unique<OpenTask>(context, std::string(words.Next())));
+  state().loader.Push(std::make_unique<OpenTask>(context, *kind, std::string(words.Next())));
   return redis::kOk;
 }
 
@@ -57,7 +55,7 @@ int SetChunkSize(RedisModuleCtx* context, Arguments words) {
 }
 
 int Get(RedisModuleCtx* context, Arguments words) {
-  if (words.done()) return redis::WrongArity(context);
+  if (words.done()) return WrongArity(context, words.word(0));
   if (words.Take("MODEL_CHUNK_SIZE"))
     return redis::ReplyWithLongLong(context, state().options.model_chunk_bytes);
   if (words.Take("BACKENDSPATH")) return ReplyText(context, state().backends.folder());
@@ -67,7 +65,7 @@ int Get(RedisModuleCtx* context, Arguments words) {
 }  // namespace
 
 int Config(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
-  if (argc < 2) return redis::WrongArity(context);
+  if (argc < 2) return WrongArity(context, argv[0]);
   Arguments words = Words(argv, argc);
   if (words.Take("GET")) return Get(context, words);
   if (words.Take("MODEL_CHUNK_SIZE")) return SetChunkSize(context, words);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -20,6 +21,7 @@
 
 #include "backend.h"
 #include "status.h"
+#include "tiny.h"
 
 namespace penstock {
 
@@ -34,6 +36,13 @@ struct RunStats {
   void Reset();
 };
 
+/// How runs of one model may share a run. `size` is the most rows; 0 and 1: they do not.
+struct Batching {
+  int64_t size = 0;
+  int64_t at_least = 0;               // rows to wait for
+  std::chrono::milliseconds wait{0};  // for those, at most; 0: a time of our choice
+};
+
 class Executable {
  public:
   using Load = std::function<Result<ProgramPtr>()>;
@@ -45,6 +54,13 @@ class Executable {
   const std::string& device() const { return device_; }
   const std::string& tag() const { return tag_; }
   RunStats& stats() const { return stats_; }
+  virtual BackendKind backend() const { return BackendKind::kTorch; }
+  virtual Batching batching() const { return {}; }
+  /// Its outputs did not have a row for each row of a batch: its runs share no more.
+  void StopSharing() { shares_ = false; }
+  bool shares() const { return shares_; }
+  /// Which of its runs are short enough for the main thread.
+  TinyRuns& tiny() { return tiny_; }
 
   /// Loads, or waits for the thread that does. The program, or why there is none.
   Result<ProgramPtr> Settle();
@@ -62,6 +78,8 @@ class Executable {
   const std::string device_;
   const std::string tag_;
   mutable RunStats stats_;
+  std::atomic<bool> shares_ = true;
+  TinyRuns tiny_;
   Load load_;  // dropped when settled
   ProgramPtr program_;
   Status failure_ = Status::Ok();

@@ -2,22 +2,36 @@
 //
 // DESIGN
 //   Main thread: the inputs are looked up (they never change, so a shared_ptr is enough), the client is
-//   blocked. Worker: the inputs are copied to aligned memory, because held arguments start anywhere and a
-//   model may write to what it is given; the program runs; each output becomes a Redis string, in the
-//   server's own allocator. Main thread: the outputs are put into their keys, all or none, and replicated as
-//   AI.TENSORSET. A run whose model is still loading is parked with the model, not with a worker.
+//   blocked. The run goes through its device's queue (run_queues.h); when it is over, the main thread puts
+//   the outputs into their keys, all or none, and replicates them as AI.TENSORSET. A client that disconnects
+//   cancels its run. A run that is known to be short is done at once, on the main thread (inline_runs.h).
 #pragma once
 
+#include <chrono>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "executable.h"
+#include "held_string.h"
 #include "redis_api.h"
+#include "run.h"
 #include "run_words.h"
 
 namespace penstock {
 
-/// Answers now with an error, or later with the outcome. `argv` holds the words that `run` points into.
+/// Answers now with an error, or later with the outcome. `argv` holds the words that `words` points into.
 int Execute(RedisModuleCtx* context, RedisModuleString** argv, std::shared_ptr<Executable> executable,
-            const RunWords& run);
+            const RunWords& words);
+
+/// How long one run may take: MODEL_EXECUTION_TIMEOUT, for ONNX models, and for all when it was given.
+std::optional<std::chrono::milliseconds> RunLimit(const Executable& executable);
+
+/// +OK, +TIMEDOUT or the error.
+int ReplyOutcome(RedisModuleCtx* context, const RunResult& result);
+
+/// Puts arrays in host memory into their keys and replicates them; all or none. Main thread.
+Status StoreOutputs(RedisModuleCtx* context, const std::vector<HeldString>& keys,
+                    const std::vector<RunArray>& arrays);
 
 }  // namespace penstock

@@ -36,6 +36,10 @@ HeldString::~HeldString() {
   list.strings.push_back(string_);
 }
 
+FileBuffer::~FileBuffer() {
+  if (std::this_thread::get_id() != dropped().main_thread) DiscardPages(view());
+}
+
 std::string_view HeldString::view() const { return View(string_); }
 
 void RememberMainThread() { dropped().main_thread = std::this_thread::get_id(); }

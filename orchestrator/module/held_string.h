@@ -43,6 +43,15 @@ class StringBuffer : public Buffer {
   HeldString string_;
 };
 
+/// A part of a model's file. When the last hold on it goes on another thread than the main one, its pages are
+/// given back to the system there: the main thread, which must free the string, is then done in no time. By
+/// then nobody else holds the string, see retiring.h.
+class FileBuffer : public StringBuffer {
+ public:
+  using StringBuffer::StringBuffer;
+  ~FileBuffer() override;
+};
+
 /// Remembers the calling thread as the main one.
 void RememberMainThread();
 /// Releases what other threads dropped. Main thread only.

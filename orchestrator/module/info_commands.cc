@@ -56,6 +56,21 @@ double Seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
 }
 
+// Of what is open: which library answers for each kind of model.
+void AddBackends(RedisModuleInfoCtx* info) {
+  redis::InfoAddSection(info, "backends_info");
+  const Backends& backends = state().backends;
+  for (auto kind :
+       {BackendKind::kTorch, BackendKind::kTensorflow, BackendKind::kTflite, BackendKind::kOnnx}) {
+    Engine engine = backends.EngineFor(kind);
+    const char* version = backends.version(engine);
+    if (version == nullptr) continue;
+    std::string name = BackendName(kind);
+    redis::InfoAddFieldCString(info, (name + "_version").c_str(), version);
+    redis::InfoAddFieldCString(info, (name + "_library").c_str(), EngineName(engine));
+  }
+}
+
 void AddCpu(RedisModuleInfoCtx* info) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -67,7 +82,7 @@ void AddCpu(RedisModuleInfoCtx* info) {
 }  // namespace
 
 int RunInfo(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
-  if (argc != 2 && argc != 3) return redis::WrongArity(context);
+  if (argc != 2 && argc != 3) return WrongArity(context, argv[0]);
   Arguments words = Words(argv, argc);
   std::string_view key = words.Next();
   bool reset = words.Take("RESETSTAT");
@@ -85,15 +100,15 @@ void AddInfo(RedisModuleInfoCtx* info, int) {
   redis::InfoAddFieldCString(info, "RedisAI_version", "1.2.7");
   redis::InfoAddFieldCString(info, "low_level_API_version", "1");
   redis::InfoAddFieldLongLong(info, "rdb_version", kRdbVersion);
+  redis::InfoAddSection(info, "git");
+  redis::InfoAddFieldCString(info, "git_sha", PENSTOCK_SOURCE_SHA);
   redis::InfoAddSection(info, "load_time_configs");
   redis::InfoAddFieldLongLong(info, "threads_per_queue", options.threads_per_queue);
   redis::InfoAddFieldLongLong(info, "inter_op_parallelism", options.inter_op_threads);
   redis::InfoAddFieldLongLong(info, "intra_op_parallelism", options.intra_op_threads);
   redis::InfoAddFieldLongLong(info, "model_execution_timeout", options.execution_timeout_ms);
   redis::InfoAddFieldLongLong(info, "backend_memory_limit", options.backend_memory_limit_mb);
-  redis::InfoAddSection(info, "backends_info");
-  const char* torch = state().backends.torch_version();
-  if (torch != nullptr) redis::InfoAddFieldCString(info, "TORCH_version", torch);
+  AddBackends(info);
   AddCpu(info);
 }
 

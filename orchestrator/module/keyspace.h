@@ -2,8 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "redis_api.h"
+#include "retiring.h"
 #include "status.h"
 
 namespace penstock {
@@ -27,6 +31,13 @@ class OpenedKey {
   RedisModuleKey* key_;
 };
 
+/// What an opened key holds; null when that is something else.
+template <class T>
+const T* ValueIn(RedisModuleKey* key, RedisModuleType* type) {
+  bool holds = redis::KeyType(key) == redis::kKeyModule && redis::ModuleTypeGetType(key) == type;
+  return holds ? static_cast<std::shared_ptr<T>*>(redis::ModuleTypeGetValue(key))->get() : nullptr;
+}
+
 /// What the key holds; null when it holds nothing, WRONGTYPE when it holds something else.
 template <class T>
 Result<std::shared_ptr<T>> FindValue(RedisModuleCtx* context, RedisModuleString* name,
@@ -47,6 +58,13 @@ Status SetValue(RedisModuleCtx* context, RedisModuleString* name, RedisModuleTyp
   return Status::Ok();
 }
 
+/// Keeps what the key holds, if it is of this type, from being freed by the command that takes its place.
+template <class T>
+void RetireValue(RedisModuleCtx* context, RedisModuleString* name, RedisModuleType* type) {
+  auto found = FindValue<T>(context, name, type);
+  if (found.ok()) Retire(std::move(*found));
+}
+
 /// Removes a value; false when there was none.
 template <class T>
 Result<bool> DeleteValue(RedisModuleCtx* context, RedisModuleString* name, RedisModuleType* type) {
@@ -65,6 +83,17 @@ void FreeValue(void* value) {
 template <class T>
 T& ValueOf(const void* value) {
   return **static_cast<const std::shared_ptr<T>*>(value);
+}
+
+/// The server only reads the bytes, although it does not say so. Two texts are not the same as both in one.
+inline void AddToDigest(RedisModuleDigest* digest, std::string_view bytes) {
+  auto* data = reinterpret_cast<unsigned char*>(const_cast<char*>(bytes.data()));
+  redis::DigestAddStringBuffer(digest, data, bytes.size());
+}
+
+inline void AddToDigest(RedisModuleDigest* digest, const std::vector<std::string>& texts) {
+  redis::DigestAddLongLong(digest, static_cast<long long>(texts.size()));
+  for (const std::string& text : texts) AddToDigest(digest, std::string_view(text));
 }
 
 }  // namespace penstock

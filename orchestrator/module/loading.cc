@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "error_sink.h"
+#include "memory.h"
 
 namespace penstock {
 namespace {
@@ -11,33 +12,52 @@ using backend::Bytes;
 
 Bytes ToBytes(std::string_view text) { return {text.data(), text.size()}; }
 
+std::vector<Bytes> ToBytes(const std::vector<std::string>& texts) {
+  std::vector<Bytes> bytes;
+  for (const std::string& text : texts) bytes.push_back(ToBytes(text));
+  return bytes;
+}
+
 Result<ProgramPtr> Finish(backend::Program* program, const ErrorSink& sink) {
   if (program == nullptr) return Status::Error(sink.error);
   return ProgramPtr(program);
 }
 
 Result<ProgramPtr> LoadModel(Backends* backends, const ModelDefinition& model) {
-  if (model.backend != BackendKind::kTorch) {
-    return Status::Error(std::string("backend ") + BackendName(model.backend) +
-                         " is not available: only TORCH is");
+  // The file is in memory by now; the loaded network takes about as much again.
+  if (SpareMemory() != 0 && SpareMemory() < model.FileBytes()) {
+    return Status::Coded("OOM", "a model of " + std::to_string(model.FileBytes()) +
+                                    " bytes takes more memory than maxmemory leaves to it");
   }
-  auto torch = backends->Torch();
-  if (!torch.ok()) return torch.status();
+  auto backend = backends->For(model.backend);
+  if (!backend.ok()) return backend.status();
   std::vector<Bytes> pieces;
   for (const BufferPtr& piece : model.pieces) pieces.push_back(ToBytes(piece->view()));
+  std::vector<Bytes> inputs = ToBytes(model.inputs);
+  std::vector<Bytes> outputs = ToBytes(model.outputs);
+  std::string place = backends->PlaceFor(model.device);
   ErrorSink sink;
-  return Finish((*torch)->LoadModel({pieces.data(), pieces.size(), ToBytes(model.device)}, sink), sink);
+  backend::ModelSource source{};
+  source.kind = model.backend;
+  source.pieces = pieces.data();
+  source.piece_count = pieces.size();
+  source.device = ToBytes(place);
+  source.inputs = inputs.data();
+  source.input_count = inputs.size();
+  source.outputs = outputs.data();
+  source.output_count = outputs.size();
+  return Finish((*backend)->LoadModel(source, sink), sink);
 }
 
 Result<ProgramPtr> CompileScript(Backends* backends, const ScriptDefinition& script) {
-  auto torch = backends->Torch();
+  auto torch = backends->For(BackendKind::kTorch);
   if (!torch.ok()) return torch.status();
-  std::vector<Bytes> names;
-  for (const std::string& name : script.entry_points) names.push_back(ToBytes(name));
+  std::vector<Bytes> names = ToBytes(script.entry_points);
+  std::string place = backends->PlaceFor(script.device);
   ErrorSink sink;
-  return Finish((*torch)->CompileScript(
-                    {ToBytes(script.source), ToBytes(script.device), names.data(), names.size()}, sink),
-                sink);
+  return Finish(
+      (*torch)->CompileScript({ToBytes(script.source), ToBytes(place), names.data(), names.size()}, sink),
+      sink);
 }
 
 }  // namespace

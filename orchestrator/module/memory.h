@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string_view>
 
@@ -20,6 +21,11 @@ struct Allocator {
   void (*release)(void* memory);
 };
 void InstallAllocator(const Allocator& allocator);
+
+/// Bytes that maxmemory leaves, as of a moment ago; 0: there is no maxmemory. Commands are refused above it;
+/// a run, which allocates between two commands, is told of it.
+void SetSpareMemory(uint64_t bytes);
+uint64_t SpareMemory();
 
 class Buffer {
  public:
@@ -40,11 +46,20 @@ BufferPtr ZeroBytes(size_t size);
 /// Takes over memory that the server's allocator gave.
 BufferPtr AdoptBytes(char* memory, size_t size);
 
-/// Scratch memory aligned to 64 bytes, for one run. Null when there is not enough memory.
+/// Gives the whole pages among these bytes back to the system, which are zeros from then on.
+void DiscardPages(std::string_view bytes);
+
+/// Server memory aligned to 64 bytes, for runs and for what backends load. Any thread. Null when there is
+/// not enough.
+void* AllocateAligned(size_t size);
+void ReleaseAligned(void* memory);
+/// Bytes that it takes of the server's.
+size_t AlignedSize(const void* memory);
+
 struct FreeAligned {
-  void operator()(void* memory) const;
+  void operator()(void* memory) const { ReleaseAligned(memory); }
 };
 using AlignedBytes = std::unique_ptr<void, FreeAligned>;
-AlignedBytes AlignedCopy(std::string_view bytes);
+inline AlignedBytes AlignedSpace(size_t size) { return AlignedBytes(AllocateAligned(size)); }
 
 }  // namespace penstock

@@ -7,6 +7,14 @@ namespace {
 
 constexpr const char* kBackendNames[] = {"TF", "TFLITE", "TORCH", "ONNX"};
 
+struct Names : backend::Sink {
+  void Tensor(const backend::TensorView&) override {}
+  void Keep(const backend::TensorView&, backend::Resident* array) override { delete array; }
+  void Name(backend::Bytes name) override { list.emplace_back(name.data, name.size); }
+  void Error(backend::Bytes) override {}
+  std::vector<std::string> list;
+};
+
 }  // namespace
 
 std::optional<BackendKind> ParseBackend(std::string_view name) {
@@ -56,17 +64,30 @@ bool ModelDefinition::SameAs(const ModelDefinition& other) const {
 Model::Model(std::shared_ptr<const ModelDefinition> definition, Load load)
     : Executable(definition->device, definition->tag, std::move(load)), definition_(std::move(definition)) {}
 
+Batching Model::batching() const {
+  return {definition_->batch_size, definition_->min_batch_size,
+          std::chrono::milliseconds(definition_->min_batch_timeout_ms)};
+}
+
 std::vector<std::string> Model::InputNames() const {
-  struct Names : backend::Sink {
-    void Tensor(const backend::TensorView&) override {}
-    void Name(backend::Bytes name) override { list.emplace_back(name.data, name.size); }
-    void Error(backend::Bytes) override {}
-    std::vector<std::string> list;
-  } names;
   ProgramPtr loaded = program();
   if (!definition_->inputs.empty() || loaded == nullptr) return definition_->inputs;
+  Names names;
   loaded->Inputs(names);
   return names.list;
+}
+
+std::vector<std::string> Model::OutputNames() const {
+  ProgramPtr loaded = program();
+  if (!definition_->outputs.empty() || loaded == nullptr) return definition_->outputs;
+  Names names;
+  loaded->Outputs(names);
+  return names.list;
+}
+
+bool Model::KnowsNames() const {
+  bool outputs = !definition_->outputs.empty() || backend() == BackendKind::kTorch;  // has none
+  return settled() || (outputs && !definition_->inputs.empty());
 }
 
 size_t Model::MemoryBytes() const {

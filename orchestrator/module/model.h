@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "arguments.h"
+#include "backend.h"
 #include "executable.h"
 #include "memory.h"
 #include "run_words.h"
@@ -16,8 +17,6 @@
 
 namespace penstock {
 
-/// In the order of the numbers in the RDB file.
-enum class BackendKind { kTensorflow, kTflite, kTorch, kOnnx };
 std::optional<BackendKind> ParseBackend(std::string_view name);
 const char* BackendName(BackendKind kind);
 
@@ -43,8 +42,13 @@ class Model : public Executable {
   Model(std::shared_ptr<const ModelDefinition> definition, Load load);
   const ModelDefinition& definition() const { return *definition_; }
   const std::shared_ptr<const ModelDefinition>& shared_definition() const { return definition_; }
+  BackendKind backend() const override { return definition_->backend; }
+  Batching batching() const override;
   /// As given, else as the loaded model names them.
   std::vector<std::string> InputNames() const;
+  std::vector<std::string> OutputNames() const;
+  /// Both are what they will be once it is loaded.
+  bool KnowsNames() const;
   /// The file, and what the loaded copy takes.
   size_t MemoryBytes() const;
 
@@ -60,7 +64,14 @@ struct ModelStoreWords {
   std::vector<size_t> pieces;
 };
 Result<ModelStoreWords> ParseModelStore(Arguments words);
+/// The deprecated form, whose INPUTS and OUTPUTS have no counts.
+Result<ModelStoreWords> ParseModelSet(Arguments words);
 
+/// The least that each parser below must be given.
+inline constexpr int kModelExecuteWords = 8;
+inline constexpr int kModelRunWords = 6;
 Result<RunWords> ParseModelExecute(Arguments words);
+/// The deprecated form, without counts.
+Result<RunWords> ParseModelRun(Arguments words);
 
 }  // namespace penstock

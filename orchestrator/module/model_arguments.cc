@@ -1,15 +1,17 @@
-// The words of AI.MODELSTORE and AI.MODELEXECUTE. Apart from model_commands.cc, where they are used: what
-// knows no server is tested without one.
+// The words of AI.MODELSTORE and AI.MODELEXECUTE, and of their deprecated forms. Apart from
+// model_commands.cc, where they are used: what knows no server is tested without one.
 #include "model.h"
 
 namespace penstock {
 namespace {
 
+Status MissingBlob() { return Status::Error("Insufficient arguments, missing model BLOB"); }
+
 // `KEYWORD n`, when it is next: a number that is not negative.
 Status TakeNumber(Arguments* words, const char* keyword, int64_t* number, bool* given) {
   *given = words->Take(keyword);
   if (!*given) return Status::Ok();
-  if (words->done()) return Status::Error("Insufficient arguments, missing model BLOB");
+  if (words->done()) return MissingBlob();
   auto value = words->NextInteger();
   if (!value || *value < 0) return Status::Error(std::string("Invalid argument for ") + keyword);
   *number = *value;
@@ -64,30 +66,76 @@ Status TakeKeys(Arguments* words, const std::string& keyword, const char* lower,
   return Status::Ok();
 }
 
+// key, backend, device, [TAG t], batching
+Status TakeHead(Arguments* words, ModelDefinition* model) {
+  words->Next();  // the key
+  auto backend = ParseBackend(words->Next());
+  if (!backend) return Status::Error("unsupported backend");
+  model->backend = *backend;
+  auto device = ParseDevice(words->Next());
+  if (!device) return Status::Error("Invalid DEVICE");
+  model->device = *device;
+  if (words->Take("TAG")) {
+    if (words->done()) return MissingBlob();
+    model->tag = words->Next();
+  }
+  return TakeBatching(words, model);
+}
+
+// `INPUTS name.. OUTPUTS name..` of AI.MODELSET. Old clients name them for every backend; only TensorFlow's
+// files do not say them.
+Status TakeUncountedNames(Arguments* words, ModelDefinition* model) {
+  bool wanted = model->backend == BackendKind::kTensorflow;
+  std::vector<size_t> inputs;
+  std::vector<size_t> outputs;
+  if (words->done()) return MissingBlob();
+  if (words->Take("INPUTS")) inputs = words->NextUntil(words->Has("OUTPUTS") ? "OUTPUTS" : "BLOB");
+  if (words->Take("OUTPUTS")) outputs = words->NextUntil("BLOB");
+  if (!wanted) return Status::Ok();
+  if (inputs.empty() && outputs.empty())
+    return Status::Error("Insufficient arguments, INPUTS and OUTPUTS not specified");
+  if (inputs.empty()) return Status::Error("INPUTS not specified for TF");
+  if (outputs.empty()) return Status::Error("OUTPUTS not specified for TF");
+  for (size_t at : inputs) model->inputs.emplace_back(words->word(at));
+  for (size_t at : outputs) model->outputs.emplace_back(words->word(at));
+  return Status::Ok();
+}
+
+// `BLOB chunk..`, to the end.
+Status TakeFile(Arguments* words, std::vector<size_t>* pieces) {
+  if (words->done()) return MissingBlob();
+  if (!words->Take("BLOB")) return Status::Error("Invalid argument, expected BLOB");
+  if (words->done()) return MissingBlob();
+  *pieces = words->NextPositions(words->left());
+  return Status::Ok();
+}
+
+Status TakeRunTimeout(Arguments* words, RunWords* run) {
+  if (!words->Take("TIMEOUT")) return Status::Ok();
+  auto timeout = ParseTimeout(words, "No value provided for TIMEOUT");
+  if (timeout.ok()) run->timeout_ms = *timeout;
+  return timeout.ok() ? Status::Ok() : timeout.status();
+}
+
 }  // namespace
 
 Result<ModelStoreWords> ParseModelStore(Arguments words) {
   ModelStoreWords parsed;
   ModelDefinition& model = parsed.definition;
-  words.Next();  // the key
-  auto backend = ParseBackend(words.Next());
-  if (!backend) return Status::Error("unsupported backend");
-  model.backend = *backend;
-  auto device = ParseDevice(words.Next());
-  if (!device) return Status::Error("Invalid DEVICE");
-  model.device = *device;
-  if (words.Take("TAG")) {
-    if (words.done()) return Status::Error("Insufficient arguments, missing model BLOB");
-    model.tag = words.Next();
-  }
-  Status status = TakeBatching(&words, &model);
+  Status status = TakeHead(&words, &model);
   if (status.ok()) status = TakeNames(&words, "INPUTS", "inputs", &model, &model.inputs);
   if (status.ok()) status = TakeNames(&words, "OUTPUTS", "outputs", &model, &model.outputs);
+  if (status.ok()) status = TakeFile(&words, &parsed.pieces);
   if (!status.ok()) return status;
-  if (words.done()) return Status::Error("Insufficient arguments, missing model BLOB");
-  if (!words.Take("BLOB")) return Status::Error("Invalid argument, expected BLOB");
-  if (words.done()) return Status::Error("Insufficient arguments, missing model BLOB");
-  parsed.pieces = words.NextPositions(words.left());
+  return parsed;
+}
+
+Result<ModelStoreWords> ParseModelSet(Arguments words) {
+  ModelStoreWords parsed;
+  Status status = TakeHead(&words, &parsed.definition);
+  if (status.ok()) status = TakeUncountedNames(&words, &parsed.definition);
+  if (status.ok()) status = TakeFile(&words, &parsed.pieces);
+  if (!status.ok()) return status;
   return parsed;
 }
 
@@ -96,13 +144,23 @@ Result<RunWords> ParseModelExecute(Arguments words) {
   words.Next();  // the key
   Status status = TakeKeys(&words, "INPUTS", "input", "Input", &run.inputs);
   if (status.ok()) status = TakeKeys(&words, "OUTPUTS", "output", "Output", &run.outputs);
+  if (status.ok()) status = TakeRunTimeout(&words, &run);
   if (!status.ok()) return status;
-  if (words.Take("TIMEOUT")) {
-    auto timeout = ParseTimeout(&words, "No value provided for TIMEOUT");
-    if (!timeout.ok()) return timeout.status();
-    run.timeout_ms = *timeout;
-  }
+  run.native = words.Take("NATIVE");
   if (!words.done()) return Status::Error("Invalid argument: " + std::string(words.Peek()));
+  return run;
+}
+
+// How many inputs and outputs there must be, the model knows.
+Result<RunWords> ParseModelRun(Arguments words) {
+  RunWords run;
+  words.Next();  // the key
+  Status status = TakeRunTimeout(&words, &run);
+  if (!status.ok()) return status;
+  if (!words.Take("INPUTS")) return Status::Error("INPUTS not specified");
+  run.inputs = words.NextUntil("OUTPUTS");
+  if (!words.Take("OUTPUTS")) return Status::Error("OUTPUTS not specified");
+  run.outputs = words.NextPositions(words.left());
   return run;
 }
 

@@ -1,4 +1,4 @@
-// AI.MODELSTORE, AI.MODELGET, AI.MODELDEL, AI.MODELEXECUTE.
+// AI.MODELSTORE, AI.MODELGET, AI.MODELDEL, AI.MODELEXECUTE, and the deprecated AI.MODELSET and AI.MODELRUN.
 #include "blocked.h"
 #include "commands.h"
 #include "execution.h"
@@ -11,6 +11,9 @@
 
 namespace penstock {
 namespace {
+
+using ParseStore = Result<ModelStoreWords> (*)(Arguments);
+using ParseRun = Result<RunWords> (*)(Arguments);
 
 struct Wanted {
   bool meta = false;
@@ -54,15 +57,18 @@ void ReplyMeta(RedisModuleCtx* context, const Model& stored) {
   ReplyText(context, "inputs");
   ReplyNames(context, stored.InputNames());
   ReplyText(context, "outputs");
-  ReplyNames(context, model.outputs);
+  ReplyNames(context, stored.OutputNames());
   ReplyText(context, "minbatchtimeout");
   redis::ReplyWithLongLong(context, model.min_batch_timeout_ms);
 }
 
+// A reply of more pieces holds up the main thread: any client may set the size, for all of them.
+constexpr size_t kMostPieces = 1024;
+
 // One bulk, or an array of pieces when the file is longer than MODEL_CHUNK_SIZE.
 void ReplyFile(RedisModuleCtx* context, const ModelDefinition& model) {
   size_t bytes = model.FileBytes();
-  size_t chunk = static_cast<size_t>(state().options.model_chunk_bytes);
+  size_t chunk = std::max(static_cast<size_t>(state().options.model_chunk_bytes), bytes / kMostPieces + 1);
   std::string scratch;
   if (bytes > chunk) redis::ReplyWithArray(context, static_cast<long>((bytes + chunk - 1) / chunk));
   if (bytes == 0) ReplyText(context, "");
@@ -81,7 +87,7 @@ int ReplyModel(RedisModuleCtx* context, const Model& model, const Wanted& wanted
   return redis::kOk;
 }
 
-// Answers when the model is loaded, because only then are the names of its inputs known.
+// Answers when the model is loaded, because only then are the names of its inputs and outputs known.
 class GetTask : public BlockedTask {
  public:
   GetTask(RedisModuleCtx* context, ModelPtr model, Wanted wanted)
@@ -108,53 +114,64 @@ int ReplyWhenLoaded(RedisModuleCtx* context, ModelPtr model, Wanted wanted) {
   return redis::kOk;
 }
 
-}  // namespace
-
-int ModelStore(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
-  if (argc < 6) return redis::WrongArity(context);
-  auto words = ParseModelStore(Words(argv, argc));
+int StoreParsed(RedisModuleCtx* context, RedisModuleString** argv, int argc, int least, ParseStore parse) {
+  if (argc < least) return WrongArity(context, argv[0]);
+  auto words = parse(Words(argv, argc));
   if (!words.ok()) return Reply(context, words.status());
   auto before = FindModel(context, argv[1]);
   if (!before.ok()) return Reply(context, before.status());
+  MeasureSpareMemory(context);
   auto model = std::make_shared<ModelDefinition>(std::move(words->definition));
-  if (model->batch_size > 0) {
-    redis::Log(
-        context, "notice",
-        "BATCHSIZE, MINBATCHSIZE and MINBATCHTIMEOUT are stored but have no effect: runs are not batched");
-  }
-  for (size_t at : words->pieces)
-    model->pieces.push_back(std::make_shared<StringBuffer>(HeldString(argv[at])));
+  for (size_t at : words->pieces) model->pieces.push_back(std::make_shared<FileBuffer>(HeldString(argv[at])));
   return StoreModel(context, argv, argc, NewModel(&state().backends, std::move(model), *before));
 }
 
-int ModelGet(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
-  if (argc < 2 || argc > 4) return redis::WrongArity(context);
-  auto wanted = ParseModelGet(Words(argv, argc));
-  if (!wanted.ok()) return Reply(context, wanted.status());
-  auto model = GetStoredModel(context, argv[1]);
-  if (!model.ok()) return Reply(context, model.status());
-  bool unknown = wanted->meta && (*model)->definition().inputs.empty() && !(*model)->settled();
-  if (unknown && MayBlock(context)) return ReplyWhenLoaded(context, *model, *wanted);
-  return ReplyModel(context, **model, *wanted);
-}
-
-int ModelDel(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
-  if (argc != 2) return redis::WrongArity(context);
-  Status status = DeleteModel(context, argv[1]);
-  if (status.ok()) redis::ReplicateVerbatim(context);
-  return Reply(context, status);
-}
-
-int ModelExecute(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
+int RunParsed(RedisModuleCtx* context, RedisModuleString** argv, int argc, int least, ParseRun parse) {
   bool keys_only = redis::IsKeysPositionRequest(context) != 0;
-  if (argc < 8) return keys_only ? redis::kOk : redis::WrongArity(context);
-  auto run = ParseModelExecute(Words(argv, argc));
+  if (argc < least) return keys_only ? redis::kOk : WrongArity(context, argv[0]);
+  auto run = parse(Words(argv, argc));
   if (keys_only) return TellKeys(context, run);
   if (!run.ok()) return Reply(context, run.status());
   if (!MayBlock(context)) return Reply(context, RefuseToBlock());
   auto model = GetModel(context, argv[1]);
   if (!model.ok()) return Reply(context, model.status());
   return Execute(context, argv, *model, *run);
+}
+
+}  // namespace
+
+int ModelStore(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
+  return StoreParsed(context, argv, argc, 6, ParseModelStore);
+}
+
+int ModelSet(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
+  return StoreParsed(context, argv, argc, 4, ParseModelSet);
+}
+
+int ModelGet(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
+  if (argc < 2 || argc > 4) return WrongArity(context, argv[0]);
+  auto wanted = ParseModelGet(Words(argv, argc));
+  if (!wanted.ok()) return Reply(context, wanted.status());
+  auto model = GetStoredModel(context, argv[1]);
+  if (!model.ok()) return Reply(context, model.status());
+  bool unknown = wanted->meta && !(*model)->KnowsNames();
+  if (unknown && MayBlock(context)) return ReplyWhenLoaded(context, *model, *wanted);
+  return ReplyModel(context, **model, *wanted);
+}
+
+int ModelDel(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
+  if (argc != 2) return WrongArity(context, argv[0]);
+  Status status = DeleteModel(context, argv[1]);
+  if (status.ok()) redis::ReplicateVerbatim(context);
+  return Reply(context, status);
+}
+
+int ModelExecute(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
+  return RunParsed(context, argv, argc, kModelExecuteWords, ParseModelExecute);
+}
+
+int ModelRun(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
+  return RunParsed(context, argv, argc, kModelRunWords, ParseModelRun);
 }
 
 }  // namespace penstock

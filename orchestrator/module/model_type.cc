@@ -11,80 +11,34 @@ namespace {
 
 RedisModuleType* model_type = nullptr;
 
-std::vector<std::string> LoadNames(RdbReader* reader) {
-  std::vector<std::string> names;
-  uint64_t count = reader->Unsigned();
-  for (uint64_t i = 0; i < count && reader->ok(); ++i) names.push_back(reader->CText());
-  return names;
-}
-
-void LoadFile(RdbReader* reader, ModelDefinition* model) {
-  reader->Unsigned();  // the length, which the pieces say too
-  uint64_t count = reader->Unsigned();
-  for (uint64_t i = 0; i < count && reader->ok(); ++i) {
-    BufferPtr piece = reader->Bytes();
-    if (piece != nullptr) model->pieces.push_back(std::move(piece));
-  }
-}
-
 // The file is read, but loaded only when the model is first run: a restart must not wait for torch.
 void* Load(RedisModuleIO* file, int version) {
   RdbReader reader(file);
-  if (version != kRdbVersion) return reader.Reject("a model of an unknown encoding version");
-  auto model = std::make_shared<ModelDefinition>();
-  uint64_t backend = reader.Unsigned();
-  if (backend > static_cast<uint64_t>(BackendKind::kOnnx))
-    return reader.Reject("a model of an unknown backend");
-  model->backend = static_cast<BackendKind>(backend);
-  model->device = reader.CText();
-  model->tag = reader.Text();
-  model->batch_size = static_cast<int64_t>(reader.Unsigned());
-  model->min_batch_size = static_cast<int64_t>(reader.Unsigned());
-  model->min_batch_timeout_ms = static_cast<int64_t>(reader.Unsigned());
-  model->inputs = LoadNames(&reader);
-  model->outputs = LoadNames(&reader);
-  LoadFile(&reader, model.get());
-  if (!reader.ok()) return nullptr;
-  if (!ParseDevice(model->device)) return reader.Reject("a model of an unknown device");
-  return new ModelPtr(NewModel(&state().backends, std::move(model), nullptr));
-}
-
-void SaveNames(RedisModuleIO* file, const std::vector<std::string>& names) {
-  redis::SaveUnsigned(file, names.size());
-  for (const std::string& name : names) SaveCText(file, name);
-}
-
-// In chunks of MODEL_CHUNK_SIZE, however the file came.
-void SaveFile(RedisModuleIO* file, const ModelDefinition& model) {
-  size_t bytes = model.FileBytes();
-  size_t chunk = static_cast<size_t>(state().options.model_chunk_bytes);
-  redis::SaveUnsigned(file, bytes);
-  redis::SaveUnsigned(file, (bytes + chunk - 1) / chunk);
-  std::string scratch;
-  for (size_t start = 0; start < bytes; start += chunk) {
-    SaveText(file, model.FilePart(start, std::min(chunk, bytes - start), &scratch));
-  }
+  auto model = ReadModel(&reader, version);
+  if (!model.ok()) return reader.Reject(model.status());
+  auto definition = std::make_shared<ModelDefinition>(std::move(*model));
+  return new ModelPtr(NewModel(&state().backends, std::move(definition), nullptr));
 }
 
 // Runs in a forked child too: takes no lock.
 void Save(RedisModuleIO* file, void* value) {
   const Model& stored = ValueOf<Model>(value);
-  const ModelDefinition& model = stored.definition();
-  redis::SaveUnsigned(file, static_cast<uint64_t>(model.backend));
-  SaveCText(file, model.device);
-  SaveText(file, model.tag);
-  redis::SaveUnsigned(file, static_cast<uint64_t>(model.batch_size));
-  redis::SaveUnsigned(file, static_cast<uint64_t>(model.min_batch_size));
-  redis::SaveUnsigned(file, static_cast<uint64_t>(model.min_batch_timeout_ms));
-  SaveNames(file, stored.InputNames());
-  SaveNames(file, model.outputs);
-  SaveFile(file, model);
+  RdbWriter writer(file);
+  WriteModel(&writer, stored.definition(), stored.InputNames(),
+             static_cast<size_t>(state().options.model_chunk_bytes));
 }
 
-void AddOption(std::vector<HeldString>* words, const char* name, int64_t value) {
-  if (value == 0) return;
-  words->push_back(HeldString::Copy(name));
-  words->push_back(HeldString::Copy(std::to_string(value)));
+// Each of these words is refused without the one before it, be that zero.
+void AddBatching(std::vector<HeldString>* words, const ModelDefinition& model) {
+  const std::pair<const char*, int64_t> pairs[] = {{"BATCHSIZE", model.batch_size},
+                                                   {"MINBATCHSIZE", model.min_batch_size},
+                                                   {"MINBATCHTIMEOUT", model.min_batch_timeout_ms}};
+  size_t count = std::size(pairs);
+  while (count > 0 && pairs[count - 1].second == 0) --count;
+  for (size_t i = 0; i < count; ++i) {
+    words->push_back(HeldString::Copy(pairs[i].first));
+    words->push_back(HeldString::Copy(std::to_string(pairs[i].second)));
+  }
 }
 
 void AddNames(std::vector<HeldString>* words, const char* keyword, const std::vector<std::string>& names) {
@@ -110,9 +64,7 @@ void Rewrite(RedisModuleIO* file, RedisModuleString* key, void* value) {
   words.push_back(HeldString::Copy(model.device));
   words.push_back(HeldString::Copy("TAG"));
   words.push_back(HeldString::Copy(model.tag));
-  AddOption(&words, "BATCHSIZE", model.batch_size);
-  AddOption(&words, "MINBATCHSIZE", model.min_batch_size);
-  AddOption(&words, "MINBATCHTIMEOUT", model.min_batch_timeout_ms);
+  AddBatching(&words, model);
   if (model.backend == BackendKind::kTensorflow) {
     AddNames(&words, "INPUTS", model.inputs);
     AddNames(&words, "OUTPUTS", model.outputs);
@@ -136,13 +88,19 @@ void* Copy(RedisModuleString*, RedisModuleString*, const void* value) {
   return new ModelPtr(NewModel(&state().backends, from->shared_definition(), from));
 }
 
+// Names only where the file does not say them: a copy that came by an RDB file has the others too.
 void Digest(RedisModuleDigest* digest, void* value) {
   const ModelDefinition& model = ValueOf<Model>(value).definition();
-  std::string head = std::string(BackendName(model.backend)) + " " + model.device + " " + model.tag;
-  redis::DigestAddStringBuffer(digest, reinterpret_cast<unsigned char*>(head.data()), head.size());
+  for (std::string_view text : {std::string_view(BackendName(model.backend)), std::string_view(model.device),
+                                std::string_view(model.tag)})
+    AddToDigest(digest, text);
+  for (int64_t number : {model.batch_size, model.min_batch_size, model.min_batch_timeout_ms})
+    redis::DigestAddLongLong(digest, number);
+  if (model.backend == BackendKind::kTensorflow) {
+    for (const auto* names : {&model.inputs, &model.outputs}) AddToDigest(digest, *names);
+  }
   std::string scratch;
-  std::string bytes(model.FilePart(0, model.FileBytes(), &scratch));
-  redis::DigestAddStringBuffer(digest, reinterpret_cast<unsigned char*>(bytes.data()), bytes.size());
+  AddToDigest(digest, model.FilePart(0, model.FileBytes(), &scratch));
   redis::DigestEndSequence(digest);
 }
 
@@ -176,6 +134,8 @@ Result<ModelPtr> GetModel(RedisModuleCtx* context, RedisModuleString* key) {
   return found;
 }
 
+const Model* ModelIn(RedisModuleKey* key) { return ValueIn<Model>(key, model_type); }
+
 Result<ModelPtr> GetStoredModel(RedisModuleCtx* context, RedisModuleString* key) {
   auto found = FindValue<Model>(context, key, model_type);
   if (found.ok() && *found == nullptr) return Status::Error("model key is empty");
@@ -183,10 +143,12 @@ Result<ModelPtr> GetStoredModel(RedisModuleCtx* context, RedisModuleString* key)
 }
 
 Status SetModel(RedisModuleCtx* context, RedisModuleString* key, ModelPtr model) {
+  RetireValue<Model>(context, key, model_type);
   return SetValue<Model>(context, key, model_type, std::move(model));
 }
 
 Status DeleteModel(RedisModuleCtx* context, RedisModuleString* key) {
+  RetireValue<Model>(context, key, model_type);
   auto deleted = DeleteValue<Model>(context, key, model_type);
   if (!deleted.ok()) return deleted.status();
   return *deleted ? Status::Ok() : Status::Error("model key is empty");

@@ -14,6 +14,8 @@ Result<ModelPtr> FindModel(RedisModuleCtx* context, RedisModuleString* key);
 Result<ModelPtr> GetStoredModel(RedisModuleCtx* context, RedisModuleString* key);
 /// Like FindModel, for running: says that there is none when there is none.
 Result<ModelPtr> GetModel(RedisModuleCtx* context, RedisModuleString* key);
+/// What an opened key holds, as long as it is open; null when that is something else.
+const Model* ModelIn(RedisModuleKey* key);
 Status SetModel(RedisModuleCtx* context, RedisModuleString* key, ModelPtr model);
 Status DeleteModel(RedisModuleCtx* context, RedisModuleString* key);
 

@@ -1,13 +1,19 @@
 // The module `ai`: its commands, its types and what happens when it is loaded.
 #include <dlfcn.h>
 
+#include <cstdlib>
+
+#include "argument_file.h"
 #include "commands.h"
 #include "held_string.h"
 #include "info.h"
 #include "model_type.h"
 #include "module_state.h"
+#include "retiring.h"
+#include "run_tensors.h"
 #include "script_type.h"
 #include "tensor_type.h"
+#include "write_pause.h"
 
 namespace penstock {
 namespace {
@@ -16,22 +22,30 @@ struct CommandEntry {
   const char* name;  // in upper case, as Redis shows it in its own errors
   redis::Command function;
   const char* flags;
-  int key;  // position of the one key; 0: none, 1 with getkeys-api: the command tells
+  int key;  // position of the first key; 0: there need be none. With getkeys-api the command tells all
 };
 
 constexpr CommandEntry kCommands[] = {
     {"AI.TENSORSET", TensorSet, "write deny-oom", 1},
     {"AI.TENSORGET", TensorGet, "readonly", 1},
     {"AI.MODELSTORE", ModelStore, "write deny-oom", 1},
+    {"AI.MODELSET", ModelSet, "write deny-oom", 1},
     {"AI.MODELGET", ModelGet, "readonly", 1},
     {"AI.MODELDEL", ModelDel, "write", 1},
     {"AI.MODELEXECUTE", ModelExecute, "write deny-oom getkeys-api", 1},
+    {"AI.MODELRUN", ModelRun, "write deny-oom getkeys-api", 1},
     {"AI.SCRIPTSTORE", ScriptStore, "write deny-oom", 1},
     {"AI.SCRIPTSET", ScriptSet, "write deny-oom", 1},
     {"AI.SCRIPTGET", ScriptGet, "readonly", 1},
     {"AI.SCRIPTDEL", ScriptDel, "write", 1},
     {"AI.SCRIPTEXECUTE", ScriptExecute, "write deny-oom getkeys-api", 1},
     {"AI.SCRIPTRUN", ScriptRun, "write deny-oom getkeys-api", 1},
+    {"AI.DAGEXECUTE", DagExecute, "write deny-oom getkeys-api", 0},
+    {"AI.DAGEXECUTE_RO", DagExecuteReadOnly, "readonly getkeys-api", 0},
+    {"AI.DAGRUN", DagRun, "write deny-oom getkeys-api", 0},
+    {"AI.DAGRUN_RO", DagRunReadOnly, "readonly getkeys-api", 0},
+    {"AI._MODELSCAN", ModelScan, "readonly", 0},
+    {"AI._SCRIPTSCAN", ScriptScan, "readonly", 0},
     {"AI.INFO", RunInfo, "readonly", 1},
     {"AI.CONFIG", Config, "write", 0},
 };
@@ -52,22 +66,35 @@ Status CreateTypes(RedisModuleCtx* context) {
 
 void OnShutdown(RedisModuleCtx*, redis::Event, uint64_t, void*) { StopWorkers(); }
 
-// A few times a second: answers what waited too long, releases what workers dropped.
-void OnCron(RedisModuleCtx*, redis::Event, uint64_t, void*) {
-  state().device_queues.Sweep(Clock::now());
+// A few times a second: drops what waits for clients that have gone, releases what workers dropped.
+void OnCron(RedisModuleCtx* context, redis::Event, uint64_t, void*) {
+  MeasureSpareMemory(context);
+  LookForPause();
+  state().runs.Sweep();
+  DropRetired();
   ReleaseDropped();
 }
 
+void OnEventLoop(RedisModuleCtx*, redis::Event, uint64_t what, void*) {
+  if (what == redis::kBeforeSleep) state().inline_runs.EndTurn();
+}
+
 Status Subscribe(RedisModuleCtx* context) {
+  redis::SubscribeToServerEvent(context, redis::kEventLoopEvent, OnEventLoop);  // older servers refuse it
   bool heard = redis::SubscribeToServerEvent(context, redis::kShutdownEvent, OnShutdown) == redis::kOk &&
-               redis::SubscribeToServerEvent(context, redis::kCronEvent, OnCron) == redis::kOk;
+               redis::SubscribeToServerEvent(context, redis::kCronEvent, OnCron) == redis::kOk &&
+               WatchForPauses(context);
   return heard ? Status::Ok() : Status::Error("the server refused to tell of its events");
 }
 
-std::string FolderOfThisLibrary() {
+std::string PathOfThisLibrary() {
   Dl_info info{};
-  dladdr(reinterpret_cast<const void*>(&FolderOfThisLibrary), &info);
-  std::string path = info.dli_fname != nullptr ? info.dli_fname : "";
+  dladdr(reinterpret_cast<const void*>(&PathOfThisLibrary), &info);
+  return info.dli_fname != nullptr ? info.dli_fname : "";
+}
+
+std::string FolderOfThisLibrary() {
+  std::string path = PathOfThisLibrary();
   size_t slash = path.rfind('/');
   return slash == std::string::npos ? "." : path.substr(0, slash);
 }
@@ -75,20 +102,34 @@ std::string FolderOfThisLibrary() {
 // Fails with the backend's own error in the log; models say it again when they are stored.
 class Preload : public Task {
  public:
+  explicit Preload(Engine engine) : engine_(engine) {}
   void Run() override {
-    auto opened = state().backends.Torch();
+    auto opened = state().backends.Open(engine_);
     if (!opened.ok()) redis::Log(nullptr, "warning", "%s", opened.status().text().c_str());
   }
   void NotRun(Skip) override {}
   void Deliver(std::unique_ptr<Task>) override {}
+
+ private:
+  Engine engine_;
 };
 
+// Redis 6.2 can only give memory or die: there the system is asked first when it is much.
 void* AllocateOrNull(size_t bytes) {
-  return redis::TryAlloc != nullptr ? redis::TryAlloc(bytes) : redis::Alloc(bytes);
+  if (redis::TryAlloc != nullptr) return redis::TryAlloc(bytes);
+  constexpr size_t kMuch = 16 << 20;
+  if (bytes >= kMuch) {
+    void* there = std::malloc(bytes);
+    if (there == nullptr) return nullptr;
+    std::free(there);
+  }
+  return redis::Alloc(bytes);
 }
 
 Status Start(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
-  std::vector<std::string_view> words;
+  auto beside = ReadArgumentFile(ArgumentFileOf(PathOfThisLibrary()));
+  if (!beside.ok()) return beside.status();
+  std::vector<std::string_view> words(beside->begin(), beside->end());
   for (int i = 0; i < argc; ++i) words.push_back(View(argv[i]));
   auto options = ParseOptions(words);
   if (!options.ok()) return options.status();
@@ -97,6 +138,9 @@ Status Start(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   }
   RememberMainThread();
   InstallAllocator({AllocateOrNull, redis::Calloc, redis::Free});
+  InstallOutputBuffers([](std::string_view bytes) -> BufferPtr {
+    return std::make_shared<StringBuffer>(HeldString::Copy(bytes));
+  });
   redis::SetModuleOptions(context, redis::kHandleIoErrors);
   InstallState(
       new ModuleState(*options, FolderOfThisLibrary(), redis::GetDetachedThreadSafeContext(context)));
@@ -107,7 +151,8 @@ Status Start(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
     status = Status::Error("the server refused the sections of INFO");
   }
   if (!status.ok()) StopWorkers();
-  if (status.ok() && options->preload_torch) state().loader.Push(std::make_unique<Preload>());
+  if (!status.ok()) return status;
+  for (Engine engine : options->preload) state().loader.Push(std::make_unique<Preload>(engine));
   return status;
 }
 

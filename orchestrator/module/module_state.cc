@@ -4,6 +4,8 @@
 
 #include <cstdlib>
 
+#include "storing.h"
+
 namespace penstock {
 namespace {
 
@@ -11,12 +13,19 @@ ModuleState* installed = nullptr;
 
 constexpr auto kLongestGoodbye = std::chrono::milliseconds(500);
 
+QueueSettings SettingsFor(const Options& options) {
+  QueueSettings settings;
+  settings.workers = static_cast<int>(options.threads_per_queue);
+  settings.log = [](const std::string& text) { redis::Log(nullptr, "warning", "%s", text.c_str()); };
+  return settings;
+}
+
 }  // namespace
 
 ModuleState::ModuleState(const Options& given, const std::string& folder, RedisModuleCtx* detached)
     : options(given),
       backends(given, folder),
-      device_queues(static_cast<int>(given.threads_per_queue)),
+      runs(SettingsFor(given), LoadInBackground),
       loader("ai-loader", 1),
       context(detached) {}
 
@@ -24,15 +33,24 @@ void InstallState(ModuleState* state) { installed = state; }
 
 ModuleState& state() { return *installed; }
 
+void MeasureSpareMemory(RedisModuleCtx* context) {
+  if (redis::GetServerInfo == nullptr) return;
+  auto* info = redis::GetServerInfo(context, "memory");
+  uint64_t most = redis::ServerInfoGetFieldUnsigned(info, "maxmemory", nullptr);
+  uint64_t used = redis::ServerInfoGetFieldUnsigned(info, "used_memory", nullptr);
+  redis::FreeServerInfo(context, info);
+  SetSpareMemory(most == 0 ? 0 : most > used ? most - used : 1);
+}
+
 void StopWorkers() {
   ModuleState& module = state();
   module.stopping = true;
   auto deadline = Clock::now() + kLongestGoodbye;
   module.loader.Stop();
-  module.device_queues.Stop();
+  module.runs.Stop();
   bool loader_left =
       module.loader.Join(deadline);  // first: what it has loaded, it pushes to a device's queue
-  bool devices_left = module.device_queues.Join(deadline);
+  bool devices_left = module.runs.Join(deadline);
   if (devices_left && loader_left) return;
   redis::Log(nullptr, "warning", "a run or load is still going on; leaving without it");
   // Registered last, so it runs first: before the destructors of libraries that the run still uses.

@@ -4,7 +4,7 @@
 //   Made by RedisModule_OnLoad and never deleted: workers may outlast the server's exit. Fields without a
 //   comment belong to the main thread. A worker that must see them (a script that runs a command) holds the
 //   server's lock, which stands for the main thread. Shutdown: the workers are joined from the server's
-//   shutdown event, after it has saved, for a few seconds at most. A run that takes longer cannot be
+//   shutdown event, after it has saved, for half a second at most. A run that takes longer cannot be
 //   interrupted; then the process leaves without running destructors under that thread's feet.
 #pragma once
 
@@ -14,9 +14,11 @@
 #include <utility>
 
 #include "backends.h"
+#include "inline_runs.h"
 #include "model.h"
 #include "options.h"
 #include "redis_api.h"
+#include "run_queues.h"
 #include "script.h"
 #include "work_queue.h"
 
@@ -30,7 +32,8 @@ struct ModuleState {
   ModuleState(const Options& given, const std::string& folder, RedisModuleCtx* detached);
   Options options;
   Backends backends;  // thread-safe
-  WorkQueues device_queues;
+  RunQueues runs;     // thread-safe
+  InlineRuns inline_runs{&runs};
   WorkQueue loader;         // thread-safe; one thread, so that stores end in the order they came
   RedisModuleCtx* context;  // detached; used on the main thread or under the server's lock
   Pending<Model> pending_models;
@@ -40,6 +43,9 @@ struct ModuleState {
 
 void InstallState(ModuleState* state);
 ModuleState& state();
+
+/// Remembers for runs and loads, which allocate between two commands, what maxmemory leaves. Main thread.
+void MeasureSpareMemory(RedisModuleCtx* context);
 
 /// Joins the workers. Called once, when the server leaves.
 void StopWorkers();

@@ -23,36 +23,63 @@ constexpr NumberOption kNumbers[] = {
     {"INTER_OP_PARALLELISM", &Options::inter_op_threads, 0, 1024},
     {"MODEL_CHUNK_SIZE", &Options::model_chunk_bytes, 1, kNoLimit},
     {"MODEL_EXECUTION_TIMEOUT", &Options::execution_timeout_ms, 1000, kNoLimit},
+    {"MODEL_STORE_TIMEOUT", &Options::store_timeout_ms, 0, kNoLimit},
     {"BACKEND_MEMORY_LIMIT", &Options::backend_memory_limit_mb, 0, kNoLimit},
 };
 
-struct TextOption {
-  const char* key;
-  std::string Options::* value;
+constexpr const char* kEngineNames[] = {"TORCH", "OPENVINO", "ONNXRUNTIME"};
+
+// After the engine's name, as in TORCH_LIBRARIES.
+struct EngineOption {
+  const char* suffix;
+  std::string EngineOptions::* value;
 };
 
-constexpr TextOption kTexts[] = {
-    {"BACKENDSPATH", &Options::backends_path},
-    {"TORCH", &Options::torch_backend},
-    {"TORCH_LIBRARIES", &Options::torch_libraries},
-    {"TORCH_VERSION", &Options::torch_version},
+constexpr EngineOption kEngineOptions[] = {
+    {"", &EngineOptions::backend},
+    {"_LIBRARIES", &EngineOptions::libraries},
+    {"_VERSION", &EngineOptions::version},
 };
+
+struct Switch {
+  const char* key;
+  bool Options::* value;
+};
+
+constexpr Switch kSwitches[] = {{"FREEZE", &Options::freeze},
+                                {"AOTINDUCTOR", &Options::native_models},
+                                {"GPU_ON_CPU", &Options::gpu_on_cpu}};
 
 // Backends of RedisAI that SmartRedis' own launcher names; nothing here opens them.
 constexpr const char* kAccepted[] = {"TF", "TFLITE", "ONNX"};
 
-// Accepted too; INFO shows them, as RedisAI's does.
-constexpr const char* kOnlyShown[] = {"MODEL_EXECUTION_TIMEOUT", "BACKEND_MEMORY_LIMIT"};
-
-bool HasNoEffect(const std::string& key) {
-  auto named = [&](const char* name) { return EqualsAnyCase(key, name); };
-  return std::any_of(std::begin(kAccepted), std::end(kAccepted), named) ||
-         std::any_of(std::begin(kOnlyShown), std::end(kOnlyShown), named);
+bool IsAccepted(const std::string& key) {
+  return std::any_of(std::begin(kAccepted), std::end(kAccepted),
+                     [&](const char* name) { return EqualsAnyCase(key, name); });
 }
 
-Status SetPreload(const std::string& value, Options* options) {
-  if (!EqualsAnyCase(value, "TORCH")) return Status::Error("PRELOAD: unknown backend '" + value + "'");
-  options->preload_torch = true;
+Status AddPreload(const std::string& value, Options* options) {
+  auto engine = ParseEngine(value);
+  if (!engine) return Status::Error("PRELOAD: unknown backend '" + value + "'");
+  options->preload.push_back(*engine);
+  return Status::Ok();
+}
+
+Status SetOnnxEngine(const std::string& value, Options* options) {
+  auto engine = ParseEngine(value);
+  if (!engine || *engine == Engine::kTorch) {
+    return Status::Error("ONNX_BACKEND: '" + value + "' is neither OPENVINO nor ONNXRUNTIME");
+  }
+  options->onnx_engine = engine;
+  return Status::Ok();
+}
+
+Status SetSwitch(const Switch& option, const std::string& value, Options* options) {
+  bool yes = EqualsAnyCase(value, "yes");
+  if (!yes && !EqualsAnyCase(value, "no")) {
+    return Status::Error(std::string(option.key) + ": '" + value + "' is neither yes nor no");
+  }
+  options->*option.value = yes;
   return Status::Ok();
 }
 
@@ -65,26 +92,49 @@ Status SetNumber(const NumberOption& option, const std::string& value, Options* 
     return Status::Error(std::string(option.key) + ": '" + value + "' is not a number " + range);
   }
   options->*option.value = *number;
+  if (option.value == &Options::execution_timeout_ms) options->execution_timeout_given = true;
   return Status::Ok();
+}
+
+// Where an option of an engine goes; null when `key` is none.
+std::string* EngineText(const std::string& key, Options* options) {
+  for (Engine engine : kEngines) {
+    for (const EngineOption& option : kEngineOptions) {
+      if (EqualsAnyCase(key, std::string(EngineName(engine)) + option.suffix))
+        return &(options->engine(engine).*option.value);
+    }
+  }
+  return EqualsAnyCase(key, "BACKENDSPATH") ? &options->backends_path : nullptr;
 }
 
 Status Set(const std::string& key, const std::string& value, Options* options) {
   for (const NumberOption& option : kNumbers) {
     if (EqualsAnyCase(key, option.key)) return SetNumber(option, value, options);
   }
-  for (const TextOption& option : kTexts) {
-    if (!EqualsAnyCase(key, option.key)) continue;
-    options->*option.value = value;
+  for (const Switch& option : kSwitches) {
+    if (EqualsAnyCase(key, option.key)) return SetSwitch(option, value, options);
+  }
+  if (std::string* text = EngineText(key, options)) {
+    *text = value;
     return Status::Ok();
   }
-  for (const char* accepted : kAccepted) {
-    if (EqualsAnyCase(key, accepted)) return Status::Ok();
-  }
-  if (EqualsAnyCase(key, "PRELOAD")) return SetPreload(value, options);
-  return Status::Error("unknown module argument '" + key + "'");
+  if (EqualsAnyCase(key, "PRELOAD")) return AddPreload(value, options);
+  if (EqualsAnyCase(key, "ONNX_BACKEND")) return SetOnnxEngine(value, options);
+  if (!IsAccepted(key)) return Status::Error("unknown module argument '" + key + "'");
+  options->without_effect.push_back(UpperCase(key));
+  return Status::Ok();
 }
 
 }  // namespace
+
+const char* EngineName(Engine engine) { return kEngineNames[static_cast<size_t>(engine)]; }
+
+std::optional<Engine> ParseEngine(std::string_view name) {
+  for (Engine engine : kEngines) {
+    if (EqualsAnyCase(name, EngineName(engine))) return engine;
+  }
+  return std::nullopt;
+}
 
 Result<Options> ParseOptions(const std::vector<std::string_view>& words) {
   Options options;
@@ -95,7 +145,6 @@ Result<Options> ParseOptions(const std::vector<std::string_view>& words) {
   for (size_t i = 0; i < words.size(); i += 2) {
     Status status = Set(std::string(words[i]), std::string(words[i + 1]), &options);
     if (!status.ok()) return status;
-    if (HasNoEffect(std::string(words[i]))) options.without_effect.push_back(UpperCase(words[i]));
   }
   return options;
 }

@@ -25,29 +25,9 @@ BufferPtr RdbReader::Bytes() {
   return ok_ ? AdoptBytes(memory, size) : nullptr;
 }
 
-std::string RdbReader::Text() {
-  BufferPtr bytes = Bytes();
-  return bytes == nullptr ? std::string() : std::string(bytes->view());
-}
-
-std::string RdbReader::CText() {
-  std::string text = Text();
-  if (!text.empty() && text.back() == '\0') text.pop_back();
-  return text;
-}
-
-std::nullptr_t RdbReader::Reject(const char* what) {
-  redis::LogIOError(file_, "warning", "%s", what);
-  ok_ = false;
+std::nullptr_t RdbReader::Reject(const Status& status) {
+  redis::LogIOError(file_, "warning", "%s", status.text().c_str());
   return nullptr;
-}
-
-void SaveText(RedisModuleIO* file, std::string_view text) {
-  redis::SaveStringBuffer(file, text.data(), text.size());
-}
-
-void SaveCText(RedisModuleIO* file, const std::string& text) {
-  redis::SaveStringBuffer(file, text.c_str(), text.size() + 1);
 }
 
 }  // namespace penstock

@@ -1,39 +1,35 @@
-// Reads and writes the pieces of our values in an RDB file.
+// Connects the RDB format with a server's files.
 #pragma once
 
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <string_view>
-
-#include "memory.h"
+#include "rdb_format.h"
 #include "redis_api.h"
 
 namespace penstock {
 
-inline constexpr int kRdbVersion = 4;
-
-/// After an error every further read returns zero or an empty text, and ok() is false.
-class RdbReader {
+class RdbReader final : public RdbInput {
  public:
   explicit RdbReader(RedisModuleIO* file) : file_(file) {}
-  bool ok() const { return ok_; }
-  uint64_t Unsigned();
-  int64_t Signed();
-  /// Null after an error.
-  BufferPtr Bytes();
-  std::string Text();
-  /// A text that was written with its NUL byte.
-  std::string CText();
-  /// Marks the value as damaged and says how.
-  std::nullptr_t Reject(const char* what);
+  bool ok() const override { return ok_; }
+  uint64_t Unsigned() override;
+  int64_t Signed() override;
+  BufferPtr Bytes() override;
+  /// Says in the server's log what is wrong with the value.
+  std::nullptr_t Reject(const Status& status);
 
  private:
   RedisModuleIO* file_;
   bool ok_ = true;
 };
 
-void SaveText(RedisModuleIO* file, std::string_view text);
-void SaveCText(RedisModuleIO* file, const std::string& text);
+class RdbWriter final : public RdbOutput {
+ public:
+  explicit RdbWriter(RedisModuleIO* file) : file_(file) {}
+  void Unsigned(uint64_t value) override { redis::SaveUnsigned(file_, value); }
+  void Signed(int64_t value) override { redis::SaveSigned(file_, value); }
+  void Bytes(std::string_view bytes) override { redis::SaveStringBuffer(file_, bytes.data(), bytes.size()); }
+
+ private:
+  RedisModuleIO* file_;
+};
 
 }  // namespace penstock

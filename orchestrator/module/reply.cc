@@ -10,6 +10,14 @@ Arguments Words(RedisModuleString** argv, int argc) {
   return Arguments(std::move(words));
 }
 
+int WrongArity(RedisModuleCtx* context, std::string_view command) {
+  return Reply(context, WrongNumberOfArguments(command));
+}
+
+int WrongArity(RedisModuleCtx* context, const RedisModuleString* command) {
+  return WrongArity(context, View(command));
+}
+
 int Reply(RedisModuleCtx* context, const Status& status) {
   if (status.ok()) return redis::ReplyWithSimpleString(context, "OK");
   std::string line = status.Line();
@@ -33,12 +41,25 @@ Status RefuseToBlock() {
   return Status::Error("Cannot run RedisAI command within a transaction or a LUA script");
 }
 
+Status RefuseOnReplica(RedisModuleCtx* context) {
+  bool refused = (redis::GetContextFlags(context) & redis::kReadOnly) != 0;
+  bool hands_over = redis::AvoidReplicaTraffic() != 0;
+  if (!refused && hands_over)
+    return Status::Coded("TRYAGAIN", "Writes are paused, a replica may be taking over: nothing was stored");
+  return refused ? Status::Coded("READONLY", "You can't write against a read only replica.") : Status::Ok();
+}
+
 int TellKeys(RedisModuleCtx* context, Result<RunWords>& run) {
-  redis::KeyAtPos(context, 1);
-  if (!run.ok()) return redis::kOk;  // the command itself says what is wrong
+  std::vector<size_t> keys{1};
+  if (!run.ok()) return TellKeys(context, keys);  // the command itself says what is wrong
   for (const auto* positions : {&run->keys, &run->inputs, &run->outputs}) {
-    for (size_t at : *positions) redis::KeyAtPos(context, static_cast<int>(at));
+    keys.insert(keys.end(), positions->begin(), positions->end());
   }
+  return TellKeys(context, keys);
+}
+
+int TellKeys(RedisModuleCtx* context, const std::vector<size_t>& positions) {
+  for (size_t at : positions) redis::KeyAtPos(context, static_cast<int>(at));
   return redis::kOk;
 }
 

@@ -18,6 +18,7 @@ struct RunWords {
   std::vector<size_t> outputs;
   std::vector<size_t> texts;
   int64_t timeout_ms = 0;  // 0: none
+  bool native = false;     // outputs in their own types, see widening.h
 };
 
 /// TIMEOUT's value, the word just after it; `missing` is the error when there is none.

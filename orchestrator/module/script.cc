@@ -1,5 +1,7 @@
 #include "script.h"
 
+#include <set>
+
 namespace penstock {
 namespace {
 
@@ -73,12 +75,20 @@ Status TakeTimeout(Arguments* words, RunWords* run) {
   return Status::Ok();
 }
 
-Status TakeSection(Arguments* words, RunWords* run) {
-  if (words->Take("KEYS")) return TakeDeclaredKeys(words, &run->keys);
-  if (words->Take("INPUTS")) return TakeCounted(words, "inputs", &run->inputs);
-  if (words->Take("ARGS")) return TakeCounted(words, "args", &run->texts);
-  if (words->Take("OUTPUTS")) return TakeCounted(words, "outputs", &run->outputs);
-  if (words->Take("TIMEOUT")) return TakeTimeout(words, run);
+// Each section once: were a second one to take the place of the first, its words would be dropped in silence.
+Status TakeSection(Arguments* words, std::set<std::string>* taken, RunWords* run) {
+  std::string keyword = UpperCase(words->Peek());
+  if (taken->insert(keyword).second) {
+    if (words->Take("KEYS")) return TakeDeclaredKeys(words, &run->keys);
+    if (words->Take("INPUTS")) return TakeCounted(words, "inputs", &run->inputs);
+    if (words->Take("ARGS")) return TakeCounted(words, "args", &run->texts);
+    if (words->Take("OUTPUTS")) return TakeCounted(words, "outputs", &run->outputs);
+    if (words->Take("TIMEOUT")) return TakeTimeout(words, run);
+    if (words->Take("NATIVE")) {
+      run->native = true;
+      return Status::Ok();
+    }
+  }
   return Status::Error("Invalid AI.SCRIPTEXECUTE command. Unexpected argument: " +
                        std::string(words->Peek()));
 }
@@ -116,8 +126,9 @@ Result<RunWords> ParseScriptExecute(Arguments words) {
       !words.done() && (EqualsAnyCase(words.Peek(), "KEYS") || EqualsAnyCase(words.Peek(), "INPUTS"));
   if (!starts)
     return Status::Error("KEYS or INPUTS scope must be provided first for AI.SCRIPTEXECUTE command");
+  std::set<std::string> taken;
   while (!words.done()) {
-    Status status = TakeSection(&words, &run);
+    Status status = TakeSection(&words, &taken, &run);
     if (!status.ok()) return status;
   }
   return run;

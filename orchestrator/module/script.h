@@ -38,6 +38,10 @@ using ScriptPtr = std::shared_ptr<Script>;
 Result<ScriptDefinition> ParseScriptStore(Arguments words);
 /// The deprecated form, without entry points.
 Result<ScriptDefinition> ParseScriptSet(Arguments words);
+
+/// The least that each parser below must be given.
+inline constexpr int kScriptExecuteWords = 4;
+inline constexpr int kScriptRunWords = 3;
 Result<RunWords> ParseScriptExecute(Arguments words);
 /// The deprecated form, without counts.
 Result<RunWords> ParseScriptRun(Arguments words);

@@ -36,7 +36,7 @@ Result<Wanted> ParseScriptGet(Arguments words) {
 }
 
 int StoreParsed(RedisModuleCtx* context, RedisModuleString** argv, int argc, int least, ParseStore parse) {
-  if (argc < least) return redis::WrongArity(context);
+  if (argc < least) return WrongArity(context, argv[0]);
   auto script = parse(Words(argv, argc));
   if (!script.ok()) return Reply(context, script.status());
   auto definition = std::make_shared<const ScriptDefinition>(std::move(*script));
@@ -45,7 +45,7 @@ int StoreParsed(RedisModuleCtx* context, RedisModuleString** argv, int argc, int
 
 int RunParsed(RedisModuleCtx* context, RedisModuleString** argv, int argc, int least, ParseRun parse) {
   bool keys_only = redis::IsKeysPositionRequest(context) != 0;
-  if (argc < least) return keys_only ? redis::kOk : redis::WrongArity(context);
+  if (argc < least) return keys_only ? redis::kOk : WrongArity(context, argv[0]);
   auto run = parse(Words(argv, argc));
   if (keys_only) return TellKeys(context, run);
   if (!run.ok()) return Reply(context, run.status());
@@ -76,7 +76,7 @@ int ScriptSet(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
 }
 
 int ScriptGet(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
-  if (argc < 2) return redis::WrongArity(context);
+  if (argc < 2) return WrongArity(context, argv[0]);
   auto wanted = ParseScriptGet(Words(argv, argc));
   if (!wanted.ok()) return Reply(context, wanted.status());
   auto script = GetStoredScript(context, argv[1]);
@@ -91,18 +91,18 @@ int ScriptGet(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
 }
 
 int ScriptDel(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
-  if (argc != 2) return redis::WrongArity(context);
+  if (argc != 2) return WrongArity(context, argv[0]);
   Status status = DeleteScript(context, argv[1]);
   if (status.ok()) redis::ReplicateVerbatim(context);
   return Reply(context, status);
 }
 
 int ScriptExecute(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
-  return RunParsed(context, argv, argc, 4, ParseScriptExecute);
+  return RunParsed(context, argv, argc, kScriptExecuteWords, ParseScriptExecute);
 }
 
 int ScriptRun(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
-  return RunParsed(context, argv, argc, 3, ParseScriptRun);
+  return RunParsed(context, argv, argc, kScriptRunWords, ParseScriptRun);
 }
 
 }  // namespace penstock

@@ -1,14 +1,20 @@
 #include "script_host.h"
 
 #include <cerrno>
-#include <cstring>
+#include <chrono>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include "arguments.h"
+#include "execution.h"
 #include "held_string.h"
 #include "model_type.h"
 #include "module_state.h"
+#include "script_rights.h"
+#include "server_lock.h"
+#include "storing.h"
+#include "watch.h"
 
 namespace penstock {
 namespace {
@@ -18,24 +24,64 @@ using backend::ReplySink;
 
 Bytes ToBytes(std::string_view text) { return {text.data(), text.size()}; }
 
-// Holds the server's lock, unless the module stops first.
-class ServerLock {
+constexpr char kNoLock[] = "the run was canceled or the server is shutting down";
+
+// Counts one run of a model by what passes through: as a client's run would be counted.
+class CountingSink final : public backend::Sink {
  public:
-  ServerLock() {
-    while (!state().stopping && !locked_) {
-      locked_ = redis::ThreadSafeContextTryLock(state().context) == redis::kOk;
-      if (!locked_) std::this_thread::sleep_for(std::chrono::microseconds(50));
-    }
+  CountingSink(RunStats& stats, backend::Sink& to) : stats_(stats), to_(to) {}
+  ~CountingSink() {
+    stats_.calls += 1;
+    stats_.errors += failed_ ? 1 : 0;
+    stats_.samples += failed_ ? 0 : rows_;
+    auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start_);
+    stats_.duration_us += took.count();
   }
-  ~ServerLock() {
-    if (locked_) redis::ThreadSafeContextUnlock(state().context);
+  CountingSink(const CountingSink&) = delete;
+  CountingSink& operator=(const CountingSink&) = delete;
+  void Tensor(const backend::TensorView& tensor) override {
+    Note(tensor);
+    to_.Tensor(tensor);
   }
-  ServerLock(const ServerLock&) = delete;
-  ServerLock& operator=(const ServerLock&) = delete;
-  explicit operator bool() const { return locked_; }
+  void Keep(const backend::TensorView& shape, backend::Resident* array) override {
+    Note(shape);
+    to_.Keep(shape, array);
+  }
+  void Name(Bytes name) override { to_.Name(name); }
+  void Error(Bytes text) override {
+    failed_ = true;
+    to_.Error(text);
+  }
 
  private:
-  bool locked_ = false;
+  void Note(const backend::TensorView& output) {
+    if (rows_ == 0) rows_ = output.rank == 0 ? 1 : output.dims[0];  // the first output says it
+  }
+  RunStats& stats_;
+  backend::Sink& to_;
+  Clock::time_point start_ = Clock::now();
+  int64_t rows_ = 0;
+  bool failed_ = false;
+};
+
+// A model's run within a script's: it ends with the script's, or when its own time is over.
+class LimitedRun {
+ public:
+  LimitedRun(CancellationPtr script, std::optional<std::chrono::milliseconds> limit)
+      : script_(std::move(script)) {
+    handle_ = script_->Add([own = own_] { own->Cancel(); });
+    if (limit) watch_.At(Clock::now() + *limit, [own = own_] { own->Cancel(); });
+  }
+  ~LimitedRun() { script_->Remove(handle_); }
+  LimitedRun(const LimitedRun&) = delete;
+  LimitedRun& operator=(const LimitedRun&) = delete;
+  const CancellationPtr& cancellation() const { return own_; }
+
+ private:
+  const CancellationPtr script_;
+  const CancellationPtr own_ = std::make_shared<Cancellation>();
+  uint64_t handle_;
+  Watch watch_;  // its thread starts with a limit
 };
 
 // `ERR ` in front of a text says nothing to a script.
@@ -63,72 +109,82 @@ void Tell(RedisModuleCallReply* reply, ReplySink& to) {
 void Call(RedisModuleCtx* context, const std::vector<RedisModuleString*>& words, ReplySink& reply) {
   std::string name(View(words[0]));
   errno = 0;
-  auto* answer = redis::Call(context, name.c_str(), "!v", words.data() + 1, words.size() - 1);
-  if (answer == nullptr)
-    return reply.Error(ToBytes(errno == ENOENT ? "unknown command" : std::strerror(errno)));
+  auto* answer = redis::Call(context, name.c_str(), CallFormat(), words.data() + 1, words.size() - 1);
+  if (answer == nullptr) return reply.Error(ToBytes(WhyNotCalled(errno)));
   Tell(answer, reply);
   redis::FreeCallReply(answer);
 }
 
 }  // namespace
 
-std::string UserName(RedisModuleCtx* context) {
-  if (redis::GetCurrentUserName == nullptr) return "";
-  RedisModuleString* name = redis::GetCurrentUserName(context);
-  std::string text(View(name));
-  redis::FreeString(context, name);
-  return text;
-}
-
-// Under the server's lock. A user who has been removed meanwhile may do nothing.
-Status ScriptHost::CheckUser(RedisModuleString** command, size_t count) const {
-  if (redis::GetModuleUserFromUserName == nullptr || user_.empty()) return Status::Ok();
-  HeldString name = HeldString::Copy(user_);
-  RedisModuleUser* user = redis::GetModuleUserFromUserName(name.get());
-  errno = 0;
-  bool allowed = user != nullptr &&
-                 redis::ACLCheckCommandPermissions(user, command, static_cast<int>(count)) == redis::kOk;
-  allowed = allowed || (user != nullptr && errno == ENOENT);  // no such command: the call itself says so
-  if (user != nullptr) redis::FreeModuleUser(user);
-  return allowed ? Status::Ok() : Status::Error("user " + user_ + " may not run this command");
-}
+ScriptHost::ScriptHost(RedisModuleCtx* context, CancellationPtr cancellation, May may)
+    : database_(redis::GetSelectedDb(context)),
+      user_(UserName(context)),
+      cancellation_(std::move(cancellation)),
+      may_(may) {}
 
 void ScriptHost::RunCommand(const Bytes* arguments, size_t count, ReplySink& reply) {
-  ServerLock lock;
-  if (!lock) return reply.Error(ToBytes("the server is shutting down"));
+  if (may_ == May::kModels) return reply.Error(ToBytes("a read-only DAG's scripts run no commands"));
+  ServerLock lock(*cancellation_, ServerLock::For::kCommands);
+  if (!lock) return reply.Error(ToBytes(kNoLock));
   Database database(database_);
   std::vector<RedisModuleString*> words;
   for (size_t i = 0; i < count; ++i) {
     words.push_back(redis::CreateString(nullptr, arguments[i].data, arguments[i].size));
   }
-  Status allowed = CheckUser(words.data(), words.size());
+  Status allowed = MayCall(database.context(), user_, words);
+  if (allowed.ok()) allowed = FitsScripts(database.context(), words[0]);
   if (!allowed.ok()) {
-    reply.Error(ToBytes(allowed.text()));
+    reply.Error(ToBytes(WithoutCode(allowed.Line())));
   } else {
     Call(database.context(), words, reply);
   }
   for (RedisModuleString* word : words) redis::FreeString(nullptr, word);
 }
 
+// What the user may not run by AI.MODELEXECUTE, no script runs for them.
+Result<ModelPtr> ScriptHost::FindModel(std::string_view key) const {
+  ServerLock lock(*cancellation_, ServerLock::For::kLooking);
+  if (!lock) return Status::Error(kNoLock);
+  Database database(database_);
+  std::vector<HeldString> words;
+  for (std::string_view word :
+       {std::string_view("AI.MODELEXECUTE"), key, std::string_view("INPUTS"), std::string_view("1"), key,
+        std::string_view("OUTPUTS"), std::string_view("1"), key})
+    words.push_back(HeldString::Copy(word));
+  std::vector<RedisModuleString*> command;
+  for (const HeldString& word : words) command.push_back(word.get());
+  Status allowed = MayCall(database.context(), user_, command);
+  if (!allowed.ok()) return allowed;
+  return GetModel(database.context(), command[1]);
+}
+
+// The loader loads it, not this thread: a load cannot be canceled, waiting for it can.
+Result<ProgramPtr> ScriptHost::Loaded(const ModelPtr& model) const {
+  if (model->WhenSettled([] {})) LoadInBackground(model);
+  while (!model->settled()) {
+    if (IsOver(*cancellation_)) return Status::Error(kNoLock);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return model->Settle();
+}
+
 void ScriptHost::RunModel(Bytes key, const backend::TensorView* inputs, size_t input_count,
                           size_t output_count, backend::Sink& outputs) {
-  Result<ModelPtr> model = Status::Error("the server is shutting down");
-  {
-    ServerLock lock;
-    if (lock) {
-      Database database(database_);
-      HeldString name = HeldString::Copy({key.data, key.size});
-      model = GetModel(database.context(), name.get());
-    }
-  }
-  if (!model.ok()) return outputs.Error(ToBytes(model.status().text()));
-  auto program = (*model)->Settle();
+  auto model = FindModel({key.data, key.size});
+  if (!model.ok()) return outputs.Error(ToBytes(model.status().Line()));
+  auto program = Loaded(*model);
   if (!program.ok()) return outputs.Error(ToBytes(program.status().text()));
+  LimitedRun limited(cancellation_, RunLimit(**model));
+  AllCanceled canceler({limited.cancellation()}, nullptr);
+  CountingSink counted((*model)->stats(), outputs);
   backend::Call call{};
   call.inputs = inputs;
   call.input_count = input_count;
   call.output_count = output_count;
-  (*program)->Run(call, outputs);
+  call.canceler = &canceler;
+  call.memory_left = SpareMemory();
+  (*program)->Run(call, counted);
 }
 
 }  // namespace penstock

@@ -1,14 +1,16 @@
 // What a running script may ask of the server: redis.execute and redisAI.model_execute.
 //
 // DESIGN
-//   Called on a worker. Commands need the server's lock, which the main thread gives up only while it waits
-//   for events, and never again once it joins the workers at shutdown: so the lock is tried, not waited for,
-//   until the module stops. A model that a script runs is run on the script's own thread, without the lock.
+//   Called on a worker. Commands need the server's lock (server_lock.h) and may do what the script's client
+//   may (script_rights.h). A model that a script runs is run on the script's own thread, without the lock,
+//   for as long as the script's run may go on; it counts in the model's statistics.
 #pragma once
 
 #include <string>
 
 #include "backend.h"
+#include "cancellation.h"
+#include "model.h"
 #include "redis_api.h"
 #include "status.h"
 
@@ -16,20 +18,22 @@ namespace penstock {
 
 class ScriptHost final : public backend::Host {
  public:
-  /// `user` is empty where the server cannot say it.
-  ScriptHost(int database, std::string user) : database_(database), user_(std::move(user)) {}
+  /// `kModels`: a script that may run models but no commands, for a DAG that changes nothing.
+  enum class May { kAll, kModels };
+  /// On behalf of the client of `context`, until `cancellation`. Main thread.
+  ScriptHost(RedisModuleCtx* context, CancellationPtr cancellation, May may = May::kAll);
   void RunCommand(const backend::Bytes* arguments, size_t count, backend::ReplySink& reply) override;
   void RunModel(backend::Bytes key, const backend::TensorView* inputs, size_t input_count,
                 size_t output_count, backend::Sink& outputs) override;
 
  private:
-  Status CheckUser(RedisModuleString** command, size_t count) const;
+  Result<ModelPtr> FindModel(std::string_view key) const;
+  Result<ProgramPtr> Loaded(const ModelPtr& model) const;
 
   int database_;
-  std::string user_;
+  std::string user_;  // empty where the server cannot say it
+  CancellationPtr cancellation_;
+  May may_;
 };
-
-/// Who sent the command; empty where the server cannot say it. Main thread.
-std::string UserName(RedisModuleCtx* context);
 
 }  // namespace penstock

@@ -13,25 +13,15 @@ RedisModuleType* script_type = nullptr;
 
 void* Load(RedisModuleIO* file, int version) {
   RdbReader reader(file);
-  if (version != kRdbVersion) return reader.Reject("a script of an unknown encoding version");
-  auto script = std::make_shared<ScriptDefinition>();
-  script->device = reader.CText();
-  script->tag = reader.Text();
-  script->source = reader.CText();
-  uint64_t count = reader.Unsigned();
-  for (uint64_t i = 0; i < count && reader.ok(); ++i) script->entry_points.push_back(reader.CText());
-  if (!reader.ok()) return nullptr;
-  if (!ParseDevice(script->device)) return reader.Reject("a script of an unknown device");
-  return new ScriptPtr(NewScript(&state().backends, std::move(script)));
+  auto script = ReadScript(&reader, version);
+  if (!script.ok()) return reader.Reject(script.status());
+  auto definition = std::make_shared<ScriptDefinition>(std::move(*script));
+  return new ScriptPtr(NewScript(&state().backends, std::move(definition)));
 }
 
 void Save(RedisModuleIO* file, void* value) {
-  const ScriptDefinition& script = ValueOf<Script>(value).definition();
-  SaveCText(file, script.device);
-  SaveText(file, script.tag);
-  SaveCText(file, script.source);
-  redis::SaveUnsigned(file, script.entry_points.size());
-  for (const std::string& name : script.entry_points) SaveCText(file, name);
+  RdbWriter writer(file);
+  WriteScript(&writer, ValueOf<Script>(value).definition());
 }
 
 // A script without entry points came by SCRIPTSET, which is what can bring it back.
@@ -62,8 +52,8 @@ void* Copy(RedisModuleString*, RedisModuleString*, const void* value) {
 
 void Digest(RedisModuleDigest* digest, void* value) {
   const ScriptDefinition& script = ValueOf<Script>(value).definition();
-  std::string text = script.device + " " + script.tag + " " + script.source;
-  redis::DigestAddStringBuffer(digest, reinterpret_cast<unsigned char*>(text.data()), text.size());
+  for (const std::string* text : {&script.device, &script.tag, &script.source}) AddToDigest(digest, *text);
+  AddToDigest(digest, script.entry_points);
   redis::DigestEndSequence(digest);
 }
 
@@ -97,6 +87,8 @@ Result<ScriptPtr> GetScript(RedisModuleCtx* context, RedisModuleString* key) {
   return found;
 }
 
+const Script* ScriptIn(RedisModuleKey* key) { return ValueIn<Script>(key, script_type); }
+
 Result<ScriptPtr> GetStoredScript(RedisModuleCtx* context, RedisModuleString* key) {
   auto found = FindValue<Script>(context, key, script_type);
   if (found.ok() && *found == nullptr) return Status::Error("script key is empty");
@@ -104,10 +96,12 @@ Result<ScriptPtr> GetStoredScript(RedisModuleCtx* context, RedisModuleString* ke
 }
 
 Status SetScript(RedisModuleCtx* context, RedisModuleString* key, ScriptPtr script) {
+  RetireValue<Script>(context, key, script_type);
   return SetValue<Script>(context, key, script_type, std::move(script));
 }
 
 Status DeleteScript(RedisModuleCtx* context, RedisModuleString* key) {
+  RetireValue<Script>(context, key, script_type);
   auto deleted = DeleteValue<Script>(context, key, script_type);
   if (!deleted.ok()) return deleted.status();
   return *deleted ? Status::Ok() : Status::Error("script key is empty");

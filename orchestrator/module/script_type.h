@@ -14,6 +14,8 @@ Result<ScriptPtr> FindScript(RedisModuleCtx* context, RedisModuleString* key);
 Result<ScriptPtr> GetStoredScript(RedisModuleCtx* context, RedisModuleString* key);
 /// Like FindScript, for running: says that there is none when there is none.
 Result<ScriptPtr> GetScript(RedisModuleCtx* context, RedisModuleString* key);
+/// What an opened key holds, as long as it is open; null when that is something else.
+const Script* ScriptIn(RedisModuleKey* key);
 Status SetScript(RedisModuleCtx* context, RedisModuleString* key, ScriptPtr script);
 Status DeleteScript(RedisModuleCtx* context, RedisModuleString* key);
 

@@ -1,10 +1,13 @@
 #include "storing.h"
 
+#include <atomic>
+
 #include "blocked.h"
 #include "held_string.h"
 #include "model_type.h"
 #include "module_state.h"
 #include "reply.h"
+#include "retiring.h"
 #include "script_type.h"
 
 namespace penstock {
@@ -42,16 +45,15 @@ void LoadAfterCommand(RedisModuleCtx* context, std::unique_ptr<Task> task) {
   redis::CreateTimer(context, 0, PushToLoader, task.release());
 }
 
-Status Load(Executable& executable) {
-  Status status = executable.Settle().status();
-  if (!status.ok()) redis::Log(nullptr, "warning", "cannot load what was stored: %s", status.text().c_str());
-  return status;
-}
-
+// Whoever waits for it hears of an error too; the log, for those who were answered before.
 class BackgroundLoad : public Task {
  public:
   explicit BackgroundLoad(std::shared_ptr<Executable> executable) : executable_(std::move(executable)) {}
-  void Run() override { (void)Load(*executable_); }  // whoever runs it hears of an error
+  void Run() override {
+    Status status = executable_->Settle().status();
+    if (!status.ok())
+      redis::Log(nullptr, "warning", "cannot load what was stored: %s", status.text().c_str());
+  }
   void NotRun(Skip) override {}
   void Deliver(std::unique_ptr<Task>) override {}
 
@@ -59,6 +61,25 @@ class BackgroundLoad : public Task {
   std::shared_ptr<Executable> executable_;
 };
 
+// Delivers a task once, for whichever thread asks first.
+class FirstOfTwo {
+ public:
+  explicit FirstOfTwo(std::unique_ptr<Task> task) : task_(task.release()) {}
+  ~FirstOfTwo() { delete task_.load(); }
+  FirstOfTwo(const FirstOfTwo&) = delete;
+  FirstOfTwo& operator=(const FirstOfTwo&) = delete;
+  void Deliver() {
+    std::unique_ptr<Task> task(task_.exchange(nullptr));
+    if (task == nullptr) return;
+    Task& last = *task;
+    last.Deliver(std::move(task));
+  }
+
+ private:
+  std::atomic<Task*> task_;
+};
+
+// Waits for the client's answer, in nobody's queue.
 template <class Kind>
 class StoreTask : public BlockedTask {
  public:
@@ -69,17 +90,20 @@ class StoreTask : public BlockedTask {
     for (int i = 0; i < argc; ++i) argv_.emplace_back(argv[i]);
     Kind::pending()[place()] = value_;
   }
-  void Run() override { status_ = Load(*value_); }
-  void NotRun(Skip) override {}  // never: it has no deadline and cannot be abandoned
-  bool abandoned() const override { return false; }
+  ~StoreTask() override { Retire(std::move(value_)); }
+  void Run() override {}
+  void NotRun(Skip) override {}
 
  protected:
+  bool Writes() const override { return true; }
   void Finish() override {
     auto pending = Kind::pending().find(place());
     if (pending != Kind::pending().end() && pending->second == value_) Kind::pending().erase(pending);
+    if (value_->settled()) status_ = value_->Settle().status();
     if (!status_.ok()) return;
     Database database(this->database());
-    status_ = Kind::Set(database.context(), argv_[1].get(), value_);
+    status_ = RefuseOnReplica(database.context());  // it may have become one while the model was loading
+    if (status_.ok()) status_ = Kind::Set(database.context(), argv_[1].get(), value_);
     if (status_.ok()) Replicate(database.context());
   }
   int Answer(RedisModuleCtx* context) override { return Reply(context, status_); }
@@ -98,13 +122,23 @@ class StoreTask : public BlockedTask {
   Status status_ = Status::Ok();
 };
 
+void OnTimeout(RedisModuleCtx*, void* data) {
+  std::unique_ptr<std::shared_ptr<FirstOfTwo>> waiting(static_cast<std::shared_ptr<FirstOfTwo>*>(data));
+  (*waiting)->Deliver();
+}
+
 template <class Kind>
 int Store(RedisModuleCtx* context, RedisModuleString** argv, int argc,
           std::shared_ptr<typename Kind::Value> value) {
   auto before = Kind::Find(context, argv[1]);
   if (!before.ok()) return Reply(context, before.status());
   if (MayBlock(context)) {
-    LoadAfterCommand(context, std::make_unique<StoreTask<Kind>>(context, argv, argc, std::move(value)));
+    auto waiting =
+        std::make_shared<FirstOfTwo>(std::make_unique<StoreTask<Kind>>(context, argv, argc, value));
+    value->WhenSettled([waiting] { waiting->Deliver(); });
+    redis::CreateTimer(context, state().options.store_timeout_ms, OnTimeout,
+                       new std::shared_ptr<FirstOfTwo>(waiting));
+    LoadAfterCommand(context, std::make_unique<BackgroundLoad>(value));
     return redis::kOk;
   }
   Status status = Kind::Set(context, argv[1], value);

@@ -15,8 +15,13 @@ struct TypeInfo {
 };
 
 // In the order of DataType.
-constexpr TypeInfo kTypes[] = {{"FLOAT", 4}, {"DOUBLE", 8}, {"INT8", 1},   {"INT16", 2}, {"INT32", 4},
-                               {"INT64", 8}, {"UINT8", 1},  {"UINT16", 2}, {"BOOL", 1},  {"STRING", 1}};
+constexpr TypeInfo kTypes[] = {{"FLOAT", 4},  {"DOUBLE", 8}, {"INT8", 1},      {"INT16", 2},
+                               {"INT32", 4},  {"INT64", 8},  {"UINT8", 1},     {"UINT16", 2},
+                               {"BOOL", 1},   {"STRING", 1}, {"FLOAT16", 2},   {"BFLOAT16", 2},
+                               {"UINT32", 4}, {"UINT64", 8}, {"COMPLEX64", 8}, {"COMPLEX128", 16}};
+
+// COMPLEX128.
+constexpr size_t kLargestElement = 16;
 
 Status CheckBools(std::string_view bytes) {
   bool good = std::all_of(bytes.begin(), bytes.end(), [](char c) { return c == 0 || c == 1; });
@@ -32,7 +37,7 @@ Status CheckStrings(std::string_view bytes, size_t count) {
 
 Status CheckBytes(DataType type, size_t count, std::string_view bytes) {
   if (type == DataType::kString) return CheckStrings(bytes, count);
-  if (count > SIZE_MAX / 8 || bytes.size() != count * ElementSize(type)) {
+  if (count > SIZE_MAX / kLargestElement || bytes.size() != count * ElementSize(type)) {
     return Status::Error("data length does not match tensor shape and type");
   }
   return type == DataType::kBool ? CheckBools(bytes) : Status::Ok();

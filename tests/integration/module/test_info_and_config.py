@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import redis
 
 from tests.integration.ai_commands import execute, info, put, refusal, store_model
-from tests.integration.servers import StartServer
+from tests.integration.servers import RedisServer, StartServer
 from tests.integration.torchscript import adder, forward
 
 MISSING = "cannot find run info for key"
@@ -140,8 +141,35 @@ def test_the_module_is_called_ai(db: redis.Redis) -> None:
     assert b"ai" in [m[b"name"] for m in listed]
 
 
-def test_server_info_has_the_sections_of_redisai(db: redis.Redis) -> None:
-    text = db.execute_command("INFO", "MODULES")
-    flat = text if isinstance(text, dict) else {}
-    for name in ("ai_RedisAI_version", "ai_low_level_API_version", "ai_rdb_version", "ai_threads_per_queue"):
-        assert name in flat
+def test_server_info_has_the_sections_of_redisai(server: RedisServer) -> None:
+    with server.raw_socket() as raw:
+        raw.sendall(b"INFO MODULES\r\nQUIT\r\n")
+        lines = b"".join(iter(lambda: raw.recv(4096), b"")).decode().split("\r\n")
+    sections: dict[str, list[str]] = {}
+    for line in lines:
+        if line.startswith("# "):
+            sections[line[2:]] = []
+        elif ":" in line and sections:
+            sections[list(sections)[-1]].append(line.split(":")[0])
+    assert sections["ai_versions"] == [
+        *("ai_RedisAI_version", "ai_low_level_API_version", "ai_rdb_version"),
+    ]
+    assert sections["ai_git"] == ["ai_git_sha"]
+    assert sections["ai_load_time_configs"][:5] == [
+        *("ai_threads_per_queue", "ai_inter_op_parallelism", "ai_intra_op_parallelism"),
+        *("ai_model_execution_timeout", "ai_backend_memory_limit"),
+    ]
+    assert {"ai_backends_info", "ai_cpu"} <= set(sections)
+    (sha,) = (line.split(":")[1] for line in lines if line.startswith("ai_git_sha:"))
+    assert re.fullmatch("[0-9a-f]{40}", sha)
+
+
+def test_a_wrong_number_of_words_is_told_in_upper_case(db: redis.Redis) -> None:
+    """Of every command; Redis 6.2 says the name as it was typed."""
+    names = [name for name in db.command() if name.lower().startswith("ai.") and "SCAN" not in name.upper()]
+    assert len(names) >= 16
+    for name in names:
+        text = refusal(db, name.lower())
+        assert text in {
+            f"{how} arguments for '{name.upper()}' command" for how in ("wrong number of", "missing")
+        }

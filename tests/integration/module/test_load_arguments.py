@@ -22,6 +22,8 @@ REFUSED = [
     (("MODEL_CHUNK_SIZE", "0"), "MODEL_CHUNK_SIZE"),
     (("MODEL_EXECUTION_TIMEOUT", "999"), "MODEL_EXECUTION_TIMEOUT"),
     (("BACKEND_MEMORY_LIMIT", "much"), "BACKEND_MEMORY_LIMIT"),
+    (("ONNX_BACKEND", "TVM"), "ONNX_BACKEND"),
+    (("AOTINDUCTOR", "1"), "AOTINDUCTOR"),
 ]
 
 
@@ -46,15 +48,29 @@ def test_what_smartredis_own_launcher_passes_is_accepted(start_server: StartServ
     np.testing.assert_array_equal(get(db, "b"), [2.0, 2.0])
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("MODEL_EXECUTION_TIMEOUT", "7000"), ("backend_memory_limit", "64"), ("TF", "/tf.so")]
-)
-def test_the_log_says_which_arguments_have_no_effect(
-    start_server: StartServer, name: str, value: str
-) -> None:
-    server = start_server(arguments=(name, value))
+@pytest.mark.parametrize("name", ["TF", "tflite", "Onnx"])
+def test_the_log_says_which_arguments_have_no_effect(start_server: StartServer, name: str) -> None:
+    server = start_server(arguments=(name, "/nowhere/backend.so", "THREADS_PER_QUEUE", "1"))
     assert f"{name.upper()} is accepted for RedisAI's sake and has no effect" in server.log()
     assert "THREADS_PER_QUEUE is accepted" not in server.log()
+
+
+@pytest.mark.parametrize("kind", ["TF", "TFLITE", "ONNX"])
+def test_a_package_that_is_not_there_is_named_when_such_a_model_arrives(
+    start_server: StartServer, module: Module, kind: str
+) -> None:
+    """Tensors and models of other kinds are served all the same."""
+    arguments = ("OPENVINO", "/nowhere/backend_openvino.so", "ONNX_BACKEND", "OPENVINO")
+    db = start_server(arguments=arguments).connect()
+    names = ("INPUTS", 1, "a", "OUTPUTS", 1, "b") if kind == "TF" else ()
+    text = refusal(db, "AI.MODELSTORE", "m", kind, "CPU", *names, "BLOB", b"x")
+    assert "/nowhere/backend_openvino.so" in text
+    assert "pip install openvino" in text
+    assert refusal(db, "AI.CONFIG", "LOADBACKEND", kind, "/elsewhere.so") == "error loading backend"
+    store_model(db, "m", adder())
+    put(db, "a", np.ones(2))
+    execute(db, "m", ["a", "a"], ["b"])
+    np.testing.assert_array_equal(get(db, "b"), [2.0, 2.0])
 
 
 def test_a_backend_that_is_not_there_is_named_when_it_is_needed(

@@ -9,8 +9,15 @@ import pytest
 import redis
 
 from tests.integration.ai_commands import execute, get, put, refusal, store_model
-from tests.integration.servers import StartServer
-from tests.integration.torchscript import adder, constant, forward, identity, sum_and_difference, torchscript
+from tests.integration.torchscript import (
+    adder,
+    constant,
+    forward,
+    heavy,
+    identity,
+    sum_and_difference,
+    torchscript,
+)
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 PB = b"model_pb"
@@ -122,11 +129,6 @@ def test_store_refuses_to_overwrite_what_is_no_model(db: redis.Redis) -> None:
     np.testing.assert_array_equal(get(db, "t"), np.ones(2))
 
 
-def test_a_backend_that_is_not_there_is_named(db: redis.Redis) -> None:
-    assert "TFLITE" in refusal(db, "AI.MODELSTORE", "m", "TFLITE", "CPU", "BLOB", b"TFL3")
-    assert db.exists("m") == 0
-
-
 def test_a_gpu_that_is_not_there_is_refused(db: redis.Redis) -> None:
     """The device 99 exists nowhere; whatever refuses it, nothing is stored and the server lives."""
     assert refusal(db, "AI.MODELSTORE", "m", "TORCH", "GPU:99", "BLOB", adder())
@@ -191,6 +193,20 @@ def test_a_model_larger_than_the_chunk_size_comes_in_chunks(db: redis.Redis) -> 
     assert b"".join(chunks) == b"".join(in_meta) == adder()
 
 
+def test_a_model_never_comes_in_a_million_pieces(db: redis.Redis) -> None:
+    """Any client may ask for pieces of one byte, for all the others, too."""
+    blob = heavy(1)
+    store_model(db, "m", blob)
+    previous = db.execute_command("AI.CONFIG", "GET", "MODEL_CHUNK_SIZE")
+    db.execute_command("AI.CONFIG", "MODEL_CHUNK_SIZE", 1)
+    try:
+        chunks = db.execute_command("AI.MODELGET", "m", "BLOB")
+    finally:
+        db.execute_command("AI.CONFIG", "MODEL_CHUNK_SIZE", previous)
+    assert len(chunks) <= 1024
+    assert b"".join(chunks) == blob
+
+
 def test_missing_model_is_named(db: redis.Redis) -> None:
     assert refusal(db, "AI.MODELGET", "nothing") == "model key is empty"
     assert refusal(db, "AI.MODELDEL", "nothing") == "model key is empty"
@@ -234,12 +250,3 @@ def test_a_model_with_one_name_replaces_inputs_and_tag(db: redis.Redis) -> None:
     store_model(db, "m", forward("return x * 2"))
     assert meta(db, "m")["inputs"] == [b"x"]
     assert meta(db, "m")["tag"] == b""
-
-
-def test_the_log_says_that_batching_has_no_effect(start_server: StartServer) -> None:
-    server = start_server()
-    db = server.connect()
-    store_model(db, "plain", adder(), "BATCHSIZE", 0, "MINBATCHSIZE", 0)
-    assert "BATCHSIZE" not in server.log()
-    store_model(db, "batched", adder(), "BATCHSIZE", 4, "MINBATCHSIZE", 2)
-    assert "BATCHSIZE, MINBATCHSIZE and MINBATCHTIMEOUT are stored but have no effect" in server.log()

@@ -101,6 +101,20 @@ def test_failing_run_gives_one_line_and_writes_nothing(db: redis.Redis, body: st
     assert info(db, "m")["errors"] == 1
 
 
+@pytest.mark.parametrize(
+    ("form", "body"),
+    [
+        ("a tensor of layout Sparse", "return x.to_sparse()"),
+        ("a tensor of the device meta", "return x.to('meta')"),
+    ],
+)
+def test_an_output_that_is_no_array_is_refused_by_name(db: redis.Redis, form: str, body: str) -> None:
+    store_model(db, "m", forward(body))
+    put(db, "x", np.ones(3, np.float32))
+    assert form in refusal(db, "AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
+    assert db.exists("y") == 0
+
+
 def test_wrong_shape_and_dtype_are_refused(db: redis.Redis) -> None:
     store_model(db, "m", forward("return torch.mm(x, torch.ones([3, 2]))"))
     put(db, "good", np.ones((5, 3), np.float32))
@@ -254,8 +268,7 @@ def test_outputs_count_as_memory(db: redis.Redis) -> None:
     size = 8 << 20
     store_model(db, "m", forward("return torch.zeros([8 << 20], dtype=torch.uint8)"))
     put(db, "x", np.ones(1))
-    execute(db, "m", ["x"], ["y"])
-    db.delete("y")
+    execute(db, "m", ["x"], ["warm"])
     before = int(db.info("memory")["used_memory"])
     execute(db, "m", ["x"], ["y"])
     assert int(db.info("memory")["used_memory"]) - before >= size

@@ -33,6 +33,49 @@ def growth(server: RedisServer, times: int, step: Callable[[int], None]) -> int:
     return resident_bytes(server) - before
 
 
+def used_bytes(db: redis.Redis) -> int:
+    return int(db.info("memory")["used_memory"])
+
+
+def test_a_loaded_network_counts_as_the_server_s_memory(db: redis.Redis) -> None:
+    """The file and the network that was loaded from it; both are given back."""
+    store_model(db, "warm", heavy(1))
+    before = used_bytes(db)
+    store_model(db, "m", heavy(16))
+    assert used_bytes(db) - before > 31 * MEGABYTE
+    assert db.execute_command("MEMORY", "USAGE", "m") > 31 * MEGABYTE
+    db.execute_command("AI.MODELDEL", "m")
+    wait_until(lambda: used_bytes(db) - before < 2 * MEGABYTE, "a deleted model's memory to be given back")
+
+
+def test_a_network_above_maxmemory_is_refused(start_server: StartServer) -> None:
+    """Its file alone would have had room, twice: Redis keeps a buffer for a second argument of that size."""
+    with start_server().connect() as db:
+        store_model(db, "warm", heavy(1))
+        db.config_set("maxmemory", used_bytes(db) + 100 * MEGABYTE)
+        text = refusal(db, "AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", heavy(40))
+        assert "more memory than maxmemory leaves" in text
+        assert not db.exists("m")
+        wait_until(lambda: stores(db, "m", heavy(8)), "the buffer of the refused model to be given back")
+
+
+def stores(db: redis.Redis, key: str, blob: bytes) -> bool:
+    try:
+        store_model(db, key, blob)
+    except redis.exceptions.OutOfMemoryError:
+        return False
+    return True
+
+
+def test_more_than_the_host_has_is_refused(db: redis.Redis) -> None:
+    """Redis 6.2 gives memory or dies: a run must not ask it for what there is not."""
+    store_model(db, "m", forward("return torch.zeros([int(x[0])])"))
+    put(db, "x", np.array([1 << 43], np.int64))
+    text = refusal(db, "AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
+    assert "bytes of memory more" in text
+    assert db.ping()
+
+
 def test_replaced_models_are_freed(server: RedisServer, db: redis.Redis) -> None:
     """Sixty times 8 MB are 480 MB of weights, and as much again of files."""
     blobs = [heavy(8), heavy(8, step=2.0)]
@@ -97,6 +140,7 @@ def test_runs_are_refused_when_memory_is_full(start_server: StartServer) -> None
             execute(db, "m", ["x"], [f"y{i}"])
     assert 8 <= db.dbsize() <= 20
     db.delete(*(f"y{i}" for i in range(10)))
+    wait_until(lambda: int(db.info("memory")["used_memory"]) < 56 * MEGABYTE, "newer servers to free them")
     execute(db, "m", ["x"], ["again"])
 
 

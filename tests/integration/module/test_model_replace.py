@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections import Counter
 
 import numpy as np
 import redis
 
-from tests.integration.ai_commands import execute, get, put, store_model
-from tests.integration.servers import RedisServer
+from tests.integration.ai_commands import execute, get, info, put, store_model
+from tests.integration.module.long_runs import run_all
+from tests.integration.servers import RedisServer, wait_until
 from tests.integration.torchscript import constant
 
 CLIENTS = 8
@@ -22,25 +24,8 @@ class Versions:
     def __init__(self) -> None:
         self.sent = 0
         self.acknowledged = 0
+        self.answers = 0
         self.is_over = False
-
-
-def run_all(*tasks: Callable[[], None]) -> list[BaseException]:
-    """Run every task on a thread of its own, and return what they raised."""
-    raised: list[BaseException] = []
-
-    def guarded(task: Callable[[], None]) -> None:
-        try:
-            task()
-        except BaseException as error:  # noqa: BLE001  the thread's edge: handed to the test
-            raised.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(task,)) for task in tasks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return raised
 
 
 def test_no_run_fails_and_no_answer_is_stale(server: RedisServer, db: redis.Redis) -> None:
@@ -48,6 +33,10 @@ def test_no_run_fails_and_no_answer_is_stale(server: RedisServer, db: redis.Redi
     models = [constant(float(version)) for version in range(VERSIONS + 1)]
     store_model(db, "m", models[0])
     seen: list[set[int]] = [set() for _ in range(CLIENTS)]
+    left: list[int] = []
+
+    def running() -> bool:
+        return len(left) < CLIENTS
 
     def store() -> None:
         try:
@@ -56,11 +45,14 @@ def test_no_run_fails_and_no_answer_is_stale(server: RedisServer, db: redis.Redi
                     versions.sent = version
                     store_model(own, "m", models[version])
                     versions.acknowledged = version
+                    answers = versions.answers  # a fast store must not outrun the runs
+                    wait_until(lambda seen=answers: versions.answers > seen or not running(), "an answer")
         finally:
             versions.is_over = True
 
     def run(number: int) -> None:
-        with server.connect() as own:
+        with server.connect() as own, contextlib.ExitStack() as leaving:
+            leaving.callback(left.append, number)
             put(own, f"x{number}", np.ones(4, np.float32))
             while not versions.is_over:
                 oldest = versions.acknowledged
@@ -71,10 +63,44 @@ def test_no_run_fails_and_no_answer_is_stale(server: RedisServer, db: redis.Redi
                 (version,) = values
                 assert oldest <= version <= newest
                 seen[number].add(int(version))
+                versions.answers += 1
 
     raised = run_all(store, *(lambda n=n: run(n) for n in range(CLIENTS)))  # type: ignore[misc]
     assert not raised
     assert len(set.union(*seen)) >= 3, "the runs saw too few versions for this test to mean anything"
+
+
+def test_each_version_counts_what_it_answered(server: RedisServer, db: redis.Redis) -> None:
+    """16 clients run while the model is replaced; what a version counts is what was answered with it."""
+    store_model(db, "m", constant(0.0), "TAG", "0", "BATCHSIZE", 4)
+    stop = threading.Event()
+    answered: Counter[int] = Counter()
+
+    def replace() -> None:
+        try:
+            with server.connect() as own:
+                for version in range(1, 6):
+                    tag = str(version)
+                    store_model(own, "m", constant(float(version)), "TAG", tag, "BATCHSIZE", 4)
+                    wait_until(lambda tag=tag: info(own, "m")["calls"] >= 20, "runs of the version")  # type: ignore[misc]
+                    assert info(own, "m")["tag"] == tag.encode()
+                    assert info(own, "m")["errors"] == 0
+        finally:
+            stop.set()
+
+    def run(number: int) -> None:
+        mine: Counter[int] = Counter()
+        with server.connect() as own:
+            put(own, f"x{number}", np.ones((1, 2), np.float32))
+            while not stop.is_set():
+                execute(own, "m", [f"x{number}"], [f"y{number}"])
+                mine[int(get(own, f"y{number}")[0, 0])] += 1
+        with lock:
+            answered.update(mine)
+
+    lock = threading.Lock()
+    assert not run_all(replace, *(lambda n=n: run(n) for n in range(16)))  # type: ignore[misc]
+    assert info(db, "m")["calls"] == info(db, "m")["samples"] == answered[5]
 
 
 def test_a_model_deleted_and_stored_again_under_load_never_crashes(

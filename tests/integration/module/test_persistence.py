@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
+import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import redis
 
+from orchestrator.binaries import server_binary
 from tests.integration.ai_commands import execute, get, put, refusal, store_model
+from tests.integration.module.long_runs import run_all
 from tests.integration.module.stored import check_everything, check_values, store_everything
 from tests.integration.servers import RedisServer, ServerDiedError, StartServer, wait_until
-from tests.integration.torchscript import constant, heavy
+from tests.integration.torchscript import adder, constant, heavy
 
 KEYS = ["large", "scalar", "UINT16", "adder", "constant", "set", "stored"]
+ENTRIES = "".join(
+    f"def {name}(tensors: List[Tensor], keys: List[str], args: List[str]):\n    return tensors[0]\n"
+    for name in ("one", "two")
+)
 
 
 def rewrite_aof(db: redis.Redis) -> None:
@@ -84,6 +96,22 @@ def test_aof_rewrite_without_preamble_keeps_chunks_together(start_server: StartS
     assert b"".join(db.execute_command("AI.MODELGET", "heavy", "BLOB")) == heavy(1)
 
 
+def test_aof_rewrite_without_preamble_loses_no_model_for_a_zero(start_server: StartServer) -> None:
+    """MINBATCHSIZE is refused without BATCHSIZE, MINBATCHTIMEOUT without MINBATCHSIZE, zeros or not."""
+    server = start_server(options={"appendonly": "yes", "aof-use-rdb-preamble": "no"})
+    db = server.connect()
+    keys = []
+    for size, least, wait in itertools.product((0, 4), (0, 2), (0, 5)):
+        keys.append(f"{size} {least} {wait}")
+        words = ("BATCHSIZE", size, "MINBATCHSIZE", least, "MINBATCHTIMEOUT", wait)
+        store_model(db, keys[-1], constant(9.0), *words)
+    stored = [db.execute_command("AI.MODELGET", key) for key in keys]
+    rewrite_aof(db)
+    server.restart("NOSAVE")
+    db = server.connect()
+    assert [db.execute_command("AI.MODELGET", key) for key in keys] == stored
+
+
 def test_aof_carries_outputs_as_tensors_not_runs(start_server: StartServer) -> None:
     server = start_server(options={"appendonly": "yes"})
     db = server.connect()
@@ -116,6 +144,73 @@ def test_aof_with_many_versions_ends_with_the_last(start_server: StartServer) ->
     np.testing.assert_array_equal(get(db, "y"), [5.0, 5.0])
 
 
+def script_source(number: int) -> str:
+    return f"def f(x):\n    return x + {number}\n"
+
+
+def store_sum(db: redis.Redis, key: str, number: int) -> None:
+    put(db, "addend", np.full(5, float(number)))
+    execute(db, "adder", ["addend", "one"], [key])
+
+
+def check_sum(db: redis.Redis, key: str, number: int) -> None:
+    np.testing.assert_array_equal(get(db, key), np.full(5, number + 1.0))
+
+
+STORES: dict[str, Callable[[redis.Redis, str, int], None]] = {
+    "tensor": lambda db, key, n: put(db, key, np.full(5000, n)),
+    "model": lambda db, key, n: store_model(db, key, constant(float(n % 10))),
+    "script": lambda db, key, n: db.execute_command("AI.SCRIPTSET", key, "CPU", "SOURCE", script_source(n)),
+    "output": store_sum,
+}
+
+
+def check_stored(db: redis.Redis, kind: str, key: str, number: int) -> None:
+    if kind == "tensor":
+        np.testing.assert_array_equal(get(db, key), np.full(5000, number))
+    elif kind == "model":
+        assert db.execute_command("AI.MODELGET", key, "BLOB") == constant(float(number % 10))
+    elif kind == "script":
+        assert db.execute_command("AI.SCRIPTGET", key, "SOURCE") == script_source(number).encode()
+    else:
+        check_sum(db, key, number)
+
+
+@pytest.mark.parametrize("preamble", ["yes", "no"])
+def test_what_was_acknowledged_survives_kill_9(start_server: StartServer, preamble: str) -> None:
+    """Stored by one client of each kind, while the AOF is rewritten."""
+    options = {"appendonly": "yes", "appendfsync": "always", "aof-use-rdb-preamble": preamble}
+    server = start_server(options=options)
+    db = server.connect()
+    store_model(db, "adder", adder())
+    put(db, "one", np.ones(5))
+    acknowledged = dict.fromkeys(STORES, 0)
+
+    def store(kind: str) -> None:
+        with server.connect() as own, contextlib.suppress(redis.ConnectionError):  # killed
+            while True:
+                STORES[kind](own, f"{kind}{acknowledged[kind]}", acknowledged[kind])
+                acknowledged[kind] += 1
+
+    def kill() -> None:
+        try:
+            wait_until(lambda: min(acknowledged.values()) > 10, "all to store")
+            db.bgrewriteaof()
+            wait_until(lambda: min(acknowledged.values()) > 20, "all to go on")
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
+
+    assert not run_all(kill, *(lambda kind=kind: store(kind) for kind in STORES))  # type: ignore[misc]
+    server.wait_for_exit()
+    server.start()
+    db = server.connect()
+    for kind, count in acknowledged.items():
+        for number in range(count):
+            check_stored(db, kind, f"{kind}{number}", number)
+    store_sum(db, "again", 5)
+    check_sum(db, "again", 5)
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_dump_and_restore_make_an_equal_value(db: redis.Redis, key: str) -> None:
     store_everything(db)
@@ -133,6 +228,36 @@ def test_redisai_defect_4_copy_makes_an_equal_value(db: redis.Redis, key: str) -
     db.delete(key)
     db.rename("copied", key)
     check_everything(db)
+
+
+def digests(db: redis.Redis, keys: Sequence[str]) -> list[bytes]:
+    """Return what a replica and its master are compared by."""
+    answer: list[bytes] = db.execute_command("DEBUG", "DIGEST-VALUE", *keys)
+    return answer
+
+
+def test_a_digest_tells_all_that_is_stored_apart(start_server: StartServer, redis_server: str) -> None:
+    found = server_binary(redis_server)
+    server = start_server(options={"enable-debug-command": "yes"} if found.version >= (7,) else {})
+    db = server.connect()
+    file = ("BLOB", constant(1.0))
+    definitions: list[tuple[Any, ...]] = [
+        ("MODELSTORE", "TORCH", "CPU", *file),
+        ("MODELSTORE", "TORCH", "CPU", "TAG", "t", *file),
+        ("MODELSTORE", "TORCH", "CPU", "BATCHSIZE", 2, *file),
+        ("MODELSTORE", "TORCH", "CPU", "BATCHSIZE", 2, "MINBATCHSIZE", 2, *file),
+        ("MODELSTORE", "TORCH", "CPU", "BATCHSIZE", 2, "MINBATCHSIZE", 2, "MINBATCHTIMEOUT", 2, *file),
+        ("SCRIPTSET", "CPU", "SOURCE", ENTRIES),
+        ("SCRIPTSTORE", "CPU", "ENTRY_POINTS", 1, "one", "SOURCE", ENTRIES),
+        ("SCRIPTSTORE", "CPU", "ENTRY_POINTS", 2, "one", "two", "SOURCE", ENTRIES),
+    ]
+    keys = [str(number) for number in range(len(definitions))]
+    for key, (command, *words) in zip(keys, definitions, strict=True):
+        db.execute_command(f"AI.{command}", key, *words)
+    before = digests(db, keys)
+    assert len(set(before)) == len(definitions)
+    server.restart("SAVE")
+    assert digests(server.connect(), keys) == before
 
 
 def test_a_copy_is_independent(db: redis.Redis) -> None:

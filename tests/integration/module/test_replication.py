@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import redis
 
 from tests.integration.ai_commands import execute, get, put, refusal, store_model
+from tests.integration.module.long_runs import run_all
 from tests.integration.module.stored import check_everything, check_values, store_everything
 from tests.integration.servers import RedisServer, StartServer, free_port, wait_in_step, wait_until
 from tests.integration.torchscript import constant
+
+CLIENTS = 8
+PASSING = (redis.exceptions.ReadOnlyError, redis.exceptions.TryAgainError)
+"""What a client is told while its master gives up its place; it asks again, at the new one."""
 
 
 @pytest.fixture
@@ -43,6 +50,17 @@ def test_everything_reaches_a_replica_that_comes_later(start_server: StartServer
     replica = start_server(options={"replicaof": f"127.0.0.1 {port}"}).connect()
     wait_until(lambda: replica.info("replication")["master_link_status"] == "up", "the replica to be in step")
     check_values(replica)
+
+
+def test_the_deprecated_forms_reach_the_replica(pair: tuple[RedisServer, RedisServer]) -> None:
+    master, replica = (server.connect() for server in pair)
+    master.execute_command("AI.MODELSET", "m", "TORCH", "CPU", "BLOB", constant(9.0))
+    put(master, "x", np.ones(2))
+    master.execute_command("AI.MODELRUN", "m", "INPUTS", "x", "OUTPUTS", "y")
+    wait_in_step(master, replica)
+    assert replica.execute_command("AI.MODELGET", "m", "BLOB") == constant(9.0)
+    np.testing.assert_array_equal(get(replica, "y"), np.full(2, 9.0))
+    assert calls(replica, "AI.MODELRUN") == 0
 
 
 def test_the_replica_receives_outputs_as_tensors(pair: tuple[RedisServer, RedisServer]) -> None:
@@ -121,3 +139,70 @@ def test_a_model_replaced_many_times_ends_equal_on_the_replica(pair: tuple[Redis
     put(replica, "x", np.ones(2))
     execute(replica, "m", ["x"], ["y"])
     np.testing.assert_array_equal(get(replica, "y"), [19.0, 19.0])
+
+
+class Callers:
+    """Clients that run one model over and over, at the server they are pointed to."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+        self.answers: dict[tuple[int, RedisServer], int] = {}
+        self.is_over = threading.Event()
+
+    def run(self, number: int) -> None:
+        while not self.is_over.is_set():
+            server = self.server
+            try:
+                with server.connect() as db:
+                    execute(db, "m", ["x"], [f"y{number}"])
+                    assert set(get(db, f"y{number}").tolist()) == {7.0}
+            except PASSING:
+                continue
+            except redis.ResponseError as error:
+                assert str(error).startswith("UNBLOCKED"), str(error)
+                continue
+            self.answers[number, server] = self.answers.get((number, server), 0) + 1
+
+    def wait_for(self, server: RedisServer) -> None:
+        wait_until(
+            lambda: all(self.answers.get((n, server), 0) > 3 for n in range(CLIENTS)),
+            f"every client to run at {server.address}",
+        )
+
+
+def promote(old: RedisServer, new: RedisServer, how: str) -> None:
+    """Make the replica the master: by itself, or handed over by its master."""
+    if how == "FAILOVER":
+        old.connect().execute_command("FAILOVER")
+    else:
+        new.connect().execute_command("REPLICAOF", "NO", "ONE")
+    db = new.connect()
+    wait_until(lambda: db.info("replication")["role"] == "master", "the replica to take over")
+
+
+@pytest.mark.parametrize("how", ["REPLICAOF", "FAILOVER"])
+def test_a_replica_that_is_promoted_while_clients_run_serves_the_same_models(
+    start_server: StartServer, how: str
+) -> None:
+    old, new = (start_server(port=free_port(), options={"repl-diskless-sync-delay": "0"}) for _ in range(2))
+    master, replica = old.connect(), new.connect()
+    replica.execute_command("REPLICAOF", "127.0.0.1", old.config.port)
+    wait_until(lambda: replica.info("replication")["master_link_status"] == "up", "the replica to be in step")
+    store_everything(master)
+    store_model(master, "m", constant(7.0), "TAG", "kept")
+    put(master, "x", np.ones(64, np.float32))
+    wait_in_step(master, replica)
+    callers = Callers(old)
+
+    def take_over() -> None:
+        try:
+            callers.wait_for(old)
+            promote(old, new, how)
+            callers.server = new
+            callers.wait_for(new)
+        finally:
+            callers.is_over.set()
+
+    assert not run_all(take_over, *(lambda n=n: callers.run(n) for n in range(CLIENTS)))  # type: ignore[misc]
+    assert replica.execute_command("AI.MODELGET", "m", "BLOB") == constant(7.0)
+    check_everything(replica)

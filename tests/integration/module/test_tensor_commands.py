@@ -21,7 +21,7 @@ REFUSED_SETS = [
     ("wrong number of arguments for 'AI.TENSORSET' command", ("t",)),
     ("invalid data type", ("t", "INT128", 2, "BLOB", FOUR * 2)),
     ("invalid data type", ("t", "", 1, "BLOB", FOUR)),
-    ("invalid data type", ("t", "COMPLEX64", 1, "BLOB", FOUR * 2)),
+    ("invalid data type", ("t", "COMPLEX32", 1, "BLOB", FOUR * 2)),
     ("invalid or negative value found in tensor shape", ("t", "FLOAT", -1, "BLOB", FOUR)),
     ("invalid or negative value found in tensor shape", ("t", "FLOAT", "two", "BLOB", FOUR)),
     ("invalid or negative value found in tensor shape", ("t", "FLOAT", "1.5", "BLOB", FOUR)),

@@ -13,6 +13,11 @@ from tests.integration.torchscript import adder
 REFUSED = "Cannot run RedisAI command within a transaction or a LUA script"
 RUNS = [
     "AI.MODELEXECUTE m INPUTS 2 a a OUTPUTS 1 out",
+    "AI.MODELRUN m INPUTS a a OUTPUTS out",
+    "AI.DAGEXECUTE LOAD 1 a PERSIST 1 out |> AI.MODELEXECUTE m INPUTS 2 a a OUTPUTS 1 out",
+    "AI.DAGEXECUTE_RO LOAD 1 a |> AI.TENSORGET a",
+    "AI.DAGRUN PERSIST 1 out |> AI.TENSORSET out FLOAT 1",
+    "AI.DAGRUN_RO LOAD 1 a |> AI.MODELRUN m INPUTS a a OUTPUTS out",
     "AI.SCRIPTRUN s double INPUTS a OUTPUTS out",
     "AI.SCRIPTEXECUTE s double INPUTS 1 a OUTPUTS 1 out",
 ]

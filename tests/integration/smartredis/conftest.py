@@ -45,6 +45,20 @@ class Deployment:
         return {key.decode("latin-1") for connection in self.connections for key in connection.scan_iter()}
 
 
+def deploy(stack: ExitStack, binary: ServerBinary, module: Module, directory: Path, how: str) -> Deployment:
+    """Start a database that lives as long as the stack: "unix", "tcp" or "cluster"."""
+    if how == "cluster":
+        configs = shard_configs(binary, directory, (module,), 3)
+        shards = tuple(stack.enter_context(ShardCluster(configs)).shards)
+    else:
+        port = free_port() if how == "tcp" else None
+        config = ServerConfig(binary, directory, (module,), port=port)
+        shards = (stack.enter_context(RedisServer(config)),)
+    text = ",".join(shard.address for shard in shards)
+    address = Address.parse(text, clustered=how == "cluster")
+    return Deployment(address, shards, tuple(shard.connect() for shard in shards))
+
+
 @pytest.fixture(scope="session", params=["unix", "tcp", "cluster"])
 def deployment(
     request: pytest.FixtureRequest, server_binary: ServerBinary, module: Module, short_directory: Path
@@ -52,16 +66,7 @@ def deployment(
     """Each way a SmartRedis program can find the database."""
     directory = short_directory / f"{server_binary.name}-{request.param}"
     with ExitStack() as stack:
-        if request.param == "cluster":
-            configs = shard_configs(server_binary, directory, (module,), 3)
-            shards = tuple(stack.enter_context(ShardCluster(configs)).shards)
-        else:
-            port = free_port() if request.param == "tcp" else None
-            config = ServerConfig(server_binary, directory, (module,), port=port)
-            shards = (stack.enter_context(RedisServer(config)),)
-        text = ",".join(shard.address for shard in shards)
-        address = Address.parse(text, clustered=request.param == "cluster")
-        yield Deployment(address, shards, tuple(shard.connect() for shard in shards))
+        yield deploy(stack, server_binary, module, directory, request.param)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
 // A backend without torch: its models add one to floats, and those whose file is "bad" do not load.
+#include <atomic>
 #include <cstring>
 #include <string>
 
@@ -10,7 +11,7 @@ namespace {
 using namespace backend;
 
 [[gnu::used]] constexpr char kBuiltFor[] = PENSTOCK_BUILT_FOR "9.9.0";
-int loads = 0;
+std::atomic<int> loads = 0;
 
 class AddOne : public Program {
  public:
@@ -22,7 +23,9 @@ class AddOne : public Program {
     }
   }
   void Inputs(Sink& out) const noexcept override { out.Name({"x", 1}); }
-  uint64_t MemoryBytes() const noexcept override { return static_cast<uint64_t>(loads); }
+  void Outputs(Sink& out) const noexcept override { out.Name({"y", 1}); }
+  bool StraightLine() const noexcept override { return true; }
+  uint64_t MemoryBytes() const noexcept override { return static_cast<uint64_t>(loads.load()); }
 };
 
 class FakeBackend : public Backend {
@@ -40,7 +43,7 @@ class FakeBackend : public Backend {
   Program* CompileScript(const ScriptSource&, Sink&) noexcept override { return new AddOne; }
 };
 
-Backend* Open(const Threads&, Sink&) {
+Backend* Open(const Settings&, Sink&) {
   static FakeBackend opened;
   return &opened;
 }

@@ -13,6 +13,8 @@ class Nothing : public backend::Program {
  public:
   void Run(const backend::Call&, backend::Sink&) noexcept override {}
   void Inputs(backend::Sink&) const noexcept override {}
+  void Outputs(backend::Sink&) const noexcept override {}
+  bool StraightLine() const noexcept override { return true; }
   uint64_t MemoryBytes() const noexcept override { return 0; }
 };
 

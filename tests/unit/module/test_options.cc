@@ -7,15 +7,16 @@ using penstock::test::Text;
 namespace {
 
 void KeysAreReadInAnyCase() {
-  auto options =
-      ParseOptions({"threads_per_queue", "4", "Torch", "/b.so", "TORCH_LIBRARIES", "/lib", "TORCH_VERSION",
-                    "2.13.0", "PRELOAD", "torch", "MODEL_CHUNK_SIZE", "10", "ONNX", "/ignored"});
+  auto options = ParseOptions({"threads_per_queue", "4", "Torch", "/b.so", "TORCH_LIBRARIES", "/lib",
+                               "TORCH_VERSION", "2.13.0", "PRELOAD", "torch", "MODEL_CHUNK_SIZE", "10",
+                               "model_store_timeout", "0", "ONNX", "/ignored"});
   CHECK_EQUAL(Text(options), "ok");
   CHECK_EQUAL(options->threads_per_queue, 4);
-  CHECK_EQUAL(options->torch_backend, "/b.so");
-  CHECK_EQUAL(options->torch_libraries, "/lib");
+  CHECK_EQUAL(options->engine(Engine::kTorch).backend, "/b.so");
+  CHECK_EQUAL(options->engine(Engine::kTorch).libraries, "/lib");
   CHECK_EQUAL(options->model_chunk_bytes, 10);
-  CHECK(options->preload_torch);
+  CHECK_EQUAL(options->store_timeout_ms, 0);
+  CHECK(options->preload == std::vector<Engine>{Engine::kTorch});
   CHECK_EQUAL(options->without_effect.size(), 1u);
   CHECK_EQUAL(options->without_effect[0], "ONNX");
 }
@@ -29,13 +30,52 @@ void WhatIsWrongIsNamed() {
   CHECK_EQUAL(Text(ParseOptions({"MODEL_EXECUTION_TIMEOUT", "10"})),
               "MODEL_EXECUTION_TIMEOUT: '10' is not a number of at least 1000");
   CHECK_EQUAL(Text(ParseOptions({"PRELOAD", "JAX"})), "PRELOAD: unknown backend 'JAX'");
+  for (const char* engine : {"TORCH", "TVM", ""})
+    CHECK_EQUAL(Text(ParseOptions({"ONNX_BACKEND", engine})),
+                std::string("ONNX_BACKEND: '") + engine + "' is neither OPENVINO nor ONNXRUNTIME");
+  CHECK_EQUAL(Text(ParseOptions({"FREEZE", "1"})), "FREEZE: '1' is neither yes nor no");
+  CHECK_EQUAL(Text(ParseOptions({"AOTINDUCTOR", "maybe"})), "AOTINDUCTOR: 'maybe' is neither yes nor no");
+  CHECK_EQUAL(Text(ParseOptions({"GPU_ON_CPU", "2"})), "GPU_ON_CPU: '2' is neither yes nor no");
+}
+
+void EveryEngineHasItsArguments() {
+  auto options = ParseOptions({"OPENVINO",
+                               "/o.so",
+                               "openvino_libraries",
+                               "/o",
+                               "OPENVINO_VERSION",
+                               "2026.4.1",
+                               "ONNXRUNTIME",
+                               "/r.so",
+                               "ONNXRUNTIME_LIBRARIES",
+                               "/r",
+                               "ONNX_BACKEND",
+                               "onnxruntime",
+                               "PRELOAD",
+                               "OPENVINO",
+                               "PRELOAD",
+                               "ONNXRUNTIME",
+                               "FREEZE",
+                               "Yes",
+                               "AOTINDUCTOR",
+                               "no"});
+  CHECK_EQUAL(Text(options), "ok");
+  CHECK_EQUAL(options->engine(Engine::kOpenvino).backend, "/o.so");
+  CHECK_EQUAL(options->engine(Engine::kOpenvino).libraries, "/o");
+  CHECK_EQUAL(options->engine(Engine::kOpenvino).version, "2026.4.1");
+  CHECK_EQUAL(options->engine(Engine::kOnnxruntime).backend, "/r.so");
+  CHECK_EQUAL(options->engine(Engine::kOnnxruntime).libraries, "/r");
+  CHECK(options->onnx_engine == Engine::kOnnxruntime);
+  CHECK_EQUAL(options->preload.size(), 2u);
+  CHECK(options->freeze && !options->native_models);
 }
 
 void NothingGivenIsRedisAiDefaults() {
   auto options = ParseOptions({});
   CHECK_EQUAL(options->threads_per_queue, 1);
   CHECK_EQUAL(options->model_chunk_bytes, 535822336);
-  CHECK(!options->preload_torch);
+  CHECK(options->preload.empty());
+  CHECK(!options->freeze && !options->native_models && !options->onnx_engine);
 }
 
 }  // namespace
@@ -43,6 +83,7 @@ void NothingGivenIsRedisAiDefaults() {
 int main() {
   KeysAreReadInAnyCase();
   WhatIsWrongIsNamed();
+  EveryEngineHasItsArguments();
   NothingGivenIsRedisAiDefaults();
   return penstock::test::Report();
 }

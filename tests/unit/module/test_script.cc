@@ -66,6 +66,11 @@ void ARunNamesWhatIsWrong() {
   CHECK_EQUAL(Execute({"f", "KEYS", "1", "k", "ARGS"}), "Invalid arguments provided to AI.SCRIPTEXECUTE");
   CHECK_EQUAL(Execute({"f", "KEYS", "1", "k", "1"}),
               "Invalid AI.SCRIPTEXECUTE command. Unexpected argument: 1");
+  CHECK_EQUAL(Execute({"f", "KEYS", "1", "k", "INPUTS", "1", "a", "keys", "1", "l"}),
+              "Invalid AI.SCRIPTEXECUTE command. Unexpected argument: keys");
+  CHECK_EQUAL(Execute({"f", "INPUTS", "1", "a", "NATIVE", "NATIVE"}),
+              "Invalid AI.SCRIPTEXECUTE command. Unexpected argument: NATIVE");
+  CHECK_EQUAL(Execute({"f", "INPUTS", "1", "a", "NATIVE", "OUTPUTS", "1", "o"}), "ok");
   CHECK_EQUAL(Execute({"f", "INPUTS", "1", "a", "TIMEOUT"}),
               "No value provided for TIMEOUT in AI.SCRIPTEXECUTE");
 }

@@ -1,8 +1,11 @@
 #include <limits>
 
+#include "arguments.h"
 #include "check.h"
+#include "half.h"
 #include "tensor.h"
 #include "tensor_values.h"
+#include "widening.h"
 
 using namespace penstock;
 using penstock::test::Text;
@@ -14,8 +17,8 @@ Result<TensorPtr> FromBytes(DataType type, std::vector<int64_t> dims, std::strin
 }
 
 void TypesHaveTheirNamesBothWays() {
-  for (const char* name :
-       {"FLOAT", "DOUBLE", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "BOOL", "STRING"}) {
+  for (const char* name : {"FLOAT", "DOUBLE", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "BOOL",
+                           "STRING", "FLOAT16", "BFLOAT16", "UINT32", "UINT64", "COMPLEX64", "COMPLEX128"}) {
     CHECK_EQUAL(std::string(DataTypeName(*ParseDataType(name))), name);
   }
   CHECK(ParseDataType("float") == DataType::kFloat);
@@ -79,6 +82,53 @@ void ValuesAreCheckedAndReadBack() {
               "C-string value contains null character");
 }
 
+// Every finite half is its own nearest half; so is every bfloat16.
+void HalvesSurviveTheWayThereAndBack() {
+  for (uint32_t bits = 0; bits <= 0xffff; ++bits) {
+    auto half = static_cast<uint16_t>(bits);
+    bool nan = (bits & 0x7c00) == 0x7c00 && (bits & 0x3ff) != 0;
+    if (!nan) CHECK_EQUAL(ToHalf(FromHalf(half)), half);
+    bool bfloat_nan = (bits & 0x7f80) == 0x7f80 && (bits & 0x7f) != 0;
+    if (!bfloat_nan) CHECK_EQUAL(ToBfloat16(FromBfloat16(half)), half);
+  }
+  CHECK(FromHalf(0x7e00) != FromHalf(0x7e00));
+  CHECK_EQUAL(FromHalf(0x7bff), 65504.0f);
+  CHECK_EQUAL(ToHalf(65520), 0x7c00);
+  CHECK_EQUAL(ToHalf(1 + 0x1p-11), 0x3c00);  // a tie
+  CHECK_EQUAL(ToHalf(1 + 0x1p-11 + 0x1p-40), 0x3c01);
+  CHECK_EQUAL(ToBfloat16(1 + 0x1p-8), 0x3f80);
+  CHECK_EQUAL(ToBfloat16(1 + 0x1.8p-7), 0x3f82);
+  CHECK_EQUAL(ToBfloat16(-1e300), 0xff80);
+}
+
+void ComplexNumbersAreReadAsPythonWritesThem() {
+  auto same = [](std::string_view text, double real, double imaginary) {
+    auto value = ParseComplex(text);
+    CHECK(value && value->real() == real && value->imag() == imaginary);
+  };
+  same("1+2j", 1, 2);
+  same("(1.5-2e-3j)", 1.5, -2e-3);
+  same("1e+5j", 0, 1e5);
+  same("-1e-5", -1e-5, 0);
+  same("-3j", 0, -3);
+  for (const char* text : {"", "j", "()", "1+j", "1+2", "1+-2j", "--2j", "1+2i", "(1+2j", "1+2j)", "e+1j"}) {
+    CHECK(!ParseComplex(text));
+  }
+}
+
+void WhatHasNoExactWiderTypeIsRefused() {
+  int64_t dims[] = {2};
+  uint32_t numbers[] = {1, 4000000000u};
+  auto wide = Widen({DataType::kUint32, dims, 1, numbers, sizeof numbers});
+  CHECK_EQUAL(Text(wide), "ok");
+  CHECK(wide->type == DataType::kInt64 && wide->bytes.size() == 16);
+  for (DataType type : {DataType::kUint64, DataType::kComplex64, DataType::kComplex128}) {
+    CHECK(IsNewType(type));
+    CHECK(!Widen({type, dims, 1, numbers, sizeof numbers}).ok());
+  }
+  CHECK(!IsNewType(DataType::kString));
+}
+
 }  // namespace
 
 int main() {
@@ -89,5 +139,8 @@ int main() {
   ZerosAreZero();
   EveryByteCountsAsMemory();
   ValuesAreCheckedAndReadBack();
+  HalvesSurviveTheWayThereAndBack();
+  ComplexNumbersAreReadAsPythonWritesThem();
+  WhatHasNoExactWiderTypeIsRefused();
   return penstock::test::Report();
 }

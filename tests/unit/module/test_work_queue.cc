@@ -1,5 +1,6 @@
 #include <atomic>
 #include <future>
+#include <thread>
 
 #include "check.h"
 #include "work_queue.h"
@@ -141,13 +142,13 @@ void AWorkerThatDoesNotEndIsNotWaitedForForEver() {
     std::promise<void>* begun_;
     std::shared_future<void> gate_;
   };
-  WorkQueues queues(1);
-  queues.For("CPU").Push(std::make_unique<Long>(&begun, go.get_future().share()));
+  WorkQueue queue("test", 1);
+  queue.Push(std::make_unique<Long>(&begun, go.get_future().share()));
   begun.get_future().wait();
-  queues.Stop();
-  CHECK(!queues.Join(Clock::now()));
+  queue.Stop();
+  CHECK(!queue.Join(Clock::now()));
   go.set_value();
-  CHECK(queues.Join(Clock::now() + std::chrono::seconds(20)));
+  CHECK(queue.Join(Clock::now() + std::chrono::seconds(20)));
 }
 
 void ADeadlineBeyondTheEndOfTheClockIsNone() {
@@ -157,12 +158,6 @@ void ADeadlineBeyondTheEndOfTheClockIsNone() {
   auto deadline = DeadlineIn(std::chrono::milliseconds(5));
   CHECK(deadline && *deadline >= before + std::chrono::milliseconds(5));
   CHECK(deadline && *deadline <= Clock::now() + std::chrono::milliseconds(5));
-}
-
-void EachDeviceHasItsOwnQueue() {
-  WorkQueues queues(1);
-  CHECK(&queues.For("CPU") == &queues.For("CPU"));
-  CHECK(&queues.For("CPU") != &queues.For("GPU"));
 }
 
 }  // namespace
@@ -175,6 +170,5 @@ int main() {
   WhatIsPushedAfterTheStopIsDestroyedByWhoeverJoins();
   AWorkerThatDoesNotEndIsNotWaitedForForEver();
   ADeadlineBeyondTheEndOfTheClockIsNone();
-  EachDeviceHasItsOwnQueue();
   return penstock::test::Report();
 }

@@ -8,16 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import build
+from orchestrator import build, engines
+from orchestrator.engines import Engine
 from orchestrator.errors import BuildError
 
 
-def fake_torch(directory: Path, version: str = "2.13.0+cpu") -> build.Torch:
+def fake_torch(directory: Path, version: str = "2.13.0+cpu") -> None:
     package = directory / "torch"
     package.mkdir(parents=True)
     (package / "version.py").write_text(f"__version__ = '{version}'\n")
     (package / "__init__.py").write_text("")
-    return build.Torch(package, version, fingerprint=version)
+
+
+def fake_package(directory: Path, name: str, version: str, *parts: str) -> None:
+    """Install a package that has the given files, as pip would."""
+    for part in ("__init__.py", *parts):
+        file = directory / name / part
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("raise ImportError('it must not be imported')")
+    facts = directory / f"{name}-{version}.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
 
 
 def script(path: Path, text: str) -> Path:
@@ -37,26 +48,53 @@ def importing(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
     """Let `find_spec` see only what lies in `directory`."""
     monkeypatch.setattr("sys.path", [str(directory)])
     monkeypatch.setattr("sys.path_importer_cache", {})
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    for package in ("torch", "openvino", "onnxruntime"):
+        monkeypatch.delitem(sys.modules, package, raising=False)
 
 
 def test_no_torch_is_said_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     importing(monkeypatch, tmp_path)
     with pytest.raises(BuildError, match=r"no torch .* pip install .*torch"):
-        build.installed_torch()
+        engines.installed_torch()
 
 
 def test_an_old_torch_is_refused_by_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_torch(tmp_path, "2.5.1")
     importing(monkeypatch, tmp_path)
     with pytest.raises(BuildError, match=r"torch 2\.5\.1 is too old.*2\.6"):
-        build.installed_torch()
+        engines.installed_torch()
 
 
 def test_the_installed_torch_is_found_without_importing_it() -> None:
-    torch = build.installed_torch()
+    torch = engines.installed_torch()
     assert (torch.libraries / "libtorch_cpu.so").exists()
     assert torch.version.startswith("2.")
+
+
+OPENVINO_HEADER = "include/openvino/openvino.hpp"
+
+
+def test_the_other_engines_are_found_without_importing_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_package(tmp_path, "openvino", "2026.4.1", OPENVINO_HEADER)
+    fake_package(tmp_path, "onnxruntime", "1.32.0", "capi/__init__.py")
+    importing(monkeypatch, tmp_path)
+    openvino, onnxruntime = engines.optional_engines()
+    assert openvino.load_arguments(Path("/b/backend_openvino.so")) == [
+        *("OPENVINO", "/b/backend_openvino.so", "OPENVINO_LIBRARIES", str(tmp_path / "openvino" / "libs")),
+        *("OPENVINO_VERSION", "2026.4.1"),
+    ]
+    assert (onnxruntime.backend, onnxruntime.version) == ("backend_onnxruntime.so", "1.32.0")
+    assert onnxruntime.libraries == tmp_path / "onnxruntime" / "capi"
+
+
+def test_engines_that_are_not_installed_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An openvino without headers, as Linux distributions pack it, is none to compile against."""
+    fake_package(tmp_path, "openvino", "2026.4.1")
+    (tmp_path / "onnxruntime").mkdir()  # what an uninstalled package may leave behind
+    importing(monkeypatch, tmp_path)
+    assert engines.optional_engines() == ()
 
 
 def test_no_compiler_is_said_with_the_way_out(
@@ -112,7 +150,14 @@ COUNTING_PROJECT = """
 cmake_minimum_required(VERSION 3.22)
 project(counting NONE)
 file(APPEND "{count}" "x")
-add_custom_target(both ALL COMMAND ${{CMAKE_COMMAND}} -E touch penstock_ai.so backend_torch.so)
+add_custom_target(penstock_ai ALL COMMAND ${{CMAKE_COMMAND}} -E touch penstock_ai.so)
+add_custom_target(backend_torch ALL COMMAND ${{CMAKE_COMMAND}} -E touch backend_torch.so)
+if(PENSTOCK_OPENVINO)
+  add_custom_target(backend_openvino ALL COMMAND ${{CMAKE_COMMAND}} -E touch backend_openvino.so)
+endif()
+if(PENSTOCK_ONNXRUNTIME)
+  add_custom_target(backend_onnxruntime ALL COMMAND ${{CMAKE_COMMAND}} -E false)
+endif()
 """
 
 
@@ -125,7 +170,38 @@ def counting_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (source / "CMakeLists.txt").write_text(COUNTING_PROJECT.format(count=count))
     monkeypatch.setattr(build, "SOURCE", source)
     monkeypatch.setattr(build, "_cxx11_abi", lambda: 1)
+    monkeypatch.setattr(build, "optional_engines", lambda: ())
     return count
+
+
+def engine(package: str, version: str) -> Engine:
+    return Engine(package, Path("/site") / package, version, fingerprint=version)
+
+
+def test_another_openvino_is_another_build(
+    cache: Path, counting_source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = build.built_module()
+    assert list(alone.backends) == ["TORCH"]
+    builds = []
+    for version in ("2026.3.0", "2026.4.1"):
+        monkeypatch.setattr(build, "optional_engines", lambda v=version: (engine("openvino", v),))
+        builds.append(build.built_module())
+    assert len({found.module for found in (alone, *builds)}) == 3
+    assert builds[1].load_arguments()[-1] == "2026.4.1"
+    assert builds[1].as_json()["openvino"] == "2026.4.1"
+    assert (builds[1].module.parent / "backend_openvino.so").exists()
+
+
+def test_a_backend_that_does_not_compile_is_left_out_and_said(
+    cache: Path, counting_source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "optional_engines", lambda: (engine("onnxruntime", "1.32.0"),))
+    lines: list[str] = []
+    made = build.built_module(lines.append)
+    assert any("no backend for onnxruntime 1.32.0" in line for line in lines)
+    assert list(made.backends) == ["TORCH"]
+    assert build.built_module() == made
 
 
 def test_a_second_build_is_taken_from_the_cache(cache: Path, counting_source: Path) -> None:

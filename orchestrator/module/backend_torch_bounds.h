@@ -1,0 +1,38 @@
+// What keeps a torch run within bounds: memory, and the wish that it end.
+//
+// DESIGN
+//   torch asks an allocator of ours for its CPU memory. It forwards to torch's own, counts, and throws when
+//   it is too much (allocation.h) or when the run of this thread has been cancelled. A loop that allocates
+//   nothing would never come by, so each loop of TorchScript gets one more instruction at its head that asks
+//   the same; a guarded loop is not guarded again. What a model does by torch.jit.fork is done by a thread of
+//   torch's, which is at no run: it is not told to end, and its memory counts for the backend's limit only.
+//   Which run a thread is at is known by a RunningCall, for as long as that lives; a script that
+//   runs a model on its own thread finds its own again afterwards.
+#pragma once
+
+#include <torch/script.h>
+
+#include "allocation.h"
+#include "backend.h"
+
+namespace penstock {
+
+/// Before torch allocates anything.
+void InstallTorchAllocator(const backend::Settings& settings);
+
+class RunningCall {
+ public:
+  explicit RunningCall(const backend::Call& call);
+  ~RunningCall();
+  RunningCall(const RunningCall&) = delete;
+  RunningCall& operator=(const RunningCall&) = delete;
+
+ private:
+  RunBudget budget_;
+  backend::Canceler* before_;
+};
+
+/// Lets every loop of these functions, none of which has run yet, be ended from outside.
+void GuardLoops(const torch::jit::CompilationUnit& unit);
+
+}  // namespace penstock

@@ -1,0 +1,128 @@
+#include "batch.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace penstock {
+namespace {
+
+// How far Take looks past what does not fit the head, so that a long line of other shapes costs little.
+constexpr size_t kLongestLook = 256;
+
+struct Shape {
+  DataType type;
+  const int64_t* dims;
+  size_t rank;
+};
+
+Shape ShapeOf(const RunArray& array) {
+  if (array.tensor != nullptr)
+    return {array.tensor->type(), array.tensor->dims().data(), array.tensor->dims().size()};
+  backend::TensorView view = array.kept->view();
+  return {view.type, view.dims, view.rank};
+}
+
+bool SameButRows(const Shape& a, const Shape& b) {
+  return a.type == b.type && a.rank == b.rank && std::equal(a.dims + 1, a.dims + a.rank, b.dims + 1);
+}
+
+bool CanBeJoined(const RunArray& input) {
+  return input.tensor != nullptr && input.tensor->type() != DataType::kString;
+}
+
+}  // namespace
+
+Run::Run(RunRequest asked) : request(std::move(asked)), since(Clock::now()) {
+  if (request.cancellation == nullptr) request.cancellation = std::make_shared<Cancellation>();
+}
+
+Status Run::CheckRows() {
+  if (request.executable->batching().size <= 1 || request.inputs.empty()) return Status::Ok();
+  for (const RunArray& input : request.inputs) {
+    if (ShapeOf(input).rank == 0)
+      return Status::Error("a scalar cannot be an input of a model that was stored with BATCHSIZE");
+  }
+  rows = ShapeOf(request.inputs[0]).dims[0];
+  bool same = std::all_of(request.inputs.begin(), request.inputs.end(),
+                          [this](const RunArray& input) { return ShapeOf(input).dims[0] == rows; });
+  if (!same)
+    return Status::Error(
+        "the inputs of a model that was stored with BATCHSIZE must have the same first dimension");
+  may_share = rows > 0 && request.executable->shares() &&
+              std::all_of(request.inputs.begin(), request.inputs.end(), CanBeJoined);
+  return Status::Ok();
+}
+
+int64_t RowsOf(const std::vector<RunPtr>& runs) {
+  return std::accumulate(runs.begin(), runs.end(), int64_t{0},
+                         [](int64_t sum, const RunPtr& run) { return sum + run->rows; });
+}
+
+bool FitTogether(const Run& a, const Run& b) {
+  bool may = a.may_share && b.may_share && a.request.inputs.size() == b.request.inputs.size() &&
+             a.request.output_count == b.request.output_count && a.request.native == b.request.native;
+  for (size_t i = 0; may && i < a.request.inputs.size(); ++i)
+    may = SameButRows(ShapeOf(a.request.inputs[i]), ShapeOf(b.request.inputs[i]));
+  return may;
+}
+
+void Lane::TakeDead(std::vector<RunPtr>* dead) {
+  for (RunPtr& run : waiting_) {
+    if (run->dead()) dead->push_back(std::move(run));
+  }
+  std::erase(waiting_, nullptr);
+}
+
+void Lane::TakeDeadHead(std::vector<RunPtr>* dead) {
+  while (!waiting_.empty() && waiting_.front()->dead()) {
+    dead->push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+  }
+}
+
+int64_t Lane::RowsThatFit(const Batching& batching) const {
+  int64_t rows = 0;
+  size_t looked_at = 0;
+  for (const RunPtr& run : waiting_) {
+    bool fits = !run->dead() && (run == waiting_.front() || FitTogether(*waiting_.front(), *run));
+    rows += fits ? run->rows : 0;
+    if (rows >= batching.at_least || ++looked_at == kLongestLook) break;
+  }
+  return rows;
+}
+
+Clock::time_point Lane::ReadyAt(const Batching& batching, std::chrono::milliseconds patience) const {
+  const Run& head = *waiting_.front();
+  bool waits = head.may_share && batching.size > 1 && batching.at_least > 1;
+  if (!waits || RowsThatFit(batching) >= batching.at_least) return head.since;
+  auto wait = batching.wait.count() > 0 ? batching.wait : patience;
+  bool beyond = wait > std::chrono::floor<std::chrono::milliseconds>(Clock::time_point::max() - head.since);
+  return beyond ? Clock::time_point::max() : head.since + wait;
+}
+
+std::vector<RunPtr> Lane::Take(const Batching& batching) {
+  std::vector<RunPtr> taken{std::move(waiting_.front())};
+  waiting_.pop_front();
+  const Run& head = *taken[0];
+  if (!head.may_share || batching.size <= 1) return taken;
+  int64_t rows = head.rows;
+  std::deque<RunPtr> passed;
+  for (size_t look = 0; look < kLongestLook && !waiting_.empty() && rows < batching.size; ++look) {
+    RunPtr run = std::move(waiting_.front());
+    waiting_.pop_front();
+    bool joins = run->rows <= batching.size - rows && !run->dead() && FitTogether(head, *run);
+    if (joins) {
+      rows += run->rows;
+      taken.push_back(std::move(run));
+    } else {
+      passed.push_back(std::move(run));
+    }
+  }
+  while (!passed.empty()) {
+    waiting_.push_front(std::move(passed.back()));
+    passed.pop_back();
+  }
+  return taken;
+}
+
+}  // namespace penstock

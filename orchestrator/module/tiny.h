@@ -1,0 +1,75 @@
+// Which runs are known to be so short that the main thread may do them itself, without a wake-up.
+//
+// DESIGN
+//   Known means measured: the last runs of this program with inputs of these shapes all stayed under the
+//   bound. Runs that batch are told apart by their number of rows, in powers of two; one is known when it or
+//   a larger one is, and the next larger may be tried when a run takes no more than half the bound. The first
+//   runs on another thread find cold caches. So the trust in a size and all larger ones ends with the third
+//   run in a row on the main thread that is longer than the bound, or the first that is ten times as long:
+//   for a second at first and twice as long each time. Then workers must show it to be short again. Threads:
+//   workers and the main thread; one mutex.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <mutex>
+
+#include "work_queue.h"
+
+namespace penstock {
+
+/// How long something takes this thread, without what others took from it: a thread that had to wait for its
+/// processor has not run for long. Where that would make very much of a difference, it is not forgiven, nor
+/// where the thread slept, such as for a lock.
+class Stopwatch {
+ public:
+  Stopwatch();
+  Clock::duration taken() const;
+
+ private:
+  Clock::time_point began_;
+  Clock::duration used_;
+  int64_t sleeps_;
+};
+
+class TinyRuns {
+ public:
+  static constexpr std::chrono::microseconds kBound{50};
+  static constexpr std::chrono::microseconds kColdBound{500};
+  static constexpr int kRunsToKnow = 8;
+  static constexpr int kRunsToWarm = 3;
+
+  /// A run of `rows` rows took so long, on a worker. `shape` names the inputs' types and dimensions.
+  void Measured(uint64_t shape, int64_t rows, Clock::duration took);
+  /// The same on the main thread; `now` is when it ended.
+  void MeasuredHere(uint64_t shape, int64_t rows, Clock::duration took, Clock::time_point now);
+  bool MayRunHere(uint64_t shape, int64_t rows, Clock::time_point now) const;
+
+ private:
+  static constexpr size_t kSizes = 16;   // powers of two of rows
+  static constexpr size_t kShapes = 16;  // as many are remembered
+  struct Size {
+    int short_runs = 0;  // in a row
+    int long_runs = 0;   // in a row, on the main thread
+    Clock::duration last{0};
+    Clock::time_point distrusted_until;
+    int failures = 0;
+    bool Known(Clock::time_point now) const;
+    void Distrust(Clock::time_point now);
+  };
+  using Sizes = std::array<Size, kSizes>;
+  struct Shape {
+    Sizes sizes;
+    uint64_t measured = 0;  // when, counted in measurements
+  };
+  static size_t SizeOf(int64_t rows);
+  void ForgetOne();
+
+  mutable std::mutex mutex_;
+  std::map<uint64_t, Shape> shapes_;  // guarded by mutex_
+  uint64_t measurements_ = 0;         // guarded by mutex_
+};
+
+}  // namespace penstock

@@ -1,0 +1,174 @@
+"""A model that allocates without bound, or never ends, gets an error; the server lives."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+
+from tests.integration.ai_commands import execute, get, info, put, refusal, store_model
+from tests.integration.model_files import store_onnx
+from tests.integration.servers import Module, RedisServer, StartServer, wait_until
+from tests.integration.torchscript import forward, heavy
+
+F32 = np.float32
+HUGE = 1 << 34
+"""Elements; more than these tests' limits, and more than there is."""
+
+ENDLESS = {
+    "allocating": forward("while True:\n    x = x + 1\nreturn x"),
+    "in place": forward("while True:\n    x += 1\nreturn x"),
+    "empty": forward("i = 0\nwhile i >= 0:\n    i = 1 - i\nreturn x + i"),
+    "inner": forward("for i in range(3):\n    while True:\n        x = x * 1\nreturn x"),
+}
+GROWING = forward("l = [x]\nwhile True:\n    l.append(x.repeat(1 << 20))\nreturn l[0]")
+
+
+def needs(module: Module, engine: str) -> None:
+    if engine in module.arguments:
+        return
+    missing = f"there is no backend for {engine}: install its package"
+    if os.environ.get("CI") == "true":
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+def put_loop(db: redis.Redis) -> list[str]:
+    """Store the inputs of an ONNX loop that goes on for ever, as good as."""
+    put(db, "step", np.array([1], F32))
+    put(db, "count", np.array(2**60, np.int64))
+    db.execute_command("AI.TENSORSET", "again", "BOOL", "VALUES", 1)
+    put(db, "start", np.array([0], F32))
+    return ["step", "count", "again", "start"]
+
+
+@pytest.fixture
+def limited(start_server: StartServer, module: Module) -> Iterator[redis.Redis]:
+    """A server whose backends may take 16 MB each."""
+    needs(module, "ONNXRUNTIME")
+    with start_server(
+        arguments=("BACKEND_MEMORY_LIMIT", "16", "ONNX_BACKEND", "ONNXRUNTIME")
+    ).connect() as db:
+        yield db
+        assert db.ping()
+
+
+def test_an_onnx_run_above_the_limit_is_refused(limited: redis.Redis) -> None:
+    store_onnx(limited, "m", "zeros")
+    put(limited, "n", np.array([8 << 20], np.int64))
+    text = refusal(limited, "AI.MODELEXECUTE", "m", "INPUTS", 1, "n", "OUTPUTS", 1, "y")
+    assert "Onnxruntime memory limit exceeded, memory allocation failed." in text
+    put(limited, "n", np.array([1 << 20], np.int64))
+    for _ in range(20):  # what a run took is given back
+        execute(limited, "m", ["n"], ["y"])
+    assert get(limited, "y").shape == (1 << 20,)
+
+
+def test_a_torch_run_above_the_limit_is_refused(limited: redis.Redis) -> None:
+    store_model(limited, "m", forward("return torch.zeros([int(x[0])])"))
+    put(limited, "x", np.array([8 << 20], np.int64))
+    text = refusal(limited, "AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
+    assert "Torch memory limit exceeded, memory allocation failed." in text
+    put(limited, "x", np.array([1 << 20], np.int64))
+    for _ in range(20):
+        execute(limited, "m", ["x"], ["y"])
+    assert get(limited, "y").shape == (1 << 20,)
+
+
+def test_models_count_against_the_limit(limited: redis.Redis) -> None:
+    for key in ("a", "b", "c"):
+        store_model(limited, key, heavy(4))
+    text = refusal(limited, "AI.MODELSTORE", "d", "TORCH", "CPU", "BLOB", heavy(8, 2.0))
+    assert "Torch memory limit exceeded" in text
+    limited.delete("a", "b")
+    wait_until(lambda: _stores(limited, "d", heavy(8, 3.0)), "the memory of deleted models to be given back")
+
+
+def _stores(db: redis.Redis, key: str, blob: bytes) -> bool:
+    try:
+        store_model(db, key, blob)
+    except redis.ResponseError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("engine", ["TORCH", "ONNXRUNTIME"])
+def test_maxmemory_bounds_a_run(start_server: StartServer, module: Module, engine: str) -> None:
+    """Torch and onnxruntime allocate what the server does not count; it ends with an error all the same."""
+    needs(module, engine)
+    server = start_server(
+        arguments=("ONNX_BACKEND", "ONNXRUNTIME"),
+        options={"maxmemory": "64mb", "maxmemory-policy": "noeviction"},
+    )
+    db = server.connect()
+    if engine == "TORCH":
+        store_model(db, "m", GROWING)
+        put(db, "x", np.ones(1, F32))
+    else:
+        store_onnx(db, "m", "zeros")
+        put(db, "x", np.array([HUGE // 64], np.int64))
+    text = refusal(db, "AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
+    assert "more memory than maxmemory leaves to it" in text
+    assert db.ping()
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_an_endless_torch_run_ends_at_its_time(start_server: StartServer, kind: str) -> None:
+    server = start_server(arguments=("MODEL_EXECUTION_TIMEOUT", "1000"))
+    db = server.connect()
+    store_model(db, "m", ENDLESS[kind])
+    put(db, "x", np.ones(1, F32))
+    text = refusal(db, "AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
+    assert "Exiting due to terminate flag being set to true" in text
+    wait_until(lambda: idle(server), "the run to end")
+
+
+def test_an_endless_script_ends_when_its_client_leaves(start_server: StartServer) -> None:
+    server = start_server()
+    db = server.connect()
+    source = "def run(x):\n    while True:\n        x += 1\n    return x\n"
+    db.execute_command("AI.SCRIPTSET", "s", "CPU", "SOURCE", source)
+    put(db, "x", np.ones(1, F32))
+    with server.raw_socket() as raw:
+        raw.sendall(b"AI.SCRIPTRUN s run INPUTS x OUTPUTS y\r\n")
+        wait_until(lambda: not idle(server), "the run to begin")
+    wait_until(lambda: idle(server), "the run to end")
+    assert db.ping()
+
+
+def test_an_endless_onnx_run_is_terminated(start_server: StartServer, module: Module) -> None:
+    needs(module, "ONNXRUNTIME")
+    server = start_server(arguments=("MODEL_EXECUTION_TIMEOUT", "1000", "ONNX_BACKEND", "ONNXRUNTIME"))
+    db = server.connect()
+    store_onnx(db, "m", "loop")
+    inputs = put_loop(db)
+    text = refusal(db, "AI.MODELEXECUTE", "m", "INPUTS", 4, *inputs, "OUTPUTS", 1, "y")
+    assert "Exiting due to terminate flag being set to true" in text
+    wait_until(lambda: idle(server), "the run to end")
+
+
+def cpu_ticks(server: RedisServer) -> int:
+    """What the server's threads have used so far."""
+    fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def idle(server: RedisServer) -> bool:
+    """Whether the server uses next to no processor, looked at for a moment."""
+    before = cpu_ticks(server)
+    time.sleep(0.2)
+    return cpu_ticks(server) - before <= 4
+
+
+def test_a_stored_model_says_what_it_takes(start_server: StartServer, module: Module) -> None:
+    needs(module, "ONNXRUNTIME")
+    db = start_server(arguments=("ONNX_BACKEND", "ONNXRUNTIME")).connect()
+    store_onnx(db, "m", "matrix")
+    file = 16_486
+    assert db.memory_usage("m") > file + 64 * 64 * 4
+    assert info(db, "m")["calls"] == 0
