@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.errors import PenstockError
     from orchestrator.experiment import Experiment
     from orchestrator.launchers.base import Job, JobState
+    from orchestrator.model_runtime import ModelRuntime
     from orchestrator.redis_config import RedisConfig
     from orchestrator.script import run_script
 
@@ -27,6 +28,7 @@ __all__ = [
     "Experiment",
     "Job",
     "JobState",
+    "ModelRuntime",
     "Orchestrator",
     "PenstockError",
     "RedisConfig",
@@ -43,6 +45,7 @@ _HOMES = {
     "Experiment": "orchestrator.experiment",
     "Job": "orchestrator.launchers.base",
     "JobState": "orchestrator.launchers.base",
+    "ModelRuntime": "orchestrator.model_runtime",
     "Orchestrator": "orchestrator.database",
     "PenstockError": "orchestrator.errors",
     "RedisConfig": "orchestrator.redis_config",

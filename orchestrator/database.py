@@ -16,6 +16,7 @@ from orchestrator.build import MODULE_NAME, built_module, cached_build
 from orchestrator.cluster import check_shard_count
 from orchestrator.errors import DatabaseFailed, UsageError, describe_exit
 from orchestrator.launchers.base import Job, JobState, Launch
+from orchestrator.model_runtime import ModelRuntime
 from orchestrator.ports import BUS_OFFSET, check_port, free_ports, interface_address, is_loopback
 from orchestrator.readiness import is_ours, shard_failure, wait_ready
 from orchestrator.redis_config import (
@@ -53,6 +54,7 @@ class Orchestrator:
         config: how each shard is set up.
         module: path of a Redis module and its arguments, in place of Penstock's own; () for none.
         resources: bind each shard to cores; unbound by default.
+        models: how the models stored in it are run; of no meaning with a `module` of your own.
     """
 
     shards: int = 1
@@ -63,6 +65,7 @@ class Orchestrator:
     config: RedisConfig = field(default_factory=RedisConfig)
     module: Sequence[str] | None = None
     resources: Resources | None = None
+    models: ModelRuntime = field(default_factory=ModelRuntime)
 
     def __post_init__(self) -> None:
         check_shard_count(self.shards)
@@ -122,7 +125,10 @@ class Orchestrator:
         if self.module is not None:
             return tuple(self.module)
         build = cached_build() if dry else built_module(print)
-        return (MODULE_NAME,) if build is None else (str(build.module), *build.load_arguments())
+        said = self.models.load_arguments(private=self.private)
+        if build is None:
+            return (MODULE_NAME, *said)
+        return (str(build.module), *build.load_arguments(), *said)
 
 
 class Database:

@@ -14,6 +14,7 @@ def test_public_names_are_these() -> None:
         "Experiment",
         "Job",
         "JobState",
+        "ModelRuntime",
         "Orchestrator",
         "PenstockError",
         "RedisConfig",

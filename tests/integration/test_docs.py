@@ -1,0 +1,112 @@
+"""The pages of docs/: their Python runs as it is printed, and what they list is all there is."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sim_clients import Address
+from tests.integration.servers import RedisServer, StartServer
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+MODULE = ROOT / "orchestrator" / "module"
+
+
+def snippets(page: Path, fence: str = "python") -> list[str]:
+    """Return the Python of a page, in order."""
+    return re.findall(rf"```{fence}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def run_beside(server: RedisServer, program: Path, *parts: str, deadline_s: float = 100) -> None:
+    """Run a program of these parts, which finds the server by its environment."""
+    program.write_text("\n".join(parts))
+    quiet = {"SR_LOG_FILE": str(program.parent / "log"), "SR_LOG_LEVEL": "INFO", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(program)],
+        cwd=program.parent,
+        env={**os.environ, **Address.parse(server.address).environment(), **quiet},
+        capture_output=True,
+        text=True,
+        timeout=deadline_s,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_python_of_the_page_on_inference_runs(server: RedisServer, tmp_path: Path) -> None:
+    run_beside(server, tmp_path / "first.py", *snippets(DOCS / "inference.md")[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_compiled_package_of_the_page_on_inference_runs(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    server = start_server(arguments=("AOTINDUCTOR", "yes"))
+    first = snippets(DOCS / "inference.md")[1]
+    run_beside(
+        server, tmp_path / "compiled.py", first, *snippets(DOCS / "inference.md", "py"), deadline_s=280
+    )
+
+
+@pytest.mark.slow
+def test_the_experiment_of_the_page_on_inference_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment, *program = snippets(DOCS / "inference.md")
+    (tmp_path / "experiment.py").write_text(experiment)
+    (tmp_path / "first.py").write_text("\n".join([*program, 'print("it has ended")']))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    done = subprocess.run(
+        [sys.executable, "experiment.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "it has ended" in done.stdout
+
+
+def test_no_page_has_python_that_no_test_runs() -> None:
+    with_python = {page.name for page in DOCS.glob("*.md") if snippets(page)}
+    assert with_python == {"inference.md"}
+
+
+def load_arguments() -> set[str]:
+    """Return every key that options.cc knows."""
+    source = (MODULE / "options.cc").read_text()
+    engines = re.search(r"kEngineNames\[\] = \{(.*?)\}", source, re.DOTALL)
+    assert engines is not None
+    names = re.findall(r'"(\w+)"', engines[1])
+    keys = set(re.findall(r'\{"([A-Z][A-Z_]+)", &Options', source))
+    keys |= set(re.findall(r'EqualsAnyCase\(key, "([A-Z_]+)"\)', source))
+    accepted = re.search(r"kAccepted\[\] = \{(.*?)\}", source)
+    assert accepted is not None
+    keys |= set(re.findall(r'"(\w+)"', accepted[1]))
+    return keys | {name + suffix for name in names for suffix in ("", "_LIBRARIES", "_VERSION")}
+
+
+def test_every_load_argument_is_described_and_no_other() -> None:
+    page = (DOCS / "inference.md").read_text()
+    table = page.partition("## Load arguments")[2].partition("\n## ")[0]
+    described = {
+        key
+        for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for key in re.findall(r"`(\w+)`", row)
+    }
+    assert described == load_arguments()
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
