@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-slow lint format setup sanitize fuzz bench clean
+.PHONY: help demo quick test test-slow smartsim lint format setup sanitize fuzz bench clean
 
 # The SmartRedis wheel exists for Python 3.10 and 3.11.
 SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))
@@ -27,6 +27,7 @@ help:
 	@echo 'make quick     the same, shortened (under 45 seconds)'
 	@echo 'make test      run the tests'
 	@echo 'make test-slow run the slow and the randomized ones, the experiments among them'
+	@echo 'make smartsim  install SmartSim in a Python of its own, with which test-slow tries it'
 	@echo 'make lint      ruff, mypy, import arrows, clang-format'
 	@echo 'make sanitize  the C++ tests under ASan and UBSan, then TSan'
 	@echo 'make fuzz      a million inputs for each fuzzer of the module (minutes; FUZZ_RUNS says how many)'
@@ -70,6 +71,16 @@ setup: .venv/.ready
 	@$(call INSTALL,-e .[dev])
 	@touch $@
 
+# Its pins (protobuf 3.20) are not ours; the other packages are what its own validation needs.
+smartsim: .venv-smartsim/.ready
+
+.venv-smartsim/.ready: | .venv/bin/python
+	@echo '[set-up] installing SmartSim'
+	@"$(BIN)/python" -m venv .venv-smartsim
+	@.venv-smartsim/bin/python -m pip install --disable-pip-version-check --quiet smartsim==0.8.0 \
+	  onnx==1.15.0 skl2onnx==1.16.0 scikit-learn==1.3.2
+	@touch $@
+
 lint: .venv/.ready-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -95,5 +106,5 @@ bench: .venv/.ready-dev
 	@$(BIN)/python -m tests.bench
 
 clean:
-	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-smartsim build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 	@echo "left alone: runs/ and bench-results/, which are yours, and the compiled module in the user's cache"

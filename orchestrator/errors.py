@@ -6,6 +6,7 @@ PenstockError
 │   ├── GridError          a grid parameter no command line uses, or a placeholder without values
 │   └── ConfigError        config.toml or --set: an unknown key, a wrong type
 ├── BuildError             the database module could not be built or found
+├── SmartSimError          what SmartSim needs is missing, or its folder cannot be made
 ├── ServerError            redis-server is missing, too old, or cannot be asked for its version
 ├── PlacementError         the host has not the cores or GPUs that were asked for
 ├── PortError              a port is taken
@@ -66,6 +67,14 @@ class BuildError(PenstockError):
         super().__init__(_with_tail(message, log_tail))
         self.step = step
         self.log_tail = log_tail
+
+
+class SmartSimError(PenstockError):
+    """What SmartSim needs is missing, or the folder for it cannot be made."""
+
+    def __init__(self, message: str, *, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class ServerError(PenstockError):

@@ -29,6 +29,7 @@ COMMANDS = {
     "logs": Entry("logs", "logs"),
     "stop": Entry("stop", "stop"),
     "db": Entry("db", "db"),
+    "smartsim-setup": Entry("smartsim_setup", "smartsim_setup"),
 }
 
 
