@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m tests.bench [--quick] [start transfer infer]`.
+"""Run the benchmarks: `python -m tests.bench [--quick] [start transfer inference]`.
 
 Each writes bench-results/<name>.json and prints its table. Nothing here passes or fails by a time.
 """
@@ -13,9 +13,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.bench_inference import PARTS, plot
 from tests.bench.measure import write
 
-NAMES = ("start", "transfer", "infer")
+WIDE = 150
+NAMES = ("start", "transfer", "inference")
 
 
 def main() -> None:
@@ -23,16 +25,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; all by default")
     parser.add_argument("--quick", action="store_true", help="three rounds, one server")
+    parser.add_argument("--part", action="append", default=[], help=f"of inference: {', '.join(PARTS)}")
     parser.add_argument("--out", type=Path, default=Path("bench-results"), help="directory for the JSON")
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(NAMES):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    if unknown := set(asked.part) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     for name in asked.names or NAMES:
         print(f"measuring {name} …", flush=True)
-        report = importlib.import_module(f"tests.bench.bench_{name}").run(asked.quick)
+        bench = importlib.import_module(f"tests.bench.bench_{name}")
+        report = bench.run(asked.quick, *([asked.part] if name == "inference" else []))
         path = write(asked.out, name, report)
         show(name, report)
-        print(f"written to {path}", flush=True)
+        picture = plot(report, asked.out) if name == "inference" else None
+        print(f"written to {path}{f' and {picture}' if picture else ''}", flush=True)
 
 
 def show(title: str, report: dict[str, Any]) -> None:
@@ -42,6 +49,9 @@ def show(title: str, report: dict[str, Any]) -> None:
             if isinstance(part, dict):
                 show(f"{title}, {label}", part)
         return
+    if "reference" not in report:
+        _show_rows(title, report["series"])
+        return
     table = Table("series", "µs", "CPU µs", f"× {report['reference']}", "95 % interval", title=title)
     for row in report["series"]:
         interval = f"{row['ratio_low']:.2f} – {row['ratio_high']:.2f}"
@@ -50,6 +60,14 @@ def show(title: str, report: dict[str, Any]) -> None:
         )
     Console().print(table)
     print(f"{report['rounds']} rounds, {report['dropped']} dropped for drift")
+
+
+def _show_rows(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print rows of figures that are no ratios to one reference."""
+    table = Table(*rows[0], title=title)
+    for row in rows:
+        table.add_row(*(f"{each:.3g}" if isinstance(each, float) else str(each) for each in row.values()))
+    Console(width=WIDE).print(table)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ the module costs, SmartRedis and redis-py what their users pay.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from smartredis import Client
 from orchestrator.build import built_module
 from sim_clients import Address
 from sim_clients.smartredis_environment import environment_for
-from tests.bench.measure import Series, compare, pinned, placements
+from tests.bench.measure import Checked, Series, compare, pinned, placements
 from tests.bench.wire import WireClient
 from tests.integration.servers import (
     Module,
@@ -30,23 +29,8 @@ from tests.integration.servers import (
 )
 
 SIZES = {"4 KB": 4 << 10, "256 KB": 256 << 10, "4 MB": 4 << 20, "64 MB": 64 << 20}
-CHECK_EVERY = 64
 SECONDS_PER_SERIES = 0.08
 FRESH_KEYS = 8
-
-
-class Checked:
-    """Calls an operation, and compares every 64th answer with what was stored, byte for byte."""
-
-    def __init__(self, operation: Callable[[], Any], expected: bytes) -> None:
-        self._operation, self._expected, self._calls = operation, expected, 0
-
-    def __call__(self) -> None:
-        """Run it once."""
-        answer = self._operation()
-        if self._calls % CHECK_EVERY == 0 and bytes(memoryview(answer).cast("B")) != self._expected:
-            raise AssertionError("the bytes that came back are not those that were stored")
-        self._calls += 1
 
 
 class Subjects:

@@ -32,12 +32,31 @@ class Series:
     """One thing to time: `operation` is called `repeat` times and the mean is taken.
 
     A self-timed operation returns its own wall seconds, leaving out what it prepares and clears away.
+    Where one call makes many requests, say how many: figures are per request.
     """
 
     name: str
     operation: Callable[[], object]
     repeat: int = 1
     self_timed: bool = False
+    requests: int = 1
+
+
+CHECK_EVERY = 64
+
+
+class Checked:
+    """Calls an operation, and compares every 64th answer with what it must be, byte for byte."""
+
+    def __init__(self, operation: Callable[[], Any], expected: bytes) -> None:
+        self._operation, self._expected, self._calls = operation, expected, 0
+
+    def __call__(self) -> None:
+        """Run it once."""
+        answer = self._operation()
+        if self._calls % CHECK_EVERY == 0 and bytes(memoryview(answer).cast("B")) != self._expected:
+            raise AssertionError("the bytes that came back are not those that were to come")
+        self._calls += 1
 
 
 @dataclass
@@ -105,7 +124,8 @@ def _timed(series: Series, pids: Sequence[int]) -> tuple[float, float]:
     answers = [series.operation() for _ in range(series.repeat)]
     wall = sum(answers) if series.self_timed else time.perf_counter() - start  # type: ignore[arg-type]
     cpu = _own_cpu_s() + sum(cpu_s(pid) for pid in pids) - cpu
-    return wall / series.repeat, cpu / series.repeat
+    count = series.repeat * series.requests
+    return wall / count, cpu / count
 
 
 def _result(name: str, timing: Timing) -> Result:
@@ -124,8 +144,9 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _own_cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+    """Return the CPU seconds of this process and of the programs that it has run to their end."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def cpu_s(pid: int) -> float:
@@ -134,13 +155,18 @@ def cpu_s(pid: int) -> float:
     return sum(int(task.read_text().split()[0]) for task in tasks) * 1e-9
 
 
+def bind(pid: int, cores: set[int]) -> None:
+    """Bind a process, every thread of it, to some cores."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), cores)
+
+
 @contextmanager
 def pinned(client_core: int, server_core: int, server_pids: Sequence[int]) -> Iterator[None]:
     """Bind this process to one core and the servers, every thread of them, to another (or the same)."""
     before = os.sched_getaffinity(0)
     for pid in server_pids:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            os.sched_setaffinity(int(task.name), {server_core})
+        bind(pid, {server_core})
     os.sched_setaffinity(0, {client_core})
     try:
         yield

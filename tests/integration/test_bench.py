@@ -1,0 +1,32 @@
+"""The benchmark of inference runs and reports what it says; what it measures passes or fails nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("redis-benchmark") is None, reason="no redis-benchmark: apt install redis-tools"
+)
+def test_the_short_form_measures_every_part(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench", "inference", "--quick", "--out", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, timeout=115, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "inference.json").read_text())
+    assert {"environment", "latency", "engines", "throughput", "cnn", "beside", "stores"} == set(report)
+    assert "one core" in report["latency"]["mlp64"]
+    names = [row["name"] for row in report["stores"]["33 KB"]["series"]]
+    assert names == ["SET", "AI.MODELSTORE"]
+    assert (tmp_path / "inference.png").stat().st_size > 1000
+    assert "AI.MODELEXECUTE" in done.stdout
