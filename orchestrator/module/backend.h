@@ -42,7 +42,7 @@ enum class BackendKind : uint8_t { kTensorflow, kTflite, kTorch, kOnnx };
 namespace backend {
 
 /// Raised whenever anything in this file changes.
-inline constexpr int kInterfaceVersion = 6;
+inline constexpr int kInterfaceVersion = 7;
 
 /// Text or bytes, not NUL-terminated.
 struct Bytes {
@@ -164,6 +164,8 @@ struct ModelSource {
   BackendKind kind;
   const Bytes* pieces;
   size_t piece_count;
+  /// Null, or to be told of bytes that have been read: the file lies on disk, and they need no memory more.
+  void (*has_read)(Bytes bytes);
   Bytes device;         // CPU, CPU:0, GPU, GPU:1 …
   const Bytes* inputs;  // names, for formats whose file does not say them (TensorFlow)
   size_t input_count;

@@ -128,9 +128,10 @@ class PieceReader : public caffe2::serialize::ReadAdapterInterface {
     size_t done = 0;
     for (size_t i = 0; i < source_.piece_count && done < count; ++i) {
       const Bytes& piece = source_.pieces[i];
-      if (position < piece.size) {
-        size_t part = std::min<size_t>(count - done, piece.size - position);
+      while (position < piece.size && done < count) {
+        size_t part = std::min<size_t>({count - done, piece.size - position, kStep});
         std::memcpy(static_cast<char*>(buffer) + done, piece.data + position, part);
+        if (source_.has_read != nullptr) source_.has_read({piece.data + position, part});
         done += part;
         position += part;
       }
@@ -140,6 +141,7 @@ class PieceReader : public caffe2::serialize::ReadAdapterInterface {
   }
 
  private:
+  static constexpr size_t kStep = 4 << 20;
   backend::ModelSource source_;
   size_t size_ = 0;
 };

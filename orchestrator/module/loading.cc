@@ -18,6 +18,9 @@ std::vector<Bytes> ToBytes(const std::vector<std::string>& texts) {
   return bytes;
 }
 
+// Of a file on disk, from which they can be read again.
+void NeedsNoMemory(Bytes bytes) { DiscardPages({bytes.data, bytes.size}); }
+
 Result<ProgramPtr> Finish(backend::Program* program, const ErrorSink& sink) {
   if (program == nullptr) return Status::Error(sink.error);
   return ProgramPtr(program);
@@ -25,14 +28,14 @@ Result<ProgramPtr> Finish(backend::Program* program, const ErrorSink& sink) {
 
 Result<ProgramPtr> LoadModel(Backends* backends, const ModelDefinition& model) {
   // The file is in memory by now; the loaded network takes about as much again.
-  if (SpareMemory() != 0 && SpareMemory() < model.FileBytes()) {
-    return Status::Coded("OOM", "a model of " + std::to_string(model.FileBytes()) +
+  if (SpareMemory() != 0 && SpareMemory() < model.file->size()) {
+    return Status::Coded("OOM", "a model of " + std::to_string(model.file->size()) +
                                     " bytes takes more memory than maxmemory leaves to it");
   }
   auto backend = backends->For(model.backend);
   if (!backend.ok()) return backend.status();
   std::vector<Bytes> pieces;
-  for (const BufferPtr& piece : model.pieces) pieces.push_back(ToBytes(piece->view()));
+  for (const BufferPtr& piece : model.file->pieces()) pieces.push_back(ToBytes(piece->view()));
   std::vector<Bytes> inputs = ToBytes(model.inputs);
   std::vector<Bytes> outputs = ToBytes(model.outputs);
   std::string place = backends->PlaceFor(model.device);
@@ -41,6 +44,7 @@ Result<ProgramPtr> LoadModel(Backends* backends, const ModelDefinition& model) {
   source.kind = model.backend;
   source.pieces = pieces.data();
   source.piece_count = pieces.size();
+  if (model.file->on_disk()) source.has_read = NeedsNoMemory;
   source.device = ToBytes(place);
   source.inputs = inputs.data();
   source.input_count = inputs.size();

@@ -26,39 +26,11 @@ std::optional<BackendKind> ParseBackend(std::string_view name) {
 
 const char* BackendName(BackendKind kind) { return kBackendNames[static_cast<size_t>(kind)]; }
 
-size_t ModelDefinition::FileBytes() const {
-  size_t bytes = 0;
-  for (const BufferPtr& piece : pieces) bytes += piece->size();
-  return bytes;
-}
-
-std::string_view ModelDefinition::FilePart(size_t start, size_t count, std::string* scratch) const {
-  scratch->clear();
-  for (const BufferPtr& piece : pieces) {
-    if (start >= piece->size()) {
-      start -= piece->size();
-      continue;
-    }
-    std::string_view part = piece->view().substr(start, count - scratch->size());
-    if (scratch->empty() && part.size() == count) return part;
-    scratch->append(part);
-    start = 0;
-    if (scratch->size() == count) break;
-  }
-  return *scratch;
-}
-
 bool ModelDefinition::SameAs(const ModelDefinition& other) const {
-  if (backend != other.backend || device != other.device || FileBytes() != other.FileBytes()) return false;
+  if (backend != other.backend || device != other.device) return false;
   bool named = backend == BackendKind::kTensorflow;  // the others know the names themselves
   if (named && (inputs != other.inputs || outputs != other.outputs)) return false;
-  size_t start = 0;
-  std::string scratch;
-  return std::all_of(pieces.begin(), pieces.end(), [&](const BufferPtr& piece) {
-    std::string_view part = other.FilePart(start, piece->size(), &scratch);
-    start += piece->size();
-    return piece->view() == part;
-  });
+  return file->SameAs(*other.file);
 }
 
 Model::Model(std::shared_ptr<const ModelDefinition> definition, Load load)
@@ -92,7 +64,7 @@ bool Model::KnowsNames() const {
 
 size_t Model::MemoryBytes() const {
   ProgramPtr loaded = program();
-  return sizeof(*this) + sizeof(ModelDefinition) + definition_->FileBytes() +
+  return sizeof(*this) + sizeof(ModelDefinition) + definition_->file->MemoryBytes() +
          (loaded ? loaded->MemoryBytes() : 0);
 }
 

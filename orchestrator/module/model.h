@@ -11,7 +11,7 @@
 #include "arguments.h"
 #include "backend.h"
 #include "executable.h"
-#include "memory.h"
+#include "model_file.h"
 #include "run_words.h"
 #include "status.h"
 
@@ -29,11 +29,8 @@ struct ModelDefinition {
   int64_t min_batch_timeout_ms = 0;
   std::vector<std::string> inputs;
   std::vector<std::string> outputs;
-  std::vector<BufferPtr> pieces;  // the file, as it came
+  std::shared_ptr<ModelFile> file = std::make_shared<ModelFile>();
 
-  size_t FileBytes() const;
-  /// Bytes [start, start + count) of the file; copied into `scratch` only when they lie in several pieces.
-  std::string_view FilePart(size_t start, size_t count, std::string* scratch) const;
   bool SameAs(const ModelDefinition& other) const;
 };
 
@@ -49,7 +46,7 @@ class Model : public Executable {
   std::vector<std::string> OutputNames() const;
   /// Both are what they will be once it is loaded.
   bool KnowsNames() const;
-  /// The file, and what the loaded copy takes.
+  /// The file where it is in memory, and what the loaded copy takes.
   size_t MemoryBytes() const;
 
  private:

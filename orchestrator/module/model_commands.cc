@@ -67,13 +67,13 @@ constexpr size_t kMostPieces = 1024;
 
 // One bulk, or an array of pieces when the file is longer than MODEL_CHUNK_SIZE.
 void ReplyFile(RedisModuleCtx* context, const ModelDefinition& model) {
-  size_t bytes = model.FileBytes();
+  size_t bytes = model.file->size();
   size_t chunk = std::max(static_cast<size_t>(state().options.model_chunk_bytes), bytes / kMostPieces + 1);
   std::string scratch;
   if (bytes > chunk) redis::ReplyWithArray(context, static_cast<long>((bytes + chunk - 1) / chunk));
   if (bytes == 0) ReplyText(context, "");
   for (size_t start = 0; start < bytes; start += chunk) {
-    ReplyText(context, model.FilePart(start, std::min(chunk, bytes - start), &scratch));
+    ReplyText(context, model.file->Part(start, std::min(chunk, bytes - start), &scratch));
   }
 }
 
@@ -122,7 +122,7 @@ int StoreParsed(RedisModuleCtx* context, RedisModuleString** argv, int argc, int
   if (!before.ok()) return Reply(context, before.status());
   MeasureSpareMemory(context);
   auto model = std::make_shared<ModelDefinition>(std::move(words->definition));
-  for (size_t at : words->pieces) model->pieces.push_back(std::make_shared<FileBuffer>(HeldString(argv[at])));
+  for (size_t at : words->pieces) model->file->Add(std::make_shared<FileBuffer>(HeldString(argv[at])));
   return StoreModel(context, argv, argc, NewModel(&state().backends, std::move(model), *before));
 }
 

@@ -48,12 +48,12 @@ void AddNames(std::vector<HeldString>* words, const char* keyword, const std::ve
 }
 
 void AddFile(std::vector<HeldString>* words, const ModelDefinition& model) {
-  size_t bytes = model.FileBytes();
+  size_t bytes = model.file->size();
   size_t chunk = static_cast<size_t>(state().options.model_chunk_bytes);
   std::string scratch;
   words->push_back(HeldString::Copy("BLOB"));
   for (size_t start = 0; start < bytes; start += chunk) {
-    words->push_back(HeldString::Copy(model.FilePart(start, std::min(chunk, bytes - start), &scratch)));
+    words->push_back(HeldString::Copy(model.file->Part(start, std::min(chunk, bytes - start), &scratch)));
   }
 }
 
@@ -79,7 +79,7 @@ size_t MemoryUsage(const void* value) { return sizeof(ModelPtr) + ValueOf<Model>
 
 // A loaded model is always worth another thread.
 size_t FreeEffort(RedisModuleString*, const void* value) {
-  return 65 + ValueOf<Model>(value).definition().pieces.size();
+  return 65 + ValueOf<Model>(value).definition().file->pieces().size();
 }
 
 // Another Model of the same file: it shares the loaded program, and counts its own runs.
@@ -100,7 +100,7 @@ void Digest(RedisModuleDigest* digest, void* value) {
     for (const auto* names : {&model.inputs, &model.outputs}) AddToDigest(digest, *names);
   }
   std::string scratch;
-  AddToDigest(digest, model.FilePart(0, model.FileBytes(), &scratch));
+  AddToDigest(digest, model.file->Part(0, model.file->size(), &scratch));
   redis::DigestEndSequence(digest);
 }
 

@@ -96,15 +96,16 @@ Status SetNumber(const NumberOption& option, const std::string& value, Options* 
   return Status::Ok();
 }
 
-// Where an option of an engine goes; null when `key` is none.
-std::string* EngineText(const std::string& key, Options* options) {
+// Where an option that is a text goes; null when `key` is none.
+std::string* TextOption(const std::string& key, Options* options) {
   for (Engine engine : kEngines) {
     for (const EngineOption& option : kEngineOptions) {
       if (EqualsAnyCase(key, std::string(EngineName(engine)) + option.suffix))
         return &(options->engine(engine).*option.value);
     }
   }
-  return EqualsAnyCase(key, "BACKENDSPATH") ? &options->backends_path : nullptr;
+  if (EqualsAnyCase(key, "BACKENDSPATH")) return &options->backends_path;
+  return EqualsAnyCase(key, "MODEL_FILES") ? &options->model_files : nullptr;
 }
 
 Status Set(const std::string& key, const std::string& value, Options* options) {
@@ -114,7 +115,7 @@ Status Set(const std::string& key, const std::string& value, Options* options) {
   for (const Switch& option : kSwitches) {
     if (EqualsAnyCase(key, option.key)) return SetSwitch(option, value, options);
   }
-  if (std::string* text = EngineText(key, options)) {
+  if (std::string* text = TextOption(key, options)) {
     *text = value;
     return Status::Ok();
   }

@@ -25,6 +25,9 @@ struct EngineOptions {
   std::string version;    // of that library; empty: any
 };
 
+/// In place of a folder.
+inline constexpr const char* kInMemory = "memory";
+
 struct Options {
   int64_t threads_per_queue = 1;
   int64_t intra_op_threads = 0;  // 0: one per worker
@@ -35,6 +38,7 @@ struct Options {
   int64_t store_timeout_ms = 150;       // a store is answered after that, loaded or not
   int64_t backend_memory_limit_mb = 0;  // 0: none
   std::string backends_path;            // where backend files are looked for, else beside the module
+  std::string model_files;              // the folder of large ones, else the system's; or kInMemory
   std::array<EngineOptions, std::size(kEngines)> engines;
   std::optional<Engine> onnx_engine;        // what runs ONNX models; none: whichever is there
   std::vector<Engine> preload;              // opened in the background at start

@@ -118,7 +118,7 @@ void ReadFile(RdbInput* input, int version, ModelDefinition* model) {
   }
   for (uint64_t i = 0; i < count && input->ok(); ++i) {
     BufferPtr piece = input->Bytes();
-    if (piece != nullptr) model->pieces.push_back(std::move(piece));
+    if (piece != nullptr) model->file->Add(std::move(piece));
   }
 }
 
@@ -205,12 +205,12 @@ void WriteModel(RdbOutput* output, const ModelDefinition& model, const std::vect
   output->Unsigned(static_cast<uint64_t>(model.min_batch_timeout_ms));
   WriteCTexts(output, inputs);
   WriteCTexts(output, model.outputs);
-  size_t bytes = model.FileBytes();
+  size_t bytes = model.file->size();
   output->Unsigned(bytes);
   output->Unsigned((bytes + chunk_bytes - 1) / chunk_bytes);
   std::string scratch;
   for (size_t start = 0; start < bytes; start += chunk_bytes)
-    output->Bytes(model.FilePart(start, std::min(chunk_bytes, bytes - start), &scratch));
+    output->Bytes(model.file->Part(start, std::min(chunk_bytes, bytes - start), &scratch));
 }
 
 void WriteScript(RdbOutput* output, const ScriptDefinition& script) {

@@ -49,6 +49,7 @@ enum ContextFlag : int {
   kMulti = 1 << 1,
   kReplica = 1 << 3,
   kReadOnly = 1 << 4,
+  kAppendOnlyFile = 1 << 6,
   kReplicated = 1 << 12,
   kLoading = 1 << 13,
   kDenyBlocking = 1 << 21,

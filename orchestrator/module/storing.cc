@@ -4,6 +4,7 @@
 
 #include "blocked.h"
 #include "held_string.h"
+#include "large_files.h"
 #include "model_type.h"
 #include "module_state.h"
 #include "reply.h"
@@ -23,6 +24,13 @@ struct ModelKind {
   static Status Set(RedisModuleCtx* context, RedisModuleString* key, ModelPtr value) {
     return SetModel(context, key, std::move(value));
   }
+  static size_t FileWords(const Model& value) { return value.definition().file->pieces().size(); }
+  static void AddFile(const Model& value, std::vector<HeldString>* words) {
+    for (const BufferPtr& piece : value.definition().file->pieces()) {
+      auto* held = dynamic_cast<const StringBuffer*>(piece.get());
+      words->push_back(held != nullptr ? HeldString(held->string()) : HeldString::Copy(piece->view()));
+    }
+  }
 };
 
 struct ScriptKind {
@@ -34,6 +42,8 @@ struct ScriptKind {
   static Status Set(RedisModuleCtx* context, RedisModuleString* key, ScriptPtr value) {
     return SetScript(context, key, std::move(value));
   }
+  static size_t FileWords(const Script&) { return 0; }
+  static void AddFile(const Script&, std::vector<HeldString>*) {}
 };
 
 void PushToLoader(RedisModuleCtx*, void* data) {
@@ -50,7 +60,10 @@ class BackgroundLoad : public Task {
  public:
   explicit BackgroundLoad(std::shared_ptr<Executable> executable) : executable_(std::move(executable)) {}
   void Run() override {
+    auto* model = dynamic_cast<const Model*>(executable_.get());
+    if (model != nullptr) MoveLargeFileToDisk(*model);
     Status status = executable_->Settle().status();
+    if (model != nullptr) model->definition().file->NeedNoMemory();
     if (!status.ok())
       redis::Log(nullptr, "warning", "cannot load what was stored: %s", status.text().c_str());
   }
@@ -87,7 +100,9 @@ class StoreTask : public BlockedTask {
 
   StoreTask(RedisModuleCtx* context, RedisModuleString** argv, int argc, ValuePtr value)
       : BlockedTask(context), value_(std::move(value)) {
-    for (int i = 0; i < argc; ++i) argv_.emplace_back(argv[i]);
+    // Not the file, whose memory the loader may want to give back.
+    int kept = argc - static_cast<int>(Kind::FileWords(*value_));
+    for (int i = 0; i < kept; ++i) argv_.emplace_back(argv[i]);
     Kind::pending()[place()] = value_;
   }
   ~StoreTask() override { Retire(std::move(value_)); }
@@ -110,7 +125,9 @@ class StoreTask : public BlockedTask {
 
  private:
   std::pair<int, std::string> place() const { return {database(), std::string(argv_[1].view())}; }
+  // Where nobody follows the server it counts the change and drops the words: then the file is not fetched.
   void Replicate(RedisModuleCtx* context) {
+    if (SomebodyFollows(context)) Kind::AddFile(*value_, &argv_);
     std::vector<RedisModuleString*> words;
     for (size_t i = 1; i < argv_.size(); ++i) words.push_back(argv_[i].get());
     std::string name = UpperCase(argv_[0].view());

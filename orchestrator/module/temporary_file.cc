@@ -8,21 +8,13 @@
 #include <filesystem>
 #include <system_error>
 
+#include "write_all.h"
+
 namespace penstock {
 namespace {
 
 [[noreturn]] void Fail(const std::string& what) {
   throw std::system_error(errno, std::generic_category(), "the model needs a file of its own: " + what);
-}
-
-void WriteAll(int file, const backend::Bytes& bytes, const std::string& path) {
-  size_t done = 0;
-  while (done < bytes.size) {
-    ssize_t wrote = write(file, bytes.data + done, bytes.size - done);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) Fail(path);
-    done += static_cast<size_t>(wrote);
-  }
 }
 
 std::string PrivateDirectory() {
@@ -40,7 +32,9 @@ TemporaryFile::TemporaryFile(const backend::ModelSource& source, const std::stri
   int file = open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   try {
     if (file < 0) Fail(path_);
-    for (size_t i = 0; i < source.piece_count; ++i) WriteAll(file, source.pieces[i], path_);
+    for (size_t i = 0; i < source.piece_count; ++i) {
+      if (!WriteAll(file, {source.pieces[i].data, source.pieces[i].size})) Fail(path_);
+    }
     close(file);
   } catch (...) {
     if (file >= 0) close(file);

@@ -271,7 +271,8 @@ def test_outputs_count_as_memory(db: redis.Redis) -> None:
     execute(db, "m", ["x"], ["warm"])
     before = int(db.info("memory")["used_memory"])
     execute(db, "m", ["x"], ["y"])
-    assert int(db.info("memory")["used_memory"]) - before >= size
+    others = 1 << 20  # buffers of clients come and go
+    assert int(db.info("memory")["used_memory"]) - before >= size - others
     usage = db.memory_usage("y")
     assert usage is not None
     assert usage >= size

@@ -42,7 +42,7 @@ std::shared_ptr<ModelDefinition> Read(BackendKind kind, const char* path) {
   auto definition = std::make_shared<ModelDefinition>();
   definition->backend = kind;
   definition->device = "CPU";
-  definition->pieces = {CopyBytes(bytes)};
+  definition->file->Add(CopyBytes(bytes));
   return definition;
 }
 

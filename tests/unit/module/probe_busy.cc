@@ -48,7 +48,7 @@ ProgramPtr Load(const char* path, const Options& options) {
   auto definition = std::make_shared<ModelDefinition>();
   definition->backend = BackendKind::kOnnx;
   definition->device = "CPU";
-  definition->pieces = {CopyBytes(bytes)};
+  definition->file->Add(CopyBytes(bytes));
   auto program = NewModel(&backends, definition, nullptr)->Settle();
   return program.ok() ? *program : nullptr;
 }

@@ -20,7 +20,7 @@ Options Fake() {
 
 ModelPtr ModelOf(Backends* backends, const char* file, ModelPtr before = nullptr) {
   auto definition = std::make_shared<ModelDefinition>();
-  definition->pieces = {CopyBytes(file)};
+  definition->file->Add(CopyBytes(file));
   return NewModel(backends, definition, std::move(before));
 }
 

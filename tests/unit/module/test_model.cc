@@ -76,24 +76,15 @@ void ARunNamesWhatIsWrong() {
   CHECK_EQUAL(Execute({"INPUTS", "1", "a", "OUTPUTS", "1", "b", "bad_arg"}), "Invalid argument: bad_arg");
 }
 
-void AFileIsOneTextHoweverItIsCut() {
-  ModelDefinition model;
-  for (const char* piece : {"abc", "", "de", "fghi"}) model.pieces.push_back(CopyBytes(piece));
-  const std::string whole = "abcdefghi";
-  std::string scratch;
-  CHECK_EQUAL(model.FileBytes(), whole.size());
-  for (size_t start = 0; start < whole.size(); ++start) {
-    for (size_t count = 1; start + count <= whole.size(); ++count) {
-      CHECK_EQUAL(model.FilePart(start, count, &scratch), whole.substr(start, count));
-    }
-  }
-  ModelDefinition other;
-  other.pieces = {CopyBytes(whole)};
+void ModelsOfOneFileForOneDeviceAreTheSame() {
+  ModelDefinition model, other;
+  model.file->Add(CopyBytes("abc"));
+  other.file->Add(CopyBytes("abc"));
   CHECK(model.SameAs(other) && other.SameAs(model));
   other.device = "GPU";
   CHECK(!model.SameAs(other));
   other.device = "";
-  other.pieces = {CopyBytes("abcdefghX")};
+  other.file->Add(CopyBytes("d"));
   CHECK(!model.SameAs(other));
 }
 
@@ -103,6 +94,6 @@ int main() {
   AStoreIsReadWhole();
   AStoreNamesWhatIsWrong();
   ARunNamesWhatIsWrong();
-  AFileIsOneTextHoweverItIsCut();
+  ModelsOfOneFileForOneDeviceAreTheSame();
   return penstock::test::Report();
 }

@@ -9,12 +9,13 @@ namespace {
 void KeysAreReadInAnyCase() {
   auto options = ParseOptions({"threads_per_queue", "4", "Torch", "/b.so", "TORCH_LIBRARIES", "/lib",
                                "TORCH_VERSION", "2.13.0", "PRELOAD", "torch", "MODEL_CHUNK_SIZE", "10",
-                               "model_store_timeout", "0", "ONNX", "/ignored"});
+                               "MODEL_FILES", "/models", "model_store_timeout", "0", "ONNX", "/ignored"});
   CHECK_EQUAL(Text(options), "ok");
   CHECK_EQUAL(options->threads_per_queue, 4);
   CHECK_EQUAL(options->engine(Engine::kTorch).backend, "/b.so");
   CHECK_EQUAL(options->engine(Engine::kTorch).libraries, "/lib");
   CHECK_EQUAL(options->model_chunk_bytes, 10);
+  CHECK_EQUAL(options->model_files, "/models");
   CHECK_EQUAL(options->store_timeout_ms, 0);
   CHECK(options->preload == std::vector<Engine>{Engine::kTorch});
   CHECK_EQUAL(options->without_effect.size(), 1u);

@@ -1,0 +1,38 @@
+// A model's file, as it came: in pieces, in memory, or on disk when it is large.
+//
+// DESIGN
+//   The bytes never change. Where they lie may change once, when the loader thread has written them to disk:
+//   it moves them while it has the server's lock, so that neither the main thread nor a forked child that
+//   saves sees it happen. Who reads them is the main thread, such a child, or the loader itself.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "memory.h"
+
+namespace penstock {
+
+class ModelFile {
+ public:
+  void Add(BufferPtr piece) { pieces_.push_back(std::move(piece)); }
+  const std::vector<BufferPtr>& pieces() const { return pieces_; }
+  bool on_disk() const { return on_disk_; }
+  size_t size() const;
+  /// What of it is in the server's memory.
+  size_t MemoryBytes() const { return on_disk_ ? 0 : size(); }
+  /// Bytes [start, start + count); copied into `scratch` only when they lie in several pieces.
+  std::string_view Part(size_t start, size_t count, std::string* scratch) const;
+  bool SameAs(const ModelFile& other) const;
+  /// The same bytes lie there now. Returns what held them, to be dropped without the lock.
+  std::vector<BufferPtr> MoveToDisk(BufferPtr there);
+  /// Has been read: where it lies on disk, that has brought it into memory.
+  void NeedNoMemory() const;
+
+ private:
+  std::vector<BufferPtr> pieces_;
+  bool on_disk_ = false;
+};
+
+}  // namespace penstock
