@@ -18,6 +18,7 @@
 
 #include "backend.h"
 #include "backend_torch_bounds.h"
+#include "backend_torch_files.h"
 #include "backend_torch_graph.h"
 #include "backend_torch_package.h"
 #include "backend_torch_script.h"
@@ -157,6 +158,7 @@ class TorchBackend : public backend::Backend {
       auto reader = std::make_shared<PieceReader>(source);
       program = LoadTorchPackage(source, reader, settings_).release();
       if (program != nullptr) return;
+      RefuseFileAccess(reader);
       auto module = torch::jit::load(reader, device);
       module.eval();
       std::optional<Form> wide;

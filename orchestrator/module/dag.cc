@@ -55,6 +55,7 @@ size_t EndOfStep(const Arguments& words, size_t first) {
   constexpr size_t kFirstDimension = 3;
   for (size_t at = first; at < words.size(); ++at) {
     if (words.word(at) == kArrow) return at;
+    if (EqualsAnyCase(words.word(at), "VALUES")) sets = false;  // words, one of which may read BLOB
     if (sets && at >= first + kFirstDimension && EqualsAnyCase(words.word(at), "BLOB")) ++at;
   }
   return words.size();

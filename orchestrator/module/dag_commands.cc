@@ -4,6 +4,8 @@
 //   Main thread: everything is parsed and looked up (dag_plan.h). Then the walk (dag_walk.h) has all it
 //   needs, and the client waits for it, unless all of it can be done at once. Back on the main thread PERSIST
 //   puts its tensors into their keys, all or none, when every step went well.
+#include <utility>
+
 #include "blocked.h"
 #include "commands.h"
 #include "dag_plan.h"
@@ -98,7 +100,7 @@ class Talk {
     Status fits = run->CheckRows();
     if (!fits.ok()) return run->request.done({fits, false, {}});
     auto when = state().inline_runs.MayRun(*run);
-    if (when == InlineRuns::When::kNow) return RunHere(run);
+    if (when == InlineRuns::When::kNow && TryRunHere(run)) return;
     Wait();
     if (when == InlineRuns::When::kAtTurnsEnd) return state().inline_runs.RunAtTurnsEnd(std::move(run));
     state().runs.Submit(std::move(run));
@@ -114,9 +116,11 @@ class Talk {
 
  private:
   // What stays with its backend would be taken from there by a worker.
-  static void RunHere(const RunPtr& run) {
-    run->request.keep = false;
-    state().inline_runs.RunNow(run);
+  static bool TryRunHere(const RunPtr& run) {
+    bool keep = std::exchange(run->request.keep, false);
+    if (state().inline_runs.TryRunNow(run)) return true;
+    run->request.keep = keep;
+    return false;
   }
 
   RedisModuleCtx* context_;

@@ -66,13 +66,18 @@ Result<RunRequest> TakeRequest(RedisModuleCtx* context, RedisModuleString** argv
   return request;
 }
 
-// On the main thread, within the command.
-int ExecuteNow(RedisModuleCtx* context, const RunPtr& run, const std::vector<HeldString>& outputs) {
-  RunResult result;
-  run->request.done = [&result](RunResult ran) { result = std::move(ran); };
-  state().inline_runs.RunNow(run);
+int AnswerNow(RedisModuleCtx* context, RunResult result, const std::vector<HeldString>& outputs) {
   if (result.status.ok()) result.status = StoreOutputs(context, outputs, result.outputs);
   return ReplyOutcome(context, result);
+}
+
+// On the main thread, within the command. None, and nothing was done, where it would have had to wait.
+std::optional<RunResult> ExecuteNow(const RunPtr& run) {
+  std::optional<RunResult> result;
+  run->request.done = [&result](RunResult ran) { result = std::move(ran); };
+  (void)state().inline_runs.TryRunNow(run);
+  run->request.done = nullptr;
+  return result;
 }
 
 int ExecuteLater(RedisModuleCtx* context, RunPtr run, std::vector<HeldString> outputs, bool at_turns_end) {
@@ -103,7 +108,10 @@ int Execute(RedisModuleCtx* context, RedisModuleString** argv, std::shared_ptr<E
   outputs.reserve(words.outputs.size());
   for (size_t at : words.outputs) outputs.emplace_back(argv[at]);
   auto when = state().inline_runs.MayRun(*run);
-  if (when == InlineRuns::When::kNow) return ExecuteNow(context, run, outputs);
+  if (when == InlineRuns::When::kNow) {
+    auto result = ExecuteNow(run);
+    if (result) return AnswerNow(context, std::move(*result), outputs);
+  }
   return ExecuteLater(context, std::move(run), std::move(outputs), when == InlineRuns::When::kAtTurnsEnd);
 }
 

@@ -68,38 +68,41 @@ InlineRuns::When InlineRuns::MayRun(const Run& run) {
   return IsCrowded(run) ? When::kAtTurnsEnd : When::kNow;
 }
 
-void InlineRuns::RunNow(const RunPtr& run) { RunTogetherHere({run}); }
+bool InlineRuns::TryRunNow(const RunPtr& run) { return TryRunTogether({run}); }
 
-void InlineRuns::RunTogetherHere(std::vector<RunPtr> members) {
+bool InlineRuns::TryRunTogether(const std::vector<RunPtr>& members) {
   for (const RunPtr& run : members) run->began_at = Clock::now();
   Outcome outcome;
   auto taken = timed_([&] { outcome = RunTogetherNow(members); });
-  if (outcome.busy) return LeaveToWorkers(members);
+  if (outcome.busy) {
+    for (const RunPtr& run : members) run->began_at = Clock::time_point();
+    return false;
+  }
   members[0]->request.executable->tiny().MeasuredHere(ShapeKey(*members[0]), RowsOf(members), taken,
                                                       Clock::now());
   spent_ += taken;
   if (!outcome.status.ok() && members.size() > 1) {
     if (outcome.wrong_rows) members[0]->request.executable->StopSharing();
-    return RunSingly(members);
+    RunSingly(members);
+    return true;
   }
   for (size_t i = 0; i < members.size(); ++i) {
     RunResult result{outcome.status, false, {}};
     if (outcome.status.ok()) result.outputs = std::move(outcome.members[i]);
     Answer(*members[i], std::move(result));
   }
+  return true;
 }
 
 // A worker's run is in the way.
 void InlineRuns::LeaveToWorkers(const std::vector<RunPtr>& members) {
-  for (const RunPtr& run : members) {
-    run->began_at = Clock::time_point();
-    queues_->Submit(run);
-  }
+  for (const RunPtr& run : members) queues_->Submit(run);
 }
 
 // By the workers: errors are not short.
 void InlineRuns::RunSingly(const std::vector<RunPtr>& members) {
   for (const RunPtr& run : members) {
+    run->began_at = Clock::time_point();
     run->may_share = false;
     queues_->Submit(run);
   }
@@ -129,7 +132,7 @@ void InlineRuns::EndTurn() {
   hears_turns_ = true;
   while (!deferred_.empty() && HasTime()) {
     std::vector<RunPtr> together = TakeTogether();
-    RunTogetherHere(std::move(together));
+    if (!TryRunTogether(together)) LeaveToWorkers(together);
   }
   for (RunPtr& run : deferred_) queues_->Submit(std::move(run));
   deferred_.clear();

@@ -30,9 +30,9 @@ class InlineRuns {
   enum class When { kNow, kAtTurnsEnd, kNever };
   /// When the main thread may do this run. `run` has been checked (Run::CheckRows).
   When MayRun(const Run& run);
-  /// Runs it; `done` is called before this returns, unless the backend would have had to wait: then a worker
-  /// runs it.
-  void RunNow(const RunPtr& run);
+  /// Runs it and calls `done`. False, and nothing was done, where the backend would have had to wait: then it
+  /// belongs to the workers.
+  bool TryRunNow(const RunPtr& run);
   void RunAtTurnsEnd(RunPtr run) { deferred_.push_back(std::move(run)); }
   /// The server is about to wait for events.
   void EndTurn();
@@ -47,7 +47,7 @@ class InlineRuns {
   bool Suits(const Run& run) const;
   bool HasTime();
   bool IsCrowded(const Run& run);
-  void RunTogetherHere(std::vector<RunPtr> members);
+  bool TryRunTogether(const std::vector<RunPtr>& members);
   void LeaveToWorkers(const std::vector<RunPtr>& members);
   void RunSingly(const std::vector<RunPtr>& members);
   std::vector<RunPtr> TakeTogether();

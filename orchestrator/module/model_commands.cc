@@ -62,13 +62,10 @@ void ReplyMeta(RedisModuleCtx* context, const Model& stored) {
   redis::ReplyWithLongLong(context, model.min_batch_timeout_ms);
 }
 
-// A reply of more pieces holds up the main thread: any client may set the size, for all of them.
-constexpr size_t kMostPieces = 1024;
-
 // One bulk, or an array of pieces when the file is longer than MODEL_CHUNK_SIZE.
 void ReplyFile(RedisModuleCtx* context, const ModelDefinition& model) {
   size_t bytes = model.file->size();
-  size_t chunk = std::max(static_cast<size_t>(state().options.model_chunk_bytes), bytes / kMostPieces + 1);
+  size_t chunk = ChunkBytes(model);
   std::string scratch;
   if (bytes > chunk) redis::ReplyWithArray(context, static_cast<long>((bytes + chunk - 1) / chunk));
   if (bytes == 0) ReplyText(context, "");

@@ -1,5 +1,7 @@
 #include "model_type.h"
 
+#include <algorithm>
+
 #include "held_string.h"
 #include "keyspace.h"
 #include "loading.h"
@@ -24,8 +26,7 @@ void* Load(RedisModuleIO* file, int version) {
 void Save(RedisModuleIO* file, void* value) {
   const Model& stored = ValueOf<Model>(value);
   RdbWriter writer(file);
-  WriteModel(&writer, stored.definition(), stored.InputNames(),
-             static_cast<size_t>(state().options.model_chunk_bytes));
+  WriteModel(&writer, stored.definition(), stored.InputNames(), ChunkBytes(stored.definition()));
 }
 
 // Each of these words is refused without the one before it, be that zero.
@@ -49,7 +50,7 @@ void AddNames(std::vector<HeldString>* words, const char* keyword, const std::ve
 
 void AddFile(std::vector<HeldString>* words, const ModelDefinition& model) {
   size_t bytes = model.file->size();
-  size_t chunk = static_cast<size_t>(state().options.model_chunk_bytes);
+  size_t chunk = ChunkBytes(model);
   std::string scratch;
   words->push_back(HeldString::Copy("BLOB"));
   for (size_t start = 0; start < bytes; start += chunk) {
@@ -145,6 +146,12 @@ Result<ModelPtr> GetStoredModel(RedisModuleCtx* context, RedisModuleString* key)
 Status SetModel(RedisModuleCtx* context, RedisModuleString* key, ModelPtr model) {
   RetireValue<Model>(context, key, model_type);
   return SetValue<Model>(context, key, model_type, std::move(model));
+}
+
+size_t ChunkBytes(const ModelDefinition& model) {
+  constexpr size_t kMostPieces = 1024;
+  return std::max(static_cast<size_t>(state().options.model_chunk_bytes),
+                  model.file->size() / kMostPieces + 1);
 }
 
 Status DeleteModel(RedisModuleCtx* context, RedisModuleString* key) {

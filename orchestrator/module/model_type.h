@@ -19,4 +19,8 @@ const Model* ModelIn(RedisModuleKey* key);
 Status SetModel(RedisModuleCtx* context, RedisModuleString* key, ModelPtr model);
 Status DeleteModel(RedisModuleCtx* context, RedisModuleString* key);
 
+/// The size of the pieces in which its file is returned and saved: MODEL_CHUNK_SIZE, which any client may
+/// set, or more where that would make too many for the main thread.
+size_t ChunkBytes(const ModelDefinition& model);
+
 }  // namespace penstock

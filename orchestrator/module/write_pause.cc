@@ -25,15 +25,13 @@ Pause& pause() {
   return *one;
 }
 
-void Begin(long long first_look_ms);
-
-void Look(RedisModuleCtx*, void*) {
+void Look(RedisModuleCtx* context, void*) {
+  if (redis::AvoidReplicaTraffic() != 0) {  // what comes meanwhile is held
+    redis::CreateTimer(context, kPollMs, Look, nullptr);
+    return;
+  }
   std::unique_lock lock(pause().mutex);
   pause().on = false;
-  if (redis::AvoidReplicaTraffic() != 0) {
-    lock.unlock();
-    return Begin(kPollMs);
-  }
   auto held = std::exchange(pause().held, {});
   lock.unlock();
   for (auto& then : held) then();

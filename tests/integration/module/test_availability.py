@@ -22,7 +22,7 @@ from tests.integration.module.long_runs import (
     run_command,
 )
 from tests.integration.servers import RedisServer, StartServer, wait_until
-from tests.integration.torchscript import adder, forward, heavy
+from tests.integration.torchscript import adder, forward, heavy, slow_to_load
 
 OBSERVED_S = 1.0
 """How long idle threads are watched."""
@@ -39,11 +39,11 @@ def test_commands_are_answered_before_a_run_ends(server: RedisServer, db: redis.
 
 
 def test_redisai_defect_1_ping_is_answered_before_a_model_is_loaded(start_server: StartServer) -> None:
-    """The first MODELSTORE of a server also opens the backend; 100 MB of weights come on top."""
+    """The first MODELSTORE of a server also opens the backend; a load of seconds comes on top."""
     server = start_server()
     db = server.connect()
     with server.raw_socket() as raw:
-        raw.sendall(resp("AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", heavy(100)))
+        raw.sendall(resp("AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", slow_to_load(1.0, 1500)))
         wait_until(lambda: blocked_clients(db) > 0 or has_answer(raw), "the load to begin")
         assert db.ping()
         assert not has_answer(raw), "the model was loaded before PING was answered"

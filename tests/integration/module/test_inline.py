@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 import redis
 
 from tests.integration.ai_commands import execute, get, info, put, store_model
+from tests.integration.model_files import model_file
+from tests.integration.module.long_runs import run_command
 from tests.integration.servers import RedisServer, StartServer, wait_until
 from tests.integration.torchscript import adder, burner, forward
 
@@ -98,3 +101,36 @@ def test_outputs_of_runs_on_the_main_thread_reach_the_append_only_file(start_ser
     execute(db, "m", ["x"], ["y"])
     server.restart("NOSAVE")
     np.testing.assert_array_equal(get(server.connect(), "y"), np.full(4, 42.0))
+
+
+def test_a_run_that_would_have_to_wait_for_another_is_answered_with_its_output(
+    start_server: StartServer,
+) -> None:
+    """OpenVINO runs one after another: a short run beside long ones of its model goes to the workers."""
+    server = start_server(arguments=("ONNX_BACKEND", "OPENVINO"))
+    db = server.connect()
+    db.execute_command("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", model_file("shift.onnx"))
+    put(db, "small", np.arange(4, dtype=np.float32).reshape(2, 2))
+    put(db, "large", np.ones((300_000, 2), np.float32))
+    dag = (
+        *("AI.DAGEXECUTE_RO", "LOAD", 1, "small", "|>"),
+        *("AI.MODELEXECUTE", "m", "INPUTS", 1, "small", "OUTPUTS", 1, "y", "|>", "AI.TENSORGET", "y", "BLOB"),
+    )
+    for _ in range(20):
+        for _ in range(60):  # known to be short
+            execute(db, "m", ["small"], ["w"])
+        expected = get(db, "w").tobytes()
+        with ExitStack() as stack:
+            others = [stack.enter_context(server.raw_socket()) for _ in range(3)]
+            for number, other in enumerate(others):
+                other.sendall(run_command("m", "large", output=f"large{number}") * 3)
+            for _ in range(4):
+                db.delete("y")
+                execute(db, "m", ["small"], ["y"])
+                assert get(db, "y").tobytes() == expected
+                assert db.execute_command(*dag) == [b"OK", expected]
+            for other in others:
+                answers = b""
+                while answers.count(b"\r\n") < 3:
+                    answers += other.recv(100)
+    assert server.is_alive()

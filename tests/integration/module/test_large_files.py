@@ -75,7 +75,9 @@ def test_the_memory_it_takes_is_the_network_s(server: RedisServer) -> None:
     usage = db.memory_usage("m")
     assert usage is not None
     assert LARGE_MB * MEGABYTE <= usage < 1.1 * LARGE_MB * MEGABYTE
-    wait_until(lambda: used_bytes(db) - before < 1.2 * LARGE_MB * MEGABYTE, "what brought the file to be freed")
+    wait_until(
+        lambda: used_bytes(db) - before < 1.2 * LARGE_MB * MEGABYTE, "what brought the file to be freed"
+    )
 
 
 def test_a_file_on_disk_is_saved_copied_and_loaded_again(server: RedisServer) -> None:

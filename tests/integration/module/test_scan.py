@@ -13,7 +13,7 @@ from tests.integration.module.test_availability import blocked_clients
 from tests.integration.servers import RedisServer, StartServer, wait_until
 from tests.integration.torchscript import adder
 
-MANY = 150_000
+MANY = 600_000
 SCANS = ["AI._MODELSCAN", "AI._SCRIPTSCAN"]
 
 

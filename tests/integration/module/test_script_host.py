@@ -147,7 +147,7 @@ def test_the_timeout_of_a_script_ends_the_model_it_runs(server: RedisServer, db:
     store_model(db, "m", burner())
     put(db, "x", np.eye(100, dtype=np.float32))
     put(db, "rounds", np.array([10**9], np.int64))
-    words = call("run_model", "KEYS 1 m INPUTS 2 x rounds OUTPUTS 1 out TIMEOUT 50")
+    words = call("run_model", "KEYS 1 m INPUTS 2 x rounds OUTPUTS 1 out TIMEOUT 1000")
     assert db.execute_command(*words) == b"TIMEDOUT"
     db.execute_command(*call("counter", "KEYS 1 k INPUTS 1 a OUTPUTS 1 out"))
     wait_until(lambda: info(db, "m")["errors"] == 1, "the model's run to end")

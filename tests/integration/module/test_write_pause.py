@@ -28,7 +28,7 @@ def test_a_run_that_ends_in_a_pause_is_stored_after_it(start_server: StartServer
 def test_a_run_waits_until_the_pause_is_ended(start_server: StartServer) -> None:
     server = start_server(options=AOF)
     db = server.connect()
-    with long_run(server, db, 0.3) as raw:
+    with long_run(server, db, 1.5) as raw:
         db.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
         before = info(db, "burner")["calls"]
         wait_until(lambda: info(db, "burner")["calls"] > before, "the run to end")
@@ -42,7 +42,7 @@ def test_a_run_waits_until_the_pause_is_ended(start_server: StartServer) -> None
 def test_a_dag_that_persists_waits_and_one_that_reads_does_not(start_server: StartServer) -> None:
     server = start_server(options=AOF)
     db = server.connect()
-    prepare_burner(db, 0.3)
+    prepare_burner(db, 1.5)
     run = ("AI.MODELEXECUTE", "burner", "INPUTS", 2, "x", "rounds", "OUTPUTS", 1, "out")
     with server.raw_socket() as writes, server.raw_socket() as reads:
         writes.sendall(resp("AI.DAGEXECUTE", "LOAD", 2, "x", "rounds", "PERSIST", 1, "out", "|>", *run))
@@ -99,7 +99,7 @@ def test_a_run_that_ends_in_a_failover_is_refused_by_the_replica(start_server: S
     links: list[tuple[RedisServer, redis.Redis]] = [(s, s.connect()) for s in (master, replica)]
     db, link = links[0][1], links[1][1]
     wait_until(lambda: link.info("replication")["master_link_status"] == "up", "the replica to be in step")
-    with long_run(master, db, 0.5):
+    with long_run(master, db, 3.0):
         db.execute_command("FAILOVER")
         wait_until(lambda: db.info("replication")["role"] == "slave", "the failover")
         wait_until(lambda: link.info("replication")["role"] == "master", "the failover")

@@ -117,7 +117,7 @@ void AShortRunIsDoneAtOnceWhileNothingElseRuns() {
   CHECK(inline_runs.MayRun(*run) == When::kNever);  // nobody has measured it
   Show(*run);
   CHECK(inline_runs.MayRun(*run) == When::kNow);
-  inline_runs.RunNow(run);
+  inline_runs.TryRunNow(run);
   CHECK_EQUAL(answers.count(), 1u);
   CHECK_EQUAL(First(answers.Wait(1)[0].second), 2.0f);
   CHECK_EQUAL(run->request.executable->stats().calls.load(), 1);
@@ -133,22 +133,30 @@ void AShortRunIsDoneAtOnceWhileNothingElseRuns() {
   CHECK(inline_runs.MayRun(*run) == When::kNow);
 }
 
-void WhatWouldWaitInTheBackendGoesToTheWorkers() {
+void WhatWouldWaitInTheBackendIsNotBegun() {
   Answers answers;
-  std::thread::id ran_by;
   RunQueues queues({}, LoadHere);
   InlineRuns inline_runs(&queues, kShort);
-  auto noting = [&ran_by](const backend::Call& call, backend::Sink& out) {
-    ran_by = std::this_thread::get_id();
-    AddOne(call, out);
-  };
-  auto run = Checked(Short({}, noting, [] { return true; }), Floats({2}, 1), answers.Slot(0));
+  auto run = Checked(Short({}, AddOne, [] { return true; }), Floats({2}, 1), answers.Slot(0));
   Show(*run);
   CHECK(inline_runs.MayRun(*run) == When::kNow);
-  inline_runs.RunNow(run);
+  CHECK(!inline_runs.TryRunNow(run));
+  CHECK_EQUAL(answers.count(), 0u);
+  CHECK(run->began_at.load() == Clock::time_point());
+  CHECK_EQUAL(run->request.executable->stats().calls.load(), 0);
+  queues.Submit(run);
   CHECK_EQUAL(First(answers.Wait(1)[0].second), 2.0f);
-  CHECK(ran_by != std::this_thread::get_id());
-  CHECK_EQUAL(run->request.executable->stats().calls.load(), 1);
+}
+
+void WhatWouldWaitAtTheTurnsEndGoesToTheWorkers() {
+  Answers answers;
+  RunQueues queues({}, LoadHere);
+  InlineRuns inline_runs(&queues, kShort);
+  auto run = Checked(Short({8}, AddOne, [] { return true; }), Floats({2}, 1), answers.Slot(0));
+  Show(*run);
+  inline_runs.RunAtTurnsEnd(run);
+  inline_runs.EndTurn();
+  CHECK_EQUAL(First(answers.Wait(1)[0].second), 2.0f);
 }
 
 void WhatDoesNotSuitGoesToTheWorkers() {
@@ -184,7 +192,7 @@ void SeveralInOneTurnShareARunAtItsEnd() {
       auto run = Checked(model, Floats({1}, static_cast<float>(i)), answers.Slot(3 * turn + i));
       When when = inline_runs.MayRun(*run);
       CHECK(when == (turn == 0 && i == 0 ? When::kNow : When::kAtTurnsEnd));
-      if (when == When::kNow) inline_runs.RunNow(run);
+      if (when == When::kNow) inline_runs.TryRunNow(run);
       if (when == When::kAtTurnsEnd) inline_runs.RunAtTurnsEnd(run);
     }
     inline_runs.EndTurn();
@@ -207,7 +215,7 @@ void TheMainThreadHasSoMuchTimeInATurnAndNoMore() {
   Show(*other);
   inline_runs.EndTurn();
   CHECK(inline_runs.MayRun(*run) == When::kNow);
-  inline_runs.RunNow(run);
+  inline_runs.TryRunNow(run);
   CHECK(inline_runs.MayRun(*other) == When::kNever);
   inline_runs.EndTurn();
   CHECK(inline_runs.MayRun(*other) == When::kNow);
@@ -241,7 +249,8 @@ int main() {
   LongRunsOnTheMainThreadEndTheTrustForAWhile();
   WhatIsTooLongForManyRowsStaysShortForFew();
   AShortRunIsDoneAtOnceWhileNothingElseRuns();
-  WhatWouldWaitInTheBackendGoesToTheWorkers();
+  WhatWouldWaitInTheBackendIsNotBegun();
+  WhatWouldWaitAtTheTurnsEndGoesToTheWorkers();
   WhatDoesNotSuitGoesToTheWorkers();
   SeveralInOneTurnShareARunAtItsEnd();
   TheMainThreadHasSoMuchTimeInATurnAndNoMore();
