@@ -72,8 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", nargs=argparse.REMAINDER, help="the program and its arguments")
     given = parser.parse_args(arguments)
     try:
-        with ended_by_signals():
-            return _run(_orchestrator(given.description), given.command)
+        over = threading.Event()
+        with ended_by_signals(over.set):
+            return _run(_orchestrator(given.description), given.command, over)
     except PenstockError as error:
         say(str(error))
         return 1
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _run(orchestrator: Orchestrator, command: Sequence[str]) -> int:
+def _run(orchestrator: Orchestrator, command: Sequence[str], over: threading.Event) -> int:
     launcher = LocalLauncher()
     started: list[Job] = []
 
@@ -94,16 +95,15 @@ def _run(orchestrator: Orchestrator, command: Sequence[str]) -> int:
         directory = Path.cwd()
         name = os.environ[NAME_VARIABLE]
         job = start(Launch(name, command, directory, log_of(directory), database.address.environment()))
-        return _watch(job, database)
+        return _watch(job, database, over)
     finally:
         for job in reversed(started):
             job.stop(GRACE_S)
         launcher.close()
 
 
-def _watch(job: Job, database: Database) -> int:
+def _watch(job: Job, database: Database, over: threading.Event) -> int:
     """Wait for the end of the program, or of its database, which ends the program."""
-    over = threading.Event()
     for each in (job, *database.jobs):
         each.when_ended(lambda _: over.set())
     over.wait()

@@ -73,7 +73,7 @@ class Experiment:
         return tuple(self._started.jobs)
 
     def __enter__(self) -> Experiment:
-        self._stack.enter_context(ended_by_signals())
+        self._stack.enter_context(ended_by_signals(self._started.wake_all))
         try:
             if not self.dry_run:
                 self._files.create()

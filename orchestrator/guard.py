@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -20,6 +20,7 @@ from orchestrator.run_files import RunFiles
 from orchestrator.watcher import RUN_ID_VARIABLE, SWEEP_DEADLINE_S, Session, read_stat, sweep
 
 RESTARTS = 5
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Handler = Callable[[int, FrameType | None], None]
 
 
@@ -133,12 +134,15 @@ def _send(pipe: IO[bytes], message: bytes) -> None:
 
 
 @contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
+def ended_by_signals(wake: Callable[[], None]) -> Iterator[None]:
     """Turn SIGTERM and SIGHUP into what a Ctrl-C raises, so that a driver leaves in good order.
 
     A signal that the user's script handles or ignores is left alone, and so is every thread but the main one.
+
+    Args:
+        wake: called on a thread of its own after each signal; lets the main thread's waits look again.
     """
-    with _handled(lambda number: signal.getsignal(number) == signal.SIG_DFL, _terminated):
+    with _handled((signal.SIG_DFL, signal.default_int_handler, _terminated), _terminated, wake):
         yield
 
 
@@ -153,30 +157,59 @@ def killing_on_signals(kill: Callable[[], None]) -> Iterator[None]:
     """
     said: list[str] = []
 
-    def hurry(number: int, frame: FrameType | None) -> None:
+    def note(number: int, frame: FrameType | None) -> None:
         said.append(signal.Signals(number).name)
-        threading.Thread(target=kill, name="penstock-kill").start()
 
-    with _handled(
-        lambda number: signal.getsignal(number) in (signal.default_int_handler, _terminated), hurry
-    ):
+    with _handled((_terminated,), note, kill):
         yield
     if said:
         raise KeyboardInterrupt(f"ended by {said[0]}")
 
 
 @contextlib.contextmanager
-def _handled(ours: Callable[[signal.Signals], bool], handler: Handler) -> Iterator[None]:
-    """Handle those of the ending signals that `ours` chooses, and put the former handlers back."""
-    former = {}
-    if threading.current_thread() is threading.main_thread():
-        ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        former = {number: signal.signal(number, handler) for number in ending if ours(number)}
+def _handled(replaced: Sequence[object], handler: Handler, react: Callable[[], None]) -> Iterator[None]:
+    """Handle those of the ending signals whose handler is one of `replaced`, and put that back afterwards.
+
+    Python runs a handler when its main thread next runs Python code. A signal that comes as that thread is
+    about to wait for a lock does not end the wait, so `react` is called from a thread that hears of each.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours = [number for number in ENDING if signal.getsignal(number) in replaced]
+    with _heard(ours, react):
+        former = {number: signal.signal(number, handler) for number in ours}
+        try:
+            yield
+        finally:
+            for number, before in former.items():
+                signal.signal(number, before)
+
+
+@contextlib.contextmanager
+def _heard(numbers: Sequence[int], react: Callable[[], None]) -> Iterator[None]:
+    """Call `react` on a thread of its own after each of these signals, once Python knows of it."""
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    former = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+
+    def listen() -> None:
+        while number := os.read(heard, 1):
+            if former != -1:
+                with contextlib.suppress(OSError):  # whoever listened before us may have left
+                    os.write(former, number)
+            if number[0] in numbers:
+                react()
+
+    thread = threading.Thread(target=listen, name="penstock-signals", daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        for number, before in former.items():
-            signal.signal(number, before)
+        signal.set_wakeup_fd(former)
+        os.close(told)
+        thread.join()
+        os.close(heard)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

@@ -85,6 +85,12 @@ class Started:
         with self._lock:
             self._changed.notify_all()
 
+    def wake_all(self) -> None:
+        """Let those who wait for any Job, by whatever call, look again."""
+        self.wake()
+        for job in self.everything():
+            job.wake()
+
     def _failures(self) -> Iterator[JobError]:
         if self._dry:
             return

@@ -136,6 +136,11 @@ class Job:
         with self._lock:
             return self._changed.wait_for(lambda: self._state.final, timeout_s)
 
+    def wake(self) -> None:
+        """Let those who wait for the end look again: a signal may have come."""
+        with self._lock:
+            self._changed.notify_all()
+
     def stop(self, grace_s: float = GRACE_S) -> None:
         """End the program: SIGTERM to its process group, SIGKILL after a time of grace."""
         self.terminate()

@@ -66,6 +66,15 @@ with Experiment("e", grace_s=1000, run_dir=__import__("pathlib").Path("run")) as
     print(job.pid, flush=True)
 """
 
+UNTOLD = """
+import signal
+with Experiment("e") as exp:
+    job = exp.start(Application("a", ["sleep", "1000"]))
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    print(job.pid, flush=True)
+    {wait}
+"""
+
 ON_A_TERMINAL = """
 import pathlib, sys
 from orchestrator import *
@@ -148,6 +157,18 @@ def test_driver_told_to_end(
     gone(*pids)
     (run,) = all_runs()
     assert run.state == "interrupted"
+
+
+@pytest.mark.parametrize("wait", ["exp.wait()", "job.wait()"])
+def test_signal_that_does_not_interrupt_the_waiting_thread_ends_a_run(
+    driver: Callable[[str], Driver], gone: Callable[..., None], wait: str
+) -> None:
+    """As when it comes just before the wait begins: only another thread of the driver sees it."""
+    script = driver(UNTOLD.replace("{wait}", wait))
+    pids = script.numbers()
+    script.signal(signal.SIGTERM)
+    assert script.end()[0] == -signal.SIGINT
+    gone(*pids)
 
 
 def test_closed_terminal_ends_a_run_in_good_order(tmp_path: Path, gone: Callable[..., None]) -> None:
