@@ -158,8 +158,8 @@ class TorchBackend : public backend::Backend {
       auto reader = std::make_shared<PieceReader>(source);
       program = LoadTorchPackage(source, reader, settings_).release();
       if (program != nullptr) return;
-      RefuseFileAccess(reader);
       auto module = torch::jit::load(reader, device);
+      RefuseFileAccess(*module._ivalue()->compilation_unit());
       module.eval();
       std::optional<Form> wide;
       if (settings_.freeze && device.is_cpu() && Convolves(module))
@@ -188,6 +188,7 @@ backend::Backend* Open(const backend::Settings& wanted, Sink& out) {
   bool set_up = Guard(out, [&] {
     ApplySettings(wanted);
     InstallTorchAllocator(wanted);
+    ReplaceFileOperators();
   });
   return set_up ? opened : nullptr;
 }

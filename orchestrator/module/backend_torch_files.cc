@@ -1,24 +1,31 @@
 #include "backend_torch_files.h"
 
-#include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/runtime/operator.h>
 
 #include <algorithm>
 #include <iterator>
-#include <regex>
 #include <string>
+#include <vector>
 
 namespace penstock {
 namespace {
 
 using torch::jit::Block;
+using torch::jit::Operator;
 
 constexpr const char* kOperators[] = {"aten::from_file", "aten::save"};
 
-[[noreturn]] void Refuse(const std::string& name) {
+void Refuse(const std::string& name) {
   TORCH_CHECK(false, name, " reaches the files of the database's host, and is refused");
-  std::abort();
+}
+
+void Replace(const c10::FunctionSchema& schema) {
+  torch::jit::deregisterOperator(schema);
+  torch::jit::registerOperator(Operator(
+      schema.name(), schema.overload_name(), schema.arguments(), schema.returns(),
+      [name = schema.name()](torch::jit::Stack&) { Refuse(name); }, c10::AliasAnalysisKind::CONSERVATIVE));
 }
 
 void Check(const Block* block) {
@@ -29,29 +36,22 @@ void Check(const Block* block) {
   }
 }
 
-bool IsCode(const std::string& record) {
-  const std::string ending = ".py";
-  return record.rfind("code/", 0) == 0 && record.size() > ending.size() &&
-         record.compare(record.size() - ending.size(), ending.size(), ending) == 0;
-}
-
 }  // namespace
 
-void RefuseFileAccess(const std::shared_ptr<caffe2::serialize::ReadAdapterInterface>& archive) {
-  static const std::regex named("\\b(?:torch|aten)\\s*\\.\\s*(from_file|save)\\b");
-  caffe2::serialize::PyTorchStreamReader reader(archive);
-  for (const std::string& record : reader.getAllRecords()) {
-    if (!IsCode(record)) continue;
-    auto [data, size] = reader.getRecord(record);
-    const char* text = static_cast<const char*>(data.get());
-    std::cmatch found;
-    if (std::regex_search(text, text + size, found, named)) Refuse("torch." + found[1].str());
+void ReplaceFileOperators() {
+  for (const char* name : kOperators) {
+    std::vector<c10::FunctionSchema> overloads;
+    for (const auto& known : torch::jit::getAllOperatorsFor(c10::Symbol::fromQualString(name)))
+      overloads.push_back(known->schema());
+    for (const c10::FunctionSchema& schema : overloads) Replace(schema);
   }
 }
 
 void RefuseFileAccess(const torch::jit::CompilationUnit& unit) {
-  for (const torch::jit::Function* function : unit.get_functions())
-    Check(torch::jit::toGraphFunction(*function).graph()->block());
+  for (torch::jit::Function* function : unit.get_functions()) {
+    torch::jit::GraphFunction* known = torch::jit::tryToGraphFunction(*function);
+    if (known != nullptr) Check(known->graph()->block());
+  }
 }
 
 }  // namespace penstock

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "error_sink.h"
+#include "integer_division.h"
 #include "memory.h"
 
 namespace penstock {
@@ -21,9 +22,16 @@ std::vector<Bytes> ToBytes(const std::vector<std::string>& texts) {
 // Of a file on disk, from which they can be read again.
 void NeedsNoMemory(Bytes bytes) { DiscardPages({bytes.data, bytes.size}); }
 
-Result<ProgramPtr> Finish(backend::Program* program, const ErrorSink& sink) {
+// `load` is given where its error goes.
+template <class LoadIt>
+Result<ProgramPtr> Watched(LoadIt load) {
+  DivisionWatch divisions;  // constants are computed now
+  ErrorSink sink;
+  ProgramPtr program(load(sink));
+  Status status = divisions.Check();
+  if (!status.ok()) return status;
   if (program == nullptr) return Status::Error(sink.error);
-  return ProgramPtr(program);
+  return program;
 }
 
 Result<ProgramPtr> LoadModel(Backends* backends, const ModelDefinition& model) {
@@ -39,7 +47,6 @@ Result<ProgramPtr> LoadModel(Backends* backends, const ModelDefinition& model) {
   std::vector<Bytes> inputs = ToBytes(model.inputs);
   std::vector<Bytes> outputs = ToBytes(model.outputs);
   std::string place = backends->PlaceFor(model.device);
-  ErrorSink sink;
   backend::ModelSource source{};
   source.kind = model.backend;
   source.pieces = pieces.data();
@@ -50,7 +57,7 @@ Result<ProgramPtr> LoadModel(Backends* backends, const ModelDefinition& model) {
   source.input_count = inputs.size();
   source.outputs = outputs.data();
   source.output_count = outputs.size();
-  return Finish((*backend)->LoadModel(source, sink), sink);
+  return Watched([&](backend::Sink& sink) { return (*backend)->LoadModel(source, sink); });
 }
 
 Result<ProgramPtr> CompileScript(Backends* backends, const ScriptDefinition& script) {
@@ -58,10 +65,8 @@ Result<ProgramPtr> CompileScript(Backends* backends, const ScriptDefinition& scr
   if (!torch.ok()) return torch.status();
   std::vector<Bytes> names = ToBytes(script.entry_points);
   std::string place = backends->PlaceFor(script.device);
-  ErrorSink sink;
-  return Finish(
-      (*torch)->CompileScript({ToBytes(script.source), ToBytes(place), names.data(), names.size()}, sink),
-      sink);
+  backend::ScriptSource source{ToBytes(script.source), ToBytes(place), names.data(), names.size()};
+  return Watched([&](backend::Sink& sink) { return (*torch)->CompileScript(source, sink); });
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "held_string.h"
 #include "info.h"
+#include "integer_division.h"
 #include "model_type.h"
 #include "module_state.h"
 #include "retiring.h"
@@ -69,6 +70,7 @@ void OnShutdown(RedisModuleCtx*, redis::Event, uint64_t, void*) { StopWorkers();
 // A few times a second: drops what waits for clients that have gone, releases what workers dropped.
 void OnCron(RedisModuleCtx* context, redis::Event, uint64_t, void*) {
   MeasureSpareMemory(context);
+  HandleRefusedDivisions();
   LookForPause();
   state().runs.Sweep();
   DropRetired();
@@ -137,6 +139,7 @@ Status Start(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
     redis::Log(context, "notice", "%s is accepted for RedisAI's sake and has no effect", key.c_str());
   }
   RememberMainThread();
+  HandleRefusedDivisions();
   InstallAllocator({AllocateOrNull, redis::Calloc, redis::Free});
   InstallOutputBuffers([](std::string_view bytes) -> BufferPtr {
     return std::make_shared<StringBuffer>(HeldString::Copy(bytes));

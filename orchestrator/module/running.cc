@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "integer_division.h"
 #include "memory.h"
 #include "run_tensors.h"
 
@@ -75,8 +76,11 @@ Outcome RunProgram(const std::vector<RunPtr>& members, backend::Canceler* cancel
                      canceler,
                      first.keep && members.size() == 1,
                      SpareMemory()};
+  DivisionWatch divisions;
   if (!run(call, outputs)) return {Status::Ok(), false, true, true, {}};
-  return {outputs.status(), outputs.wrong_rows(), true, false, std::move(outputs.members())};
+  Status status = divisions.Check();
+  if (status.ok()) status = outputs.status();
+  return {status, outputs.wrong_rows(), true, false, std::move(outputs.members())};
 }
 
 }  // namespace
