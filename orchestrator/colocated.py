@@ -22,6 +22,7 @@ from orchestrator.errors import PenstockError, UsageError, describe_exit
 from orchestrator.guard import ended_by_signals
 from orchestrator.launchers.base import Job, Launch
 from orchestrator.launchers.local import LocalLauncher
+from orchestrator.model_runtime import ModelRuntime
 from orchestrator.progress import say
 from orchestrator.redis_config import RedisConfig
 from orchestrator.run_files import RunFiles, log_of
@@ -39,6 +40,7 @@ def colocate(
     *,
     redis_server: str | Path | None = None,
     module: Sequence[str] | None = None,
+    models: ModelRuntime | None = None,
 ) -> Application:
     """Return an Application that runs with a database of its own beside it.
 
@@ -47,12 +49,17 @@ def colocate(
         config: how the database is set up.
         redis_server: as for an Orchestrator.
         module: as for an Orchestrator.
+        models: as for an Orchestrator.
 
     Raises:
         ApplicationError: its executable is missing or not executable.
+        UsageError: what the database is given cannot be right.
     """
+    config, models = config or RedisConfig(), models or ModelRuntime()
+    Orchestrator(config=config, redis_server=redis_server, module=module, models=models)  # or refuse it here
     description = {
-        "config": asdict(config or RedisConfig()),
+        "config": asdict(config),
+        "models": asdict(models),
         "redis_server": None if redis_server is None else str(redis_server),
         "module": None if module is None else list(module),
     }
@@ -120,7 +127,8 @@ def _watch(job: Job, database: Database, over: threading.Event) -> int:
 def _orchestrator(text: str) -> Orchestrator:
     description = json.loads(text)
     config = RedisConfig(**description.pop("config"))
-    return Orchestrator(config=config, **description)
+    models = ModelRuntime(**description.pop("models"))
+    return Orchestrator(config=config, models=models, **description)
 
 
 def _files() -> RunFiles:

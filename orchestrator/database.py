@@ -54,7 +54,7 @@ class Orchestrator:
         config: how each shard is set up.
         module: path of a Redis module and its arguments, in place of Penstock's own; () for none.
         resources: bind each shard to cores; unbound by default.
-        models: how the models stored in it are run; of no meaning with a `module` of your own.
+        models: how the models stored in it are run; refused with a `module` of your own.
     """
 
     shards: int = 1
@@ -74,6 +74,11 @@ class Orchestrator:
             raise UsageError(f"port={self.port!r}: must be 0 to {highest} for {self.shards} shard(s)")
         if self.module is not None:
             _check_module(self.module)
+            if self.models != ModelRuntime():
+                raise UsageError(
+                    f"models={self.models!r} would have no effect: it becomes arguments of our module, and "
+                    "module= names another; give that one its arguments, module=(path, argument, ...)"
+                )
             object.__setattr__(self, "module", tuple(self.module))
 
     @property

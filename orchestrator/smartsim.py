@@ -135,7 +135,7 @@ class SmartSimFolder:
             SmartSimError: what is there was not made by `prepare`.
         """
         self._refuse_foreign()
-        if not self.path.exists():
+        if not (self.path / MARKER).exists():
             return False
         package = (self.path / MARKER).read_text().strip()
         link = _listed(Path(package))

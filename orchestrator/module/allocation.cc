@@ -27,6 +27,11 @@ bool FitsThisHost(size_t bytes) {
   return bytes <= there && alive <= there - bytes;
 }
 
+[[noreturn]] void NotThere(size_t bytes) {
+  throw std::runtime_error(std::string(name) + " was stopped: this host has no " + std::to_string(bytes) +
+                           " bytes of memory more");
+}
+
 }  // namespace
 
 void InstallMemory(const char* library, const backend::Settings& settings) {
@@ -35,19 +40,21 @@ void InstallMemory(const char* library, const backend::Settings& settings) {
   server = settings.memory;
 }
 
-void* AllocateBounded(size_t bytes) {
+void CheckAllocation(size_t bytes) {
   if (limit > 0 && (bytes > limit || alive > limit - bytes)) {
     throw std::runtime_error(std::string(name) + " memory limit exceeded, memory allocation failed.");
   }
-  if (allowed != kNone && mine + static_cast<int64_t>(bytes) > allowed) {
+  if (allowed != kNone && (mine > allowed || bytes > static_cast<uint64_t>(allowed - mine))) {
     throw std::runtime_error(std::string(name) +
                              " was stopped: the run takes more memory than maxmemory leaves to it");
   }
-  void* memory = FitsThisHost(bytes) ? server.allocate(bytes) : nullptr;
-  if (memory == nullptr) {
-    throw std::runtime_error(std::string(name) + " was stopped: this host has no " + std::to_string(bytes) +
-                             " bytes of memory more");
-  }
+  if (!FitsThisHost(bytes)) NotThere(bytes);
+}
+
+void* AllocateBounded(size_t bytes) {
+  CheckAllocation(bytes);
+  void* memory = server.allocate(bytes);
+  if (memory == nullptr) NotThere(bytes);
   mine += static_cast<int64_t>(server.size(memory));
   alive += server.size(memory);
   return memory;

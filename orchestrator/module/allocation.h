@@ -21,6 +21,8 @@ void InstallMemory(const char* library, const backend::Settings& settings);
 
 /// Aligned to 64 bytes. Throws std::runtime_error when that is too much.
 void* AllocateBounded(size_t bytes);
+/// Throws the same for memory that is not allocated here, and counts nothing.
+void CheckAllocation(size_t bytes);
 /// Null is fine.
 void ReleaseBounded(void* memory) noexcept;
 

@@ -18,6 +18,7 @@
 
 #include "backend.h"
 #include "backend_torch_bounds.h"
+#include "backend_torch_containers.h"
 #include "backend_torch_files.h"
 #include "backend_torch_graph.h"
 #include "backend_torch_package.h"
@@ -189,6 +190,7 @@ backend::Backend* Open(const backend::Settings& wanted, Sink& out) {
     ApplySettings(wanted);
     InstallTorchAllocator(wanted);
     ReplaceFileOperators();
+    BoundContainers();
   });
   return set_up ? opened : nullptr;
 }

@@ -2,30 +2,22 @@
 
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/csrc/jit/runtime/operator.h>
 
 #include <algorithm>
 #include <iterator>
 #include <string>
-#include <vector>
+
+#include "backend_torch_operators.h"
 
 namespace penstock {
 namespace {
 
 using torch::jit::Block;
-using torch::jit::Operator;
 
 constexpr const char* kOperators[] = {"aten::from_file", "aten::save"};
 
 void Refuse(const std::string& name) {
   TORCH_CHECK(false, name, " reaches the files of the database's host, and is refused");
-}
-
-void Replace(const c10::FunctionSchema& schema) {
-  torch::jit::deregisterOperator(schema);
-  torch::jit::registerOperator(Operator(
-      schema.name(), schema.overload_name(), schema.arguments(), schema.returns(),
-      [name = schema.name()](torch::jit::Stack&) { Refuse(name); }, c10::AliasAnalysisKind::CONSERVATIVE));
 }
 
 void Check(const Block* block) {
@@ -39,12 +31,11 @@ void Check(const Block* block) {
 }  // namespace
 
 void ReplaceFileOperators() {
-  for (const char* name : kOperators) {
-    std::vector<c10::FunctionSchema> overloads;
-    for (const auto& known : torch::jit::getAllOperatorsFor(c10::Symbol::fromQualString(name)))
-      overloads.push_back(known->schema());
-    for (const c10::FunctionSchema& schema : overloads) Replace(schema);
-  }
+  auto refuse = [](const torch::jit::Operator& original) {
+    return [name = original.schema().name()](torch::jit::Stack&) { Refuse(name); };
+  };
+  for (const char* name : kOperators)
+    ReplaceOperators(name, [](const c10::FunctionSchema&) { return true; }, refuse);
 }
 
 void RefuseFileAccess(const torch::jit::CompilationUnit& unit) {

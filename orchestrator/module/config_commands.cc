@@ -16,7 +16,6 @@ class OpenTask : public BlockedTask {
     status_ = state().backends.OpenAt(kind_, path_);
     if (!status_.ok()) redis::Log(nullptr, "warning", "error loading backend: %s", status_.text().c_str());
   }
-  void NotRun(Skip) override {}
 
  protected:
   void Finish() override {}

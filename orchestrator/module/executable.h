@@ -66,6 +66,8 @@ class Executable {
   Result<ProgramPtr> Settle();
   /// Loaded, or known not to load.
   bool settled() const { return state_ == State::kSettled; }
+  /// Known not to load because there was no memory for it; there may be now.
+  bool lacked_memory() const { return settled() && failure_.LacksMemory(); }
   /// The program when it is loaded, without waiting; else null.
   ProgramPtr program() const;
   /// Calls `then` once settled: now if it is. True when the caller must see to it that Settle() is called.

@@ -13,7 +13,7 @@ thread_local volatile int watches_here = 0;
 thread_local volatile uint64_t refused_here = 0;
 std::atomic<int> watches = 0;
 std::atomic<uint64_t> refused_elsewhere = 0;
-struct sigaction before {};
+struct sigaction before{};
 
 #if defined(__x86_64__)
 
@@ -77,12 +77,12 @@ void OnSignal(int, siginfo_t* info, void* context) {
 }  // namespace
 
 void HandleRefusedDivisions() {
-  struct sigaction now {};
+  struct sigaction now{};
   sigaction(SIGFPE, nullptr, &now);
   bool ours = (now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == OnSignal;
   if (ours) return;
   before = now;
-  struct sigaction handler {};
+  struct sigaction handler{};
   handler.sa_sigaction = OnSignal;
   handler.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigemptyset(&handler.sa_mask);

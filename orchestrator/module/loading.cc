@@ -37,8 +37,8 @@ Result<ProgramPtr> Watched(LoadIt load) {
 Result<ProgramPtr> LoadModel(Backends* backends, const ModelDefinition& model) {
   // The file is in memory by now; the loaded network takes about as much again.
   if (SpareMemory() != 0 && SpareMemory() < model.file->size()) {
-    return Status::Coded("OOM", "a model of " + std::to_string(model.file->size()) +
-                                    " bytes takes more memory than maxmemory leaves to it");
+    return Status::OutOfMemory("a model of " + std::to_string(model.file->size()) +
+                               " bytes takes more memory than maxmemory leaves to it");
   }
   auto backend = backends->For(model.backend);
   if (!backend.ok()) return backend.status();

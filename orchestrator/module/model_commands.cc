@@ -90,7 +90,6 @@ class GetTask : public BlockedTask {
   GetTask(RedisModuleCtx* context, ModelPtr model, Wanted wanted)
       : BlockedTask(context), model_(std::move(model)), wanted_(wanted) {}
   void Run() override {}
-  void NotRun(Skip) override {}
 
  protected:
   void Finish() override {}

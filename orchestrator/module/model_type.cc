@@ -1,12 +1,14 @@
 #include "model_type.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "held_string.h"
 #include "keyspace.h"
 #include "loading.h"
 #include "module_state.h"
 #include "rdb.h"
+#include "storing.h"
 
 namespace penstock {
 namespace {
@@ -86,7 +88,9 @@ size_t FreeEffort(RedisModuleString*, const void* value) {
 // Another Model of the same file: it shares the loaded program, and counts its own runs.
 void* Copy(RedisModuleString*, RedisModuleString*, const void* value) {
   const ModelPtr& from = *static_cast<const ModelPtr*>(value);
-  return new ModelPtr(NewModel(&state().backends, from->shared_definition(), from));
+  auto copy = NewModel(&state().backends, from->shared_definition(), from);
+  if (from->settled()) LoadInBackground(copy);  // else it would keep what is deleted until its first run
+  return new ModelPtr(std::move(copy));
 }
 
 // Names only where the file does not say them: a copy that came by an RDB file has the others too.
@@ -129,9 +133,23 @@ Result<ModelPtr> FindModel(RedisModuleCtx* context, RedisModuleString* key) {
   return loading == pending.end() ? ModelPtr() : loading->second;
 }
 
+namespace {
+
+// In place: nobody who watches the key need hear of it.
+ModelPtr LoadAgain(RedisModuleCtx* context, RedisModuleString* name, const ModelPtr& failed) {
+  OpenedKey key(context, name, redis::kRead);
+  if (!key.Holds(model_type)) return failed;  // its store has not ended, and will tell
+  auto& value = *static_cast<ModelPtr*>(redis::ModuleTypeGetValue(key.get()));
+  Retire(std::exchange(value, NewModel(&state().backends, failed->shared_definition(), nullptr)));
+  return value;
+}
+
+}  // namespace
+
 Result<ModelPtr> GetModel(RedisModuleCtx* context, RedisModuleString* key) {
   auto found = FindModel(context, key);
   if (found.ok() && *found == nullptr) return Status::Error("model key is empty");
+  if (found.ok() && (*found)->lacked_memory()) return LoadAgain(context, key, *found);
   return found;
 }
 

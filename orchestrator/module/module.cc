@@ -73,6 +73,8 @@ void OnCron(RedisModuleCtx* context, redis::Event, uint64_t, void*) {
   HandleRefusedDivisions();
   LookForPause();
   state().runs.Sweep();
+  if (state().loader.Sweep(Clock::now()))
+    redis::Log(context, "notice", "a load takes very long; another thread goes on with those that wait");
   DropRetired();
   ReleaseDropped();
 }
@@ -109,7 +111,6 @@ class Preload : public Task {
     auto opened = state().backends.Open(engine_);
     if (!opened.ok()) redis::Log(nullptr, "warning", "%s", opened.status().text().c_str());
   }
-  void NotRun(Skip) override {}
   void Deliver(std::unique_ptr<Task>) override {}
 
  private:

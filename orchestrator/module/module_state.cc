@@ -54,7 +54,7 @@ void StopWorkers() {
   if (devices_left && loader_left) return;
   redis::Log(nullptr, "warning", "a run or load is still going on; leaving without it");
   // Registered last, so it runs first: before the destructors of libraries that the run still uses.
-  std::atexit([] { _exit(0); });
+  on_exit([](int status, void*) { _exit(status); }, nullptr);
 }
 
 }  // namespace penstock

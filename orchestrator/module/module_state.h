@@ -34,7 +34,7 @@ struct ModuleState {
   Backends backends;  // thread-safe
   RunQueues runs;     // thread-safe
   InlineRuns inline_runs{&runs};
-  WorkQueue loader;         // thread-safe; one thread, so that stores end in the order they came
+  WorkQueue loader;         // thread-safe; one thread, until a load takes very long
   RedisModuleCtx* context;  // detached; used on the main thread or under the server's lock
   Pending<Model> pending_models;
   Pending<Script> pending_scripts;

@@ -16,14 +16,15 @@ struct NumberOption {
   int64_t most;
 };
 
+constexpr int64_t kDecadesInMs = 1'000'000'000'000;  // what is later than that overflows some clock
 constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
 constexpr NumberOption kNumbers[] = {
     {"THREADS_PER_QUEUE", &Options::threads_per_queue, 1, 1024},
     {"INTRA_OP_PARALLELISM", &Options::intra_op_threads, 0, 1024},
     {"INTER_OP_PARALLELISM", &Options::inter_op_threads, 0, 1024},
     {"MODEL_CHUNK_SIZE", &Options::model_chunk_bytes, 1, kNoLimit},
-    {"MODEL_EXECUTION_TIMEOUT", &Options::execution_timeout_ms, 1000, kNoLimit},
-    {"MODEL_STORE_TIMEOUT", &Options::store_timeout_ms, 0, kNoLimit},
+    {"MODEL_EXECUTION_TIMEOUT", &Options::execution_timeout_ms, 1000, kDecadesInMs},
+    {"MODEL_STORE_TIMEOUT", &Options::store_timeout_ms, 0, kDecadesInMs},
     {"BACKEND_MEMORY_LIMIT", &Options::backend_memory_limit_mb, 0, kNoLimit},
 };
 

@@ -19,7 +19,6 @@ class Drop : public Task {
  public:
   explicit Drop(Values values) : values_(std::move(values)) {}
   void Run() override { values_.clear(); }
-  void NotRun(Skip) override {}
   void Deliver(std::unique_ptr<Task>) override {}
 
  private:

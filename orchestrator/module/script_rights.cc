@@ -106,7 +106,7 @@ Status FitsScripts(RedisModuleCtx* context, RedisModuleString* command) {
   if (Has(marks, "noscript"))
     return Status::Error("command '" + std::string(View(command)) + "' is not allowed in scripts");
   if (Has(marks, "denyoom") && redis::GetUsedMemoryRatio() > 1)
-    return Status::Coded("OOM", "command not allowed when used memory > 'maxmemory'.");
+    return Status::OutOfMemory("command not allowed when used memory > 'maxmemory'.");
   return Has(marks, "write") ? RefuseOnReplica(context) : Status::Ok();
 }
 

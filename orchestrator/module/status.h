@@ -15,10 +15,12 @@ class [[nodiscard]] Status {
   static Status WrongType() {
     return Status("WRONGTYPE", "Operation against a key holding the wrong kind of value");
   }
+  static Status OutOfMemory(std::string text) { return Status("OOM", std::move(text)); }
   /// `text` that starts with its own code, such as READONLY.
   static Status Coded(std::string code, std::string text) { return Status(std::move(code), std::move(text)); }
 
   bool ok() const { return code_.empty(); }
+  bool LacksMemory() const { return code_ == "OOM"; }
   const std::string& text() const { return text_; }
   /// The line as it goes over the wire, without the leading minus.
   std::string Line() const { return code_ + " " + text_; }

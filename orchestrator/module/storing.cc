@@ -67,7 +67,6 @@ class BackgroundLoad : public Task {
     if (!status.ok())
       redis::Log(nullptr, "warning", "cannot load what was stored: %s", status.text().c_str());
   }
-  void NotRun(Skip) override {}
   void Deliver(std::unique_ptr<Task>) override {}
 
  private:
@@ -107,7 +106,6 @@ class StoreTask : public BlockedTask {
   }
   ~StoreTask() override { Retire(std::move(value_)); }
   void Run() override {}
-  void NotRun(Skip) override {}
 
  protected:
   bool Writes() const override { return true; }

@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <system_error>
 
 #include "threads.h"
 
@@ -61,9 +62,20 @@ Watch::Handle Watch::At(Clock::time_point when, std::function<void()> what) {
   bool start = !std::exchange(shared_->running, true);
   bool earlier = !start && when < shared_->awake_at;
   lock.unlock();
-  if (start) StartThread("ai-watch", [shared = shared_] { shared->Loop(); });
+  if (start) Start();
   if (earlier) shared_->changed.notify_one();
   return handle;
+}
+
+// Where the system has no thread to give, what is due waits for the next call.
+void Watch::Start() {
+  try {
+    StartThread("ai-watch", [shared = shared_] { shared->Loop(); });
+  } catch (const std::system_error&) {
+    std::lock_guard lock(shared_->mutex);
+    shared_->running = false;
+    shared_->left.notify_all();
+  }
 }
 
 void Watch::Forget(const Handle& handle) {

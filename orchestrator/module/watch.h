@@ -30,6 +30,7 @@ class Watch {
   bool Join(Clock::time_point deadline);
 
  private:
+  void Start();
   struct Shared;  // outlives the watch for as long as its thread uses it
   std::shared_ptr<Shared> shared_;
 };

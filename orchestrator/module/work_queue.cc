@@ -1,38 +1,57 @@
 #include "work_queue.h"
 
+#include <algorithm>
+#include <list>
+#include <system_error>
+
 #include "threads.h"
 
 namespace penstock {
 
 struct WorkQueue::Shared {
+  std::string name;
+  int wanted = 0;  // workers
   std::mutex mutex;
   std::condition_variable work;             // a task came, or stopping
   std::condition_variable left;             // a worker left
   std::deque<std::unique_ptr<Task>> tasks;  // guarded by mutex
+  std::list<Clock::time_point> running;     // guarded by mutex: when each task that runs began
   int workers = 0;                          // guarded by mutex
   bool stopping = false;                    // guarded by mutex
+
+  void Work();
 };
 
 namespace {
 
-std::optional<Task::Skip> ReasonToSkip(const Task& task, Clock::time_point now) {
-  if (task.abandoned()) return Task::Skip::kAbandoned;
-  if (task.deadline() && *task.deadline() <= now) return Task::Skip::kTimedOut;
-  return std::nullopt;
-}
-
 void Process(std::unique_ptr<Task> task) {
-  auto reason = ReasonToSkip(*task, Clock::now());
-  if (reason) {
-    task->NotRun(*reason);
-  } else {
-    task->Run();
-  }
+  if (!task->abandoned()) task->Run();
   Task& last = *task;
   last.Deliver(std::move(task));
 }
 
+bool TooLong(Clock::time_point began, Clock::time_point now) { return now - began > WorkQueue::kPatience; }
+
 }  // namespace
+
+void WorkQueue::Shared::Work() {
+  std::unique_lock lock(mutex);
+  bool needed = true;
+  while (needed) {
+    work.wait(lock, [&] { return stopping || !tasks.empty(); });
+    if (stopping) break;
+    auto task = std::move(tasks.front());
+    tasks.pop_front();
+    auto began = running.insert(running.end(), Clock::now());
+    lock.unlock();
+    Process(std::move(task));
+    lock.lock();
+    needed = workers <= wanted || !TooLong(*began, Clock::now());
+    running.erase(began);
+  }
+  --workers;
+  left.notify_all();
+}
 
 std::optional<Clock::time_point> DeadlineIn(std::chrono::milliseconds time) {
   auto now = Clock::now();
@@ -42,24 +61,16 @@ std::optional<Clock::time_point> DeadlineIn(std::chrono::milliseconds time) {
 }
 
 WorkQueue::WorkQueue(std::string name, int workers) : shared_(std::make_shared<Shared>()) {
-  shared_->workers = workers;
-  for (int i = 0; i < workers; ++i) {
-    // Detached: Join() counts the workers down, because std::thread has no join with a deadline.
-    StartThread(name, [shared = shared_] {
-      std::unique_lock lock(shared->mutex);
-      while (true) {
-        shared->work.wait(lock, [&] { return shared->stopping || !shared->tasks.empty(); });
-        if (shared->stopping) break;
-        auto task = std::move(shared->tasks.front());
-        shared->tasks.pop_front();
-        lock.unlock();
-        Process(std::move(task));
-        lock.lock();
-      }
-      --shared->workers;
-      shared->left.notify_all();
-    });
-  }
+  shared_->name = std::move(name);
+  shared_->wanted = workers;
+  std::lock_guard lock(shared_->mutex);
+  for (int i = 0; i < workers; ++i) StartWorker();
+}
+
+// Detached: Join() counts the workers down, because std::thread has no join with a deadline.
+void WorkQueue::StartWorker() {
+  StartThread(shared_->name, [shared = shared_] { shared->Work(); });
+  ++shared_->workers;
 }
 
 WorkQueue::~WorkQueue() {
@@ -75,21 +86,20 @@ void WorkQueue::Push(std::unique_ptr<Task> task) {
   shared_->work.notify_one();
 }
 
-void WorkQueue::Sweep(Clock::time_point now) {
-  std::vector<std::pair<std::unique_ptr<Task>, Task::Skip>> skipped;
-  {
-    std::lock_guard lock(shared_->mutex);
-    for (auto& task : shared_->tasks) {
-      auto reason = ReasonToSkip(*task, now);
-      if (reason) skipped.emplace_back(std::move(task), *reason);
-    }
-    std::erase(shared_->tasks, nullptr);
+bool WorkQueue::Sweep(Clock::time_point now) {
+  std::lock_guard lock(shared_->mutex);
+  const std::list<Clock::time_point>& running = shared_->running;
+  bool all_busy = static_cast<int>(running.size()) == shared_->workers;
+  bool all_late =
+      std::all_of(running.begin(), running.end(), [now](auto began) { return TooLong(began, now); });
+  if (shared_->stopping || shared_->tasks.empty() || !all_busy || !all_late) return false;
+  if (shared_->workers >= kMostWorkers) return false;
+  try {
+    StartWorker();
+  } catch (const std::system_error&) {
+    return false;  // the system has no thread to give now; the next sweep asks again
   }
-  for (auto& [task, reason] : skipped) {
-    task->NotRun(reason);
-    Task& last = *task;
-    last.Deliver(std::move(task));
-  }
+  return true;
 }
 
 void WorkQueue::Stop() {

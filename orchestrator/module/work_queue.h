@@ -2,11 +2,12 @@
 //
 // DESIGN
 //   Threads: the main thread, and workers that finished a load, push; the queue's own workers pop. Idle
-//   workers sleep on a condition variable and never wake by the clock. Ownership: the queue owns a Task until
-//   a worker takes it; the worker runs or skips it and then hands it on by Deliver(). Tasks that no worker
-//   takes any more, those pushed after Stop() among them, are destroyed by the thread that joins. Ordering:
-//   first in, first out; with one worker, tasks also end in that order. Locks: one mutex per queue; no lock
-//   is held while a task runs.
+//   workers sleep on a condition variable and never wake by the clock. A task that takes very long holds up
+//   the others only until Sweep() starts one more worker; whoever comes back from such a task leaves.
+//   Ownership: the queue owns a Task until a worker takes it; the worker runs it and then hands it on by
+//   Deliver(). Tasks that no worker takes any more, those pushed after Stop() among them, are destroyed by
+//   the thread that joins. Ordering: first in, first out. Locks: one mutex per queue; no lock is held while a
+//   task runs.
 #pragma once
 
 #include <chrono>
@@ -28,32 +29,33 @@ std::optional<Clock::time_point> DeadlineIn(std::chrono::milliseconds time);
 
 class Task {
  public:
-  enum class Skip { kTimedOut, kAbandoned };
   virtual ~Task() = default;
   virtual void Run() = 0;
-  /// Called instead of Run when the time in the queue is over or nobody waits for the answer any more.
-  virtual void NotRun(Skip reason) = 0;
+  /// Nobody waits for the answer any more: it is not run, only delivered.
   virtual bool abandoned() const { return false; }
-  virtual std::optional<Clock::time_point> deadline() const { return std::nullopt; }
   /// The last thing that happens to a task: hands it on to whoever answers.
   virtual void Deliver(std::unique_ptr<Task> self) = 0;
 };
 
 class WorkQueue {
  public:
+  static constexpr std::chrono::seconds kPatience{5};
+  static constexpr int kMostWorkers = 8;  // however many tasks never end
   /// `name` is what `top -H` shows.
   WorkQueue(std::string name, int workers);
   ~WorkQueue();
   void Push(std::unique_ptr<Task> task);
-  /// Skips and delivers what has waited too long or was abandoned, without waiting for a worker.
-  void Sweep(Clock::time_point now);
+  /// Starts one more worker when tasks wait and all workers have been at theirs for longer than kPatience;
+  /// true when it did.
+  bool Sweep(Clock::time_point now);
   /// Wakes the workers; none takes another task. Idempotent; Join comes after.
   void Stop();
   /// True when every worker left before `deadline`; those that did not go on alone. Destroys what is queued.
   bool Join(Clock::time_point deadline);
 
  private:
-  struct Shared;  // outlives the queue for as long as a worker still uses it
+  void StartWorker();  // the caller holds the mutex
+  struct Shared;       // outlives the queue for as long as a worker still uses it
   std::shared_ptr<Shared> shared_;
 };
 

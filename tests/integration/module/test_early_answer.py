@@ -16,7 +16,7 @@ import torch
 
 from tests.integration.ai_commands import execute, get, info, put, refusal, store_model
 from tests.integration.servers import RedisServer, StartServer, wait_until
-from tests.integration.torchscript import constant, heavy, slow_to_load, torchscript
+from tests.integration.torchscript import constant, edited, heavy, slow_to_load, torchscript
 
 LONG = 1500
 """Rounds of a load that takes seconds, however slow the machine is not."""
@@ -136,6 +136,15 @@ def test_a_client_that_left_before_the_answer_has_stored_its_model(
     wait_until(lambda: db.exists("m") == 1, "the model to be in its key")
     execute(db, "m", ["x"], ["y"])
     assert get(db, "y").tolist() == [4.0, 4.0]
+
+
+def test_a_load_that_never_ends_holds_up_no_other(hasty: RedisServer, db: redis.Redis) -> None:
+    endless = edited(slow_to_load(1.0, LONG), f"range({LONG})", "range(1000000000000)")
+    store_model(db, "endless", endless)
+    store_model(db, "next", constant(2.0))
+    execute(db, "next", ["x"], ["y"])
+    assert get(db, "y").tolist() == [2.0, 2.0]
+    assert "another thread goes on" in hasty.log()
 
 
 def test_a_model_stored_early_is_saved_and_comes_back(hasty: RedisServer, db: redis.Redis) -> None:

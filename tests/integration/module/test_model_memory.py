@@ -50,7 +50,7 @@ def test_a_loaded_network_counts_as_the_server_s_memory(db: redis.Redis) -> None
 
 def test_a_network_above_maxmemory_is_refused(start_server: StartServer) -> None:
     """Its file alone would have had room, twice: Redis keeps a buffer for a second argument of that size."""
-    with start_server().connect() as db:
+    with start_server(arguments=("MODEL_STORE_TIMEOUT", "60000")).connect() as db:
         store_model(db, "warm", heavy(1))
         db.config_set("maxmemory", used_bytes(db) + 100 * MEGABYTE)
         text = refusal(db, "AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", heavy(40))
@@ -74,6 +74,43 @@ def test_more_than_the_host_has_is_refused(db: redis.Redis) -> None:
     text = refusal(db, "AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
     assert "bytes of memory more" in text
     assert db.ping()
+
+
+def test_a_model_for_which_there_was_no_memory_is_loaded_when_there_is(start_server: StartServer) -> None:
+    server = start_server()
+    with server.connect() as db:
+        store_model(db, "m", heavy(40))
+        put(db, "x", np.ones(2, np.float32))
+        db.save()
+    server.restart()
+    with server.connect() as db:
+        db.config_set("maxmemory", used_bytes(db) + 20 * MEGABYTE)
+        store_model(db, "probe", forward(f"return x + len([0] * {30 * MEGABYTE // 16})"))
+        wait_until(lambda: not runs(db, "probe"), "the server to measure what is left")
+        assert not runs(db, "m")
+        db.config_set("maxmemory", 0)
+        wait_until(lambda: runs(db, "probe"), "the server to measure its memory again")
+        assert runs(db, "m")
+
+
+def runs(db: redis.Redis, model: str) -> bool:
+    try:
+        return bool(execute(db, model, ["x"], ["y"]))
+    except redis.ResponseError as error:
+        assert "more memory than maxmemory leaves" in str(error)
+        return False
+
+
+def test_a_copy_that_is_never_run_keeps_nothing_that_was_deleted(db: redis.Redis) -> None:
+    store_model(db, "warm", heavy(1))
+    before = used_bytes(db)
+    store_model(db, "m", heavy(16))
+    db.copy("m", "copy")
+    store_model(db, "m", heavy(1))
+    taken = ("MEMORY", "USAGE", "copy")
+    wait_until(lambda: db.execute_command(*taken) > 31 * MEGABYTE, "the copy to count its network")
+    db.delete("m", "copy")
+    wait_until(lambda: used_bytes(db) - before < 2 * MEGABYTE, "their memory to be given back")
 
 
 def test_replaced_models_are_freed(server: RedisServer, db: redis.Redis) -> None:

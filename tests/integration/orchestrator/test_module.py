@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from orchestrator import Application, Experiment, Orchestrator, RedisConfig, Resources, colocate
+from orchestrator import Application, Experiment, ModelRuntime, Orchestrator, RedisConfig, Resources, colocate
 from orchestrator.cluster import key_within, slot_ranges
 from orchestrator.errors import DatabaseFailed
 from orchestrator.shard import Shard
@@ -45,6 +45,18 @@ def test_colocated_smartredis_program(redis_server: str) -> None:
     with Experiment("e") as exp:
         app = Application("solver", [sys.executable, "-c", ROUND_TRIP])
         exp.wait(exp.start(colocate(app, redis_server=redis_server)), timeout_s=60)
+
+
+def test_colocated_database_runs_models_as_it_is_told() -> None:
+    program = (
+        "import os, redis; db = redis.Redis(unix_socket_path=os.environ['SSDB'].removeprefix('unix://'))"
+    )
+    program += "; print(db.execute_command('INFO', 'MODULES'))"
+    app = Application("solver", [sys.executable, "-c", program])
+    with Experiment("e") as exp:
+        job = exp.start(colocate(app, models=ModelRuntime(run_timeout_ms=1234)))
+        exp.wait(job, timeout_s=60)
+    assert "1234" in job.log.read_text()
 
 
 def test_shards_are_bound_to_cores_where_asked() -> None:

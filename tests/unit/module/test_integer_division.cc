@@ -1,5 +1,3 @@
-#include "integer_division.h"
-
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,6 +7,7 @@
 #include <thread>
 
 #include "check.h"
+#include "integer_division.h"
 
 using namespace penstock;
 

@@ -29,7 +29,9 @@ void WhatIsWrongIsNamed() {
   CHECK_EQUAL(Text(ParseOptions({"THREADS_PER_QUEUE", "0"})),
               "THREADS_PER_QUEUE: '0' is not a number between 1 and 1024");
   CHECK_EQUAL(Text(ParseOptions({"MODEL_EXECUTION_TIMEOUT", "10"})),
-              "MODEL_EXECUTION_TIMEOUT: '10' is not a number of at least 1000");
+              "MODEL_EXECUTION_TIMEOUT: '10' is not a number between 1000 and 1000000000000");
+  for (const char* key : {"MODEL_EXECUTION_TIMEOUT", "MODEL_STORE_TIMEOUT"})
+    CHECK(!ParseOptions({key, "9223372036854775807"}).ok());
   CHECK_EQUAL(Text(ParseOptions({"PRELOAD", "JAX"})), "PRELOAD: unknown backend 'JAX'");
   for (const char* engine : {"TORCH", "TVM", ""})
     CHECK_EQUAL(Text(ParseOptions({"ONNX_BACKEND", engine})),

@@ -29,21 +29,20 @@ class Step : public Task {
  public:
   Step(Seen* seen, std::string name) : seen_(seen), name_(std::move(name)) {}
   void Run() override {
+    if (begun != nullptr) begun->set_value();
     if (gate.valid()) gate.wait();
     outcome_ = "ran";
   }
-  void NotRun(Skip reason) override { outcome_ = reason == Skip::kTimedOut ? "timed out" : "abandoned"; }
   bool abandoned() const override { return gone; }
-  std::optional<Clock::time_point> deadline() const override { return until; }
   void Deliver(std::unique_ptr<Task>) override { seen_->Add(name_ + " " + outcome_); }
   std::shared_future<void> gate;
-  std::optional<Clock::time_point> until;
+  std::promise<void>* begun = nullptr;
   bool gone = false;
 
  private:
   Seen* seen_;
   std::string name_;
-  std::string outcome_;
+  std::string outcome_ = "abandoned";
 };
 
 void TasksEndInTheOrderTheyCame() {
@@ -63,24 +62,34 @@ void WorkOfThoseWhoLeftIsSkipped() {
   CHECK_EQUAL(seen.Wait(1)[0], "a abandoned");
 }
 
-void WhatWaitsTooLongIsAnsweredWhileTheWorkerIsBusy() {
+void ATaskThatTakesVeryLongHoldsUpNoOther() {
   Seen seen;
   std::promise<void> go;
+  auto gate = go.get_future().share();
+  auto soon = Clock::now() + WorkQueue::kPatience / 2;
+  auto later = Clock::now() + 10 * WorkQueue::kPatience;
   {
     WorkQueue queue("test", 1);
-    auto busy = std::make_unique<Step>(&seen, "busy");
-    busy->gate = go.get_future().share();
-    queue.Push(std::move(busy));
-    auto late = std::make_unique<Step>(&seen, "late");
-    late->until = Clock::now() + std::chrono::hours(1);
-    queue.Push(std::move(late));
-    queue.Push(std::make_unique<Step>(&seen, "patient"));
-    queue.Sweep(Clock::now() + std::chrono::hours(2));
-    CHECK_EQUAL(seen.Wait(1)[0], "late timed out");
+    CHECK(!queue.Sweep(later));
+    for (int stuck = 0; stuck < WorkQueue::kMostWorkers; ++stuck) {
+      std::promise<void> begun;
+      auto busy = std::make_unique<Step>(&seen, "busy");
+      busy->gate = gate;
+      busy->begun = &begun;
+      queue.Push(std::move(busy));
+      begun.get_future().wait();
+      CHECK(!queue.Sweep(later));  // nothing waits
+      if (stuck + 1 == WorkQueue::kMostWorkers) break;
+      queue.Push(std::make_unique<Step>(&seen, "patient"));
+      CHECK(!queue.Sweep(soon));
+      CHECK(queue.Sweep(later));
+      CHECK_EQUAL(seen.Wait(static_cast<size_t>(stuck) + 1).back(), "patient ran");
+    }
+    queue.Push(std::make_unique<Step>(&seen, "hopeless"));
+    CHECK(!queue.Sweep(later));
     go.set_value();
-    auto events = seen.Wait(3);
-    CHECK_EQUAL(events[1], "busy ran");
-    CHECK_EQUAL(events[2], "patient ran");
+    constexpr size_t kAll = 2 * WorkQueue::kMostWorkers;
+    CHECK_EQUAL(seen.Wait(kAll).size(), kAll);
   }
 }
 
@@ -108,7 +117,6 @@ void WhatIsPushedAfterTheStopIsDestroyedByWhoeverJoins() {
     explicit Last(std::atomic<std::thread::id>* destroyed) : destroyed_(destroyed) {}
     ~Last() override { *destroyed_ = std::this_thread::get_id(); }
     void Run() override {}
-    void NotRun(Skip) override {}
     void Deliver(std::unique_ptr<Task>) override {}
 
    private:
@@ -135,7 +143,6 @@ void AWorkerThatDoesNotEndIsNotWaitedForForEver() {
       begun_->set_value();
       gate_.wait();
     }
-    void NotRun(Skip) override {}
     void Deliver(std::unique_ptr<Task>) override {}
 
    private:
@@ -165,7 +172,7 @@ void ADeadlineBeyondTheEndOfTheClockIsNone() {
 int main() {
   TasksEndInTheOrderTheyCame();
   WorkOfThoseWhoLeftIsSkipped();
-  WhatWaitsTooLongIsAnsweredWhileTheWorkerIsBusy();
+  ATaskThatTakesVeryLongHoldsUpNoOther();
   StoppingDropsWhatIsQueuedAndJoins();
   WhatIsPushedAfterTheStopIsDestroyedByWhoeverJoins();
   AWorkerThatDoesNotEndIsNotWaitedForForEver();

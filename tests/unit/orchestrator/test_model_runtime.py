@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import ModelRuntime
+from orchestrator import Application, ModelRuntime, Orchestrator, colocate
 from orchestrator.errors import UsageError
 
 WORDS: list[tuple[ModelRuntime, bool, tuple[str, ...]]] = [
@@ -38,3 +38,10 @@ def test_the_modules_arguments(runtime: ModelRuntime, private: bool, words: tupl
 def test_what_is_wrong_is_named(fault: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(fault))):
         ModelRuntime(**fault)
+
+
+def test_models_with_another_module_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"models=.* would have no effect"):
+        Orchestrator(module=("/lib/other.so",), models=ModelRuntime(optimize=True))
+    with pytest.raises(UsageError, match=r"models=.* would have no effect"):
+        colocate(Application("a", ["sleep", "1"]), module=(), models=ModelRuntime(optimize=True))

@@ -105,6 +105,11 @@ def test_undo_leaves_nothing(tmp_path: Path, smartsim: SmartSim, build: Build, s
     assert not place.remove()
 
 
+def test_undo_leaves_an_empty_directory_alone(tmp_path: Path) -> None:
+    assert not SmartSimFolder(tmp_path).remove()
+    assert tmp_path.exists()
+
+
 def test_what_smart_build_has_made_stays(
     tmp_path: Path, smartsim: SmartSim, build: Build, server: ServerBinary
 ) -> None:

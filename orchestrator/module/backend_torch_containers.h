@@ -1,0 +1,10 @@
+// Text, lists and dictionaries of TorchScript, which torch keeps outside of any allocator of ours.
+#pragma once
+
+namespace penstock {
+
+/// From now on nothing of the kind grows larger than a run may take memory: the operators that make them look
+/// first. Each is measured alone: many that fit together may not. Once, before any code is read.
+void BoundContainers();
+
+}  // namespace penstock

@@ -1,0 +1,24 @@
+#include "backend_torch_operators.h"
+
+#include <memory>
+#include <vector>
+
+namespace penstock {
+
+using torch::jit::Operator;
+
+void ReplaceOperators(const char* name, const std::function<bool(const c10::FunctionSchema&)>& chosen,
+                      const MakeOperation& make) {
+  const std::vector<std::shared_ptr<Operator>> overloads =
+      torch::jit::getAllOperatorsFor(c10::Symbol::fromQualString(name));
+  for (const std::shared_ptr<Operator>& original : overloads) {
+    const c10::FunctionSchema& schema = original->schema();
+    if (!chosen(schema)) continue;
+    Operator ours(schema.name(), schema.overload_name(), schema.arguments(), schema.returns(),
+                  make(*original), original->aliasAnalysisKind());
+    torch::jit::deregisterOperator(schema);
+    torch::jit::registerOperator(std::move(ours));
+  }
+}
+
+}  // namespace penstock
