@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.application import Application, Resources
+    from orchestrator.application import Application
     from orchestrator.colocated import colocate
     from orchestrator.config import load_config
     from orchestrator.database import Database, Orchestrator
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.launchers.base import Job, JobState
     from orchestrator.model_runtime import ModelRuntime
     from orchestrator.redis_config import RedisConfig
+    from orchestrator.resources import Resources
     from orchestrator.script import run_script
 
 __all__ = [
@@ -49,7 +50,7 @@ _HOMES = {
     "Orchestrator": "orchestrator.database",
     "PenstockError": "orchestrator.errors",
     "RedisConfig": "orchestrator.redis_config",
-    "Resources": "orchestrator.application",
+    "Resources": "orchestrator.resources",
     "colocate": "orchestrator.colocated",
     "load_config": "orchestrator.config",
     "run_script": "orchestrator.script",

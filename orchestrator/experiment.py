@@ -19,7 +19,8 @@ from orchestrator.errors import ApplicationError, PenstockError, UsageError, Wai
 from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
 from orchestrator.launchers import find_launcher
 from orchestrator.launchers.base import GRACE_S, Job, JobGroup, Launch, Launcher, stop_together
-from orchestrator.placement import Placement, place
+from orchestrator.placement import Placement
+from orchestrator.placing import place
 from orchestrator.progress import following, say
 from orchestrator.recording import RunRecord
 from orchestrator.run_files import RunFiles, log_of, take_lock
@@ -216,7 +217,7 @@ class Experiment:
             **run_environment(application.name, directory, self._files),
         }
         argv = application.argv()
-        ranks = application.resources.ranks
+        ranks = application.resources.rank_count
         return Launch(application.name, argv, directory, log_of(directory), environment, placement, ranks)
 
     def _start_database(self, orchestrator: Orchestrator) -> Database:
@@ -267,7 +268,7 @@ class Experiment:
         sharing = [job for job in jobs if job.placement is not None and not job.placement.bound]
         if sharing and not self._told_of_sharing:
             self._told_of_sharing = True
-            cores = len(self._launcher.inventory().cores)
+            cores = self._launcher.inventory().core_count
             self._say(f"more programs than cores: from {sharing[0].name} on they share the {cores} cores")
 
     def _say(self, sentence: str) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from orchestrator.errors import JobFailed, WaitTimeout, describe_exit
-from orchestrator.placement import Inventory, Placement
+from orchestrator.hosts import Inventory
+from orchestrator.placement import Placement
 from orchestrator.run_files import tail
 from orchestrator.watcher import read_stat
 
@@ -289,7 +290,7 @@ class Launcher(Protocol):
         ...
 
     def inventory(self) -> Inventory:
-        """Return the cores and GPUs among which programs are placed."""
+        """Return the hosts among which programs are placed."""
         ...
 
     def start(self, launch: Launch) -> Job:

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Callable
 from typing import ClassVar
 
+from orchestrator.hosts import Inventory, this_host
 from orchestrator.launchers.base import Job, Launch
-from orchestrator.placement import Inventory, this_host
 
 
 class DryRunLauncher:
@@ -21,7 +21,7 @@ class DryRunLauncher:
 
     def inventory(self) -> Inventory:
         """Return what this host has for us."""
-        return this_host()
+        return Inventory((this_host(),))
 
     def start(self, launch: Launch) -> Job:
         """Print one program."""

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from orchestrator.errors import PlacementError, StartFailed
+from orchestrator.hosts import Inventory, this_host
 from orchestrator.launchers.base import Job, Launch, launch_environment
-from orchestrator.placement import Inventory, this_host
 
 
 class LocalLauncher:
@@ -39,7 +39,7 @@ class LocalLauncher:
 
     def inventory(self) -> Inventory:
         """Return what this host has for us."""
-        return this_host()
+        return Inventory((this_host(),))
 
     def start(self, launch: Launch) -> Job:
         """Start one program and return at once."""
@@ -49,6 +49,7 @@ class LocalLauncher:
                 "put mpirun in front of its command",
                 asked=launch.ranks,
                 available=1,
+                what="ranks",
             )
         process = self._spawn(launch)
         job = Job(launch, lambda number: self._signal(process, number))

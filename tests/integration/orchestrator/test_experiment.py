@@ -21,8 +21,8 @@ from orchestrator.errors import (
     UsageError,
     WaitTimeout,
 )
+from orchestrator.hosts import Host, Inventory
 from orchestrator.launchers.local import LocalLauncher
-from orchestrator.placement import Inventory
 from orchestrator.run_files import read_record
 
 FOREVER = ["sleep", "1000"]
@@ -224,7 +224,7 @@ def test_cores_are_those_the_launcher_has(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Not this host's: another launcher starts programs elsewhere."""
-    monkeypatch.setattr(LocalLauncher, "inventory", lambda launcher: Inventory((0,)))
+    monkeypatch.setattr(LocalLauncher, "inventory", lambda launcher: Inventory((Host("elsewhere", (0,)),)))
     with Experiment("e") as exp:
         group = exp.start(Ensemble("m", FOREVER, replicas=2))
     assert [job.placement.cores for job in group.jobs] == [(0,), (0,)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 from orchestrator.errors import UsageError
 from orchestrator.launchers import LAUNCHERS, find_launcher
 from orchestrator.launchers.base import JobState, Launch, Launcher
-from orchestrator.placement import Placement
+from orchestrator.placement import Placement, RankPlacement
 
 
 @pytest.fixture(params=LAUNCHERS)
@@ -40,7 +41,7 @@ def test_name_is_that_of_the_table(launcher: Launcher) -> None:
 
 
 def test_it_has_cores_to_give(launcher: Launcher) -> None:
-    assert launcher.inventory().cores
+    assert launcher.inventory().core_count
 
 
 def test_a_good_program_is_completed(launcher: Launcher, launch: Callable[..., Launch]) -> None:
@@ -99,7 +100,8 @@ def test_stopped_program_is_final(launcher: Launcher, launch: Callable[..., Laun
 
 def test_only_a_dry_launcher_starts_nothing(launcher: Launcher, launch: Callable[..., Launch]) -> None:
     described = launch(
-        "import os; print(os.environ['X'], sorted(os.sched_getaffinity(0)))", placement=Placement((0,))
+        "import os; print(os.environ['X'], sorted(os.sched_getaffinity(0)))",
+        placement=Placement((RankPlacement(os.uname().nodename, (0,)),)),
     )
     launcher.start(described).wait(30)
     assert described.log.exists() is not launcher.dry
