@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from orchestrator.ensemble import Ensemble
     from orchestrator.errors import PenstockError
     from orchestrator.experiment import Experiment
+    from orchestrator.hosts import Host, Inventory
     from orchestrator.launchers.base import Job, JobState
+    from orchestrator.launchers.options import LaunchOptions
     from orchestrator.model_runtime import ModelRuntime
     from orchestrator.redis_config import RedisConfig
     from orchestrator.resources import Resources
@@ -27,8 +29,11 @@ __all__ = [
     "Database",
     "Ensemble",
     "Experiment",
+    "Host",
+    "Inventory",
     "Job",
     "JobState",
+    "LaunchOptions",
     "ModelRuntime",
     "Orchestrator",
     "PenstockError",
@@ -44,8 +49,11 @@ _HOMES = {
     "Database": "orchestrator.database",
     "Ensemble": "orchestrator.ensemble",
     "Experiment": "orchestrator.experiment",
+    "Host": "orchestrator.hosts",
+    "Inventory": "orchestrator.hosts",
     "Job": "orchestrator.launchers.base",
     "JobState": "orchestrator.launchers.base",
+    "LaunchOptions": "orchestrator.launchers.options",
     "ModelRuntime": "orchestrator.model_runtime",
     "Orchestrator": "orchestrator.database",
     "PenstockError": "orchestrator.errors",

@@ -84,6 +84,11 @@ class Job:
         return f"<Job {self.name} {self.state.value}>"
 
     @property
+    def launch(self) -> Launch:
+        """How it was started."""
+        return self._launch
+
+    @property
     def name(self) -> str:
         """The Application's name."""
         return self._launch.name
@@ -280,17 +285,34 @@ class Launcher(Protocol):
     Attributes:
         name: by which an Experiment asks for it.
         dry: nothing is really started.
+        elsewhere: it reaches hosts other than the driver's.
+        shown: the name that a user is shown, where a launcher stands in for another.
     """
 
     name: ClassVar[str]
     dry: ClassVar[bool]
+    elsewhere: ClassVar[bool]
+    shown: str
 
-    def __init__(self, started: Callable[[int], None]) -> None:
-        """Make a launcher that tells `started` the number of each local process it starts."""
+    def __init__(self, started: Callable[[int], None], hosts: Inventory | None = None) -> None:
+        """Make a launcher.
+
+        Args:
+            started: is told the number of each local process that is started.
+            hosts: where; those that the launcher finds by itself when there is none.
+        """
         ...
 
     def inventory(self) -> Inventory:
         """Return the hosts among which programs are placed."""
+        ...
+
+    def argv(self, launch: Launch) -> tuple[str, ...]:
+        """Return the command by which one program is started.
+
+        Raises:
+            PlacementError: it cannot be placed there.
+        """
         ...
 
     def start(self, launch: Launch) -> Job:

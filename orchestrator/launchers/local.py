@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from orchestrator.errors import PlacementError, StartFailed
-from orchestrator.hosts import Inventory, this_host
+from orchestrator.hosts import Inventory, numbers_text, this_host
 from orchestrator.launchers.base import Job, Launch, launch_environment
 
 
@@ -24,10 +24,16 @@ class LocalLauncher:
 
     name: ClassVar[str] = "local"
     dry: ClassVar[bool] = False
+    elsewhere: ClassVar[bool] = False
 
-    def __init__(self, started: Callable[[int], None] | None = None) -> None:
-        """Make a launcher that tells `started` the number of each process it starts."""
+    def __init__(self, started: Callable[[int], None] | None = None, hosts: Inventory | None = None) -> None:
+        """Make a launcher that tells `started` the number of each process it starts.
+
+        Other hosts than this one are for a preview: as if this host were one of them.
+        """
+        self.shown = self.name
         self._started = started
+        self._hosts = hosts
         self._selector = selectors.DefaultSelector()
         self._reaping = (
             threading.Lock()
@@ -39,18 +45,17 @@ class LocalLauncher:
 
     def inventory(self) -> Inventory:
         """Return what this host has for us."""
-        return Inventory((this_host(),))
+        return self._hosts or Inventory((this_host(),))
+
+    def argv(self, launch: Launch) -> tuple[str, ...]:
+        """Return the command of one program: taskset does by hand what `start` does itself."""
+        _check_one_process(launch)
+        cores = launch.placement.cores if launch.placement is not None else ()
+        return (*(("taskset", "--cpu-list", numbers_text(cores)) if cores else ()), *launch.command)
 
     def start(self, launch: Launch) -> Job:
         """Start one program and return at once."""
-        if launch.ranks != 1:
-            raise PlacementError(
-                f"{launch.name!r} asks for {launch.ranks} ranks, and the local launcher starts one process; "
-                "put mpirun in front of its command",
-                asked=launch.ranks,
-                available=1,
-                what="ranks",
-            )
+        _check_one_process(launch)
         process = self._spawn(launch)
         job = Job(launch, lambda number: self._signal(process, number))
         job.report_started(process.pid)
@@ -110,6 +115,17 @@ class LocalLauncher:
     def _wake(self) -> None:
         """Let the thread select again. epoll sees new descriptors by itself; other selectors do not."""
         os.write(self._wake_write, b"w")
+
+
+def _check_one_process(launch: Launch) -> None:
+    if launch.ranks != 1:
+        raise PlacementError(
+            f"{launch.name!r} asks for {launch.ranks} ranks, and the local launcher starts one process; "
+            "put mpirun in front of its command",
+            asked=launch.ranks,
+            available=1,
+            what="ranks",
+        )
 
 
 @contextmanager

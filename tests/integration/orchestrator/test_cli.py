@@ -81,6 +81,19 @@ def test_preview_shows_the_command_and_starts_nothing(toy: Path, tmp_path: Path)
     assert not (tmp_path / "runs").exists()
 
 
+def test_preview_as_json_shows_hosts_and_programs(toy: Path, tmp_path: Path) -> None:
+    done = penstock("run", "toy", "--preview", "--json", "--hosts", "a:2,b:3")
+    assert done.returncode == 0
+    shown = json.loads(done.stdout)
+    assert done.stderr == "after 3\n", "what the script itself prints is not in the JSON"
+    assert (shown["launcher"], [host["name"] for host in shown["hosts"]]) == ("local", ["a", "b"])
+    assert [program["name"] for program in shown["programs"]] == ["program"]
+    assert shown["hosts"][0]["cores"][0] == {"core": 0, "programs": ["program"]}
+    text = penstock("run", "toy", "--preview", "--hosts", "a:2,b:3", "--launcher", "local").stdout
+    assert "toy: 1 program by the launcher local, on 2 hosts with 5 cores" in text
+    assert not (tmp_path / "runs").exists()
+
+
 def test_launcher_is_chosen_by_name(toy: Path, tmp_path: Path) -> None:
     done = penstock("run", "toy", "--launcher", "dry_run")
     assert done.returncode == 0 and "SystemExit(0)" in done.stdout
@@ -93,7 +106,10 @@ def test_launcher_is_chosen_by_name(toy: Path, tmp_path: Path) -> None:
     ("arguments", "named"),
     [
         (["run", "toy", "--launcher", "slrum"], "'slrum'; there are: local, dry_run"),
-        (["run", "toy", "--launcher", "local", "--preview"], "not both"),
+        (["run", "toy", "--json"], "give --preview too"),
+        (["run", "toy", "--hosts", "a:8"], "this host alone"),
+        (["run", "toy", "--preview", "--hosts", "a"], "'a' is no host"),
+        (["run", "toy", "--preview", "--hosts", "a:8,a:8"], "named twice: a"),
         (["run", "tyo"], "there are: toy"),
         (["run", "toy", "--set", "coed=3"], "did you mean 'code'"),
         (["run", "toy", "--set", "n=many"], "n: 'many'"),

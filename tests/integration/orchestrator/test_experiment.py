@@ -316,6 +316,34 @@ def test_dry_run_prints_commands_and_makes_nothing(
     assert list(Path(tmp_path).iterdir()) == []
 
 
+def test_preview_shows_what_runs_and_what_is_to_be_started(tmp_path: Path) -> None:
+    with Experiment("e") as exp:
+        first = exp.start(Application("first", FOREVER))
+        preview = exp.preview(Orchestrator(shards=3), Ensemble("m", ["sleep", "{s}"], grid={"s": [1, 2]}))
+        shown = {program["name"]: program for program in preview.as_json()["programs"]}
+        assert list(shown) == ["first", "database_0", "database_1", "database_2", "m_0", "m_1"]
+        assert shown["first"]["ranks"][0]["cores"] == list(first.placement.cores)
+        assert "taskset" in shown["m_1"]["command"] and "sleep 2" in str(preview)
+        assert not (exp.run_dir / "m_0").exists() and exp.jobs == (first,)
+        with pytest.raises(ApplicationError, match="one of this name"):
+            exp.preview(Application("x", FOREVER), Application("x", FOREVER))
+        with pytest.raises(PlacementError, match=r"needs 99 core\(s\) for itself"):
+            exp.preview(Application("x", FOREVER, resources=Resources(cores=99, exclusive=True)))
+        with pytest.raises(UsageError, match="neither an Application"):
+            exp.preview("x")
+        first.stop()
+        assert exp.preview().programs == ()
+    with pytest.raises(UsageError, match="not running"):
+        exp.preview()
+
+
+def test_a_dry_run_that_fails_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ApplicationError), Experiment("e", launcher="dry_run") as exp:
+        exp.start(Application("a", FOREVER))
+        exp.start(Application("a", FOREVER))
+    assert capsys.readouterr().out == ""
+
+
 def wait_for_text(job, text):
     """Follow the log of a program until a text is there, or the program has ended."""
     while text not in job.log.read_text():

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.launchers import LAUNCHERS, find_launcher
 from orchestrator.launchers.base import JobState, Launch, Launcher
+from orchestrator.launchers.table import LAUNCHERS, find_launcher
 from orchestrator.placement import Placement, RankPlacement
 
 
