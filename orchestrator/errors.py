@@ -8,6 +8,7 @@ PenstockError
 ├── BuildError             the database module could not be built or found
 ├── SmartSimError          what SmartSim needs is missing, or its folder cannot be made
 ├── ServerError            redis-server is missing, too old, or cannot be asked for its version
+├── MpiError               mpiexec is missing, or it cannot be told whose it is
 ├── PlacementError         the hosts have not the cores, GPUs or memory that were asked for
 ├── PortError              a port is taken
 ├── RunError               no such run, or more than one
@@ -84,6 +85,15 @@ class ServerError(PenstockError):
         super().__init__(message)
         self.executable = executable
         self.version = version
+
+
+class MpiError(PenstockError):
+    """No mpiexec that Penstock can use."""
+
+    def __init__(self, message: str, *, executable: str, said: str = "") -> None:
+        super().__init__(message)
+        self.executable = executable
+        self.said = said
 
 
 class PlacementError(PenstockError):

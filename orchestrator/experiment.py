@@ -18,8 +18,9 @@ from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
 from orchestrator.launchers.base import GRACE_S, Job, JobGroup, Launch, Launcher, stop_together
 from orchestrator.launchers.dry_run import ended_job
 from orchestrator.launchers.options import LaunchOptions
+from orchestrator.launchers.table import check_options, is_dry, make_launcher
 from orchestrator.placement import Placement
-from orchestrator.planning import place_shards, placed_shard, plan_programs
+from orchestrator.planning import out_of_reach, place_shards, placed_shard, plan_programs
 from orchestrator.preview import Preview, Program
 from orchestrator.progress import following, say
 from orchestrator.recording import RunRecord
@@ -32,8 +33,8 @@ class Experiment:
 
     Args:
         name: of the experiment.
-        launcher: "local", or "dry_run" to show hosts, cores and the exact commands and start nothing;
-            LaunchOptions say more.
+        launcher: "local"; "mpi" for programs with ranks; or "dry_run" to show hosts, cores and
+            the exact commands and start nothing. LaunchOptions say more.
         run_dir: the directory of this run; `runs/<name>/<id>` under the current one by default.
         grace_s: how long programs may take to end when they are told to, before they are killed.
     """
@@ -49,6 +50,7 @@ class Experiment:
         check_name(name)
         self.name = name
         self._options = launcher if isinstance(launcher, LaunchOptions) else LaunchOptions(launcher)
+        check_options(self._options)
         self._grace_s = grace_s
         self._files = RunFiles.plan(name, run_dir)
         self._stack = ExitStack()
@@ -62,7 +64,7 @@ class Experiment:
     @property
     def dry_run(self) -> bool:
         """Whether commands are only printed, and nothing is started."""
-        return self._options.dry
+        return is_dry(self._options)
 
     @property
     def run_dir(self) -> Path:
@@ -90,7 +92,7 @@ class Experiment:
                 self._stack.callback(self._guard.leave)
                 self._record = RunRecord(self.name, self._files)
                 self._record.write()
-            self._launcher = self._options.make(self._note_process)
+            self._launcher = make_launcher(self._options, self._note_process)
         except BaseException:
             self._stack.close()
             raise
@@ -197,7 +199,9 @@ class Experiment:
             launches.extend(self._planned(thing, database, launches))
         launcher = self._launcher
         programs = tuple(Program(launch, launcher.argv(launch)) for launch in launches)
-        return Preview(self.name, launcher.shown, self._files, launcher.inventory(), programs)
+        notes = [out_of_reach(launches, known.address) for known in self._started.databases]
+        told = tuple(str(note) for note in notes if note is not None)
+        return Preview(self.name, launcher.shown, self._files, launcher.inventory(), programs, told)
 
     def _planned(self, thing: object, database: Database | None, before: Sequence[Launch]) -> list[Launch]:
         if isinstance(thing, Orchestrator):
@@ -206,7 +210,7 @@ class Experiment:
         return self._plan(applications, database, before)
 
     def _planned_shards(self, orchestrator: Orchestrator, before: Sequence[Launch]) -> list[Launch]:
-        places = place_shards(orchestrator, self._launcher.inventory(), _placements(before))
+        places = place_shards(orchestrator, self._launcher.inventory(), _placements(before), dry=True)
 
         def note(launch: Launch) -> Job:
             return ended_job(placed_shard(launch, places, self._files))
@@ -215,7 +219,12 @@ class Experiment:
 
     def _start_all(self, applications: Sequence[Application], database: Database | None) -> list[Job]:
         """Check and place all, then start all: either every one runs or none does."""
-        return self._start_together(self._plan(applications, database, ()))
+        launches = self._plan(applications, database, ())
+        if not self.dry_run and database is not None:
+            error = out_of_reach(launches, database.address)
+            if error is not None:
+                raise error
+        return self._start_together(launches)
 
     def _plan(
         self, applications: Sequence[Application], database: Database | None, before: Sequence[Launch]
@@ -251,7 +260,9 @@ class Experiment:
     def _start_database(self, orchestrator: Orchestrator) -> Database:
         if self._started.databases:
             raise UsageError(f"the experiment {self.name!r} has a database already")
-        places = place_shards(orchestrator, self._launcher.inventory(), self._started.placements())
+        places = place_shards(
+            orchestrator, self._launcher.inventory(), self._started.placements(), dry=self.dry_run
+        )
 
         def start(launch: Launch) -> Job:
             return self._launcher.start(placed_shard(launch, places, self._files))

@@ -1,4 +1,4 @@
-"""The hosts there are, and what each has for us: cores, GPUs, memory. Pure but for `this_host`."""
+"""The hosts there are, and what each has for us: cores, GPUs, memory. Text is read without I/O."""
 
 from __future__ import annotations
 
@@ -68,6 +68,12 @@ def this_host() -> Host:
     gpus = sorted(int(device.name.removeprefix("nvidia")) for device in devices)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     return Host(os.uname().nodename, tuple(sorted(os.sched_getaffinity(0))), tuple(gpus), memory)
+
+
+def is_here(name: str) -> bool:
+    """Tell whether a name is that of this host."""
+    own = os.uname().nodename
+    return name in ("localhost", own, own.partition(".")[0])
 
 
 def parse_hosts(text: str) -> Inventory:

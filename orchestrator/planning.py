@@ -8,11 +8,12 @@ from dataclasses import replace
 from orchestrator.application import Application
 from orchestrator.database import Orchestrator, shard_names
 from orchestrator.environment import program_environment, run_environment
-from orchestrator.errors import ApplicationError
-from orchestrator.hosts import Inventory
+from orchestrator.errors import ApplicationError, PlacementError
+from orchestrator.hosts import Inventory, is_here, this_host
 from orchestrator.launchers.base import Launch
 from orchestrator.placement import Placement
 from orchestrator.placing import place
+from orchestrator.ports import is_loopback
 from orchestrator.run_files import RunFiles, log_of
 from sim_clients.address import Address
 
@@ -53,21 +54,59 @@ def plan_programs(
             **program_environment(application, placements[-1], address),
             **run_environment(name, directory, files),
         }
-        argv, ranks = application.argv(), application.resources.rank_count
+        ranks = application.resources.rank_count if application.resources.mpi else None
+        argv = application.argv()
         launches.append(Launch(name, argv, directory, log_of(directory), environment, placements[-1], ranks))
     return launches
 
 
 def place_shards(
-    orchestrator: Orchestrator, inventory: Inventory, taken: Sequence[Placement]
+    orchestrator: Orchestrator, inventory: Inventory, taken: Sequence[Placement], *, dry: bool
 ) -> dict[str, Placement]:
-    """Place all shards before any is started, and once: a shard started again keeps its cores."""
+    """Place all shards before any is started, and once: a shard started again keeps its cores.
+
+    They run on the driver's host; a preview on other hosts takes the first for it.
+
+    Raises:
+        PlacementError: one finds no place there.
+    """
     placements: dict[str, Placement] = {}
-    if orchestrator.resources is not None:
-        for name in shard_names(orchestrator):
-            others = [*taken, *placements.values()]
-            placements[name] = place(name, orchestrator.resources, inventory, others)
+    if orchestrator.resources is None:
+        return placements
+    here = [host for host in inventory.hosts if is_here(host.name)]
+    if not here and dry:
+        here = list(inventory.hosts[:1])
+    if not here:
+        names = ", ".join(host.name for host in inventory.hosts)
+        raise PlacementError(
+            f"the database runs on this host, {this_host().name!r}, which is not among the hosts: {names}",
+            asked=1,
+            available=0,
+            what="hosts",
+        )
+    for name in shard_names(orchestrator):
+        others = [*taken, *placements.values()]
+        placements[name] = place(name, orchestrator.resources, Inventory(tuple(here)), others)
     return placements
+
+
+def out_of_reach(launches: Sequence[Launch], address: Address) -> PlacementError | None:
+    """Return why a program cannot reach its database from where it has its place; None where all can."""
+    if address.unix_socket is None and not all(is_loopback(endpoint.host) for endpoint in address.endpoints):
+        return None
+    for launch in launches:
+        hosts = launch.placement.hosts if launch.placement is not None else ()
+        away = [host for host in hosts if not is_here(host)]
+        if away and address.environment().items() <= launch.environment.items():
+            return PlacementError(
+                f"{launch.name!r} has its place on {', '.join(away)}, from where the database at {address} "
+                "cannot be reached: give it an interface that other hosts reach, as in "
+                'Orchestrator(port=0, interface="eth0", open_port=True)',
+                asked=len(hosts),
+                available=len(hosts) - len(away),
+                what="hosts",
+            )
+    return None
 
 
 def placed_shard(launch: Launch, placements: dict[str, Placement], files: RunFiles) -> Launch:

@@ -32,6 +32,7 @@ class Preview:
         files: of the run.
         inventory: the hosts there are.
         programs: in the order of their start, databases first.
+        notes: what the Experiment would refuse.
     """
 
     experiment: str
@@ -39,6 +40,7 @@ class Preview:
     files: RunFiles
     inventory: Inventory
     programs: tuple[Program, ...]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         shown = [Shown(program.launch.name, program.launch.placement) for program in self.programs]
@@ -47,7 +49,8 @@ class Preview:
         cores = f"{self.inventory.core_count} cores"
         head = f"{self.experiment}: {programs} by the launcher {self.launcher}, on {hosts} with {cores}"
         commands = [shell_text(program.launch, program.command) for program in self.programs]
-        return "\n\n".join([head, picture(self.inventory, shown), self._directories(), *commands])
+        notes = [f"cannot run: {note}" for note in self.notes]
+        return "\n\n".join([head, *notes, picture(self.inventory, shown), self._directories(), *commands])
 
     def as_json(self) -> dict[str, Any]:
         """Return the same as plain values."""
@@ -58,6 +61,7 @@ class Preview:
             "runtime": str(self.files.runtime),
             "hosts": [self._host(host) for host in self.inventory.hosts],
             "programs": [_program(program) for program in self.programs],
+            "notes": list(self.notes),
         }
 
     def _directories(self) -> str:

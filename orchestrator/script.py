@@ -19,7 +19,9 @@ from orchestrator.config import load_config
 from orchestrator.errors import PenstockError, UsageError
 from orchestrator.hosts import parse_hosts
 from orchestrator.launchers.local import LocalLauncher
+from orchestrator.launchers.mpi import MpiLauncher
 from orchestrator.launchers.options import LaunchOptions
+from orchestrator.launchers.table import check_options, is_dry
 from orchestrator.preview import Preview
 from orchestrator.progress import say
 from sim_clients.errors import ClientError
@@ -47,9 +49,10 @@ class Options:
         overrides: `key=value`, for the configuration.
         run_dir: the directory of the run.
         debug: show where in the code an error was raised.
-        launcher: what starts the programs, by name; `local` by default.
+        launcher: what starts the programs, by name; `local` by default, `mpi` with hosts.
         as_json: show the preview as JSON.
-        hosts: where, as `name:cores,…`; this host by default.
+        hosts: where, as `name:cores,…`; this host by default. Other hosts are reached by the launcher mpi.
+        mpiexec: of the launcher mpi.
     """
 
     quick: bool = False
@@ -60,6 +63,7 @@ class Options:
     launcher: str | None = None
     as_json: bool = False
     hosts: str | None = None
+    mpiexec: str | None = None
 
     def launch_options(self) -> LaunchOptions:
         """Return how programs are to be started.
@@ -68,10 +72,12 @@ class Options:
             UsageError: there is no such launcher or host, or they do not go together.
         """
         hosts = parse_hosts(self.hosts) if self.hosts is not None else None
-        options = LaunchOptions(self.launcher or LocalLauncher.name, hosts, self.preview)
+        default = LocalLauncher if hosts is None and self.mpiexec is None else MpiLauncher
+        options = LaunchOptions(self.launcher or default.name, hosts, self.preview, mpiexec=self.mpiexec)
+        check_options(options)
         if not self.as_json:
             return options
-        if not options.dry:
+        if not is_dry(options):
             raise UsageError("--json shows what would be started: give --preview too")
         return replace(options, show=partial(_print_json, sys.stdout))
 
@@ -164,6 +170,7 @@ def _parse(arguments: Sequence[str]) -> Options:
     )
     parser.add_argument("--json", action="store_true", help="the preview as JSON")
     parser.add_argument("--hosts", metavar="NAME:CORES,...", help="where: this host by default")
+    parser.add_argument("--mpiexec", metavar="PATH", help="of the launcher mpi")
     parser.add_argument("--launcher", metavar="NAME", help="what starts the programs: local by default")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value")
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="the directory of this run")
@@ -178,4 +185,5 @@ def _parse(arguments: Sequence[str]) -> Options:
         given.launcher,
         given.json,
         given.hosts,
+        given.mpiexec,
     )

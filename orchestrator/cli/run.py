@@ -30,9 +30,12 @@ def run(
         str | None,
         typer.Option("--hosts", metavar="NAME:CORES,...", help="Where; this host by default."),
     ] = None,
+    mpiexec: Annotated[
+        str | None, typer.Option("--mpiexec", metavar="PATH", help="Of the launcher mpi; found by default.")
+    ] = None,
     launcher: Annotated[
         str | None,
-        typer.Option("--launcher", metavar="NAME", help="What starts the programs: local."),
+        typer.Option("--launcher", metavar="NAME", help="What starts the programs: local, or mpi."),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -52,5 +55,7 @@ def run(
 ) -> None:
     """Run an experiment and wait for it."""
     directory = find_experiment(experiment)
-    options = Options(quick, preview, tuple(overrides or ()), run_dir, debug, launcher, as_json, hosts)
+    options = Options(
+        quick, preview, tuple(overrides or ()), run_dir, debug, launcher, as_json, hosts, mpiexec
+    )
     run_main(load_main(directory), directory, options)

@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol
 
 from orchestrator.errors import JobFailed, WaitTimeout, describe_exit
 from orchestrator.hosts import Inventory
+from orchestrator.launchers.options import LaunchOptions
 from orchestrator.placement import Placement
 from orchestrator.run_files import tail
 from orchestrator.watcher import read_stat
@@ -48,7 +49,7 @@ class Launch:
         log: where its output and errors go.
         environment: on top of the driver's.
         placement: the cores and GPUs it may use; None leaves it unbound.
-        ranks: MPI ranks.
+        ranks: MPI ranks; None for a program without MPI.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Launch:
     log: Path
     environment: Mapping[str, str]
     placement: Placement | None = None
-    ranks: int = 1
+    ranks: int | None = None
 
 
 class Job:
@@ -286,20 +287,22 @@ class Launcher(Protocol):
         name: by which an Experiment asks for it.
         dry: nothing is really started.
         elsewhere: it reaches hosts other than the driver's.
-        shown: the name that a user is shown, where a launcher stands in for another.
+        takes: the options that mean something to it alone.
+        shown: what a user is told of it: of what it starts programs with, or of the one it stands in for.
     """
 
     name: ClassVar[str]
     dry: ClassVar[bool]
     elsewhere: ClassVar[bool]
+    takes: ClassVar[tuple[str, ...]]
     shown: str
 
-    def __init__(self, started: Callable[[int], None], hosts: Inventory | None = None) -> None:
+    def __init__(self, started: Callable[[int], None], options: LaunchOptions | None = None) -> None:
         """Make a launcher.
 
         Args:
-            started: is told the number of each local process that is started.
-            hosts: where; those that the launcher finds by itself when there is none.
+            started: is told the number of each process of this host that is started.
+            options: what a user has chosen.
         """
         ...
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 from orchestrator.hosts import Inventory
 from orchestrator.launchers.base import Job, Launch, Launcher
 from orchestrator.launchers.local import LocalLauncher
+from orchestrator.launchers.options import LaunchOptions
 
 
 class DryRunLauncher:
@@ -20,17 +21,18 @@ class DryRunLauncher:
     name: ClassVar[str] = "dry_run"
     dry: ClassVar[bool] = True
     elsewhere: ClassVar[bool] = True
+    takes: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
         started: Callable[[int], None] | None = None,
-        hosts: Inventory | None = None,
+        options: LaunchOptions | None = None,
         *,
         of: type[Launcher] = LocalLauncher,
     ) -> None:
         """Make a launcher in place of one of the class `of`. It has no process to tell of."""
-        self._launcher = of(started or (lambda pid: None), hosts)
-        self.shown = of.name
+        self._launcher = of(started or (lambda pid: None), options)
+        self.shown = self._launcher.shown
 
     def inventory(self) -> Inventory:
         """Return the hosts of the other."""

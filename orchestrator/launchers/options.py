@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import UsageError
 from orchestrator.hosts import Inventory
-from orchestrator.launchers.base import Launcher
-from orchestrator.launchers.dry_run import DryRunLauncher
-from orchestrator.launchers.table import find_launcher
 
 
 @dataclass(frozen=True)
@@ -22,29 +19,13 @@ class LaunchOptions:
         hosts: where; what the launcher finds by itself when there is none.
         preview: start nothing, and show at the end what would have been started.
         show: how; gets the Preview, whose text is printed by default.
+        mpiexec: of the launcher mpi; the one on PATH by default.
+        extra_args: further arguments of mpiexec, before those of the launcher.
     """
 
     launcher: str = "local"
     hosts: Inventory | None = None
     preview: bool = False
     show: Callable[[Any], None] = print
-
-    def __post_init__(self) -> None:
-        kind = find_launcher(self.launcher)
-        if self.hosts is not None and not (kind.elsewhere or self.dry):
-            raise UsageError(
-                f"the launcher {self.launcher!r} starts programs on this host alone; "
-                "other hosts need a preview, or another launcher"
-            )
-
-    @property
-    def dry(self) -> bool:
-        """Whether nothing is really started."""
-        return self.preview or find_launcher(self.launcher).dry
-
-    def make(self, started: Callable[[int], None]) -> Launcher:
-        """Make the launcher, which tells `started` the number of each local process it starts."""
-        kind = find_launcher(self.launcher)
-        if self.preview and not kind.dry:
-            return DryRunLauncher(started, self.hosts, of=kind)
-        return kind(started, self.hosts)
+    mpiexec: str | Path | None = None
+    extra_args: tuple[str, ...] = ()

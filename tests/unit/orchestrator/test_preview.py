@@ -13,6 +13,7 @@ from orchestrator.hosts import parse_hosts
 from orchestrator.launchers.base import Launch
 from orchestrator.launchers.local import LocalLauncher
 from orchestrator.launchers.options import LaunchOptions
+from orchestrator.launchers.table import check_options, is_dry, make_launcher
 from orchestrator.placement import Placement, RankPlacement
 from orchestrator.preview import Preview, Program, shell_text
 from orchestrator.run_files import RunFiles
@@ -29,7 +30,7 @@ def launch(directory: Path, placement: Placement | None = ON_A) -> Launch:
 @pytest.fixture
 def local():
     """The local launcher, as if this host were two."""
-    launcher = LocalLauncher(hosts=parse_hosts("a:2,b:1"))
+    launcher = LocalLauncher(options=LaunchOptions(hosts=parse_hosts("a:2,b:1")))
     yield launcher
     launcher.close()
 
@@ -76,7 +77,7 @@ def test_unbound_program_is_said_to_be(tmp_path: Path, local: LocalLauncher) -> 
 
 def test_a_preview_refuses_what_the_launcher_would(tmp_path: Path) -> None:
     two = Launch("heat", ("true",), tmp_path, tmp_path / "log.txt", {}, ON_A, ranks=2)
-    launcher = LaunchOptions("local", preview=True).make(lambda pid: None)
+    launcher = make_launcher(LaunchOptions("local", preview=True), lambda pid: None)
     with pytest.raises(PlacementError, match="2 ranks"):
         launcher.start(two)
     launcher.close()
@@ -84,9 +85,10 @@ def test_a_preview_refuses_what_the_launcher_would(tmp_path: Path) -> None:
 
 def test_options_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(UsageError, match="this host alone"):
-        LaunchOptions(hosts=parse_hosts("a:1"))
+        check_options(LaunchOptions(hosts=parse_hosts("a:1")))
     with pytest.raises(UsageError, match="no launcher 'k8s'"):
-        LaunchOptions("k8s")
+        check_options(LaunchOptions("k8s"))
+    check_options(LaunchOptions(hosts=parse_hosts("a:1"), preview=True))
 
 
 def test_a_preview_stands_in_for_the_launcher_it_shows() -> None:
@@ -95,6 +97,6 @@ def test_a_preview_stands_in_for_the_launcher_it_shows() -> None:
         LaunchOptions("dry_run"),
         LaunchOptions("dry_run", preview=True),
     ):
-        launcher = options.make(lambda pid: None)
-        assert (launcher.shown, launcher.dry, options.dry) == ("local", True, True)
+        launcher = make_launcher(options, lambda pid: None)
+        assert (launcher.shown, launcher.dry, is_dry(options)) == ("local", True, True)
         launcher.close()
