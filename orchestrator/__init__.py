@@ -9,16 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.application import Application, Resources
+    from orchestrator.application import Application
     from orchestrator.colocated import colocate
     from orchestrator.config import load_config
     from orchestrator.database import Database, Orchestrator
     from orchestrator.ensemble import Ensemble
     from orchestrator.errors import PenstockError
     from orchestrator.experiment import Experiment
+    from orchestrator.hosts import Host, Inventory
     from orchestrator.launchers.base import Job, JobState
+    from orchestrator.launchers.options import LaunchOptions
     from orchestrator.model_runtime import ModelRuntime
     from orchestrator.redis_config import RedisConfig
+    from orchestrator.resources import Resources
     from orchestrator.script import run_script
 
 __all__ = [
@@ -26,8 +29,11 @@ __all__ = [
     "Database",
     "Ensemble",
     "Experiment",
+    "Host",
+    "Inventory",
     "Job",
     "JobState",
+    "LaunchOptions",
     "ModelRuntime",
     "Orchestrator",
     "PenstockError",
@@ -43,13 +49,16 @@ _HOMES = {
     "Database": "orchestrator.database",
     "Ensemble": "orchestrator.ensemble",
     "Experiment": "orchestrator.experiment",
+    "Host": "orchestrator.hosts",
+    "Inventory": "orchestrator.hosts",
     "Job": "orchestrator.launchers.base",
     "JobState": "orchestrator.launchers.base",
+    "LaunchOptions": "orchestrator.launchers.options",
     "ModelRuntime": "orchestrator.model_runtime",
     "Orchestrator": "orchestrator.database",
     "PenstockError": "orchestrator.errors",
     "RedisConfig": "orchestrator.redis_config",
-    "Resources": "orchestrator.application",
+    "Resources": "orchestrator.resources",
     "colocate": "orchestrator.colocated",
     "load_config": "orchestrator.config",
     "run_script": "orchestrator.script",

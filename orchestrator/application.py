@@ -10,35 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.errors import ApplicationError, UsageError
+from orchestrator.errors import ApplicationError
+from orchestrator.resources import Resources
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 RESERVED = re.compile(r"database(_\d+)?|run\.(json|part)")
 """Names that a run needs for its database, its shards and its record."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What an Application needs of a host.
-
-    Attributes:
-        cores: processor cores; the program is bound to them where that many are free, and told to use
-            as many threads.
-        exclusive: refuse to start rather than share a core with another program of the Experiment.
-        gpus: graphics processors; never shared.
-        ranks: MPI ranks. The local launcher starts one process, so it refuses more than one.
-    """
-
-    cores: int = 1
-    exclusive: bool = False
-    gpus: int = 0
-    ranks: int = 1
-
-    def __post_init__(self) -> None:
-        for name, least in (("cores", 1), ("gpus", 0), ("ranks", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise UsageError(f"Resources({name}={value!r}): must be a whole number of at least {least}")
 
 
 @dataclass(frozen=True)

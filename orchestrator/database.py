@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 
-from orchestrator.application import Resources
 from orchestrator.binaries import ServerBinary, find_redis_server
 from orchestrator.build import MODULE_NAME, built_module, cached_build
 from orchestrator.cluster import check_shard_count
@@ -26,6 +25,7 @@ from orchestrator.redis_config import (
     redis_argv,
     redis_environment,
 )
+from orchestrator.resources import Resources
 from orchestrator.run_files import RunFiles, log_of
 from orchestrator.shard import Shard, ShardError
 from sim_clients.address import Address, HostPort

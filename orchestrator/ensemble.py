@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.application import Application, Resources, check_name
+from orchestrator.application import Application, check_name
 from orchestrator.errors import GridError
+from orchestrator.resources import Resources
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 Value = str | int | float | bool | Path

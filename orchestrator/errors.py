@@ -8,7 +8,8 @@ PenstockError
 ├── BuildError             the database module could not be built or found
 ├── SmartSimError          what SmartSim needs is missing, or its folder cannot be made
 ├── ServerError            redis-server is missing, too old, or cannot be asked for its version
-├── PlacementError         the host has not the cores or GPUs that were asked for
+├── MpiError               mpiexec is missing, or it cannot be told whose it is
+├── PlacementError         the hosts have not the cores, GPUs or memory that were asked for
 ├── PortError              a port is taken
 ├── RunError               no such run, or more than one
 ├── JobError               a program that was started
@@ -86,13 +87,23 @@ class ServerError(PenstockError):
         self.version = version
 
 
-class PlacementError(PenstockError):
-    """The host has not the cores or GPUs that were asked for."""
+class MpiError(PenstockError):
+    """No mpiexec that Penstock can use."""
 
-    def __init__(self, message: str, *, asked: int, available: int) -> None:
+    def __init__(self, message: str, *, executable: str, said: str = "") -> None:
+        super().__init__(message)
+        self.executable = executable
+        self.said = said
+
+
+class PlacementError(PenstockError):
+    """The hosts have not what was asked for: `what` of it, `asked` and `available` numbers."""
+
+    def __init__(self, message: str, *, asked: float, available: float, what: str) -> None:
         super().__init__(message)
         self.asked = asked
         self.available = available
+        self.what = what
 
 
 class PortError(PenstockError):

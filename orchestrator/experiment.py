@@ -6,23 +6,25 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import overload
 
 from orchestrator.application import Application, check_name
-from orchestrator.database import Database, Orchestrator, shard_names, start_database
+from orchestrator.database import Database, Orchestrator, start_database
 from orchestrator.ensemble import Ensemble
-from orchestrator.environment import program_environment, run_environment
-from orchestrator.errors import ApplicationError, PenstockError, UsageError, WaitTimeout
+from orchestrator.errors import PenstockError, UsageError, WaitTimeout
 from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
-from orchestrator.launchers import find_launcher
 from orchestrator.launchers.base import GRACE_S, Job, JobGroup, Launch, Launcher, stop_together
-from orchestrator.placement import Placement, place
+from orchestrator.launchers.dry_run import ended_job
+from orchestrator.launchers.options import LaunchOptions
+from orchestrator.launchers.table import check_options, is_dry, make_launcher
+from orchestrator.placement import Placement
+from orchestrator.planning import out_of_reach, place_shards, placed_shard, plan_programs
+from orchestrator.preview import Preview, Program
 from orchestrator.progress import following, say
 from orchestrator.recording import RunRecord
-from orchestrator.run_files import RunFiles, log_of, take_lock
+from orchestrator.run_files import RunFiles, take_lock
 from orchestrator.started import Started
 
 
@@ -31,17 +33,24 @@ class Experiment:
 
     Args:
         name: of the experiment.
-        launcher: "local", or "dry_run" to print the exact commands and start nothing.
+        launcher: "local"; "mpi" for programs with ranks; or "dry_run" to show hosts, cores and
+            the exact commands and start nothing. LaunchOptions say more.
         run_dir: the directory of this run; `runs/<name>/<id>` under the current one by default.
         grace_s: how long programs may take to end when they are told to, before they are killed.
     """
 
     def __init__(
-        self, name: str, launcher: str = "local", *, run_dir: Path | None = None, grace_s: float = GRACE_S
+        self,
+        name: str,
+        launcher: str | LaunchOptions = "local",
+        *,
+        run_dir: Path | None = None,
+        grace_s: float = GRACE_S,
     ) -> None:
         check_name(name)
         self.name = name
-        self._launch_with = find_launcher(launcher)
+        self._options = launcher if isinstance(launcher, LaunchOptions) else LaunchOptions(launcher)
+        check_options(self._options)
         self._grace_s = grace_s
         self._files = RunFiles.plan(name, run_dir)
         self._stack = ExitStack()
@@ -55,7 +64,7 @@ class Experiment:
     @property
     def dry_run(self) -> bool:
         """Whether commands are only printed, and nothing is started."""
-        return self._launch_with.dry
+        return is_dry(self._options)
 
     @property
     def run_dir(self) -> Path:
@@ -83,7 +92,7 @@ class Experiment:
                 self._stack.callback(self._guard.leave)
                 self._record = RunRecord(self.name, self._files)
                 self._record.write()
-            self._launcher = self._launch_with(self._note_process)
+            self._launcher = make_launcher(self._options, self._note_process)
         except BaseException:
             self._stack.close()
             raise
@@ -97,6 +106,8 @@ class Experiment:
         news = self._started.news()
         with self._stack:
             try:
+                if self.dry_run and error is None:
+                    self._options.show(self.preview())
                 self._stop_all(interrupted=isinstance(error, KeyboardInterrupt))
             except KeyboardInterrupt as interrupt:
                 error = interrupt
@@ -129,22 +140,15 @@ class Experiment:
             PlacementError, PortError, ServerError, BuildError: likewise.
             StartFailed, DatabaseFailed: it did not come up.
         """
-        if not self._open:
-            raise UsageError(
-                f"the experiment {self.name!r} is not running: use it in a `with` block, and in it start"
-            )
+        self._check_open()
         if isinstance(thing, Orchestrator):
             return self._start_database(thing)
-        if isinstance(thing, Ensemble):
-            members = JobGroup(thing.name, self._start_all(thing.members(), database))
-            count = len(members.jobs)
-            self._say(f"started {thing.name}, {count} program{'s' if count > 1 else ''}")
-            return members
+        jobs = self._start_all(_applications(thing), database)
         if isinstance(thing, Application):
-            job = self._start_all([thing], database)[0]
             self._say(f"started {thing.name}")
-            return job
-        raise UsageError(f"{thing!r} is neither an Application nor an Ensemble nor an Orchestrator")
+            return jobs[0]
+        self._say(f"started {thing.name}, {len(jobs)} program{'s' if len(jobs) > 1 else ''}")
+        return JobGroup(thing.name, jobs)
 
     def wait(
         self, *things: Job | JobGroup, timeout_s: float | None = None, follow: Job | None = None
@@ -177,21 +181,65 @@ class Experiment:
         if running:
             raise WaitTimeout(f"the end of {', '.join(running)}", timeout_s or 0.0)
 
+    def preview(
+        self, *things: Application | Ensemble | Orchestrator, database: Database | None = None
+    ) -> Preview:
+        """Show hosts and cores, who holds which, and the exact command lines; start nothing.
+
+        Args:
+            things: what is to be started, beside what has been.
+            database: the one whose address the programs find in their environment.
+
+        Raises:
+            UsageError, PlacementError: as `start` would.
+        """
+        self._check_open()
+        launches = [job.launch for job in self._started.holding()]
+        for thing in things:
+            launches.extend(self._planned(thing, database, launches))
+        launcher = self._launcher
+        programs = tuple(Program(launch, launcher.argv(launch)) for launch in launches)
+        notes = [out_of_reach(launches, known.address) for known in self._started.databases]
+        told = tuple(str(note) for note in notes if note is not None)
+        return Preview(self.name, launcher.shown, self._files, launcher.inventory(), programs, told)
+
+    def _planned(self, thing: object, database: Database | None, before: Sequence[Launch]) -> list[Launch]:
+        if isinstance(thing, Orchestrator):
+            return self._planned_shards(thing, before)
+        applications = _applications(thing)
+        return self._plan(applications, database, before)
+
+    def _planned_shards(self, orchestrator: Orchestrator, before: Sequence[Launch]) -> list[Launch]:
+        places = place_shards(orchestrator, self._launcher.inventory(), _placements(before), dry=True)
+
+        def note(launch: Launch) -> Job:
+            return ended_job(placed_shard(launch, places, self._files))
+
+        return [job.launch for job in start_database(orchestrator, self._files, note, dry=True).jobs]
+
     def _start_all(self, applications: Sequence[Application], database: Database | None) -> list[Job]:
         """Check and place all, then start all: either every one runs or none does."""
-        launches: list[Launch] = []
-        taken = self._started.placements()
-        names = {job.name for job in self._started.jobs}
-        for application in applications:
-            if application.name in names:
-                raise ApplicationError(
-                    application.name, "there is one of this name in the experiment already"
-                )
-            names.add(application.name)
-            placement = place(application.name, application.resources, self._launcher.inventory(), taken)
-            taken.append(placement)
-            launches.append(self._launch(application, placement, database))
+        launches = self._plan(applications, database, ())
+        if not self.dry_run and database is not None:
+            error = out_of_reach(launches, database.address)
+            if error is not None:
+                raise error
         return self._start_together(launches)
+
+    def _plan(
+        self, applications: Sequence[Application], database: Database | None, before: Sequence[Launch]
+    ) -> list[Launch]:
+        """Check and place programs beside those that were started, and those that are to be before."""
+        there = [*(job.launch for job in self._started.jobs), *before]
+        taken = [*self._started.placements(), *_placements(before)]
+        address = database.address if database is not None else None
+        return plan_programs(applications, self._files, self._launcher.inventory(), there, address, taken)
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise UsageError(
+                f"the experiment {self.name!r} is not running: use it in a `with` block, and in it start"
+            )
 
     def _start_together(self, launches: Sequence[Launch]) -> list[Job]:
         started: list[Job] = []
@@ -209,26 +257,15 @@ class Experiment:
         self._observe([job])
         return job
 
-    def _launch(self, application: Application, placement: Placement, database: Database | None) -> Launch:
-        directory = self._files.job_directory(application.name)
-        environment = {
-            **program_environment(application, placement, database.address if database is not None else None),
-            **run_environment(application.name, directory, self._files),
-        }
-        argv = application.argv()
-        ranks = application.resources.ranks
-        return Launch(application.name, argv, directory, log_of(directory), environment, placement, ranks)
-
     def _start_database(self, orchestrator: Orchestrator) -> Database:
         if self._started.databases:
             raise UsageError(f"the experiment {self.name!r} has a database already")
-        placements = self._place_shards(orchestrator)
+        places = place_shards(
+            orchestrator, self._launcher.inventory(), self._started.placements(), dry=self.dry_run
+        )
 
         def start(launch: Launch) -> Job:
-            placement = placements.get(launch.name)
-            own = run_environment(launch.name, launch.directory, self._files)
-            environment = {**launch.environment, **own}
-            return self._launcher.start(replace(launch, environment=environment, placement=placement))
+            return self._launcher.start(placed_shard(launch, places, self._files))
 
         if orchestrator.clustered:
             self._say(
@@ -243,17 +280,6 @@ class Experiment:
             self._record.write(address=database.address.environment())
         return database
 
-    def _place_shards(self, orchestrator: Orchestrator) -> dict[str, Placement]:
-        """Place all shards before any is started, and once: a shard started again keeps its cores."""
-        placements: dict[str, Placement] = {}
-        if orchestrator.resources is not None:
-            taken = self._started.placements()
-            for name in shard_names(orchestrator):
-                placements[name] = place(
-                    name, orchestrator.resources, self._launcher.inventory(), [*taken, *placements.values()]
-                )
-        return placements
-
     def _observe(self, jobs: Sequence[Job]) -> None:
         """From now on record what becomes of these Jobs, and wake those who wait."""
         self._tell_of_sharing(jobs)
@@ -267,11 +293,11 @@ class Experiment:
         sharing = [job for job in jobs if job.placement is not None and not job.placement.bound]
         if sharing and not self._told_of_sharing:
             self._told_of_sharing = True
-            cores = len(self._launcher.inventory().cores)
+            cores = self._launcher.inventory().core_count
             self._say(f"more programs than cores: from {sharing[0].name} on they share the {cores} cores")
 
     def _say(self, sentence: str) -> None:
-        """Tell the user what has happened; a dry run prints its commands instead."""
+        """Tell the user what has happened; a dry run shows its preview instead."""
         if not self.dry_run:
             say(sentence)
 
@@ -311,6 +337,18 @@ class Experiment:
         if isinstance(error, KeyboardInterrupt):
             state = "interrupted"
         self._record.write(state=state, error=None if error is None else str(error), ended=time.time())
+
+
+def _applications(thing: object) -> Sequence[Application]:
+    if isinstance(thing, Ensemble):
+        return thing.members()
+    if isinstance(thing, Application):
+        return [thing]
+    raise UsageError(f"{thing!r} is neither an Application nor an Ensemble nor an Orchestrator")
+
+
+def _placements(launches: Sequence[Launch]) -> list[Placement]:
+    return [launch.placement for launch in launches if launch.placement is not None]
 
 
 def _flat(things: Sequence[Job | JobGroup]) -> Iterator[Job]:

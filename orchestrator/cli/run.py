@@ -20,11 +20,22 @@ def run(
         typer.Option("--quick", metavar="", help="Shorter: the values of the table quick in config.toml."),
     ] = False,
     preview: Annotated[
-        bool, typer.Option("--preview", metavar="", help="Print the exact commands, start nothing.")
+        bool,
+        typer.Option("--preview", metavar="", help="Show hosts, cores and exact commands; start nothing."),
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar="", help="The preview as JSON, for a program to read.")
+    ] = False,
+    hosts: Annotated[
+        str | None,
+        typer.Option("--hosts", metavar="NAME:CORES,...", help="Where; this host by default."),
+    ] = None,
+    mpiexec: Annotated[
+        str | None, typer.Option("--mpiexec", metavar="PATH", help="Of the launcher mpi; found by default.")
+    ] = None,
     launcher: Annotated[
         str | None,
-        typer.Option("--launcher", metavar="NAME", help="What starts the programs: local."),
+        typer.Option("--launcher", metavar="NAME", help="What starts the programs: local, or mpi."),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -44,5 +55,7 @@ def run(
 ) -> None:
     """Run an experiment and wait for it."""
     directory = find_experiment(experiment)
-    options = Options(quick, preview, tuple(overrides or ()), run_dir, debug, launcher)
+    options = Options(
+        quick, preview, tuple(overrides or ()), run_dir, debug, launcher, as_json, hosts, mpiexec
+    )
     run_main(load_main(directory), directory, options)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.cli.options import Debug, Json
+from orchestrator.hosts import numbers_text
 from orchestrator.record import JobEntry, Run, all_runs
 
 STYLES = {"active": "green", "failed": "red", "lost": "red", "interrupted": "yellow", "completed": "dim"}
@@ -47,9 +48,18 @@ def _table(run: Run) -> Table:
 
 
 def _row(run: Run, job: JobEntry) -> tuple[str, ...]:
-    cores = "any" if job.cores is None else ",".join(map(str, job.cores))
+    cores = _cores_text(job)
     code = "" if job.returncode is None else str(job.returncode)
     if job.ended is None and not run.alive and not job.is_running():
         return (job.name, "lost", str(job.pid), cores, "", code)
     lasted = "" if job.started is None else f"{(job.ended or time.time()) - job.started:.0f} s"
     return (job.name, job.state, str(job.pid), cores, lasted, code)
+
+
+def _cores_text(job: JobEntry) -> str:
+    if job.cores is not None:
+        return ",".join(map(str, job.cores))
+    by_host: dict[str, set[int]] = {}
+    for rank in job.ranks or ():
+        by_host.setdefault(rank.host, set()).update(rank.cores)
+    return " ".join(f"{host}:{numbers_text(cores)}" for host, cores in by_host.items()) or "any"

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from orchestrator.errors import JobFailed, WaitTimeout, describe_exit
-from orchestrator.placement import Inventory, Placement
+from orchestrator.hosts import Inventory
+from orchestrator.launchers.options import LaunchOptions
+from orchestrator.placement import Placement
 from orchestrator.run_files import tail
 from orchestrator.watcher import read_stat
 
@@ -47,7 +49,7 @@ class Launch:
         log: where its output and errors go.
         environment: on top of the driver's.
         placement: the cores and GPUs it may use; None leaves it unbound.
-        ranks: MPI ranks.
+        ranks: MPI ranks; None for a program without MPI.
     """
 
     name: str
@@ -56,7 +58,7 @@ class Launch:
     log: Path
     environment: Mapping[str, str]
     placement: Placement | None = None
-    ranks: int = 1
+    ranks: int | None = None
 
 
 class Job:
@@ -81,6 +83,11 @@ class Job:
 
     def __repr__(self) -> str:
         return f"<Job {self.name} {self.state.value}>"
+
+    @property
+    def launch(self) -> Launch:
+        """How it was started."""
+        return self._launch
 
     @property
     def name(self) -> str:
@@ -279,17 +286,36 @@ class Launcher(Protocol):
     Attributes:
         name: by which an Experiment asks for it.
         dry: nothing is really started.
+        elsewhere: it reaches hosts other than the driver's.
+        takes: the options that mean something to it alone.
+        shown: what a user is told of it: of what it starts programs with, or of the one it stands in for.
     """
 
     name: ClassVar[str]
     dry: ClassVar[bool]
+    elsewhere: ClassVar[bool]
+    takes: ClassVar[tuple[str, ...]]
+    shown: str
 
-    def __init__(self, started: Callable[[int], None]) -> None:
-        """Make a launcher that tells `started` the number of each local process it starts."""
+    def __init__(self, started: Callable[[int], None], options: LaunchOptions | None = None) -> None:
+        """Make a launcher.
+
+        Args:
+            started: is told the number of each process of this host that is started.
+            options: what a user has chosen.
+        """
         ...
 
     def inventory(self) -> Inventory:
-        """Return the cores and GPUs among which programs are placed."""
+        """Return the hosts among which programs are placed."""
+        ...
+
+    def argv(self, launch: Launch) -> tuple[str, ...]:
+        """Return the command by which one program is started.
+
+        Raises:
+            PlacementError: it cannot be placed there.
+        """
         ...
 
     def start(self, launch: Launch) -> Job:

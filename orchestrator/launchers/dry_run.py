@@ -1,49 +1,60 @@
-"""The dry run: prints the exact commands and starts nothing."""
+"""The dry run: does all that another launcher does but start programs."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from typing import ClassVar
 
-from orchestrator.launchers.base import Job, Launch
-from orchestrator.placement import Inventory, this_host
+from orchestrator.hosts import Inventory
+from orchestrator.launchers.base import Job, Launch, Launcher
+from orchestrator.launchers.local import LocalLauncher
+from orchestrator.launchers.options import LaunchOptions
 
 
 class DryRunLauncher:
-    """Prints what another launcher would start. Its Jobs are completed at once."""
+    """Starts nothing in place of another launcher. Its Jobs are completed at once.
+
+    Attributes:
+        shown: the name of the other.
+    """
 
     name: ClassVar[str] = "dry_run"
     dry: ClassVar[bool] = True
+    elsewhere: ClassVar[bool] = True
+    takes: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, started: Callable[[int], None] | None = None) -> None:
-        """Make a launcher. It has no process to tell of."""
+    def __init__(
+        self,
+        started: Callable[[int], None] | None = None,
+        options: LaunchOptions | None = None,
+        *,
+        of: type[Launcher] = LocalLauncher,
+    ) -> None:
+        """Make a launcher in place of one of the class `of`. It has no process to tell of."""
+        self._launcher = of(started or (lambda pid: None), options)
+        self.shown = self._launcher.shown
 
     def inventory(self) -> Inventory:
-        """Return what this host has for us."""
-        return this_host()
+        """Return the hosts of the other."""
+        return self._launcher.inventory()
+
+    def argv(self, launch: Launch) -> tuple[str, ...]:
+        """Return the command of the other."""
+        return self._launcher.argv(launch)
 
     def start(self, launch: Launch) -> Job:
-        """Print one program."""
-        print(shell_text(launch))
-        job = Job(launch, lambda number: None)
-        job.report_started(None)
-        job.report_ended(0)
-        return job
+        """Refuse what the other would refuse; start nothing."""
+        self.argv(launch)
+        return ended_job(launch)
 
     def close(self) -> None:
-        """Do nothing: there is nothing to free."""
+        """Close the other."""
+        self._launcher.close()
 
 
-def shell_text(launch: Launch) -> str:
-    """Return lines of shell that start a program by hand as a launcher would."""
-    variables = "".join(
-        f"    {key}={shlex.quote(text)} \\\n" for key, text in sorted(launch.environment.items())
-    )
-    cores = launch.placement.cores if launch.placement is not None else ()
-    binding = f"taskset --cpu-list {','.join(map(str, cores))} " if cores else ""
-    return (
-        f"# {launch.name}\n"
-        f"cd {shlex.quote(str(launch.directory))} && \\\n{variables}"
-        f"    {binding}{shlex.join(launch.command)} > {launch.log.name} 2>&1"
-    )
+def ended_job(launch: Launch) -> Job:
+    """Return a Job as if the program had run."""
+    job = Job(launch, lambda number: None)
+    job.report_started(None)
+    job.report_ended(0)
+    return job

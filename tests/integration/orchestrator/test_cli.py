@@ -21,6 +21,7 @@ from orchestrator.redis_config import Endpoint
 from orchestrator.script import exit_code
 from orchestrator.shard import Shard
 from tests.integration.orchestrator.command import penstock
+from tests.integration.orchestrator.launchers import MPIEXECS, options_for
 
 RUN = """
 import sys
@@ -81,6 +82,29 @@ def test_preview_shows_the_command_and_starts_nothing(toy: Path, tmp_path: Path)
     assert not (tmp_path / "runs").exists()
 
 
+def test_preview_as_json_shows_hosts_and_programs(toy: Path, tmp_path: Path) -> None:
+    done = penstock("run", "toy", "--preview", "--json", "--hosts", "a:2,b:3", "--launcher", "local")
+    assert done.returncode == 0
+    shown = json.loads(done.stdout)
+    assert done.stderr == "after 3\n", "what the script itself prints is not in the JSON"
+    assert (shown["launcher"], [host["name"] for host in shown["hosts"]]) == ("local", ["a", "b"])
+    assert [program["name"] for program in shown["programs"]] == ["program"]
+    assert shown["hosts"][0]["cores"][0] == {"core": 0, "programs": ["program"]}
+    text = penstock("run", "toy", "--preview", "--hosts", "a:2,b:3", "--launcher", "local").stdout
+    assert "toy: 1 program by the launcher local, on 2 hosts with 5 cores" in text
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("case", MPIEXECS)
+def test_hosts_are_reached_by_mpi(toy: Path, case: str) -> None:
+    mpiexec = str(options_for(case).mpiexec)
+    done = penstock("run", "toy", "--preview", "--hosts", "a:2,b:3", "--mpiexec", mpiexec)
+    assert "toy: 1 program by the launcher mpi (" in done.stdout
+    assert penstock("run", "toy", "--mpiexec", mpiexec).stdout == "after 3\n"
+    missing = penstock("run", "toy", "--mpiexec", "/nowhere/mpiexec")
+    assert missing.returncode == 1 and "no /nowhere/mpiexec on PATH: install MPICH" in missing.stderr
+
+
 def test_launcher_is_chosen_by_name(toy: Path, tmp_path: Path) -> None:
     done = penstock("run", "toy", "--launcher", "dry_run")
     assert done.returncode == 0 and "SystemExit(0)" in done.stdout
@@ -92,8 +116,12 @@ def test_launcher_is_chosen_by_name(toy: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["run", "toy", "--launcher", "slrum"], "'slrum'; there are: local, dry_run"),
-        (["run", "toy", "--launcher", "local", "--preview"], "not both"),
+        (["run", "toy", "--launcher", "slrum"], "'slrum'; there are: local, mpi, dry_run"),
+        (["run", "toy", "--json"], "give --preview too"),
+        (["run", "toy", "--hosts", "a:8", "--launcher", "local"], "this host alone"),
+        (["run", "toy", "--preview", "--hosts", "a"], "'a' is no host"),
+        (["run", "toy", "--preview", "--hosts", "a:8,a:8"], "named twice: a"),
+        (["run", "toy", "--mpiexec", "m", "--launcher", "local"], "'local' has none"),
         (["run", "tyo"], "there are: toy"),
         (["run", "toy", "--set", "coed=3"], "did you mean 'code'"),
         (["run", "toy", "--set", "n=many"], "n: 'many'"),

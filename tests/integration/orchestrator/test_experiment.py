@@ -21,8 +21,8 @@ from orchestrator.errors import (
     UsageError,
     WaitTimeout,
 )
+from orchestrator.hosts import Host, Inventory
 from orchestrator.launchers.local import LocalLauncher
-from orchestrator.placement import Inventory
 from orchestrator.run_files import read_record
 
 FOREVER = ["sleep", "1000"]
@@ -224,7 +224,7 @@ def test_cores_are_those_the_launcher_has(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Not this host's: another launcher starts programs elsewhere."""
-    monkeypatch.setattr(LocalLauncher, "inventory", lambda launcher: Inventory((0,)))
+    monkeypatch.setattr(LocalLauncher, "inventory", lambda launcher: Inventory((Host("elsewhere", (0,)),)))
     with Experiment("e") as exp:
         group = exp.start(Ensemble("m", FOREVER, replicas=2))
     assert [job.placement.cores for job in group.jobs] == [(0,), (0,)]
@@ -232,7 +232,7 @@ def test_cores_are_those_the_launcher_has(
 
 
 def test_ranks_need_another_launcher() -> None:
-    with Experiment("e") as exp, pytest.raises(PlacementError, match="asks for 4 ranks"):
+    with Experiment("e") as exp, pytest.raises(PlacementError, match=r'asks for 4 ranks.*launcher="mpi"'):
         exp.start(Application("mpi", ["true"], resources=Resources(ranks=4)))
 
 
@@ -258,7 +258,7 @@ def test_start_outside_the_block_is_refused() -> None:
 
 
 def test_unknown_launcher_and_name_are_refused() -> None:
-    with pytest.raises(UsageError, match="'slrum'; there are: local, dry_run"):
+    with pytest.raises(UsageError, match="'slrum'; there are: local, mpi, dry_run"):
         Experiment("e", launcher="slrum")
     with pytest.raises(ApplicationError):
         Experiment("../e")
@@ -314,6 +314,34 @@ def test_dry_run_prints_commands_and_makes_nothing(
     said = capsys.readouterr().out
     assert "--cluster-enabled yes" in said and f"SSDB={db.address}" in said and "sleep 2" in said
     assert list(Path(tmp_path).iterdir()) == []
+
+
+def test_preview_shows_what_runs_and_what_is_to_be_started(tmp_path: Path) -> None:
+    with Experiment("e") as exp:
+        first = exp.start(Application("first", FOREVER))
+        preview = exp.preview(Orchestrator(shards=3), Ensemble("m", ["sleep", "{s}"], grid={"s": [1, 2]}))
+        shown = {program["name"]: program for program in preview.as_json()["programs"]}
+        assert list(shown) == ["first", "database_0", "database_1", "database_2", "m_0", "m_1"]
+        assert shown["first"]["ranks"][0]["cores"] == list(first.placement.cores)
+        assert "taskset" in shown["m_1"]["command"] and "sleep 2" in str(preview)
+        assert not (exp.run_dir / "m_0").exists() and exp.jobs == (first,)
+        with pytest.raises(ApplicationError, match="one of this name"):
+            exp.preview(Application("x", FOREVER), Application("x", FOREVER))
+        with pytest.raises(PlacementError, match=r"needs 99 core\(s\) for itself"):
+            exp.preview(Application("x", FOREVER, resources=Resources(cores=99, exclusive=True)))
+        with pytest.raises(UsageError, match="neither an Application"):
+            exp.preview("x")
+        first.stop()
+        assert exp.preview().programs == ()
+    with pytest.raises(UsageError, match="not running"):
+        exp.preview()
+
+
+def test_a_dry_run_that_fails_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ApplicationError), Experiment("e", launcher="dry_run") as exp:
+        exp.start(Application("a", FOREVER))
+        exp.start(Application("a", FOREVER))
+    assert capsys.readouterr().out == ""
 
 
 def wait_for_text(job, text):

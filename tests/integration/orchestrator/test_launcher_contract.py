@@ -1,38 +1,56 @@
-"""The contract that every launcher keeps."""
+"""The contract that every launcher keeps, with MPICH's mpiexec and with Open MPI's."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import UsageError
-from orchestrator.launchers import LAUNCHERS, find_launcher
-from orchestrator.launchers.base import JobState, Launch, Launcher
-from orchestrator.placement import Placement
+from orchestrator.errors import JobFailed, StartFailed, UsageError
+from orchestrator.launchers.base import Job, JobState, Launch, Launcher
+from orchestrator.launchers.table import LAUNCHERS, find_launcher, make_launcher
+from orchestrator.placement import Placement, RankPlacement
+from tests.integration.orchestrator.launchers import MPIEXECS, options_for
+
+CORE = min(os.sched_getaffinity(0))
+ON_ONE_CORE = Placement((RankPlacement(os.uname().nodename, (CORE,)),))
+REAL = pytest.mark.parametrize("launcher", ["local", *MPIEXECS], indirect=True)  # those that start programs
+SOON_S = 0.5  # MPICH's mpiexec loses a SIGTERM that comes before its ranks are there
+FOREVER = "import time; time.sleep(1000)"
 
 
-@pytest.fixture(params=LAUNCHERS)
+@pytest.fixture(params=["local", "dry_run", *MPIEXECS])
 def launcher(request):
     """Each launcher there is."""
-    launcher = find_launcher(request.param)(lambda pid: None)
+    launcher = make_launcher(options_for(request.param), lambda pid: None)
     yield launcher
     launcher.close()
 
 
 @pytest.fixture
-def launch(tmp_path):
-    """Describe a Python program to launch."""
+def launch(tmp_path, launcher):
+    """Describe a Python program to launch; by the launcher mpi one with a rank."""
 
-    def describe(text="pass", **options):
+    def describe(text="pass", *, command=None, **options):
         directory = tmp_path / "job"
-        return Launch(
-            "job", [sys.executable, "-c", text], directory, directory / "log.txt", {"X": "1"}, **options
-        )
+        if launcher.name == "mpi":
+            options.setdefault("ranks", 1)
+        program = command or [sys.executable, "-c", text]
+        return Launch("job", program, directory, directory / "log.txt", {"X": "it's 1"}, **options)
 
     return describe
+
+
+def wait_for_file(path: Path, job: Job) -> str:
+    """Wait until a program has written a line."""
+    while not path.exists() or not path.read_text().endswith("\n"):
+        assert not job.wait_ended(0.01), f"it ended before: {job.log.read_text()}"
+    return path.read_text().strip()
 
 
 def test_name_is_that_of_the_table(launcher: Launcher) -> None:
@@ -40,7 +58,7 @@ def test_name_is_that_of_the_table(launcher: Launcher) -> None:
 
 
 def test_it_has_cores_to_give(launcher: Launcher) -> None:
-    assert launcher.inventory().cores
+    assert launcher.inventory().core_count
 
 
 def test_a_good_program_is_completed(launcher: Launcher, launch: Callable[..., Launch]) -> None:
@@ -66,14 +84,14 @@ def test_a_listener_that_raises_keeps_nothing_from_others(
     launcher: Launcher, launch: Callable[..., Launch]
 ) -> None:
     heard = threading.Event()
-    job = launcher.start(launch("import time; time.sleep(1000)"))
+    job = launcher.start(launch(FOREVER))
     if launcher.dry:  # its Jobs have ended before anybody can listen
         with pytest.raises(ZeroDivisionError):
             job.when_ended(broken)
         return
     job.when_ended(lambda _: heard.set())
     job.when_ended(broken)
-    job.stop()
+    job.stop(SOON_S)
     assert heard.wait(30)
     assert isinstance(job.listener_error, ZeroDivisionError)
     again = launcher.start(launch())
@@ -92,19 +110,130 @@ def test_stopping_what_has_ended_is_harmless(launcher: Launcher, launch: Callabl
 
 
 def test_stopped_program_is_final(launcher: Launcher, launch: Callable[..., Launch]) -> None:
-    job = launcher.start(launch("import time; time.sleep(1000)"))
-    job.stop()
+    job = launcher.start(launch(FOREVER))
+    job.stop(SOON_S)
     assert job.state.final and job.state is not JobState.FAILED
 
 
 def test_only_a_dry_launcher_starts_nothing(launcher: Launcher, launch: Callable[..., Launch]) -> None:
     described = launch(
-        "import os; print(os.environ['X'], sorted(os.sched_getaffinity(0)))", placement=Placement((0,))
+        "import os\n"
+        "place = f\"{os.environ['X']} {os.getcwd()} {sorted(os.sched_getaffinity(0))}\"\n"
+        "os.write(1, f'{place}\\n'.encode())\n"
+        "os.write(2, b'and errors\\n')",
+        placement=ON_ONE_CORE,
     )
     launcher.start(described).wait(30)
     assert described.log.exists() is not launcher.dry
     if not launcher.dry:
-        assert described.log.read_text() == "1 [0]\n"
+        said = sorted(described.log.read_text().splitlines())
+        assert said == ["and errors", f"it's 1 {described.directory} [{CORE}]"]
+
+
+def test_its_command_does_the_same_by_hand(launcher: Launcher, launch: Callable[..., Launch]) -> None:
+    argv = launcher.argv(launch("print(1)", placement=ON_ONE_CORE))
+    assert argv[-3:] == (sys.executable, "-c", "print(1)")
+    assert Path(argv[0]).name.startswith(("mpiexec", "taskset"))
+
+
+@REAL
+def test_an_exit_code_is_a_failure_with_the_end_of_the_log(
+    launcher: Launcher, launch: Callable[..., Launch]
+) -> None:
+    job = launcher.start(launch("print('the reason', flush=True); raise SystemExit(3)"))
+    with pytest.raises(JobFailed, match="ended with exit code 3") as caught:
+        job.wait(30)
+    assert caught.value.returncode == 3 and "the reason" in caught.value.log_tail
+
+
+@REAL
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_signal_that_kills_it_is_named(
+    launcher: Launcher, launch: Callable[..., Launch], number: int
+) -> None:
+    job = launcher.start(launch(f"import os; os.kill(os.getpid(), {int(number)})"))
+    assert job.wait_ended(30)
+    assert (job.state, job.returncode) == (JobState.FAILED, -number)
+
+
+@REAL
+def test_somebody_elses_signal_is_a_failure(
+    launcher: Launcher, launch: Callable[..., Launch], tmp_path: Path
+) -> None:
+    file = tmp_path / "pid"
+    job = launcher.start(
+        launch(f"import os; print(os.getpid(), file=open({str(file)!r}, 'w'), flush=True); {FOREVER}")
+    )
+    os.kill(int(wait_for_file(file, job)), signal.SIGKILL)
+    with pytest.raises(JobFailed, match="SIGKILL"):
+        job.wait(30)
+
+
+@REAL
+def test_a_program_may_end_in_order_when_it_is_told_to(
+    launcher: Launcher, launch: Callable[..., Launch], tmp_path: Path
+) -> None:
+    ready, over = tmp_path / "ready", tmp_path / "over"
+    job = launcher.start(
+        launch(
+            "import signal, sys\n"
+            "def end(number, frame):\n"
+            f"    print('in order', file=open({str(over)!r}, 'w'), flush=True)\n"
+            "    sys.exit()\n"
+            "signal.signal(signal.SIGTERM, end)\n"
+            f"print('ready', file=open({str(ready)!r}, 'w'), flush=True)\n"
+            f"{FOREVER}"
+        )
+    )
+    wait_for_file(ready, job)
+    job.stop(20)
+    assert over.read_text() == "in order\n"
+    assert job.state is JobState.CANCELED
+
+
+@REAL
+def test_a_kill_takes_the_whole_tree(
+    launcher: Launcher, launch: Callable[..., Launch], tmp_path: Path, gone: Callable[..., None]
+) -> None:
+    """Those who ignore a SIGTERM, and those who have a session of their own."""
+    file = tmp_path / "pids"
+    job = launcher.start(
+        launch(
+            "import os, signal, subprocess, sys\n"
+            "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+            "child = subprocess.Popen(['sleep', '1000'])\n"
+            "apart = subprocess.Popen(['sh', '-c', 'sleep 1000 & wait'], start_new_session=True)\n"
+            f"print(os.getpid(), child.pid, apart.pid, file=open({str(file)!r}, 'w'), flush=True)\n"
+            f"{FOREVER}"
+        )
+    )
+    pids = [int(word) for word in wait_for_file(file, job).split()]
+    job.kill()
+    assert job.wait_ended(30)
+    gone(*pids)
+    assert (job.state, job.returncode) == (JobState.CANCELED, -signal.SIGKILL)
+
+
+@REAL
+def test_what_never_starts_is_told(launcher: Launcher, launch: Callable[..., Launch]) -> None:
+    described = launch(command=["/nowhere/solver"])
+    try:
+        job = launcher.start(described)
+    except StartFailed as error:
+        assert "/nowhere/solver" in str(error)
+        return
+    with pytest.raises(JobFailed) as caught:  # mpiexec looks for it on each host
+        job.wait(30)
+    assert "/nowhere/solver" in caught.value.log_tail
+
+
+@REAL
+def test_a_directory_that_cannot_be_made_is_told(
+    launcher: Launcher, launch: Callable[..., Launch], tmp_path: Path
+) -> None:
+    (tmp_path / "job").touch()
+    with pytest.raises(StartFailed, match="'job' could not be started"):
+        launcher.start(launch())
 
 
 def test_unknown_launcher_is_refused() -> None:

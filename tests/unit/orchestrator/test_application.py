@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator import Application, Resources
-from orchestrator.errors import ApplicationError, UsageError
+from orchestrator import Application
+from orchestrator.errors import ApplicationError
 
 
 def test_missing_executable_is_named() -> None:
@@ -70,9 +70,3 @@ def test_command_must_be_a_list_of_text_and_paths(command: str) -> None:
 def test_environment_must_be_text_that_a_system_takes(wrong: Any) -> None:
     with pytest.raises(ApplicationError, match="environment"):
         Application("sim", ["true"], environment=wrong)
-
-
-@pytest.mark.parametrize("wrong", [{"cores": 0}, {"gpus": -1}, {"ranks": 0}, {"cores": 1.5}, {"cores": True}])
-def test_impossible_resources_are_refused(wrong: Any) -> None:
-    with pytest.raises(UsageError, match=next(iter(wrong))):
-        Resources(**wrong)

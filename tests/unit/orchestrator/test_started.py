@@ -8,13 +8,15 @@ import pytest
 
 from orchestrator.errors import JobFailed
 from orchestrator.launchers.base import Job, Launch
-from orchestrator.placement import Placement
+from orchestrator.placement import Placement, RankPlacement
 from orchestrator.started import Started
+
+PLACE = Placement((RankPlacement("here", (0,)),))
 
 
 def ended(name: str, returncode: int) -> Job:
     """A Job that no launcher knows, and that has ended."""
-    launch = Launch(name, [name], Path("/"), Path("/nowhere"), {}, Placement((0,)))
+    launch = Launch(name, [name], Path("/"), Path("/nowhere"), {}, PLACE)
     job = Job(launch, lambda number: None)
     job.report_started(None)
     job.report_ended(returncode)
@@ -63,7 +65,7 @@ def test_a_dry_run_has_no_failures_and_keeps_its_cores() -> None:
     started = Started(dry=True)
     started.jobs.append(ended("job", 1))
     assert started.failure() is None and started.news() is None
-    assert started.placements() == [Placement((0,))]
+    assert started.placements() == [PLACE]
     wet = Started(dry=False)
     wet.jobs.append(ended("job", 0))
     assert wet.placements() == []

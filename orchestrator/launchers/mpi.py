@@ -1,0 +1,94 @@
+"""The mpi launcher: the ranks of a program on one host or many, by the mpiexec of MPICH or Open MPI.
+
+A program without MPI that has its place on this host is a plain process, as with the local launcher; on
+another host mpiexec carries it there.
+
+MPICH's mpiexec passes a SIGTERM on to its ranks, and loses one that comes before they are there; Open MPI's
+gives them a second to end after it. What then still runs is killed after the Experiment's time of grace.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from typing import ClassVar
+
+from orchestrator.errors import PlacementError
+from orchestrator.hosts import Inventory, is_here, this_host
+from orchestrator.launchers.base import Job, Launch
+from orchestrator.launchers.mpi_argv import check_extra_args, mpiexec_argv, program_outcome
+from orchestrator.launchers.options import LaunchOptions
+from orchestrator.launchers.processes import Processes, by_hand, cores_of
+from orchestrator.mpiexec import find_mpiexec
+from orchestrator.run_files import tail
+
+
+class MpiLauncher:
+    """Starts ranks by mpiexec, which is a process of this host and ends with them."""
+
+    name: ClassVar[str] = "mpi"
+    dry: ClassVar[bool] = False
+    elsewhere: ClassVar[bool] = True
+    takes: ClassVar[tuple[str, ...]] = ("mpiexec", "extra_args")
+
+    def __init__(
+        self, started: Callable[[int], None] | None = None, options: LaunchOptions | None = None
+    ) -> None:
+        """Find mpiexec.
+
+        Raises:
+            MpiError: there is none, or it is not known whose it is.
+            UsageError: further arguments of mpiexec that Penstock gives itself.
+        """
+        self._options = options or LaunchOptions(self.name)
+        check_extra_args(self._options.extra_args)
+        self.mpiexec = find_mpiexec(self._options.mpiexec)
+        self.shown = f"{self.name} ({self.mpiexec.flavour.value} {self.mpiexec.version})"
+        self._processes = Processes(started)
+
+    def inventory(self) -> Inventory:
+        """Return the hosts that were given, or this one."""
+        return self._options.hosts or Inventory((this_host(),))
+
+    def argv(self, launch: Launch) -> tuple[str, ...]:
+        """Return the command of mpiexec, or of the program that needs none."""
+        if _is_plain(launch):
+            return by_hand(launch)
+        root = os.geteuid() == 0
+        return mpiexec_argv(self.mpiexec, launch, root=root, extra_args=self._options.extra_args)
+
+    def start(self, launch: Launch) -> Job:
+        """Start one program and return at once."""
+        if _is_plain(launch):
+            return self._processes.start(launch, cores=cores_of(launch))
+        _check_hosts(launch)
+
+        def outcome(code: int) -> int:
+            return program_outcome(self.mpiexec.flavour, code, tail(launch.log))
+
+        return self._processes.start(launch, self.argv(launch), outcome=outcome)
+
+    def close(self) -> None:
+        """End the thread. All Jobs have ended."""
+        self._processes.close()
+
+
+def _is_plain(launch: Launch) -> bool:
+    here = launch.placement is None or all(is_here(host) for host in launch.placement.hosts)
+    return launch.ranks is None and here
+
+
+def _check_hosts(launch: Launch) -> None:
+    """Refuse hosts that nobody knows: MPICH's mpiexec would wait for them without an end."""
+    hosts = launch.placement.hosts if launch.placement is not None else ()
+    for host in (host for host in hosts if not is_here(host)):
+        try:
+            socket.getaddrinfo(host, None)
+        except OSError as error:
+            raise PlacementError(
+                f"{launch.name!r} has its place on {host!r}, and this host does not know it: {error}",
+                asked=len(hosts),
+                available=len(hosts) - 1,
+                what="hosts",
+            ) from error

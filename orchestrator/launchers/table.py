@@ -1,0 +1,57 @@
+"""The launchers, by name. A new one is a file beside these and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from orchestrator.errors import UsageError
+from orchestrator.launchers.base import Launcher
+from orchestrator.launchers.dry_run import DryRunLauncher
+from orchestrator.launchers.local import LocalLauncher
+from orchestrator.launchers.mpi import MpiLauncher
+from orchestrator.launchers.options import LaunchOptions
+
+LAUNCHERS: dict[str, type[Launcher]] = {
+    launcher.name: launcher for launcher in (LocalLauncher, MpiLauncher, DryRunLauncher)
+}
+
+
+def find_launcher(name: str) -> type[Launcher]:
+    """Return the launcher of a name.
+
+    Raises:
+        UsageError: there is none; names those that are.
+    """
+    if name not in LAUNCHERS:
+        raise UsageError(f"there is no launcher {name!r}; there are: {', '.join(LAUNCHERS)}")
+    return LAUNCHERS[name]
+
+
+def is_dry(options: LaunchOptions) -> bool:
+    """Tell whether nothing is really started."""
+    return options.preview or find_launcher(options.launcher).dry
+
+
+def check_options(options: LaunchOptions) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        UsageError: naming them.
+    """
+    kind = find_launcher(options.launcher)
+    for name in ("mpiexec", "extra_args"):
+        if getattr(options, name) and name not in kind.takes:
+            raise UsageError(f"{name}={getattr(options, name)!r}: the launcher {options.launcher!r} has none")
+    if options.hosts is not None and not (kind.elsewhere or is_dry(options)):
+        raise UsageError(
+            f"the launcher {options.launcher!r} starts programs on this host alone; "
+            'other hosts need a preview, or launcher="mpi"'
+        )
+
+
+def make_launcher(options: LaunchOptions, started: Callable[[int], None]) -> Launcher:
+    """Make a launcher, which tells `started` the number of each process of this host that it starts."""
+    kind = find_launcher(options.launcher)
+    if options.preview and not kind.dry:
+        return DryRunLauncher(started, options, of=kind)
+    return kind(started, options)

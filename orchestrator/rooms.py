@@ -1,0 +1,88 @@
+"""What is left of each host beside the programs that run already. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.hosts import Host, Inventory
+from orchestrator.placement import Placement
+from orchestrator.resources import Resources
+
+
+@dataclass(frozen=True)
+class Room:
+    """What is left of one host.
+
+    Attributes:
+        host: the host.
+        programs: the placements of those that are there.
+        open: cores that nobody has for himself.
+        free: those of them that nobody is bound to.
+        untouched: those of them that nobody runs on, not even a program that shares.
+        gpus: that nobody uses.
+        memory_gb: that nobody asked for; infinite where nobody knows how much there is.
+    """
+
+    host: Host
+    programs: tuple[Placement, ...]
+    open: tuple[int, ...]
+    free: tuple[int, ...]
+    untouched: tuple[int, ...]
+    gpus: tuple[int, ...]
+    memory_gb: float
+
+    @property
+    def load(self) -> float:
+        """How many ranks there are for each core that a newcomer may run on."""
+        ranks = sum(
+            1 for program in self.programs if not program.exclusive for _ in program.on(self.host.name)
+        )
+        return ranks / len(self.open) if self.open else math.inf
+
+    def cores_for(self, resources: Resources) -> tuple[int, ...]:
+        """Return the cores that such a program can have for itself."""
+        return self.untouched if resources.exclusive else self.free
+
+    def ranks_bound(self, resources: Resources) -> int:
+        """Return how many ranks of such a program find cores of their own here, and all else they need."""
+        return min(len(self.cores_for(resources)) // resources.rank_cores, self.ranks_shared(resources))
+
+    def ranks_shared(self, resources: Resources) -> int:
+        """Return how many ranks of such a program find what they need here if they share cores."""
+        most = resources.rank_count if self.open else 0
+        if resources.gpus:
+            most = min(most, len(self.gpus) // resources.gpus)
+        if resources.memory_gb:
+            most = int(min(most, (self.memory_gb + 1e-9) // resources.memory_gb))
+        return most
+
+
+def rooms_of(inventory: Inventory, taken: Sequence[Placement]) -> list[Room]:
+    """Return what is left of each host, in their order."""
+    return [
+        _room(host, [placement for placement in taken if host.name in placement.hosts])
+        for host in inventory.hosts
+    ]
+
+
+def _room(host: Host, programs: Sequence[Placement]) -> Room:
+    def cores(some: Sequence[Placement]) -> set[int]:
+        return {core for placement in some for core in placement.cores_on(host.name)}
+
+    closed = cores([placement for placement in programs if placement.exclusive])
+    bound = cores([placement for placement in programs if placement.bound])
+    touched = cores(programs)
+    used = {gpu for placement in programs for gpu in placement.gpus_on(host.name)}
+    memory = sum(placement.memory_gb for placement in programs for _ in placement.on(host.name))
+    still_open = tuple(core for core in host.cores if core not in closed)
+    return Room(
+        host,
+        tuple(programs),
+        open=still_open,
+        free=tuple(core for core in still_open if core not in bound),
+        untouched=tuple(core for core in still_open if core not in touched),
+        gpus=tuple(gpu for gpu in host.gpus if gpu not in used),
+        memory_gb=math.inf if host.memory_gb is None else host.memory_gb - memory,
+    )
