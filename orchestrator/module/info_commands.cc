@@ -71,6 +71,11 @@ void AddBackends(RedisModuleInfoCtx* info) {
   }
 }
 
+void AddRuns(RedisModuleInfoCtx* info) {
+  redis::InfoAddSection(info, "runs");
+  redis::InfoAddFieldLongLong(info, "inline_runs", state().inline_runs.count());
+}
+
 void AddCpu(RedisModuleInfoCtx* info) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -109,6 +114,7 @@ void AddInfo(RedisModuleInfoCtx* info, int) {
   redis::InfoAddFieldLongLong(info, "model_execution_timeout", options.execution_timeout_ms);
   redis::InfoAddFieldLongLong(info, "backend_memory_limit", options.backend_memory_limit_mb);
   AddBackends(info);
+  AddRuns(info);
   AddCpu(info);
 }
 

@@ -86,6 +86,7 @@ bool InlineRuns::TryRunTogether(const std::vector<RunPtr>& members) {
     RunSingly(members);
     return true;
   }
+  count_ += static_cast<int64_t>(members.size());
   for (size_t i = 0; i < members.size(); ++i) {
     RunResult result{outcome.status, false, {}};
     if (outcome.status.ok()) result.outputs = std::move(outcome.members[i]);

@@ -36,6 +36,8 @@ class InlineRuns {
   void RunAtTurnsEnd(RunPtr run) { deferred_.push_back(std::move(run)); }
   /// The server is about to wait for events.
   void EndTurn();
+  /// How many runs the main thread has done so far.
+  int64_t count() const { return count_; }
 
  private:
   /// How many asked for one model in this turn, and in the one before.
@@ -59,6 +61,7 @@ class InlineRuns {
   uint64_t turn_ = 1;
   Clock::time_point turn_began_;
   Clock::duration spent_{0};
+  int64_t count_ = 0;
   std::unordered_map<const Executable*, Crowd> crowds_;
 };
 

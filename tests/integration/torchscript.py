@@ -91,6 +91,14 @@ def burner() -> bytes:
 
 
 @cache
+def endless() -> bytes:
+    """Goes on for ever, without allocating; its loop can be told to end."""
+    return torchscript(
+        "def forward(self, x):\n    i = 0\n    while i >= 0:\n        i = 1 - i\n    return x + i\n"
+    )
+
+
+@cache
 def deaf() -> bytes:
     """Sums `rounds[0]` times 1024 ones in one operation, which nothing could tell to stop."""
     return torchscript(
@@ -125,6 +133,12 @@ def slow_to_load(value: float, rounds: int) -> bytes:
         "    self.training = state[1]\n",
         {"value": torch.tensor(value)},
     )
+
+
+@cache
+def never_loaded() -> bytes:
+    """A load that goes on for years, and cannot be told to end."""
+    return slow_to_load(1.0, 10**12)
 
 
 def forward(source: str) -> bytes:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +11,8 @@ import redis
 
 from tests.integration.ai_commands import execute, get, info, put, refusal, store_model
 from tests.integration.model_files import store_onnx
-from tests.integration.servers import Module, RedisServer, StartServer, wait_until
+from tests.integration.module.long_runs import resp, workers_sleep
+from tests.integration.servers import Module, StartServer, wait_until
 from tests.integration.torchscript import forward, heavy
 
 F32 = np.float32
@@ -125,19 +124,21 @@ def test_an_endless_torch_run_ends_at_its_time(start_server: StartServer, kind: 
     put(db, "x", np.ones(1, F32))
     text = refusal(db, "AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
     assert "Exiting due to terminate flag being set to true" in text
-    wait_until(lambda: idle(server), "the run to end")
+    wait_until(lambda: workers_sleep(server), "the run to end")
 
 
 def test_an_endless_script_ends_when_its_client_leaves(start_server: StartServer) -> None:
     server = start_server()
     db = server.connect()
-    source = "def run(x):\n    while True:\n        x += 1\n    return x\n"
+    source = (
+        "def run(x):\n    redis.execute('SET', 'begun', '1')\n    while True:\n        x += 1\n    return x\n"
+    )
     db.execute_command("AI.SCRIPTSET", "s", "CPU", "SOURCE", source)
     put(db, "x", np.ones(1, F32))
     with server.raw_socket() as raw:
-        raw.sendall(b"AI.SCRIPTRUN s run INPUTS x OUTPUTS y\r\n")
-        wait_until(lambda: not idle(server), "the run to begin")
-    wait_until(lambda: idle(server), "the run to end")
+        raw.sendall(resp("AI.SCRIPTRUN", "s", "run", "INPUTS", "x", "OUTPUTS", "y"))
+        wait_until(lambda: db.exists("begun") == 1 and not workers_sleep(server), "the run to begin")
+    wait_until(lambda: workers_sleep(server), "the run to end")
     assert db.ping()
 
 
@@ -149,20 +150,7 @@ def test_an_endless_onnx_run_is_terminated(start_server: StartServer, module: Mo
     inputs = put_loop(db)
     text = refusal(db, "AI.MODELEXECUTE", "m", "INPUTS", 4, *inputs, "OUTPUTS", 1, "y")
     assert "Exiting due to terminate flag being set to true" in text
-    wait_until(lambda: idle(server), "the run to end")
-
-
-def cpu_ticks(server: RedisServer) -> int:
-    """What the server's threads have used so far."""
-    fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
-
-
-def idle(server: RedisServer) -> bool:
-    """Whether the server uses next to no processor, looked at for a moment."""
-    before = cpu_ticks(server)
-    time.sleep(0.2)
-    return cpu_ticks(server) - before <= 4
+    wait_until(lambda: workers_sleep(server), "the run to end")
 
 
 def test_a_stored_model_says_what_it_takes(start_server: StartServer, module: Module) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -12,7 +11,7 @@ import pytest
 import redis
 
 from tests.integration.ai_commands import execute, get, info, put, refusal, store_model
-from tests.integration.module.long_runs import blocked_clients, long_run, run_command
+from tests.integration.module.long_runs import blocked_clients, held_run, resp, run_command
 from tests.integration.servers import RedisServer, wait_until
 from tests.integration.torchscript import adder, forward, rows, torchscript
 
@@ -20,17 +19,22 @@ WRONG_ROWS = "Model did not generate the expected batch size"
 BATCHING = "a model that was stored with BATCHSIZE"
 
 
-def run_together(server: RedisServer, db: redis.Redis, model: str, inputs: Sequence[str]) -> list[bytes]:
-    """Ask for a run of each input while the worker is busy; return the answers in that order."""
-    with long_run(server, db, 0.5) as busy, ExitStack() as stack:
+def ask_together(server: RedisServer, db: redis.Redis, commands: Sequence[bytes]) -> list[bytes]:
+    """Send each command on its own connection while the worker is held; return their answers in order."""
+    with held_run(server, db) as held, ExitStack() as stack:
         sockets: list[socket.socket] = []
-        for name in inputs:
+        for number, command in enumerate(commands):
             raw = stack.enter_context(server.raw_socket())
-            raw.sendall(run_command(model, name, output=f"out-{name}"))
+            raw.sendall(command)
+            wait_until(lambda n=number: blocked_clients(db) == 2 + n, "the run to wait")
             sockets.append(raw)
-        wait_until(lambda: blocked_clients(db) == 1 + len(inputs), "all runs to wait")
-        assert busy.recv(100) == b"+OK\r\n"
+        held.end()
         return [raw.recv(1000) for raw in sockets]
+
+
+def run_together(server: RedisServer, db: redis.Redis, model: str, inputs: Sequence[str]) -> list[bytes]:
+    """Ask for a run of each input while the worker is held; return the answers in that order."""
+    return ask_together(server, db, [run_command(model, name, output=f"out-{name}") for name in inputs])
 
 
 def test_what_waits_shares_a_run_of_at_most_batchsize_rows(server: RedisServer, db: redis.Redis) -> None:
@@ -112,23 +116,19 @@ def test_a_batch_of_one_only_is_answered_in_company_too(server: RedisServer, db:
 
 
 def test_several_inputs_and_outputs_are_cut_alike(server: RedisServer, db: redis.Redis) -> None:
-    source = "def forward(self, a, b):\n    return a + b.sum(1, keepdim=True), a - 1\n"
+    source = "def forward(self, a, b):\n    n = a.size(0)\n    return a + b.sum(1, keepdim=True), a - n\n"
     store_model(db, "m", torchscript(source), "BATCHSIZE", 10)
     for i in range(3):
         put(db, f"a{i}", np.full((1, 2), float(i)))
         put(db, f"b{i}", np.full((1, 5), float(i)))
-    threads = [
-        threading.Thread(target=execute, args=(server.connect(), "m", [f"a{i}", f"b{i}"], [f"s{i}", f"d{i}"]))
+    runs = [
+        resp("AI.MODELEXECUTE", "m", "INPUTS", 2, f"a{i}", f"b{i}", "OUTPUTS", 2, f"s{i}", f"d{i}")
         for i in range(3)
     ]
-    with long_run(server, db, 0.5):
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    assert ask_together(server, db, runs) == [b"+OK\r\n"] * 3
     for i in range(3):
         np.testing.assert_array_equal(get(db, f"s{i}"), np.full((1, 2), 6.0 * i))
-        np.testing.assert_array_equal(get(db, f"d{i}"), np.full((1, 2), i - 1.0))
+        np.testing.assert_array_equal(get(db, f"d{i}"), np.full((1, 2), i - 3.0))  # three shared it
 
 
 def test_minbatchsize_waits_for_company(server: RedisServer, db: redis.Redis) -> None:

@@ -19,8 +19,9 @@ import pytest
 import redis
 
 from tests.integration.ai_commands import command_of, execute, get, put, store_model
+from tests.integration.module.long_runs import blocked_clients, resp, run_command
 from tests.integration.servers import RedisServer, StartServer, wait_until
-from tests.integration.torchscript import adder, burner, constant
+from tests.integration.torchscript import adder, burner, constant, endless
 
 WAVE = 100
 """How many there are at a time."""
@@ -42,17 +43,8 @@ signal.pause()
 """
 
 
-def resp(*words: object) -> bytes:
-    encoded = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-    return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in encoded)
-
-
 def open_files(server: RedisServer) -> int:
     return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
-
-
-def blocked_clients(db: redis.Redis) -> int:
-    return int(db.info("clients")["blocked_clients"])
 
 
 def used_memory(db: redis.Redis) -> int:
@@ -156,8 +148,8 @@ def test_a_program_killed_with_many_runs_waiting(own: RedisServer) -> None:
     """Twenty connections of one process go at once, by SIGKILL, with their runs queued and under way."""
     with own.connect() as db:
         files = open_files(own)
-        put(db, "rounds", np.array([30_000.0]))
-        run = resp("AI.MODELEXECUTE", "burner", "INPUTS", 2, "x", "rounds", "OUTPUTS", 1, "k0")
+        store_model(db, "endless", endless())
+        run = run_command("endless", "x", output="k0")
         command = [sys.executable, "-c", LATEST, str(own.config.unix_socket), "20", run.hex()]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as program:
             assert program.stdout is not None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from orchestrator.cluster import key_slot, slot_ranges
 from tests.integration.ai_commands import command_of, get, info, put, refusal, store_model
-from tests.integration.module.test_availability import blocked_clients, long_run
+from tests.integration.module.long_runs import blocked_clients, held_run
 from tests.integration.module.test_replication import calls, pair
 from tests.integration.servers import (
     Module,
@@ -229,21 +229,22 @@ def test_a_script_runs_commands_on_declared_keys(db: redis.Redis) -> None:
 
 
 def test_a_timeout_is_the_answer_of_the_whole(server: RedisServer, db: redis.Redis) -> None:
-    with long_run(server, db) as running:
+    with held_run(server, db) as held:
         step = "AI.MODELEXECUTE add INPUTS 2 a a OUTPUTS 1 c"
         assert dag(db, "LOAD 1 a PERSIST 1 c TIMEOUT 1", step, "AI.TENSORGET c") == b"TIMEDOUT"
-        assert running.recv(100) == b"+OK\r\n"
+        held.end()
     assert db.exists("c") == 0
 
 
 def test_who_leaves_takes_the_rest_of_the_dag_with_them(server: RedisServer, db: redis.Redis) -> None:
-    with long_run(server, db) as running:
+    with held_run(server, db) as held:
         raw = server.raw_socket()
         step = "AI.MODELEXECUTE add INPUTS 2 a a OUTPUTS 1 c"
         raw.sendall(f"AI.DAGEXECUTE LOAD 1 a PERSIST 1 c |> {step}\r\n".encode())
         wait_until(lambda: blocked_clients(db) == 2, "the DAG to wait")
         raw.close()
-        assert running.recv(100) == b"+OK\r\n"
+        wait_until(lambda: blocked_clients(db) == 1, "the server to see that the client has gone")
+        held.end()
     wait_until(lambda: blocked_clients(db) == 0, "everybody to be answered")
     assert db.exists("c") == 0
     assert info(db, "add")["calls"] == 0

@@ -159,6 +159,7 @@ def test_server_info_has_the_sections_of_redisai(server: RedisServer) -> None:
         *("ai_threads_per_queue", "ai_inter_op_parallelism", "ai_intra_op_parallelism"),
         *("ai_model_execution_timeout", "ai_backend_memory_limit"),
     ]
+    assert sections["ai_runs"] == ["ai_inline_runs"]
     assert {"ai_backends_info", "ai_cpu"} <= set(sections)
     (sha,) = (line.split(":")[1] for line in lines if line.startswith("ai_git_sha:"))
     assert re.fullmatch("[0-9a-f]{40}", sha)

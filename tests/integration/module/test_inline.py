@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,55 +12,59 @@ import redis
 from tests.integration.ai_commands import execute, get, info, put, store_model
 from tests.integration.model_files import model_file
 from tests.integration.module.long_runs import run_command
-from tests.integration.servers import RedisServer, StartServer, wait_until
+from tests.integration.servers import StartServer, wait_until
 from tests.integration.torchscript import adder, burner, forward
 
 RUNS = 200
 
 
-def sleeps_of_workers(server: RedisServer) -> int:
-    """How often the workers of the CPU's queue went to sleep so far."""
+def inline_runs(db: redis.Redis) -> int:
+    """How many runs the main thread has done so far."""
+    return int(db.info("modules")["ai_inline_runs"])
+
+
+def run_until_inline(db: redis.Redis, run: Callable[[], object]) -> int:
+    """Repeat a run until it is done on the main thread; return how often that was.
+
+    A busy machine may make runs look long for a while: then workers do them, and it is tried again.
+    """
     count = 0
-    for task in Path(f"/proc/{server.pid}/task").iterdir():
-        if (task / "comm").read_text().strip() == "ai-CPU":
-            status = (task / "status").read_text()
-            count += int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+
+    def several() -> bool:  # one soon after the other, or each would find its caches cold
+        nonlocal count
+        for _ in range(RUNS):
+            before = inline_runs(db)
+            run()
+            count += 1
+            if inline_runs(db) > before:
+                return True
+        return False
+
+    wait_until(several, "a run on the main thread")
     return count
 
 
-def runs_without_worker(server: RedisServer, db: redis.Redis, model: str, *inputs: str) -> int:
-    """Run a model many times, one after another; return how many of those woke no worker, at least."""
-    before = sleeps_of_workers(server)
-    for _ in range(RUNS):
-        execute(db, model, list(inputs), ["y"])
-    return RUNS - (sleeps_of_workers(server) - before)
-
-
-def test_a_tiny_model_comes_to_run_on_the_main_thread_with_the_same_answers(
-    server: RedisServer, db: redis.Redis
-) -> None:
-    """A busy machine may make runs look long for a while: then workers do them, and it is tried again."""
+def test_a_tiny_model_comes_to_run_on_the_main_thread_with_the_same_answers(db: redis.Redis) -> None:
     store_model(db, "m", adder())
     put(db, "a", np.arange(8, dtype=np.float32))
-    wait_until(
-        lambda: runs_without_worker(server, db, "m", "a", "a") > RUNS // 2, "runs on the main thread", 60
-    )
+    before = inline_runs(db)
+    runs = run_until_inline(db, lambda: execute(db, "m", ["a", "a"], ["y"]))
+    assert runs > 1, "nobody has measured it"
     np.testing.assert_array_equal(get(db, "y"), 2 * np.arange(8))
-    assert info(db, "m")["calls"] % RUNS == 0
-    assert info(db, "m")["errors"] == 0
+    assert inline_runs(db) - before == 1
+    assert (info(db, "m")["calls"], info(db, "m")["errors"]) == (runs, 0)
 
 
 @pytest.mark.parametrize("why", ["a loop", "large inputs", "a script"])
-def test_what_may_take_long_never_runs_on_the_main_thread(
-    server: RedisServer, db: redis.Redis, why: str
-) -> None:
+def test_what_may_take_long_never_runs_on_the_main_thread(db: redis.Redis, why: str) -> None:
     put(db, "x", np.eye(4, dtype=np.float32))
     put(db, "rounds", np.array([1], np.int64))
     put(db, "large", np.ones(20_000, np.float32))
     store_model(db, "loop", burner())
     store_model(db, "adder", adder())
     db.execute_command("AI.SCRIPTSET", "script", "CPU", "SOURCE", "def f(x):\n    return x + 1\n")
-    before = sleeps_of_workers(server)
+    run_until_inline(db, lambda: execute(db, "adder", ["x", "x"], ["y"]))
+    before = inline_runs(db)
     for _ in range(RUNS):
         if why == "a loop":
             execute(db, "loop", ["x", "rounds"], ["y"])
@@ -68,37 +72,45 @@ def test_what_may_take_long_never_runs_on_the_main_thread(
             execute(db, "adder", ["large", "large"], ["y"])
         else:
             db.execute_command("AI.SCRIPTRUN", "script", "f", "INPUTS", "x", "OUTPUTS", "y")
-    assert sleeps_of_workers(server) - before > RUNS // 2
+    assert inline_runs(db) == before
 
 
-def test_errors_of_runs_on_the_main_thread_are_answered_and_counted(
-    server: RedisServer, db: redis.Redis
-) -> None:
+def test_errors_of_runs_on_the_main_thread_are_answered_and_counted(db: redis.Redis) -> None:
+    store_model(db, "m", forward("return torch.gather(torch.arange(3), 0, x)"))
+    put(db, "x", np.ones(8, np.int64))
+    good = run_until_inline(db, lambda: execute(db, "m", ["x"], ["y"]))
+    put(db, "x", np.full(8, 3, np.int64))
+
+    def fail() -> None:
+        with pytest.raises(redis.ResponseError, match="out of bounds"):
+            execute(db, "m", ["x"], ["z"])
+
+    bad = run_until_inline(db, fail)
+    assert (info(db, "m")["calls"], info(db, "m")["errors"]) == (good + bad, bad)
+    assert db.exists("z") == 0
+
+
+def test_a_run_on_the_main_thread_overwrites_no_key_of_another_type(db: redis.Redis) -> None:
     store_model(db, "m", adder())
     put(db, "a", np.ones(8, np.float32))
-    put(db, "b", np.ones(3, np.float32))
-    put(db, "c", np.ones(1, np.float32))
-    wait_until(
-        lambda: runs_without_worker(server, db, "m", "a", "a") > RUNS // 2, "runs on the main thread", 60
-    )
-    calls = info(db, "m")["calls"]
-    with pytest.raises(redis.ResponseError, match="must match the size"):
-        execute(db, "m", ["a", "b"], ["y"])
-    execute(db, "m", ["a", "c"], ["y"])
-    assert (info(db, "m")["calls"] - calls, info(db, "m")["errors"]) == (2, 1)
+    run_until_inline(db, lambda: execute(db, "m", ["a", "a"], ["y"]))
+    db.set("text", "no tensor")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-        db.set("text", "no tensor")
         execute(db, "m", ["a", "a"], ["text"])
+    assert db.get("text") == b"no tensor"
 
 
 def test_outputs_of_runs_on_the_main_thread_reach_the_append_only_file(start_server: StartServer) -> None:
     server = start_server(options={"appendonly": "yes"})
     db = server.connect()
     store_model(db, "m", forward("return x * 2"))
-    put(db, "x", np.ones(4, np.float32))
-    wait_until(lambda: runs_without_worker(server, db, "m", "x") > RUNS // 2, "runs on the main thread", 60)
     put(db, "x", np.full(4, 21.0, np.float32))
-    execute(db, "m", ["x"], ["y"])
+
+    def run() -> None:
+        db.delete("y")
+        execute(db, "m", ["x"], ["y"])
+
+    run_until_inline(db, run)
     server.restart("NOSAVE")
     np.testing.assert_array_equal(get(server.connect(), "y"), np.full(4, 42.0))
 

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from tests.integration.ai_commands import execute, get, put, refusal
-from tests.integration.module.test_availability import long_run
+from tests.integration.module.long_runs import held_run
 from tests.integration.servers import RedisServer
 from tests.integration.torchscript import adder, sum_and_difference
 
@@ -109,8 +109,8 @@ def test_refused_runs_name_the_fault_and_store_nothing(
 def test_a_run_that_waited_too_long_is_not_done(server: RedisServer, db: redis.Redis) -> None:
     db.execute_command("AI.MODELSET", "m", "TORCH", "CPU", "BLOB", adder())
     put(db, "a", A)
-    with long_run(server, db) as running:
+    with held_run(server, db) as held:
         run = ("AI.MODELRUN", "m", "TIMEOUT", 1, "INPUTS", "a", "a", "OUTPUTS", "late")
         assert db.execute_command(*run) == b"TIMEDOUT"
-        assert running.recv(100) == b"+OK\r\n"
+        held.end()
     assert db.exists("late") == 0

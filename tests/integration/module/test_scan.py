@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from tests.integration.ai_commands import put, refusal, store_model
-from tests.integration.module.test_availability import blocked_clients
+from tests.integration.module.long_runs import blocked_clients, has_answer
 from tests.integration.servers import RedisServer, StartServer, wait_until
 from tests.integration.torchscript import adder
 
@@ -76,18 +76,19 @@ def test_a_large_database_is_walked_while_others_are_served(large: RedisServer) 
     db = large.connect()
     for number in range(3):
         store_both(db, number)
-    with large.raw_socket() as raw:
-        raw.sendall(b"AI._MODELSCAN\r\n")
-        wait_until(lambda: blocked_clients(db) == 1, "the scan to go on in slices")
-        served = 0
-        while blocked_clients(db) == 1:
+
+    def is_served() -> bool:
+        with large.raw_socket() as raw:
+            raw.sendall(b"AI._MODELSCAN\r\n")
+            wait_until(lambda: blocked_clients(db) == 1 or has_answer(raw), "the scan to go on in slices")
             assert db.ping()
-            served += 1
-        answer = raw.recv(1000)
-    assert served > 0
-    assert answer.startswith(b"*3\r\n*2\r\n$7\r\nmodel:0\r\n$2\r\nv0\r\n")
+            served = blocked_clients(db) == 1
+            assert raw.recv(1000).startswith(b"*3\r\n*2\r\n$7\r\nmodel:0\r\n$2\r\nv0\r\n")
+        return served
+
+    wait_until(is_served, "another client to be served during a scan")
     raw = large.raw_socket()
-    raw.sendall(b"AI._MODELSCAN\r\n")
+    raw.sendall(b"AI._MODELSCAN\r\n" * 1000)  # one after another, until the client leaves
     wait_until(lambda: blocked_clients(db) == 1, "the scan to go on in slices")
     raw.close()
     wait_until(lambda: blocked_clients(db) == 0, "the scan of who has left to be forgotten")

@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from tests.integration.ai_commands import get, info, put, refusal, store_model
+from tests.integration.module.long_runs import workers_sleep
 from tests.integration.servers import RedisServer, StartServer, wait_until
 from tests.integration.torchscript import adder, burner, constant, forward, sum_and_difference
 
@@ -147,10 +148,16 @@ def test_the_timeout_of_a_script_ends_the_model_it_runs(server: RedisServer, db:
     store_model(db, "m", burner())
     put(db, "x", np.eye(100, dtype=np.float32))
     put(db, "rounds", np.array([10**9], np.int64))
-    words = call("run_model", "KEYS 1 m INPUTS 2 x rounds OUTPUTS 1 out TIMEOUT 1000")
-    assert db.execute_command(*words) == b"TIMEDOUT"
+    times_ms = iter([100, 1000, 10_000])  # in the first the model may not come to its run
+
+    def wait_in_vain() -> bool:
+        words = call("run_model", f"KEYS 1 m INPUTS 2 x rounds OUTPUTS 1 out TIMEOUT {next(times_ms)}")
+        assert db.execute_command(*words) == b"TIMEDOUT"
+        wait_until(lambda: workers_sleep(server), "the script to end")
+        return int(info(db, "m")["errors"]) > 0
+
+    wait_until(wait_in_vain, "the model's run to end")
     db.execute_command(*call("counter", "KEYS 1 k INPUTS 1 a OUTPUTS 1 out"))
-    wait_until(lambda: info(db, "m")["errors"] == 1, "the model's run to end")
 
 
 def test_a_missing_model_is_the_scripts_error(db: redis.Redis) -> None:

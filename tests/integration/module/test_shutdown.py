@@ -1,4 +1,4 @@
-"""The server leaves soon when it is told to, whatever it is doing."""
+"""The server leaves when it is told to, whatever it is doing; none of that would end by itself."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 import redis
 
-from tests.integration.ai_commands import execute, put, store_model
+from tests.integration.ai_commands import put, store_model
 from tests.integration.module.long_runs import (
     blocked_clients,
-    has_answer,
-    long_run,
+    lose_a_worker,
     resp,
     run_command,
     stuck_run,
+    thread_states,
+    workers_sleep,
 )
 from tests.integration.servers import RedisServer, StartServer, wait_until
-from tests.integration.torchscript import heavy, identity
+from tests.integration.torchscript import endless, identity, never_loaded
 
-SOON_S = 10.0
-"""It takes half a second on an idle machine; what it must not wait for takes a minute at least."""
-
+WALKS = 20_000
+"""So many walks over the keys, one after another, take minutes."""
 ASKING = 'def f(x):\n    while True:\n        redis.execute("INCR", "count")\n    return x\n'
 
 
@@ -43,8 +43,9 @@ def asking_script(server: RedisServer, db: redis.Redis) -> Iterator[None]:
 @contextmanager
 def loading(server: RedisServer, db: redis.Redis) -> Iterator[None]:
     with server.raw_socket() as raw:
-        raw.sendall(resp("AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", heavy(50)))
-        wait_until(lambda: blocked_clients(db) > 0 or has_answer(raw), "the load to begin")
+        raw.sendall(resp("AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", never_loaded()))
+        wait_until(lambda: blocked_clients(db) == 1, "the store to be read")
+        wait_until(lambda: thread_states(server, "ai-loader") == "R", "the load to begin")
         yield
 
 
@@ -53,14 +54,18 @@ def full_queue(server: RedisServer, db: redis.Redis) -> Iterator[None]:
     with stuck_run(server, db), ExitStack() as stack:
         for _ in range(100):
             raw = stack.enter_context(server.raw_socket())
-            raw.sendall(run_command("stuck", "x", "hours", output="never"))
+            raw.sendall(run_command("stuck", "x", "years", output="never"))
         wait_until(lambda: blocked_clients(db) == 101, "all runs to wait")
         yield
 
 
 @contextmanager
 def obedient_run(server: RedisServer, db: redis.Redis) -> Iterator[None]:
-    with long_run(server, db, 60.0):
+    store_model(db, "endless", endless())
+    put(db, "x", np.ones(3))
+    with server.raw_socket() as raw:
+        raw.sendall(run_command("endless", "x", output="never"))
+        wait_until(lambda: blocked_clients(db) == 1 and not workers_sleep(server), "the run to begin")
         yield
 
 
@@ -83,13 +88,15 @@ def waiting_for_a_batch(server: RedisServer, db: redis.Redis) -> Iterator[None]:
 
 @contextmanager
 def behind_a_load(server: RedisServer, db: redis.Redis) -> Iterator[None]:
-    """A run whose model waits behind the load of a larger one."""
+    """A run whose model waits behind a load that does not end."""
     put(db, "x", np.ones(3))
-    with server.raw_socket() as large, server.raw_socket() as small, server.raw_socket() as run:
-        large.sendall(resp("AI.MODELSTORE", "large", "TORCH", "CPU", "BLOB", heavy(50)))
-        small.sendall(resp("AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", identity()))
+    with server.raw_socket() as endless_load, server.raw_socket() as store, server.raw_socket() as run:
+        endless_load.sendall(resp("AI.MODELSTORE", "n", "TORCH", "CPU", "BLOB", never_loaded()))
+        wait_until(lambda: blocked_clients(db) == 1, "the first store to be read")
+        store.sendall(resp("AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", identity()))
+        wait_until(lambda: blocked_clients(db) == 2, "the second store to be read")
         run.sendall(run_command("m", "x", output="y"))
-        wait_until(lambda: blocked_clients(db) > 0 or has_answer(run), "the loads to begin")
+        wait_until(lambda: blocked_clients(db) == 3, "the run to wait")
         yield
 
 
@@ -100,16 +107,22 @@ def scanning(server: RedisServer, db: redis.Redis) -> Iterator[None]:
             batch.set(f"key{number}", 1)
         batch.execute()
     with server.raw_socket() as raw:
-        raw.sendall(resp("AI._MODELSCAN") * 50)
+        raw.sendall(resp("AI._MODELSCAN") * WALKS)
+        wait_until(lambda: blocked_clients(db) == 1, "a walk to be under way")
         yield
 
 
 @contextmanager
 def lost_workers(server: RedisServer, db: redis.Redis) -> Iterator[None]:
-    """Runs that have been written off and go on, and one that is waited for."""
+    """A run that has been written off and goes on, and one that is waited for."""
+
+    def leave() -> None:
+        with stuck_run(server, db):
+            pass
+
+    lose_a_worker(server, leave)
     with stuck_run(server, db):
-        for _ in range(3):
-            assert execute(db, "stuck", ["x", "hours"], ["y"], "TIMEOUT", 20) == b"TIMEDOUT"
+        wait_until(lambda: thread_states(server, "ai-CPU").count("R") == 2, "another worker to run")
         yield
 
 
@@ -139,7 +152,7 @@ def test_redisai_defect_12_the_server_leaves_soon_in_every_state(
         else:
             with server.raw_socket() as raw:
                 raw.sendall(resp("SHUTDOWN"))
-        status = server.wait_for_exit(SOON_S)
+        status = server.wait_for_exit()
     assert status == 0
     assert "bye bye" in server.log()
     assert "crash" not in server.log().lower()

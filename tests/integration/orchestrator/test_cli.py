@@ -155,7 +155,7 @@ def test_interrupted_run_is_130(toy: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout.readline() == "up\n"
         running.send_signal(signal.SIGINT)
-        running.communicate(timeout=30)
+        running.communicate(timeout=60)
     assert running.returncode == 130
     assert all_runs()[0].state == "interrupted"
 

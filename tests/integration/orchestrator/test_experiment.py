@@ -39,7 +39,7 @@ def test_program_finds_its_place(tmp_path: Path) -> None:
     with Experiment("e") as exp:
         db = exp.start(Orchestrator(module=()))
         job = exp.start(python(show, environment={"OWN": "1", "OMP_NUM_THREADS": "9"}), database=db)
-        exp.wait(job, timeout_s=30)
+        exp.wait(job, timeout_s=60)
     environment, directory, cores = json.loads(job.log.read_text())
     assert environment["SSDB"] == str(db.address)
     assert environment["PENSTOCK_NAME"] == "program"
@@ -108,7 +108,7 @@ def test_listener_that_raises_is_raised_and_stops_nobody_from_seeing_ends(waitin
         first.when_ended(broken)
         first.stop()
         if waiting:
-            exp.wait(exp.start(python("pass", name="second")), timeout_s=30)
+            exp.wait(exp.start(python("pass", name="second")), timeout_s=60)
     assert read_record(exp.run_dir)["state"] == "failed"
 
 

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from smartredis import Client
 
+from orchestrator.build import built_module
 from sim_clients.address import Address
-from tests.integration.ai_commands import info
-from tests.integration.servers import RedisServer, StartServer, free_port
-from tests.integration.torchscript import forward, heavy
+from tests.integration.servers import Module, RedisServer, StartServer, free_port
+from tests.integration.torchscript import forward, heavy, never_loaded
 
 
 @pytest.fixture
 def fresh_server(start_server: StartServer) -> RedisServer:
-    """A server that has not opened torch yet."""
-    return start_server(port=free_port())
+    """A server that has not opened torch yet, and answers a store when it does so by itself."""
+    build = built_module()
+    return start_server(port=free_port(), modules=(Module(build.module, build.load_arguments()),))
 
 
 @pytest.fixture
@@ -42,13 +43,20 @@ def test_the_first_model_of_a_server_arrives(impatient: Client) -> None:
     assert impatient.get_tensor("y").tolist() == [1.0, 1.0]
 
 
-def test_a_large_model_arrives(impatient: Client, fresh_server: RedisServer) -> None:
+def test_a_large_model_arrives(impatient: Client) -> None:
+    """The run waits for the load, and may be asked for again while it does."""
     impatient.set_model("m", heavy(64), "TORCH")
     impatient.put_tensor("x", np.zeros(1, np.float32))
     impatient.run_model("m", "x", "y")
     assert impatient.get_tensor("y").tolist() == [1.0]
+
+
+def test_a_model_whose_load_takes_long_is_stored_meanwhile(
+    impatient: Client, fresh_server: RedisServer
+) -> None:
+    impatient.set_model("m", never_loaded(), "TORCH")
     with fresh_server.connect() as db:
-        assert info(db, "m")["errors"] == 0
+        assert db.exists("m") == 1
 
 
 def test_the_first_script_of_a_server_arrives(impatient: Client) -> None:

@@ -121,6 +121,7 @@ void AShortRunIsDoneAtOnceWhileNothingElseRuns() {
   CHECK_EQUAL(answers.count(), 1u);
   CHECK_EQUAL(First(answers.Wait(1)[0].second), 2.0f);
   CHECK_EQUAL(run->request.executable->stats().calls.load(), 1);
+  CHECK_EQUAL(inline_runs.count(), 1);
   auto holder = Model([&gate](const backend::Call& call, backend::Sink& out) {
     gate.Pass();
     AddOne(call, out);
@@ -142,6 +143,7 @@ void WhatWouldWaitInTheBackendIsNotBegun() {
   CHECK(inline_runs.MayRun(*run) == When::kNow);
   CHECK(!inline_runs.TryRunNow(run));
   CHECK_EQUAL(answers.count(), 0u);
+  CHECK_EQUAL(inline_runs.count(), 0);
   CHECK(run->began_at.load() == Clock::time_point());
   CHECK_EQUAL(run->request.executable->stats().calls.load(), 0);
   queues.Submit(run);
@@ -199,6 +201,7 @@ void SeveralInOneTurnShareARunAtItsEnd() {
     CHECK_EQUAL(answers.count(), static_cast<size_t>(3 * turn + 3));
   }
   CHECK(rows == std::vector<int64_t>({1, 2, 3}));
+  CHECK_EQUAL(inline_runs.count(), 6);
   for (auto& [number, result] : answers.Wait(6))
     CHECK_EQUAL(First(result), static_cast<float>(number % 3 + 1));
   inline_runs.EndTurn();  // a turn without anybody
