@@ -191,25 +191,34 @@ def _heard(numbers: Sequence[int], react: Callable[[], None]) -> Iterator[None]:
     """Call `react` on a thread of its own after each of these signals, once Python knows of it."""
     heard, told = os.pipe()
     os.set_blocking(told, False)
-    former = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    former = -1
 
     def listen() -> None:
-        while number := os.read(heard, 1):
-            if former != -1:
-                with contextlib.suppress(OSError):  # whoever listened before us may have left
-                    os.write(former, number)
-            if number[0] in numbers:
-                react()
+        with os.fdopen(heard, "rb", buffering=0) as pipe:
+            while number := pipe.read(1):
+                if former != -1:
+                    with contextlib.suppress(OSError):  # whoever listened before us may have left
+                        os.write(former, number)
+                if number[0] in numbers:
+                    _try(react)
 
     thread = threading.Thread(target=listen, name="penstock-signals", daemon=True)
     thread.start()
     try:
+        former = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
         yield
     finally:
         signal.set_wakeup_fd(former)
-        os.close(told)
+        os.close(told)  # the thread reads the end, and leaves
         thread.join()
-        os.close(heard)
+
+
+def _try(react: Callable[[], None]) -> None:
+    """At the edge of a thread that must go on to hear the next signal."""
+    try:
+        react()
+    except Exception as error:  # noqa: BLE001
+        say(f"cannot do what a signal asks for: {error}")
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

@@ -122,7 +122,7 @@ class Cancelable {
  public:
   Cancelable(backend::Canceler* canceler, ov::InferRequest* request) : canceler_(canceler) {
     if (canceler_ == nullptr) return;
-    canceler_->OnCancel([](void* data) { static_cast<ov::InferRequest*>(data)->cancel(); }, request);
+    canceler_->OnCancel(Cancel, request);
   }
   ~Cancelable() {
     if (canceler_ != nullptr) canceler_->OnCancel(nullptr, nullptr);
@@ -131,6 +131,13 @@ class Cancelable {
   Cancelable& operator=(const Cancelable&) = delete;
 
  private:
+  static void Cancel(void* request) {
+    try {
+      static_cast<ov::InferRequest*>(request)->cancel();
+    } catch (const std::exception&) {
+      // It goes on to its end, and who waits for it has been told.
+    }
+  }
   backend::Canceler* canceler_;
 };
 
@@ -190,10 +197,13 @@ class OpenvinoModel : public backend::Program {
       request->set_input_tensor(input_ports_[i], ov::Tensor(ToTheirs(view.type), shape, view.data));
     }
     Cancelable cancelable(call.canceler, request);
+    const char* terminated = "Exiting due to terminate flag being set to true";
+    // A request that does not run yet forgets that it was canceled.
+    if (call.canceler != nullptr && call.canceler->Canceled()) throw std::runtime_error(terminated);
     try {
       request->infer();
     } catch (const ov::Cancelled&) {
-      throw std::runtime_error("Exiting due to terminate flag being set to true");
+      throw std::runtime_error(terminated);
     }
   }
 

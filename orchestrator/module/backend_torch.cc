@@ -58,6 +58,7 @@ class Form {
   explicit Form(torch::jit::Module module)
       : module_(std::move(module)), forward_(FindForward(module_)), writes_inputs_(WritesInputs(forward_)) {
     GuardLoops(*module_._ivalue()->compilation_unit());
+    GuardContainers(*module_._ivalue()->compilation_unit());
   }
   const torch::jit::Method& forward() const { return forward_; }
   uint64_t Bytes() const {

@@ -7,6 +7,18 @@ namespace penstock {
 
 using torch::jit::Operator;
 
+namespace {
+
+// Only a text can say that there may be further arguments.
+Operator Like(const c10::FunctionSchema& schema, torch::jit::Operation operation,
+              c10::AliasAnalysisKind kind) {
+  if (schema.is_vararg() || schema.is_varret()) return {c10::str(schema), std::move(operation), kind};
+  return {schema.name(),    schema.overload_name(), schema.arguments(),
+          schema.returns(), std::move(operation),   kind};
+}
+
+}  // namespace
+
 void ReplaceOperators(const char* name, const std::function<bool(const c10::FunctionSchema&)>& chosen,
                       const MakeOperation& make) {
   const std::vector<std::shared_ptr<Operator>> overloads =
@@ -14,8 +26,7 @@ void ReplaceOperators(const char* name, const std::function<bool(const c10::Func
   for (const std::shared_ptr<Operator>& original : overloads) {
     const c10::FunctionSchema& schema = original->schema();
     if (!chosen(schema)) continue;
-    Operator ours(schema.name(), schema.overload_name(), schema.arguments(), schema.returns(),
-                  make(*original), original->aliasAnalysisKind());
+    Operator ours = Like(schema, make(*original), original->aliasAnalysisKind());
     torch::jit::deregisterOperator(schema);
     torch::jit::registerOperator(std::move(ours));
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backend_torch_bounds.h"
+#include "backend_torch_containers.h"
 #include "backend_torch_files.h"
 #include "backend_torch_values.h"
 
@@ -240,6 +241,7 @@ std::unique_ptr<backend::Program> CompileTorchScript(const backend::ScriptSource
   unit->define(std::nullopt, ToString(source.text) + "\n", std::make_shared<ScriptNames>(), nullptr);
   RefuseFileAccess(*unit);
   GuardLoops(*unit);
+  GuardContainers(*unit);
   auto script = std::make_unique<TorchScript>(std::move(unit), ToDevice(source.device));
   for (size_t i = 0; i < source.entry_point_count; ++i)
     script->CheckEntryPoint(ToString(source.entry_points[i]));

@@ -5,6 +5,7 @@
 #include "execution.h"
 #include "held_string.h"
 #include "model_type.h"
+#include "module_state.h"
 #include "script_host.h"
 #include "script_type.h"
 #include "tensor_commands.h"
@@ -61,7 +62,7 @@ class Planner {
     if (!status.ok()) return status;
     request.output_count = step.outputs.size();
     request.cancellation = cancellation_;
-    request.limit = RunLimit(*request.executable);
+    request.limit = state().options.RunLimit(request.executable->backend());
     request.deadline = deadline_;
     if (step.kind == DagStep::Kind::kScript) PrepareScript(step, &request);
     return status;

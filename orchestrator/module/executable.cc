@@ -6,6 +6,13 @@ void RunStats::Reset() {
   for (auto* counter : {&calls, &errors, &duration_us, &samples}) counter->store(0);
 }
 
+void RunStats::GoOnFrom(const RunStats& other) {
+  calls += other.calls;
+  errors += other.errors;
+  duration_us += other.duration_us;
+  samples += other.samples;
+}
+
 Executable::Executable(std::string device, std::string tag, Load load)
     : device_(std::move(device)), tag_(std::move(tag)), load_(std::move(load)) {}
 

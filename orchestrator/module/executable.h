@@ -34,6 +34,7 @@ struct RunStats {
   std::atomic<int64_t> duration_us{0};
   std::atomic<int64_t> samples{0};
   void Reset();
+  void GoOnFrom(const RunStats& other);
 };
 
 /// How runs of one model may share a run. `size` is the most rows; 0 and 1: they do not.

@@ -56,7 +56,7 @@ Result<RunRequest> TakeRequest(RedisModuleCtx* context, RedisModuleString** argv
   request.output_count = run.outputs.size();
   request.native = run.native;
   request.cancellation = std::make_shared<Cancellation>();
-  request.limit = RunLimit(*request.executable);
+  request.limit = state().options.RunLimit(request.executable->backend());
   if (run.timeout_ms > 0) request.deadline = DeadlineIn(std::chrono::milliseconds(run.timeout_ms));
   if (run.function.empty()) return request;
   request.function = run.function;
@@ -113,13 +113,6 @@ int Execute(RedisModuleCtx* context, RedisModuleString** argv, std::shared_ptr<E
     if (result) return AnswerNow(context, std::move(*result), outputs);
   }
   return ExecuteLater(context, std::move(run), std::move(outputs), when == InlineRuns::When::kAtTurnsEnd);
-}
-
-std::optional<std::chrono::milliseconds> RunLimit(const Executable& executable) {
-  const Options& options = state().options;
-  bool applies = options.execution_timeout_given || executable.backend() == BackendKind::kOnnx;
-  if (!applies) return std::nullopt;
-  return std::chrono::milliseconds(options.execution_timeout_ms);
 }
 
 int ReplyOutcome(RedisModuleCtx* context, const RunResult& result) {

@@ -24,9 +24,6 @@ namespace penstock {
 int Execute(RedisModuleCtx* context, RedisModuleString** argv, std::shared_ptr<Executable> executable,
             const RunWords& words);
 
-/// How long one run may take: MODEL_EXECUTION_TIMEOUT, for ONNX models, and for all when it was given.
-std::optional<std::chrono::milliseconds> RunLimit(const Executable& executable);
-
 /// +OK, +TIMEDOUT or the error.
 int ReplyOutcome(RedisModuleCtx* context, const RunResult& result);
 

@@ -1,7 +1,9 @@
 #include "integer_division.h"
 
 #include <signal.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include <atomic>
 
@@ -9,11 +11,11 @@ namespace penstock {
 namespace {
 
 // Read and written by a handler that interrupts the thread itself.
-thread_local volatile int watches_here = 0;
-thread_local volatile uint64_t refused_here = 0;
+[[gnu::tls_model("initial-exec")]] thread_local volatile int watches_here = 0;  // found without allocating
+[[gnu::tls_model("initial-exec")]] thread_local volatile uint64_t refused_here = 0;
 std::atomic<int> watches = 0;
 std::atomic<uint64_t> refused_elsewhere = 0;
-struct sigaction before{};
+std::atomic<const struct sigaction*> before = nullptr;
 
 #if defined(__x86_64__)
 
@@ -59,9 +61,13 @@ bool DivideToZero(ucontext_t*) { return false; }
 
 #endif
 
+// The main thread, that of a forked child as well, computes for others than programs too.
+bool IsMainThread() { return syscall(SYS_gettid) == getpid(); }
+
 void OnSignal(int, siginfo_t* info, void* context) {
   bool division = info->si_code == FPE_INTDIV || info->si_code == FPE_INTOVF;
-  if (division && watches > 0 && DivideToZero(static_cast<ucontext_t*>(context))) {
+  bool watched = watches_here > 0 || (watches > 0 && !IsMainThread());
+  if (division && watched && DivideToZero(static_cast<ucontext_t*>(context))) {
     if (watches_here > 0) {
       refused_here = refused_here + 1;
     } else {
@@ -70,7 +76,7 @@ void OnSignal(int, siginfo_t* info, void* context) {
     return;
   }
   // The instruction is tried again, now with the former handler; what was sent from outside is sent again.
-  sigaction(SIGFPE, &before, nullptr);
+  sigaction(SIGFPE, before.load(), nullptr);
   if (info->si_code <= 0) raise(SIGFPE);
 }
 
@@ -81,7 +87,9 @@ void HandleRefusedDivisions() {
   sigaction(SIGFPE, nullptr, &now);
   bool ours = (now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == OnSignal;
   if (ours) return;
-  before = now;
+  const struct sigaction* known = before;
+  bool same = known != nullptr && known->sa_sigaction == now.sa_sigaction && known->sa_flags == now.sa_flags;
+  if (!same) before = new struct sigaction(now);  // never freed: a handler may be reading the last one
   struct sigaction handler{};
   handler.sa_sigaction = OnSignal;
   handler.sa_flags = SA_SIGINFO | SA_ONSTACK;
@@ -98,6 +106,8 @@ DivisionWatch::~DivisionWatch() {
   --watches;
   watches_here = watches_here - 1;
 }
+
+bool DivisionWatch::OnlyElsewhere() const { return refused_here == here_ && refused_elsewhere != elsewhere_; }
 
 Status DivisionWatch::Check() const {
   if (refused_here == here_ && refused_elsewhere == elsewhere_) return Status::Ok();

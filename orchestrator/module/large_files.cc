@@ -20,10 +20,7 @@ std::string Folder() {
   return unknown ? "/tmp" : folder.string();
 }
 
-}  // namespace
-
-void MoveLargeFileToDisk(const Model& model) {
-  ModelFile& file = *model.definition().file;
+void Move(ModelFile& file) {
   if (file.on_disk() || file.size() < kLarge || state().options.model_files == kInMemory) return;
   auto moved = WriteToDisk(file.pieces(), Folder());
   if (!moved.ok()) {
@@ -36,6 +33,13 @@ void MoveLargeFileToDisk(const Model& model) {
   ServerLock lock(never, ServerLock::For::kLooking);
   if (lock) before = file.MoveToDisk(std::move(*moved));
   // `lock` is released first: to drop what was held takes its time.
+}
+
+}  // namespace
+
+void MoveLargeFileToDisk(const Model& model) {
+  ModelFile& file = *model.definition().file;
+  file.OnceBeforeLoading([&file] { Move(file); });
 }
 
 }  // namespace penstock

@@ -22,12 +22,13 @@ std::vector<Bytes> ToBytes(const std::vector<std::string>& texts) {
 // Of a file on disk, from which they can be read again.
 void NeedsNoMemory(Bytes bytes) { DiscardPages({bytes.data, bytes.size}); }
 
-// `load` is given where its error goes.
+// `load` is given where its error goes, and called again where another may have divided by zero.
 template <class LoadIt>
-Result<ProgramPtr> Watched(LoadIt load) {
+Result<ProgramPtr> Watched(LoadIt load, int further_tries = 2) {
   DivisionWatch divisions;  // constants are computed now
   ErrorSink sink;
   ProgramPtr program(load(sink));
+  if (further_tries > 0 && divisions.OnlyElsewhere()) return Watched(load, further_tries - 1);
   Status status = divisions.Check();
   if (!status.ok()) return status;
   if (program == nullptr) return Status::Error(sink.error);
@@ -72,8 +73,10 @@ Result<ProgramPtr> CompileScript(Backends* backends, const ScriptDefinition& scr
 }  // namespace
 
 ModelPtr NewModel(Backends* backends, std::shared_ptr<const ModelDefinition> definition, ModelPtr before) {
-  auto load = [backends, definition, before = std::move(before)]() -> Result<ProgramPtr> {
-    if (before != nullptr && before->definition().SameAs(*definition)) {
+  std::shared_ptr<ModelFile> were;  // the bytes of `before` where they lie now: they may be moved meanwhile
+  if (before != nullptr) were = std::make_shared<ModelFile>(before->definition().file->pieces());
+  auto load = [backends, definition, were, before = std::move(before)]() -> Result<ProgramPtr> {
+    if (before != nullptr && before->definition().LoadsLike(*definition) && were->SameAs(*definition->file)) {
       auto program = before->Settle();
       if (program.ok()) return program;
     }

@@ -31,7 +31,8 @@ struct ModelDefinition {
   std::vector<std::string> outputs;
   std::shared_ptr<ModelFile> file = std::make_shared<ModelFile>();
 
-  bool SameAs(const ModelDefinition& other) const;
+  /// The same file would become the same program.
+  bool LoadsLike(const ModelDefinition& other) const;
 };
 
 class Model : public Executable {

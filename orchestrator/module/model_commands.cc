@@ -1,4 +1,5 @@
 // AI.MODELSTORE, AI.MODELGET, AI.MODELDEL, AI.MODELEXECUTE, and the deprecated AI.MODELSET and AI.MODELRUN.
+#include "background_load.h"
 #include "blocked.h"
 #include "commands.h"
 #include "execution.h"
@@ -119,6 +120,7 @@ int StoreParsed(RedisModuleCtx* context, RedisModuleString** argv, int argc, int
   MeasureSpareMemory(context);
   auto model = std::make_shared<ModelDefinition>(std::move(words->definition));
   for (size_t at : words->pieces) model->file->Add(std::make_shared<FileBuffer>(HeldString(argv[at])));
+  if (IsLoading(context)) before = ModelPtr();  // each would keep the one before it
   return StoreModel(context, argv, argc, NewModel(&state().backends, std::move(model), *before));
 }
 

@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "background_load.h"
 #include "held_string.h"
 #include "keyspace.h"
 #include "loading.h"
 #include "module_state.h"
 #include "rdb.h"
-#include "storing.h"
+#include "reply.h"
 
 namespace penstock {
 namespace {
@@ -50,16 +51,6 @@ void AddNames(std::vector<HeldString>* words, const char* keyword, const std::ve
   for (const std::string& name : names) words->push_back(HeldString::Copy(name));
 }
 
-void AddFile(std::vector<HeldString>* words, const ModelDefinition& model) {
-  size_t bytes = model.file->size();
-  size_t chunk = ChunkBytes(model);
-  std::string scratch;
-  words->push_back(HeldString::Copy("BLOB"));
-  for (size_t start = 0; start < bytes; start += chunk) {
-    words->push_back(HeldString::Copy(model.file->Part(start, std::min(chunk, bytes - start), &scratch)));
-  }
-}
-
 void Rewrite(RedisModuleIO* file, RedisModuleString* key, void* value) {
   const ModelDefinition& model = ValueOf<Model>(value).definition();
   std::vector<HeldString> words;
@@ -72,7 +63,8 @@ void Rewrite(RedisModuleIO* file, RedisModuleString* key, void* value) {
     AddNames(&words, "INPUTS", model.inputs);
     AddNames(&words, "OUTPUTS", model.outputs);
   }
-  AddFile(&words, model);
+  words.push_back(HeldString::Copy("BLOB"));
+  AddFileWords(model, &words);
   std::vector<RedisModuleString*> pointers;
   for (const HeldString& word : words) pointers.push_back(word.get());
   redis::EmitAOF(file, "AI.MODELSTORE", "sv", key, pointers.data(), pointers.size());
@@ -141,6 +133,7 @@ ModelPtr LoadAgain(RedisModuleCtx* context, RedisModuleString* name, const Model
   if (!key.Holds(model_type)) return failed;  // its store has not ended, and will tell
   auto& value = *static_cast<ModelPtr*>(redis::ModuleTypeGetValue(key.get()));
   Retire(std::exchange(value, NewModel(&state().backends, failed->shared_definition(), nullptr)));
+  value->stats().GoOnFrom(failed->stats());
   return value;
 }
 
@@ -162,8 +155,17 @@ Result<ModelPtr> GetStoredModel(RedisModuleCtx* context, RedisModuleString* key)
 }
 
 Status SetModel(RedisModuleCtx* context, RedisModuleString* key, ModelPtr model) {
-  RetireValue<Model>(context, key, model_type);
+  if (!IsLoading(context)) RetireValue<Model>(context, key, model_type);
   return SetValue<Model>(context, key, model_type, std::move(model));
+}
+
+void AddFileWords(const ModelDefinition& model, std::vector<HeldString>* words) {
+  size_t bytes = model.file->size();
+  size_t chunk = ChunkBytes(model);
+  std::string scratch;
+  for (size_t start = 0; start < bytes; start += chunk) {
+    words->push_back(HeldString::Copy(model.file->Part(start, std::min(chunk, bytes - start), &scratch)));
+  }
 }
 
 size_t ChunkBytes(const ModelDefinition& model) {

@@ -1,6 +1,7 @@
 // Models as values of Redis keys: the native type AI__MODEL.
 #pragma once
 
+#include "held_string.h"
 #include "model.h"
 #include "redis_api.h"
 
@@ -22,5 +23,7 @@ Status DeleteModel(RedisModuleCtx* context, RedisModuleString* key);
 /// The size of the pieces in which its file is returned and saved: MODEL_CHUNK_SIZE, which any client may
 /// set, or more where that would make too many for the main thread.
 size_t ChunkBytes(const ModelDefinition& model);
+/// The file in such pieces, to be replicated or written to the append-only file.
+void AddFileWords(const ModelDefinition& model, std::vector<HeldString>* words);
 
 }  // namespace penstock

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "argument_file.h"
+#include "background_load.h"
 #include "commands.h"
 #include "held_string.h"
 #include "info.h"
@@ -122,7 +123,7 @@ void* AllocateOrNull(size_t bytes) {
   if (redis::TryAlloc != nullptr) return redis::TryAlloc(bytes);
   constexpr size_t kMuch = 16 << 20;
   if (bytes >= kMuch) {
-    void* there = std::malloc(bytes);
+    void* volatile there = std::malloc(bytes);  // asked for, whatever a compiler thinks of it
     if (there == nullptr) return nullptr;
     std::free(there);
   }
@@ -143,11 +144,14 @@ Status Start(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   HandleRefusedDivisions();
   InstallAllocator({AllocateOrNull, redis::Calloc, redis::Free});
   InstallOutputBuffers([](std::string_view bytes) -> BufferPtr {
+    void* there = AllocateOrNull(bytes.size());  // to make a string without memory ends the server
+    if (there == nullptr) return nullptr;
+    redis::Free(there);
     return std::make_shared<StringBuffer>(HeldString::Copy(bytes));
   });
   redis::SetModuleOptions(context, redis::kHandleIoErrors);
-  InstallState(
-      new ModuleState(*options, FolderOfThisLibrary(), redis::GetDetachedThreadSafeContext(context)));
+  InstallState(new ModuleState(*options, FolderOfThisLibrary(), redis::GetDetachedThreadSafeContext(context),
+                               LoadInBackground));
   Status status = CreateTypes(context);
   if (status.ok()) status = CreateCommands(context);
   if (status.ok()) status = Subscribe(context);

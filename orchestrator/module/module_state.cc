@@ -4,8 +4,6 @@
 
 #include <cstdlib>
 
-#include "storing.h"
-
 namespace penstock {
 namespace {
 
@@ -22,10 +20,11 @@ QueueSettings SettingsFor(const Options& options) {
 
 }  // namespace
 
-ModuleState::ModuleState(const Options& given, const std::string& folder, RedisModuleCtx* detached)
+ModuleState::ModuleState(const Options& given, const std::string& folder, RedisModuleCtx* detached,
+                         std::function<void(std::shared_ptr<Executable>)> load)
     : options(given),
       backends(given, folder),
-      runs(SettingsFor(given), LoadInBackground),
+      runs(SettingsFor(given), std::move(load)),
       loader("ai-loader", 1),
       context(detached) {}
 

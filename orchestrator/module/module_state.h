@@ -9,6 +9,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -29,7 +30,9 @@ template <class T>
 using Pending = std::map<std::pair<int, std::string>, std::shared_ptr<T>>;
 
 struct ModuleState {
-  ModuleState(const Options& given, const std::string& folder, RedisModuleCtx* detached);
+  /// `load` is for runs of what is not loaded yet.
+  ModuleState(const Options& given, const std::string& folder, RedisModuleCtx* detached,
+              std::function<void(std::shared_ptr<Executable>)> load);
   Options options;
   Backends backends;  // thread-safe
   RunQueues runs;     // thread-safe

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <iterator>
+#include <limits>
 
 namespace penstock {
 namespace {
@@ -30,7 +31,7 @@ class Message {
     if (!Varint(&tag)) return Break();
     field->number = tag >> 3;
     field->wire = tag & 7;
-    if (field->number == 0) return Break();
+    if (field->number == 0 || tag > std::numeric_limits<uint32_t>::max()) return Break();
     if (field->wire == kVarint) return Varint(&field->value) || Break();
     uint64_t size = field->wire == kEight ? 8 : 4;
     if (field->wire == kBytes && !Varint(&size)) return Break();
@@ -72,8 +73,9 @@ class OnnxReader {
  public:
   explicit OnnxReader(OnnxFacts* facts) : facts_(facts) {}
 
+  /// False where any of its messages is none.
   bool Model(std::string_view bytes) {
-    return Each(bytes, [this](const Field& field) {
+    Each(bytes, [this](const Field& field) {
       if (field.number == 7) {
         facts_->has_graph = true;
         Graph(field.bytes, 0);
@@ -81,18 +83,19 @@ class OnnxReader {
       if (field.number == 20) Training(field.bytes);
       if (field.number == 25) Function(field.bytes);
     });
+    return !broken_;
   }
 
  private:
-  // Calls `see` with each field that is itself bytes, and `number` with each that is a number.
+  // Calls `see` with each field that is itself bytes.
   template <class See>
-  static bool Each(std::string_view bytes, See see) {
+  void Each(std::string_view bytes, See see) {
     Message message(bytes);
     Field field;
     while (message.Next(&field)) {
       if (field.wire == kBytes) see(field);
     }
-    return !message.broken();
+    broken_ = broken_ || message.broken();
   }
 
   void Graph(std::string_view bytes, int depth) {
@@ -135,6 +138,7 @@ class OnnxReader {
     while (message.Next(&field)) {
       if (field.number == 13 || (field.number == 14 && field.value != 0)) facts_->external_data = true;
     }
+    broken_ = broken_ || message.broken();
   }
   void Training(std::string_view bytes) {
     Each(bytes, [this](const Field& field) {
@@ -149,6 +153,7 @@ class OnnxReader {
   }
 
   OnnxFacts* facts_;
+  bool broken_ = false;  // somewhere; the library may read on where we stopped
 };
 
 }  // namespace

@@ -25,7 +25,7 @@ constexpr NumberOption kNumbers[] = {
     {"MODEL_CHUNK_SIZE", &Options::model_chunk_bytes, 1, kNoLimit},
     {"MODEL_EXECUTION_TIMEOUT", &Options::execution_timeout_ms, 1000, kDecadesInMs},
     {"MODEL_STORE_TIMEOUT", &Options::store_timeout_ms, 0, kDecadesInMs},
-    {"BACKEND_MEMORY_LIMIT", &Options::backend_memory_limit_mb, 0, kNoLimit},
+    {"BACKEND_MEMORY_LIMIT", &Options::backend_memory_limit_mb, 0, kNoLimit >> 20},
 };
 
 constexpr const char* kEngineNames[] = {"TORCH", "OPENVINO", "ONNXRUNTIME"};
@@ -136,6 +136,11 @@ std::optional<Engine> ParseEngine(std::string_view name) {
     if (EqualsAnyCase(name, EngineName(engine))) return engine;
   }
   return std::nullopt;
+}
+
+std::optional<std::chrono::milliseconds> Options::RunLimit(BackendKind kind) const {
+  if (!execution_timeout_given && kind != BackendKind::kOnnx) return std::nullopt;
+  return std::chrono::milliseconds(execution_timeout_ms);
 }
 
 Result<Options> ParseOptions(const std::vector<std::string_view>& words) {

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "backend.h"
 #include "status.h"
 
 namespace penstock {
@@ -49,6 +51,8 @@ struct Options {
 
   EngineOptions& engine(Engine which) { return engines[static_cast<size_t>(which)]; }
   const EngineOptions& engine(Engine which) const { return engines[static_cast<size_t>(which)]; }
+  /// How long one run may take: MODEL_EXECUTION_TIMEOUT, for ONNX models, and for all when it was given.
+  std::optional<std::chrono::milliseconds> RunLimit(BackendKind kind) const;
 };
 
 /// `KEY VALUE` pairs, keys in any case. An error names the word that is wrong.

@@ -31,6 +31,8 @@ int ReplyText(RedisModuleCtx* context, std::string_view text) {
   return redis::ReplyWithStringBuffer(context, text.data(), text.size());
 }
 
+bool IsLoading(RedisModuleCtx* context) { return (redis::GetContextFlags(context) & redis::kLoading) != 0; }
+
 bool MayBlock(RedisModuleCtx* context) {
   constexpr int kNever =
       redis::kLua | redis::kMulti | redis::kReplicated | redis::kLoading | redis::kDenyBlocking;

@@ -17,6 +17,8 @@ int WrongArity(RedisModuleCtx* context, const RedisModuleString* command);
 /// The one place where an error is written to a client. OK is answered by `+OK`.
 int Reply(RedisModuleCtx* context, const Status& status);
 int ReplyText(RedisModuleCtx* context, std::string_view text);
+/// The server reads its files, and nothing else goes on in it: no timer, no cron.
+bool IsLoading(RedisModuleCtx* context);
 /// Not within MULTI, Lua or another command, and not for the master or the append-only file.
 bool MayBlock(RedisModuleCtx* context);
 Status RefuseToBlock();

@@ -25,11 +25,16 @@ class RunQueues {
  public:
   /// `load` is called, on the submitting thread, for an executable that nobody loads yet.
   RunQueues(QueueSettings settings, std::function<void(std::shared_ptr<Executable>)> load);
+  ~RunQueues() { watch_->Stop(); }  // what is to come may hold a queue, which holds the watch
+  RunQueues(const RunQueues&) = delete;
+  RunQueues& operator=(const RunQueues&) = delete;
   void Submit(RunRequest request);
   /// The same for a run that has been made and checked.
   void Submit(RunPtr run);
   /// Nothing of any other waits or runs on its device.
   bool IsFreeFor(const Executable& executable);
+  /// Does things at their time; lives as long as these.
+  Watch& watch() { return *watch_; }
   /// Answers what was canceled while it waits behind something long.
   void Sweep();
   /// Cancels what runs; nothing more is begun. Idempotent; Join comes after.

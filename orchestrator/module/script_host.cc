@@ -7,13 +7,12 @@
 #include <vector>
 
 #include "arguments.h"
-#include "execution.h"
+#include "background_load.h"
 #include "held_string.h"
 #include "model_type.h"
 #include "module_state.h"
 #include "script_rights.h"
 #include "server_lock.h"
-#include "storing.h"
 #include "watch.h"
 
 namespace penstock {
@@ -70,9 +69,13 @@ class LimitedRun {
   LimitedRun(CancellationPtr script, std::optional<std::chrono::milliseconds> limit)
       : script_(std::move(script)) {
     handle_ = script_->Add([own = own_] { own->Cancel(); });
-    if (limit) watch_.At(Clock::now() + *limit, [own = own_] { own->Cancel(); });
+    auto due = limit ? DeadlineIn(*limit) : std::nullopt;
+    if (due) alarm_ = state().runs.watch().At(*due, [own = own_] { own->Cancel(); });
   }
-  ~LimitedRun() { script_->Remove(handle_); }
+  ~LimitedRun() {
+    script_->Remove(handle_);
+    if (alarm_) state().runs.watch().Forget(*alarm_);
+  }
   LimitedRun(const LimitedRun&) = delete;
   LimitedRun& operator=(const LimitedRun&) = delete;
   const CancellationPtr& cancellation() const { return own_; }
@@ -81,7 +84,7 @@ class LimitedRun {
   const CancellationPtr script_;
   const CancellationPtr own_ = std::make_shared<Cancellation>();
   uint64_t handle_;
-  Watch watch_;  // its thread starts with a limit
+  std::optional<Watch::Handle> alarm_;
 };
 
 // `ERR ` in front of a text says nothing to a script.
@@ -175,7 +178,7 @@ void ScriptHost::RunModel(Bytes key, const backend::TensorView* inputs, size_t i
   if (!model.ok()) return outputs.Error(ToBytes(model.status().Line()));
   auto program = Loaded(*model);
   if (!program.ok()) return outputs.Error(ToBytes(program.status().text()));
-  LimitedRun limited(cancellation_, RunLimit(**model));
+  LimitedRun limited(cancellation_, state().options.RunLimit((*model)->backend()));
   AllCanceled canceler({limited.cancellation()}, nullptr);
   CountingSink counted((*model)->stats(), outputs);
   backend::Call call{};

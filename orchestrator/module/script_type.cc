@@ -5,6 +5,7 @@
 #include "loading.h"
 #include "module_state.h"
 #include "rdb.h"
+#include "reply.h"
 
 namespace penstock {
 namespace {
@@ -96,7 +97,7 @@ Result<ScriptPtr> GetStoredScript(RedisModuleCtx* context, RedisModuleString* ke
 }
 
 Status SetScript(RedisModuleCtx* context, RedisModuleString* key, ScriptPtr script) {
-  RetireValue<Script>(context, key, script_type);
+  if (!IsLoading(context)) RetireValue<Script>(context, key, script_type);
   return SetValue<Script>(context, key, script_type, std::move(script));
 }
 

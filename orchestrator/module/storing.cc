@@ -2,9 +2,9 @@
 
 #include <atomic>
 
+#include "background_load.h"
 #include "blocked.h"
 #include "held_string.h"
-#include "large_files.h"
 #include "model_type.h"
 #include "module_state.h"
 #include "reply.h"
@@ -26,6 +26,7 @@ struct ModelKind {
   }
   static size_t FileWords(const Model& value) { return value.definition().file->pieces().size(); }
   static void AddFile(const Model& value, std::vector<HeldString>* words) {
+    if (value.definition().file->on_disk()) return AddFileWords(value.definition(), words);
     for (const BufferPtr& piece : value.definition().file->pieces()) {
       auto* held = dynamic_cast<const StringBuffer*>(piece.get());
       words->push_back(held != nullptr ? HeldString(held->string()) : HeldString::Copy(piece->view()));
@@ -54,24 +55,6 @@ void PushToLoader(RedisModuleCtx*, void* data) {
 void LoadAfterCommand(RedisModuleCtx* context, std::unique_ptr<Task> task) {
   redis::CreateTimer(context, 0, PushToLoader, task.release());
 }
-
-// Whoever waits for it hears of an error too; the log, for those who were answered before.
-class BackgroundLoad : public Task {
- public:
-  explicit BackgroundLoad(std::shared_ptr<Executable> executable) : executable_(std::move(executable)) {}
-  void Run() override {
-    auto* model = dynamic_cast<const Model*>(executable_.get());
-    if (model != nullptr) MoveLargeFileToDisk(*model);
-    Status status = executable_->Settle().status();
-    if (model != nullptr) model->definition().file->NeedNoMemory();
-    if (!status.ok())
-      redis::Log(nullptr, "warning", "cannot load what was stored: %s", status.text().c_str());
-  }
-  void Deliver(std::unique_ptr<Task>) override {}
-
- private:
-  std::shared_ptr<Executable> executable_;
-};
 
 // Delivers a task once, for whichever thread asks first.
 class FirstOfTwo {
@@ -153,12 +136,13 @@ int Store(RedisModuleCtx* context, RedisModuleString** argv, int argc,
     value->WhenSettled([waiting] { waiting->Deliver(); });
     redis::CreateTimer(context, state().options.store_timeout_ms, OnTimeout,
                        new std::shared_ptr<FirstOfTwo>(waiting));
-    LoadAfterCommand(context, std::make_unique<BackgroundLoad>(value));
+    LoadAfterCommand(context, BackgroundLoad(value));
     return redis::kOk;
   }
   Status status = Kind::Set(context, argv[1], value);
   if (!status.ok()) return Reply(context, status);
-  LoadAfterCommand(context, std::make_unique<BackgroundLoad>(value));
+  if (IsLoading(context)) return Reply(context, Status::Ok());  // as from an RDB file: loaded when it is run
+  LoadAfterCommand(context, BackgroundLoad(value));
   redis::ReplicateVerbatim(context);
   return Reply(context, Status::Ok());
 }
@@ -171,10 +155,6 @@ int StoreModel(RedisModuleCtx* context, RedisModuleString** argv, int argc, Mode
 
 int StoreScript(RedisModuleCtx* context, RedisModuleString** argv, int argc, ScriptPtr script) {
   return Store<ScriptKind>(context, argv, argc, std::move(script));
-}
-
-void LoadInBackground(std::shared_ptr<Executable> executable) {
-  state().loader.Push(std::make_unique<BackgroundLoad>(std::move(executable)));
 }
 
 }  // namespace penstock

@@ -24,7 +24,4 @@ namespace penstock {
 int StoreModel(RedisModuleCtx* context, RedisModuleString** argv, int argc, ModelPtr model);
 int StoreScript(RedisModuleCtx* context, RedisModuleString** argv, int argc, ScriptPtr script);
 
-/// Settles in the background, on the loader thread.
-void LoadInBackground(std::shared_ptr<Executable> executable);
-
 }  // namespace penstock

@@ -66,10 +66,10 @@ void TinyRuns::MeasuredHere(uint64_t shape, int64_t rows, Clock::duration took, 
   auto found = shapes_.find(shape);
   if (found == shapes_.end() || size >= kSizes) return;
   Sizes& sizes = found->second.sizes;
-  int& long_runs = sizes[size].long_runs;
-  long_runs = took <= kBound ? 0 : long_runs + 1;
-  if (long_runs < kRunsToWarm && took <= kColdBound) return;
-  long_runs = 0;
+  Clock::duration& debt = sizes[size].debt;
+  debt = std::max(debt + took - kBound, Clock::duration(0));
+  if (debt <= kMostDebt) return;
+  debt = Clock::duration(0);
   if (size > 0) sizes[size - 1].short_runs = kRunsToKnow;  // what twice as many rows have shown so far
   for (; size < kSizes; ++size) sizes[size].Distrust(now);
 }
@@ -81,7 +81,7 @@ void TinyRuns::ForgetOne() {
 }
 
 void TinyRuns::Size::Distrust(Clock::time_point now) {
-  constexpr int kMostDoublings = 8;
+  constexpr int kMostDoublings = 4;
   if (now > distrusted_until + std::chrono::minutes(1)) failures = 0;  // long since
   short_runs = 0;
   distrusted_until = now + std::chrono::seconds(1 << std::min(failures, kMostDoublings));

@@ -3,11 +3,11 @@
 // DESIGN
 //   Known means measured: the last runs of this program with inputs of these shapes all stayed under the
 //   bound. Runs that batch are told apart by their number of rows, in powers of two; one is known when it or
-//   a larger one is, and the next larger may be tried when a run takes no more than half the bound. The first
-//   runs on another thread find cold caches. So the trust in a size and all larger ones ends with the third
-//   run in a row on the main thread that is longer than the bound, or the first that is ten times as long:
-//   for a second at first and twice as long each time. Then workers must show it to be short again. Threads:
-//   workers and the main thread; one mutex.
+//   a larger one is, and the next larger may be tried when a run takes no more than half the bound. On the
+//   main thread a run may find cold caches, or a host that gives its processor to somebody else. So runs
+//   there are in debt by what they take above the bound, and shorter ones pay it back; the trust in a size
+//   and all larger ones ends when the debt is too large: for a second at first and twice as long each time.
+//   Then workers must show it to be short again. Threads: workers and the main thread; one mutex.
 #pragma once
 
 #include <array>
@@ -37,9 +37,8 @@ class Stopwatch {
 class TinyRuns {
  public:
   static constexpr std::chrono::microseconds kBound{50};
-  static constexpr std::chrono::microseconds kColdBound{500};
+  static constexpr std::chrono::microseconds kMostDebt{1000};
   static constexpr int kRunsToKnow = 8;
-  static constexpr int kRunsToWarm = 3;
 
   /// A run of `rows` rows took so long, on a worker. `shape` names the inputs' types and dimensions.
   void Measured(uint64_t shape, int64_t rows, Clock::duration took);
@@ -52,8 +51,8 @@ class TinyRuns {
   static constexpr size_t kShapes = 16;  // as many are remembered
   struct Size {
     int short_runs = 0;  // in a row
-    int long_runs = 0;   // in a row, on the main thread
     Clock::duration last{0};
+    Clock::duration debt{0};  // of the main thread's runs
     Clock::time_point distrusted_until;
     int failures = 0;
     bool Known(Clock::time_point now) const;

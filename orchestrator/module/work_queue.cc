@@ -64,13 +64,18 @@ WorkQueue::WorkQueue(std::string name, int workers) : shared_(std::make_shared<S
   shared_->name = std::move(name);
   shared_->wanted = workers;
   std::lock_guard lock(shared_->mutex);
-  for (int i = 0; i < workers; ++i) StartWorker();
+  for (int i = 0; i < workers; ++i) (void)StartWorker();
 }
 
 // Detached: Join() counts the workers down, because std::thread has no join with a deadline.
-void WorkQueue::StartWorker() {
-  StartThread(shared_->name, [shared = shared_] { shared->Work(); });
+bool WorkQueue::StartWorker() {
+  try {
+    StartThread(shared_->name, [shared = shared_] { shared->Work(); });
+  } catch (const std::system_error&) {
+    return false;  // the system has no thread to give now; the next sweep asks again
+  }
   ++shared_->workers;
+  return true;
 }
 
 WorkQueue::~WorkQueue() {
@@ -93,13 +98,7 @@ bool WorkQueue::Sweep(Clock::time_point now) {
   bool all_late =
       std::all_of(running.begin(), running.end(), [now](auto began) { return TooLong(began, now); });
   if (shared_->stopping || shared_->tasks.empty() || !all_busy || !all_late) return false;
-  if (shared_->workers >= kMostWorkers) return false;
-  try {
-    StartWorker();
-  } catch (const std::system_error&) {
-    return false;  // the system has no thread to give now; the next sweep asks again
-  }
-  return true;
+  return shared_->workers < kMostWorkers && StartWorker();
 }
 
 void WorkQueue::Stop() {

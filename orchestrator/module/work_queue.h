@@ -54,7 +54,7 @@ class WorkQueue {
   bool Join(Clock::time_point deadline);
 
  private:
-  void StartWorker();  // the caller holds the mutex
+  bool StartWorker();  // the caller holds the mutex
   struct Shared;       // outlives the queue for as long as a worker still uses it
   std::shared_ptr<Shared> shared_;
 };

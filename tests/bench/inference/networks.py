@@ -59,13 +59,22 @@ def mlp_layers(width: int) -> nn.Sequential:
 
 @cache
 def cnn() -> Network:
-    """Two convolutions and a linear layer on an image; (1, 1, 28, 28) float32."""
+    """Two convolutions and a linear layer on a small image; (1, 1, 28, 28) float32."""
+    return _traced("cnn", _convolutions(1, 16, 32, 32 * 5 * 5), (1, 1, 28, 28))
+
+
+@cache
+def large_cnn() -> Network:
+    """The same on an image for which they take milliseconds; (1, 3, 64, 64) float32."""
+    return _traced("cnn64", _convolutions(3, 64, 128, 128 * 14 * 14), (1, 3, 64, 64))
+
+
+def _convolutions(channels: int, first: int, second: int, flat: int) -> nn.Sequential:
     torch.manual_seed(0)
-    layers = nn.Sequential(
-        nn.Conv2d(1, 16, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(32 * 5 * 5, 10),
+    return nn.Sequential(
+        nn.Conv2d(channels, first, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(first, second, 3), nn.ReLU(),
+        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(flat, 10),
     )  # fmt: skip
-    return _traced("cnn", layers, (1, 1, 28, 28))
 
 
 def of_size(size: int) -> Network:

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.bench.inference import load
 from tests.bench.inference.in_process import InProcess
-from tests.bench.inference.networks import WIDTHS, Network, cnn, mlp
+from tests.bench.inference.networks import WIDTHS, Network, cnn, large_cnn, mlp
 from tests.bench.inference.subject import check, execute, key_of, run_counts, server, store
 from tests.bench.measure import Series, bind, compare, pinned, placements
 from tests.bench.wire import WireClient
@@ -87,15 +87,19 @@ def _sized(socket: Path, clients: int, words: Sequence[str]) -> int:
 
 
 def measure_cnn(quick: bool) -> dict[str, Any]:
-    """Measure a CNN from four clients against libtorch in a process on the same cores."""
+    """Measure CNNs from four clients against libtorch in a process on the same cores."""
     cores = sorted({core for pair in placements().values() for core in pair})
     counts = (1,) if quick or len(cores) == 1 else (1, 2)
-    return {f"{count} core{'s' * (count > 1)}": _cnn_on(cores[:count], quick) for count in counts}
+    return {
+        f"{network.name}, {count} core{'s' * (count > 1)}": _cnn_on(network, cores[:count], quick)
+        for network in ((cnn(),) if quick else (cnn(), large_cnn()))
+        for count in counts
+    }
 
 
-def _cnn_on(cores: Sequence[int], quick: bool) -> dict[str, Any]:
+def _cnn_on(network: Network, cores: Sequence[int], quick: bool) -> dict[str, Any]:
     """Compare the process with a plain database and one that optimizes, with as many threads each."""
-    network, threads = cnn(), str(len(cores))
+    threads = str(len(cores))
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory()))
         alone = stack.enter_context(InProcess(network.file, network.shape, directory, network.name))

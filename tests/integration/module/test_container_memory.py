@@ -32,6 +32,15 @@ GROWING = {
     "joined text": "s = 'x'.ljust(megabyte)\nreturn x + len(s.join([s] * 1000))",
     "replaced text": "s = 'x'.ljust(megabyte)\nreturn x + len(s.replace(' ', s))",
     "text between all characters": "s = 'x'.ljust(megabyte)\nreturn x + len(s.replace('', s))",
+    "formatted text": "s = 'x'\nwhile True:\n    s = '{}{}'.format(s, s)\nreturn x + len(s)",
+    "text with percents": "s = 'x'\nwhile True:\n    s = '%s%s' % (s, s)\nreturn x + len(s)",
+    "a printed list": "s = 'x'\nwhile True:\n    s = str([s, s])\nreturn x + len(s)",
+    "a printed array": "return x + len(str(x[0].expand(many)))",
+    "an array as a list": "l: List[float] = x[0].expand(many).tolist()\nreturn x + l[0]",
+    "a list of signs": "return x + len(list('x'.ljust(megabyte)))",
+    "parts of a text": "return x + len(''.ljust(megabyte).split(' '))",
+    "parts from the right": "return x + len(''.ljust(megabyte).rsplit(' '))",
+    "lines": "return x + len(''.ljust(megabyte).replace(' ', '\\n').splitlines())",
     "a dictionary": "d = {0: 1}\ni = 0\nwhile True:\n    d[i] = i\n    i += 1\nreturn x + d[0]",
 }
 
@@ -89,6 +98,10 @@ assert l == [4, 1, 2, 3, 5, 6, 6, 7]
 assert s == "zz-bc    d e 001", s
 assert d.setdefault("d", 9) == 9 and len(d) == 4
 assert list("ab") == ["a", "b"] and list(l) == l
+assert "{} {}".format(1, "b") == "1 b" and "%s-%d" % ("a", 2) == "a-2"
+assert str([1, 2]) == "[1, 2]" and "a b".split(" ") == ["a", "b"]
+z: List[float] = x.tolist()
+assert z == [1.0, 1.0]
 y = [x, x] + [x]
 return torch.cat(y) * 2 + torch.add(x.sum(), 1)
 """

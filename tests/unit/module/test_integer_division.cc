@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <future>
 #include <limits>
 #include <thread>
 
@@ -106,8 +107,9 @@ void WatchesOfOneThreadAndOfOthers() {
     Signed(42, 0, 0);
   }).join();
   CHECK(later.Check().ok());
+  CHECK(!later.OnlyElsewhere());
   std::thread([] { Signed(42, 0, 0); }).join();  // as in a pool: it may have worked for anybody
-  CHECK(!later.Check().ok());
+  CHECK(!later.Check().ok() && later.OnlyElsewhere());
 }
 
 // What a child process of ours died of.
@@ -127,6 +129,17 @@ int EndOf(Body body) {
 
 void WithoutAWatchTheFormerHandlerIsCalled() {
   CHECK_EQUAL(EndOf([] { Signed(42, 0, 0); }), SIGFPE);
+  CHECK_EQUAL(EndOf([] {
+                std::promise<void> watching;
+                std::thread([&watching] {
+                  DivisionWatch watch;
+                  watching.set_value();
+                  pause();
+                }).detach();
+                watching.get_future().wait();
+                Signed(42, 0, 0);  // of the main thread's own
+              }),
+              SIGFPE);
   CHECK_EQUAL(EndOf([] {
                 DivisionWatch watch;
                 kill(getpid(), SIGFPE);

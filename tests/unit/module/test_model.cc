@@ -76,16 +76,16 @@ void ARunNamesWhatIsWrong() {
   CHECK_EQUAL(Execute({"INPUTS", "1", "a", "OUTPUTS", "1", "b", "bad_arg"}), "Invalid argument: bad_arg");
 }
 
-void ModelsOfOneFileForOneDeviceAreTheSame() {
+void WhatLoadsAlikeIsForOneDeviceAndHasTheSameNames() {
   ModelDefinition model, other;
-  model.file->Add(CopyBytes("abc"));
-  other.file->Add(CopyBytes("abc"));
-  CHECK(model.SameAs(other) && other.SameAs(model));
+  CHECK(model.LoadsLike(other) && other.LoadsLike(model));
   other.device = "GPU";
-  CHECK(!model.SameAs(other));
-  other.device = "";
-  other.file->Add(CopyBytes("d"));
-  CHECK(!model.SameAs(other));
+  CHECK(!model.LoadsLike(other));
+  other = {};
+  other.outputs = {"y"};
+  CHECK(model.LoadsLike(other));  // torch has no names
+  model.backend = other.backend = BackendKind::kTensorflow;
+  CHECK(!model.LoadsLike(other));
 }
 
 }  // namespace
@@ -94,6 +94,6 @@ int main() {
   AStoreIsReadWhole();
   AStoreNamesWhatIsWrong();
   ARunNamesWhatIsWrong();
-  ModelsOfOneFileForOneDeviceAreTheSame();
+  WhatLoadsAlikeIsForOneDeviceAndHasTheSameNames();
   return penstock::test::Report();
 }

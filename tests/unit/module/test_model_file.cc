@@ -15,9 +15,9 @@ namespace fs = std::filesystem;
 namespace {
 
 ModelFile Of(std::initializer_list<const char*> pieces) {
-  ModelFile file;
-  for (const char* piece : pieces) file.Add(CopyBytes(piece));
-  return file;
+  std::vector<BufferPtr> buffers;
+  for (const char* piece : pieces) buffers.push_back(CopyBytes(piece));
+  return ModelFile(std::move(buffers));
 }
 
 // Where the tests are compiled; what writes there looks first whether that is in memory itself.

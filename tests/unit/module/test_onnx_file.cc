@@ -46,6 +46,20 @@ void WeightsElsewhereAreFoundWhereverTheyAre() {
   CHECK(ReadOnnxFacts(Field(25, Field(7, Field(5, Field(5, tensor))))).external_data);
 }
 
+// A library may skip there what it does not know, such as a group, and find the weights behind it.
+void WhereReadingStopsTheFileIsNone() {
+  std::string group = "\x0b\x0c";
+  std::string number = "\xfd\xff\xff\xff\x7f";  // of a field, longer than it can be
+  std::string tensor = Field(13, "location");
+  for (const std::string& stop : {group, number}) {
+    for (const std::string& graph : {stop + Field(5, tensor), Field(5, stop + tensor), Field(1, stop),
+                                     Field(1, Field(5, stop + Field(5, tensor))), Field(15, stop + tensor)})
+      CHECK(!ReadOnnxFacts(Field(7, graph)).has_graph);
+    CHECK(!ReadOnnxFacts(Field(7, "") + Field(25, Field(7, stop))).has_graph);
+    CHECK(!ReadOnnxFacts(Field(7, "") + Field(20, stop)).has_graph);
+  }
+}
+
 void GraphsWithinGraphsEnd() {
   std::string graph;
   for (int i = 0; i < 2000; ++i) graph = Field(1, Field(5, Field(6, graph)));
@@ -92,6 +106,7 @@ void ChangedBytesDoNoHarm() {
 int main() {
   WhatAModelSaysIsRead();
   WeightsElsewhereAreFoundWhereverTheyAre();
+  WhereReadingStopsTheFileIsNone();
   GraphsWithinGraphsEnd();
   OtherFilesAreNone();
   TensorflowFilesAreToldApart();
