@@ -1,8 +1,8 @@
 // What keeps a torch run within bounds: memory, and the wish that it end.
 //
 // DESIGN
-//   torch asks an allocator of ours for its CPU memory. It forwards to torch's own, counts, and throws when
-//   it is too much (allocation.h) or when the run of this thread has been cancelled. A loop that allocates
+//   torch asks an allocator of ours for its CPU memory. It takes the server's, counts, and throws when it is
+//   too much (allocation.h) or when the run of this thread has been cancelled. A loop that allocates
 //   nothing would never come by, so each loop of TorchScript gets one more instruction at its head that asks
 //   the same; a guarded loop is not guarded again. What a model does by torch.jit.fork is done by a thread of
 //   torch's, which is at no run: it is not told to end, and its memory counts for the backend's limit only.

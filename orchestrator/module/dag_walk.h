@@ -4,13 +4,13 @@
 //   Only models and scripts are run, each by its device's queue; tensors that are set are there before the
 //   walk begins, and those that are read are looked up after it. A step's answer comes on a worker (or on
 //   whichever thread knows first), which hands the next step over and is free: no thread waits for a DAG.
-//   When a step is answered before it was handed over, on the same thread, the loop that handed it over goes
-//   on, so a long DAG takes no deeper stack than a short one. What a step puts out stays with its backend
-//   when one later step takes it, of the same backend and device; only one, because a program may write to
-//   what it is given. What leaves the DAG, by AI.TENSORGET or PERSIST, is brought to the host there and then,
-//   by the thread that has it, and widened unless its step says NATIVE. A slot is dropped with its last use.
-//   Threads: one at a time, each handing over to the next through the queue. Ownership: whoever runs a step
-//   keeps the walk alive.
+//   When a step is answered before its hand-over has returned, on whatever thread, the loop that handed it
+//   over goes on, so a long DAG takes no deeper stack than a short one. What a step puts out stays with its
+//   backend when one later step takes it, of the same backend and device; only one, because a program may
+//   write to what it is given. What leaves the DAG, by AI.TENSORGET or PERSIST, is brought to the host there
+//   and then, by the thread that has it, and widened unless its step says NATIVE. A slot is dropped with its
+//   last use by a step. Threads: one at a time, each handing over to the next through the queue. Ownership:
+//   whoever runs a step keeps the walk alive.
 #pragma once
 
 #include <atomic>

@@ -95,10 +95,8 @@ int ExecuteLater(RedisModuleCtx* context, RunPtr run, std::vector<HeldString> ou
   return redis::kOk;
 }
 
-}  // namespace
-
-int Execute(RedisModuleCtx* context, RedisModuleString** argv, std::shared_ptr<Executable> executable,
-            const RunWords& words) {
+int ExecuteParsed(RedisModuleCtx* context, RedisModuleString** argv, std::shared_ptr<Executable> executable,
+                  const RunWords& words) {
   auto request = TakeRequest(context, argv, std::move(executable), words);
   if (!request.ok()) return Reply(context, request.status());
   auto run = std::make_shared<Run>(std::move(*request));
@@ -113,6 +111,21 @@ int Execute(RedisModuleCtx* context, RedisModuleString** argv, std::shared_ptr<E
     if (result) return AnswerNow(context, std::move(*result), outputs);
   }
   return ExecuteLater(context, std::move(run), std::move(outputs), when == InlineRuns::When::kAtTurnsEnd);
+}
+
+}  // namespace
+
+int Execute(RedisModuleCtx* context, RedisModuleString** argv, int argc, int least, ParseRun parse,
+            FindExecutable find) {
+  bool keys_only = redis::IsKeysPositionRequest(context) != 0;
+  if (argc < least) return keys_only ? redis::kOk : WrongArity(context, argv[0]);
+  auto words = parse(Words(argv, argc));
+  if (keys_only) return TellKeys(context, words);
+  if (!words.ok()) return Reply(context, words.status());
+  if (!MayBlock(context)) return Reply(context, RefuseToBlock());
+  auto executable = find(context, argv[1]);
+  if (!executable.ok()) return Reply(context, executable.status());
+  return ExecuteParsed(context, argv, *executable, *words);
 }
 
 int ReplyOutcome(RedisModuleCtx* context, const RunResult& result) {

@@ -7,11 +7,11 @@
 //   cancels its run. A run that is known to be short is done at once, on the main thread (inline_runs.h).
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "arguments.h"
 #include "executable.h"
 #include "held_string.h"
 #include "redis_api.h"
@@ -20,9 +20,13 @@
 
 namespace penstock {
 
-/// Answers now with an error, or later with the outcome. `argv` holds the words that `words` points into.
-int Execute(RedisModuleCtx* context, RedisModuleString** argv, std::shared_ptr<Executable> executable,
-            const RunWords& words);
+using ParseRun = Result<RunWords> (*)(Arguments);
+using FindExecutable = Result<std::shared_ptr<Executable>> (*)(RedisModuleCtx*, RedisModuleString* key);
+
+/// A whole command that runs what `find` finds under its first key: answers now with an error, or later with
+/// the outcome; or tells the server its keys. It has `least` words, the command's name among them.
+int Execute(RedisModuleCtx* context, RedisModuleString** argv, int argc, int least, ParseRun parse,
+            FindExecutable find);
 
 /// +OK, +TIMEDOUT or the error.
 int ReplyOutcome(RedisModuleCtx* context, const RunResult& result);

@@ -45,7 +45,7 @@ class StringBuffer : public Buffer {
 
 /// A part of a model's file. When the last hold on it goes on another thread than the main one, its pages are
 /// given back to the system there: the main thread, which must free the string, is then done in no time. By
-/// then nobody else holds the string, see retiring.h.
+/// then nobody reads the string any more, see retiring.h.
 class FileBuffer : public StringBuffer {
  public:
   using StringBuffer::StringBuffer;

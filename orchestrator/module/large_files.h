@@ -6,7 +6,7 @@
 
 namespace penstock {
 
-/// Loader thread, which has not loaded it yet. Where that is not possible the file stays in memory, and the
+/// A loader, which has not loaded it yet. Where that is not possible the file stays in memory, and the
 /// log says why.
 void MoveLargeFileToDisk(const Model& model);
 

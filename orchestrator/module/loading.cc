@@ -36,7 +36,7 @@ Result<ProgramPtr> Watched(LoadIt load, int further_tries = 2) {
 }
 
 Result<ProgramPtr> LoadModel(Backends* backends, const ModelDefinition& model) {
-  // The file is in memory by now; the loaded network takes about as much again.
+  // Where the file is in memory, it is counted by now; the loaded network takes about as much again.
   if (SpareMemory() != 0 && SpareMemory() < model.file->size()) {
     return Status::OutOfMemory("a model of " + std::to_string(model.file->size()) +
                                " bytes takes more memory than maxmemory leaves to it");

@@ -14,7 +14,6 @@ namespace penstock {
 namespace {
 
 using ParseStore = Result<ModelStoreWords> (*)(Arguments);
-using ParseRun = Result<RunWords> (*)(Arguments);
 
 struct Wanted {
   bool meta = false;
@@ -86,14 +85,14 @@ int ReplyModel(RedisModuleCtx* context, const Model& model, const Wanted& wanted
 }
 
 // Answers when the model is loaded, because only then are the names of its inputs and outputs known.
-class GetTask : public BlockedTask {
+class BlockedGet : public Blocked {
  public:
-  GetTask(RedisModuleCtx* context, ModelPtr model, Wanted wanted)
-      : BlockedTask(context), model_(std::move(model)), wanted_(wanted) {}
-  void Run() override {}
+  BlockedGet(RedisModuleCtx* context, ModelPtr model, Wanted wanted)
+      : Blocked(context), model_(std::move(model)), wanted_(wanted) {}
 
  protected:
   void Finish() override {}
+  void OnGone() override {}
   int Answer(RedisModuleCtx* context) override { return ReplyModel(context, *model_, wanted_); }
 
  private:
@@ -102,11 +101,9 @@ class GetTask : public BlockedTask {
 };
 
 int ReplyWhenLoaded(RedisModuleCtx* context, ModelPtr model, Wanted wanted) {
-  auto task = std::make_shared<std::unique_ptr<Task>>(std::make_unique<GetTask>(context, model, wanted));
-  bool unloaded = model->WhenSettled([task] {
-    Task& waiting = **task;
-    waiting.Deliver(std::move(*task));
-  });
+  auto waiting =
+      std::make_shared<std::unique_ptr<Blocked>>(std::make_unique<BlockedGet>(context, model, wanted));
+  bool unloaded = model->WhenSettled([waiting] { Blocked::Deliver(std::move(*waiting)); });
   if (unloaded) LoadInBackground(model);
   return redis::kOk;
 }
@@ -124,16 +121,14 @@ int StoreParsed(RedisModuleCtx* context, RedisModuleString** argv, int argc, int
   return StoreModel(context, argv, argc, NewModel(&state().backends, std::move(model), *before));
 }
 
+Result<std::shared_ptr<Executable>> Find(RedisModuleCtx* context, RedisModuleString* key) {
+  auto model = GetModel(context, key);
+  if (!model.ok()) return model.status();
+  return std::shared_ptr<Executable>(*model);
+}
+
 int RunParsed(RedisModuleCtx* context, RedisModuleString** argv, int argc, int least, ParseRun parse) {
-  bool keys_only = redis::IsKeysPositionRequest(context) != 0;
-  if (argc < least) return keys_only ? redis::kOk : WrongArity(context, argv[0]);
-  auto run = parse(Words(argv, argc));
-  if (keys_only) return TellKeys(context, run);
-  if (!run.ok()) return Reply(context, run.status());
-  if (!MayBlock(context)) return Reply(context, RefuseToBlock());
-  auto model = GetModel(context, argv[1]);
-  if (!model.ok()) return Reply(context, model.status());
-  return Execute(context, argv, *model, *run);
+  return Execute(context, argv, argc, least, parse, Find);
 }
 
 }  // namespace

@@ -101,7 +101,6 @@ class Api {
   Entry<62, Status*(const TensorInfo*, int64_t*, size_t)> dimensions{table_};
   Entry<65, Status*(const Value*, TensorInfo**)> tensor_info_of_value{table_};
   Entry<69, Status*(int allocator_type, int memory_type, MemoryInfo**)> create_cpu_memory_info{table_};
-  Entry<78, Status*(Allocator**)> default_allocator{table_};
   Entry<93, void(Status*)> release_status{table_};
   Entry<95, void(Session*)> release_session{table_};
   Entry<96, void(Value*)> release_value{table_};

@@ -47,7 +47,6 @@ inline constexpr int kHandleIoErrors = 1 << 0;
 enum ContextFlag : int {
   kLua = 1 << 0,
   kMulti = 1 << 1,
-  kReplica = 1 << 3,
   kReadOnly = 1 << 4,
   kAppendOnlyFile = 1 << 6,
   kReplicated = 1 << 12,

@@ -1,4 +1,4 @@
-// Tensors on their way into a program and out of it. Worker threads.
+// Tensors on their way into a program and out of it. Workers, and the main thread where a run is tiny.
 //
 // DESIGN
 //   What goes in is copied to aligned memory, because held arguments start anywhere and a model may write to

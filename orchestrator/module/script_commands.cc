@@ -11,7 +11,6 @@ namespace penstock {
 namespace {
 
 using ParseStore = Result<ScriptDefinition> (*)(Arguments);
-using ParseRun = Result<RunWords> (*)(Arguments);
 
 struct Wanted {
   bool meta = false;
@@ -43,16 +42,14 @@ int StoreParsed(RedisModuleCtx* context, RedisModuleString** argv, int argc, int
   return StoreScript(context, argv, argc, NewScript(&state().backends, std::move(definition)));
 }
 
+Result<std::shared_ptr<Executable>> Find(RedisModuleCtx* context, RedisModuleString* key) {
+  auto script = GetScript(context, key);
+  if (!script.ok()) return script.status();
+  return std::shared_ptr<Executable>(*script);
+}
+
 int RunParsed(RedisModuleCtx* context, RedisModuleString** argv, int argc, int least, ParseRun parse) {
-  bool keys_only = redis::IsKeysPositionRequest(context) != 0;
-  if (argc < least) return keys_only ? redis::kOk : WrongArity(context, argv[0]);
-  auto run = parse(Words(argv, argc));
-  if (keys_only) return TellKeys(context, run);
-  if (!run.ok()) return Reply(context, run.status());
-  if (!MayBlock(context)) return Reply(context, RefuseToBlock());
-  auto script = GetScript(context, argv[1]);
-  if (!script.ok()) return Reply(context, script.status());
-  return Execute(context, argv, *script, *run);
+  return Execute(context, argv, argc, least, parse, Find);
 }
 
 void ReplyMeta(RedisModuleCtx* context, const ScriptDefinition& script) {

@@ -1,4 +1,4 @@
-// The server's lock, for a thread that a script runs on.
+// The server's lock, for a thread that a script runs on, or a loader.
 //
 // DESIGN
 //   The main thread gives the lock up only while it waits for events, and never again once it joins the

@@ -51,44 +51,40 @@ void PushToLoader(RedisModuleCtx*, void* data) {
   state().loader.Push(std::unique_ptr<Task>(static_cast<Task*>(data)));
 }
 
-// By a timer, see above.
+// By a timer, see storing.h.
 void LoadAfterCommand(RedisModuleCtx* context, std::unique_ptr<Task> task) {
   redis::CreateTimer(context, 0, PushToLoader, task.release());
 }
 
-// Delivers a task once, for whichever thread asks first.
+// Delivers a store once, for whichever thread asks first.
 class FirstOfTwo {
  public:
-  explicit FirstOfTwo(std::unique_ptr<Task> task) : task_(task.release()) {}
-  ~FirstOfTwo() { delete task_.load(); }
+  explicit FirstOfTwo(std::unique_ptr<Blocked> store) : store_(store.release()) {}
+  ~FirstOfTwo() { delete store_.load(); }
   FirstOfTwo(const FirstOfTwo&) = delete;
   FirstOfTwo& operator=(const FirstOfTwo&) = delete;
   void Deliver() {
-    std::unique_ptr<Task> task(task_.exchange(nullptr));
-    if (task == nullptr) return;
-    Task& last = *task;
-    last.Deliver(std::move(task));
+    std::unique_ptr<Blocked> store(store_.exchange(nullptr));
+    if (store != nullptr) Blocked::Deliver(std::move(store));
   }
 
  private:
-  std::atomic<Task*> task_;
+  std::atomic<Blocked*> store_;
 };
 
-// Waits for the client's answer, in nobody's queue.
 template <class Kind>
-class StoreTask : public BlockedTask {
+class BlockedStore : public Blocked {
  public:
   using ValuePtr = std::shared_ptr<typename Kind::Value>;
 
-  StoreTask(RedisModuleCtx* context, RedisModuleString** argv, int argc, ValuePtr value)
-      : BlockedTask(context), value_(std::move(value)) {
+  BlockedStore(RedisModuleCtx* context, RedisModuleString** argv, int argc, ValuePtr value)
+      : Blocked(context), value_(std::move(value)) {
     // Not the file, whose memory the loader may want to give back.
     int kept = argc - static_cast<int>(Kind::FileWords(*value_));
     for (int i = 0; i < kept; ++i) argv_.emplace_back(argv[i]);
     Kind::pending()[place()] = value_;
   }
-  ~StoreTask() override { Retire(std::move(value_)); }
-  void Run() override {}
+  ~BlockedStore() override { Retire(std::move(value_)); }
 
  protected:
   bool Writes() const override { return true; }
@@ -103,6 +99,7 @@ class StoreTask : public BlockedTask {
     if (status_.ok()) Replicate(database.context());
   }
   int Answer(RedisModuleCtx* context) override { return Reply(context, status_); }
+  void OnGone() override {}  // it is stored all the same
 
  private:
   std::pair<int, std::string> place() const { return {database(), std::string(argv_[1].view())}; }
@@ -132,7 +129,7 @@ int Store(RedisModuleCtx* context, RedisModuleString** argv, int argc,
   if (!before.ok()) return Reply(context, before.status());
   if (MayBlock(context)) {
     auto waiting =
-        std::make_shared<FirstOfTwo>(std::make_unique<StoreTask<Kind>>(context, argv, argc, value));
+        std::make_shared<FirstOfTwo>(std::make_unique<BlockedStore<Kind>>(context, argv, argc, value));
     value->WhenSettled([waiting] { waiting->Deliver(); });
     redis::CreateTimer(context, state().options.store_timeout_ms, OnTimeout,
                        new std::shared_ptr<FirstOfTwo>(waiting));

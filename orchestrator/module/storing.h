@@ -1,4 +1,4 @@
-// Storing a model or a script: loaded by the loader thread, put into its key when it has loaded or soon
+// Storing a model or a script: loaded by a loader, put into its key when it has loaded or soon
 // after.
 //
 // DESIGN

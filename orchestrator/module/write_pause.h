@@ -6,8 +6,8 @@
 //   commands, finds out about other pauses from the cron, and then asks every few milliseconds until writes
 //   are allowed again. Meanwhile what would write is held here: the clients wait, as those do whose commands
 //   the server holds. What a worker delivered in the turn of the pause itself cannot be held any more; it
-//   changes nothing and its client is told (RefuseOnReplica). Threads: any may call Hold; the mutex guards
-//   what is held.
+//   changes nothing and its client is told (RefuseOnReplica). Threads: any may call HoldInPause; the mutex
+//   guards what is held.
 #pragma once
 
 #include <functional>
