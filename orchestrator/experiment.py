@@ -171,8 +171,10 @@ class Experiment:
         jobs = list(_flat(things)) if things else list(self._started.jobs)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         shown = nullcontext() if follow is None or self.dry_run else following(follow.name, follow.log)
+        self._flush_record()
         with shown:
             news = self._started.wait(jobs, deadline)
+        self._flush_record()
         if news is not None:
             self._started.report(news)
             self._stop_all()
@@ -302,13 +304,10 @@ class Experiment:
             say(sentence)
 
     def _note_end(self, job: Job) -> None:
-        """On the launcher's thread, which must go on whatever happens to the disk."""
+        """On the launcher's thread, which must go on."""
         self._started.wake()
-        try:
-            if self._record is not None:
-                self._record.write()
-        except OSError as error:
-            say(f"the record of the run cannot be written: {error}")
+        if self._record is not None:
+            self._record.touch()
 
     def _note_process(self, pid: int) -> None:
         if self._guard is not None:
@@ -330,13 +329,17 @@ class Experiment:
         for job in self._started.everything():
             job.kill()
 
+    def _flush_record(self) -> None:
+        if self._record is not None:
+            self._record.flush()
+
     def _close_record(self, error: BaseException | None) -> None:
         if self._record is None:
             return
         state = "completed" if error is None else "failed"
         if isinstance(error, KeyboardInterrupt):
             state = "interrupted"
-        self._record.write(state=state, error=None if error is None else str(error), ended=time.time())
+        self._record.close(state=state, error=None if error is None else str(error), ended=time.time())
 
 
 def _applications(thing: object) -> Sequence[Application]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from dataclasses import dataclass
@@ -133,7 +134,7 @@ class Run:
         for job in record["jobs"]:
             job["state"] = job["state"] if job["ended"] else "canceled"
         facts = {"state": "failed", "error": "the driver was killed", "ended": time.time()}
-        replace_record(self.directory, {**record, **facts})
+        replace_record(self.directory, json.dumps({**record, **facts}, indent=2) + "\n")
 
 
 def all_runs() -> list[Run]:
