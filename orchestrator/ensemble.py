@@ -26,7 +26,8 @@ class Ensemble:
         name: the members are called `<name>_0`, `<name>_1`, …
         command: as for an Application; `{parameter}` in it is replaced.
         grid: parameter -> its values; a member for every combination, the last parameter varies fastest.
-        resources: of each member.
+        resources: of each member. Given, a member waits for its turn until it finds them free; by default all
+            start at once, and share cores where there are too few.
         environment: of each member; `{parameter}` in it is replaced.
         replicas: how many members each point gets; `{replica}` is 0, 1, …
         points: in place of `grid`: a list of points, each parameter -> value, as the functions of

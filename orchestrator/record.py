@@ -53,6 +53,8 @@ class JobEntry(Entry):
     started: float | None
     ended: float | None
     log: Path
+    attempts: int = 1
+    reason: str | None = None
 
     def is_running(self) -> bool:
         """Tell whether its process is there; asked of the system, not the record."""

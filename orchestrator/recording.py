@@ -132,7 +132,7 @@ class RunRecord:
         if known is not None:
             return known
         final = job.state.final  # asked first: what changes while the line is made is in the next one
-        line = json.dumps(_job(job))
+        line = json.dumps(_job(job), default=str)  # a parameter may be a Path
         if final:
             self._lines[job.name] = line
         return line
@@ -159,4 +159,7 @@ def _job(job: Job) -> dict[str, Any]:
         "started": job.started,
         "ended": job.ended,
         "log": str(job.log),
+        "attempts": job.attempts,
+        "reason": job.reason,
+        "parameters": dict(job.parameters),
     }

@@ -223,9 +223,13 @@ class Schedule:
 
     def cancel(self, names: Iterable[str], reason: str) -> tuple[Canceled, ...]:
         """Take programs that wait out of the line; return them, and those who come after them."""
-        wanted = set(names)
-        canceled = [self._cancel(task, reason) for task in self.waiting if task.name in wanted]
-        return (*canceled, *self._without_hope())
+        found = [self._in_line.get(name) or self._aside.get(name) for name in names]
+        canceled = [self._cancel(waiting.task, reason) for waiting in found if waiting is not None]
+        return (*canceled, *self._without_hope()) if canceled else ()
+
+    def timeout_of(self, name: str) -> float:
+        """Return how long each attempt of one that runs may take, s."""
+        return self._running[name].waited.task.policy.timeout_s or math.inf
 
     def stop(self, name: str, now: float) -> None:
         """Note that one that runs has been told to end; it is overdue when its time of grace is over."""

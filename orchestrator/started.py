@@ -19,8 +19,9 @@ class Started:
         dry: nothing really runs: Jobs have ended at once, keep their cores, and none has failed.
 
     Attributes:
-        jobs: of all Applications, in the order of their start.
+        jobs: of all Applications, in the order of their start; also those that wait for their turn.
         databases: of the Experiment.
+        placing: held by who chooses a place for a program, until that program is seen to hold it.
     """
 
     def __init__(self, *, dry: bool) -> None:
@@ -29,7 +30,9 @@ class Started:
         self.databases: list[Database] = []
         self._lock = threading.RLock()  # taken itself: a signal cannot come between taking and holding it
         self._changed = threading.Condition(self._lock)
+        self.placing = threading.RLock()
         self._reported: set[str] = set()
+        self._errors: list[Exception] = []
         self._raised: list[Exception] = []
 
     def everything(self) -> list[Job]:
@@ -47,7 +50,12 @@ class Started:
     def holding(self) -> list[Job]:
         """Return the Jobs that hold what they were given: those that run, databases first."""
         shards = [job for database in self.databases for job in database.jobs]
-        return [job for job in (*shards, *self.jobs) if self._dry or not job.state.final]
+        return [job for job in (*shards, *self.jobs) if self._dry or job.state is JobState.ACTIVE]
+
+    def database_placements(self) -> list[Placement]:
+        """Return what databases hold, which lasts as long as the run."""
+        shards = [job for database in self.databases for job in database.jobs]
+        return [job.placement for job in shards if job.placement is not None and not job.state.final]
 
     def failure(self) -> JobError | None:
         """Return what failed first: a database before a program, which may only be its consequence."""
@@ -59,9 +67,14 @@ class Started:
         return failed or self.listener_error()
 
     def listener_error(self) -> Exception | None:
-        """Return the first error that a listener of a Job has raised and nobody has been told of."""
-        errors = (job.listener_error for job in self.everything())
+        """Return the first error of a listener of a Job, or of the queue, that nobody has been told of."""
+        errors = (*self._errors, *(job.listener_error for job in self.everything()))
         return next((error for error in errors if error is not None and error not in self._raised), None)
+
+    def note_error(self, error: Exception) -> None:
+        """Note what went wrong on a thread that nobody waits for the end of."""
+        self._errors.append(error)
+        self.wake()
 
     def report(self, error: Exception) -> None:
         """Note that an error is being raised; with a failure all there are, for it may have caused them."""
@@ -71,10 +84,13 @@ class Started:
 
     def wait(self, jobs: Sequence[Job], deadline: float | None) -> Exception | None:
         """Wait until Jobs have ended or the deadline has passed, or there is news, which is returned."""
+        running = list(jobs)
         with self._lock:
             while True:
                 news = self.news()
-                if news is not None or all(job.state.final for job in jobs):
+                while running and running[-1].state.final:
+                    running.pop()
+                if news is not None or not running:
                     return news
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
@@ -98,7 +114,8 @@ class Started:
         for database in self.databases:
             if (failure := database.failure()) is not None:
                 yield failure
-        yield from (job.failure() for job in _in_order(self.jobs) if job.state is JobState.FAILED)
+        failed = [job for job in self.jobs if job.state is JobState.FAILED and not job.tolerated]
+        yield from (job.failure() for job in _in_order(failed))
 
     def _is_reported(self, failure: JobError) -> bool:
         return failure.name in self._reported or any(
