@@ -345,9 +345,7 @@ class Experiment:
         self._told_failed.update(names)
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            self._say(
-                f"{len(names)} of the programs have failed, and were let be: {', '.join(names[:5])}{more}"
-            )
+            self._say(f"these have failed, and are let be: {', '.join(names[:5])}{more}")
 
     def _say(self, sentence: str) -> None:
         """Tell the user what has happened; a dry run shows its preview instead."""
@@ -356,7 +354,7 @@ class Experiment:
 
     def _note_end(self, job: Job) -> None:
         """On the launcher's or the queue's thread, which must go on."""
-        self._started.wake()
+        self._started.note_end(job)
         self._queue.wake()
         if self._record is not None:
             self._record.touch()

@@ -166,8 +166,7 @@ class Queue:
     def _places(self) -> tuple[list[Placement], list[Placement]]:
         """Return the places of programs outside the queue, and those of them that last: the databases'."""
         lasting = self._started.database_placements()
-        programs = [job for job in self._started.jobs if job.state is JobState.ACTIVE]
-        outside = [job.placement for job in programs if job.name not in self._programs]
+        outside = [job.placement for job in self._started.direct if job.state is JobState.ACTIVE]
         return [*lasting, *(placement for placement in outside if placement is not None)], lasting
 
     def _start(self, start: Start) -> None:

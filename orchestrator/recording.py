@@ -5,7 +5,7 @@ and ends: at most one write begins each `INTERVAL_S`, and a change that comes so
 when that time is over. What a driver that is killed has not recorded yet is therefore no older than that.
 Nothing polls: the thread sleeps until there is a change.
 
-A program is one line of the file. What has ended changes no more, and its line is kept as text.
+A program is one line of the file, kept as text until it starts, ends or is tried again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class RunRecord:
         self._written = -INTERVAL_S
         self._thread: threading.Thread | None = None
         self._jobs: list[Job] = []
-        self._lines: dict[str, str] = {}
+        self._lines: dict[str, tuple[object, str]] = {}
         self._facts: dict[str, Any] = {
             "run": files.run_id,
             "experiment": experiment,
@@ -65,6 +65,8 @@ class RunRecord:
     def touch(self) -> None:
         """Have it written soon: something has become of a program. Returns at once."""
         with self._lock:
+            if self._dirty:
+                return
             self._dirty = True
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._keep, name="penstock-record", daemon=True)
@@ -128,13 +130,12 @@ class RunRecord:
         return f'{head},\n  "jobs": [\n{lines}\n  ]\n}}\n'
 
     def _line(self, job: Job) -> str:
+        stands = (job.state, job.attempts)  # asked first: what changes while the line is made is in the next
         known = self._lines.get(job.name)
-        if known is not None:
-            return known
-        final = job.state.final  # asked first: what changes while the line is made is in the next one
+        if known is not None and known[0] == stands:
+            return known[1]
         line = json.dumps(_job(job), default=str)  # a parameter may be a Path
-        if final:
-            self._lines[job.name] = line
+        self._lines[job.name] = (stands, line)
         return line
 
 

@@ -16,6 +16,8 @@ import math
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 from orchestrator.errors import PlacementError
 from orchestrator.hosts import Inventory
@@ -91,6 +93,14 @@ class Ended:
     reason: str = ""
 
 
+class _Kind(NamedTuple):
+    """What makes one find room where another does: where one was refused, the next of its kind is too."""
+
+    resources: int
+    share: bool
+    after: tuple[str, ...]
+
+
 @dataclass
 class _Waiting:
     task: Task
@@ -98,9 +108,9 @@ class _Waiting:
     attempts: int = 0
     not_before: float = 0.0
 
-    @property
-    def rank(self) -> tuple[int, int]:
-        return (-self.task.policy.priority, self.number)
+    def __post_init__(self) -> None:
+        self.rank = (-self.task.policy.priority, self.number)
+        self.kind = _Kind(id(self.task.resources), self.task.share, self.task.after)
 
 
 @dataclass
@@ -130,7 +140,7 @@ class Schedule:
     def __init__(self, inventory: Inventory, grace_s: float) -> None:
         self._inventory = inventory
         self._grace_s = grace_s
-        self._line: list[_Waiting] = []  # by rank
+        self._line: dict[_Kind, list[_Waiting]] = {}  # of each kind by rank
         self._in_line: dict[str, _Waiting] = {}
         self._aside: dict[str, _Waiting] = {}
         self._running: dict[str, _Running] = {}
@@ -141,7 +151,8 @@ class Schedule:
     @property
     def waiting(self) -> list[Task]:
         """Those that have not been started, or are to be started again, in the order of the line."""
-        return [waiting.task for waiting in (*self._line, *self._aside.values())]
+        line = sorted(self._in_line.values(), key=_rank)
+        return [waiting.task for waiting in (*line, *self._aside.values())]
 
     @property
     def running(self) -> list[Task]:
@@ -184,22 +195,19 @@ class Schedule:
         """
         self._return_to_line(now)
         turn = _Turn(self._inventory, outside, [running.placement for running in self._running.values()])
-        ready: dict[tuple[str, ...], bool] = {}
-        starts = []
-        for waiting in list(self._line):
-            task = waiting.task
-            if task.after not in ready:
-                ready[task.after] = self._all_completed(task.after)
-            if not ready[task.after]:
-                continue
-            placement = turn.place(task)
-            if placement is not None:
+        starts: list[Start] = []
+        refused: list[tuple[Task, PlacementError]] = []
+        for waiting in self._in_turn(turn):
+            placement = turn.place(waiting.task)
+            if isinstance(placement, PlacementError):
+                refused.append((waiting.task, placement))
+            else:
                 self._leave_line(waiting)
                 self._run(waiting, placement, now)
-                starts.append(Start(task, placement))
+                starts.append(Start(waiting.task, placement))
         if self._running or self._aside or len(outside) > len(lasting):
             return starts, []  # somebody will end, and leave room
-        return starts, [self._cancel(task, str(error), error) for task, error in turn.refused]
+        return starts, [self._cancel(task, str(error), error) for task, error in refused]
 
     def ended(self, name: str, state: JobState, now: float) -> Ended:
         """Note the end of one that ran, and return what follows from it."""
@@ -253,6 +261,21 @@ class Schedule:
         earliest = min(times, default=math.inf)
         return earliest if earliest < math.inf else None
 
+    def _in_turn(self, turn: _Turn) -> Iterator[_Waiting]:
+        """Yield those whose turn may be now by rank; of each kind until the first that finds no room."""
+        heads = [(line[0].rank, line, 0) for kind, line in self._line.items() if self._completed(kind.after)]
+        heapify(heads)
+        while heads:
+            _, line, number = heappop(heads)
+            waiting = line[number]
+            yield waiting
+            if waiting.task.name in self._in_line:
+                if not turn.choosy:
+                    continue
+                number += 1
+            if number < len(line):
+                heappush(heads, (line[number].rank, line, number))
+
     def _run(self, waiting: _Waiting, placement: Placement, now: float) -> None:
         waiting.attempts += 1
         timeout_s = waiting.task.policy.timeout_s
@@ -260,11 +283,14 @@ class Schedule:
         self._running[waiting.task.name] = _Running(waiting, placement, due)
 
     def _join_line(self, waiting: _Waiting) -> None:
-        insort(self._line, waiting, key=lambda each: each.rank)
+        insort(self._line.setdefault(waiting.kind, []), waiting, key=_rank)
         self._in_line[waiting.task.name] = waiting
 
     def _leave_line(self, waiting: _Waiting) -> None:
-        del self._line[bisect_left(self._line, waiting.rank, key=lambda each: each.rank)]
+        line = self._line[waiting.kind]
+        del line[bisect_left(line, waiting.rank, key=_rank)]
+        if not line:
+            del self._line[waiting.kind]
         del self._in_line[waiting.task.name]
 
     def _return_to_line(self, now: float) -> None:
@@ -272,7 +298,7 @@ class Schedule:
             del self._aside[waiting.task.name]
             self._join_line(waiting)
 
-    def _all_completed(self, names: Iterable[str]) -> bool:
+    def _completed(self, names: Iterable[str]) -> bool:
         return all(self._awaited[name].unfinished == 0 for name in names)
 
     def _cancel(self, task: Task, reason: str, error: PlacementError | None = None) -> Canceled:
@@ -309,32 +335,19 @@ class _Turn:
         self._inventory = inventory
         self._outside = list(outside)
         self._running = list(running)
-        self._shunned = {each.away_from for each in (*outside, *running) if each.away_from}
         self._reserved: list[Placement] = []
-        self._errors: dict[object, PlacementError] = {}
-        self._refused: list[tuple[Task, object]] = []
+        self.choosy = any(each.away_from for each in (*outside, *running))
+        """Whether somebody shuns others by their names, so that not all of a kind are refused as one is."""
 
-    @property
-    def refused(self) -> list[tuple[Task, PlacementError]]:
-        """Those who found no room, and why."""
-        return [(task, self._errors[kind]) for task, kind in self._refused]
-
-    def place(self, task: Task) -> Placement | None:
-        """Return the place of a task, which counts as running from now on; None where there is no room."""
-        kind = self._kind(task)
-        if kind in self._errors:
-            self._refused.append((task, kind))
-            return None
+    def place(self, task: Task) -> Placement | PlacementError:
+        """Return the place of a task, which counts as running from now on; or why there is no room."""
         try:
             placement = self._room(task, [*self._outside, *self._running, *self._reserved])
         except PlacementError as error:
-            self._errors[kind] = error
-            self._refused.append((task, kind))
             self._reserve(task)
-            return None
+            return error
         self._running.append(placement)
-        if placement.away_from:
-            self._shunned.add(placement.away_from)
+        self.choosy = self.choosy or placement.away_from is not None
         return placement
 
     def _reserve(self, task: Task) -> None:
@@ -348,7 +361,6 @@ class _Turn:
     def _room(self, task: Task, taken: Sequence[Placement]) -> Placement:
         return place(task.name, task.resources, self._inventory, taken, share=task.share)
 
-    def _kind(self, task: Task) -> object:
-        """What makes one find room where another does: where one was refused, the next of its kind is too."""
-        shunning = sorted(name for name in self._shunned if is_called(name, task.name))
-        return (id(task.resources), task.share, *shunning)
+
+def _rank(waiting: _Waiting) -> tuple[int, int]:
+    return waiting.rank

@@ -20,6 +20,7 @@ class Started:
 
     Attributes:
         jobs: of all Applications, in the order of their start; also those that wait for their turn.
+        direct: those of them that did not wait in the queue.
         databases: of the Experiment.
         placing: held by who chooses a place for a program, until that program is seen to hold it.
     """
@@ -27,12 +28,14 @@ class Started:
     def __init__(self, *, dry: bool) -> None:
         self._dry = dry
         self.jobs: list[Job] = []
+        self.direct: list[Job] = []
         self.databases: list[Database] = []
         self._lock = threading.RLock()  # taken itself: a signal cannot come between taking and holding it
         self._changed = threading.Condition(self._lock)
         self.placing = threading.RLock()
         self._reported: set[str] = set()
         self._errors: list[Exception] = []
+        self._watched: list[Job] = []
         self._raised: list[Exception] = []
 
     def everything(self) -> list[Job]:
@@ -95,18 +98,32 @@ class Started:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return None
-                self._changed.wait(left)
+                self._watched.append(running[-1])
+                try:
+                    self._changed.wait(left)
+                finally:
+                    self._watched.remove(running[-1])
 
     def wake(self) -> None:
         """Let those who wait look again: a Job has ended."""
         with self._lock:
             self._changed.notify_all()
 
+    def note_end(self, job: Job) -> None:
+        """Let those who wait look again if they may be interested: looking at thousands takes its time."""
+        with self._lock:
+            expected = job.state is JobState.COMPLETED and job.listener_error is None
+            if not expected or job in self._watched or self._is_shard(job):
+                self._changed.notify_all()
+
     def wake_all(self) -> None:
         """Let those who wait for any Job, by whatever call, look again."""
         self.wake()
         for job in self.everything():
             job.wake()
+
+    def _is_shard(self, job: Job) -> bool:
+        return any(job in database.jobs for database in self.databases)
 
     def _failures(self) -> Iterator[JobError]:
         if self._dry:

@@ -178,6 +178,7 @@ class Starter:
                 job = self._launcher.start(launch)
                 started.append(job)
                 self._started.jobs.append(job)
+                self._started.direct.append(job)
                 self._observe([job])
         except PenstockError:
             stop_together(started, self._grace_s)

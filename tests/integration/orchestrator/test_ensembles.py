@@ -211,7 +211,7 @@ def test_a_failure_may_be_let_be(capfd: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(JobFailed):
             group.jobs[1].wait()
     assert read_record(exp.run_dir)["state"] == "completed"
-    assert "2 of the programs have failed, and were let be: m_1, m_2" in capfd.readouterr().err
+    assert "these have failed, and are let be: m_1, m_2" in capfd.readouterr().err
 
 
 def test_a_member_over_its_time_is_stopped_and_has_failed() -> None:
@@ -379,13 +379,13 @@ def test_a_driver_that_is_killed_leaves_nothing_and_a_true_record(driver, gone) 
 @pytest.mark.slow
 def test_a_thousand_members_on_two_cores() -> None:
     with Experiment("e") as exp:
-        began = _resident_kb()
         group = exp.start(Ensemble("m", ["true", "{n}"], grid={"n": list(range(1000))}, resources=ONE))
+        joined = _resident_kb()
         exp.wait(timeout_s=110)
-        grown = _resident_kb() - began
+        grown = _resident_kb() - joined
         assert group.state is JobState.COMPLETED and group.returncode == 0
         assert all(job.attempts == 1 for job in group.jobs)
-    assert grown < 20_000, f"{grown} kB for a thousand members"
+    assert grown < 5_000, f"the driver grew by {grown} kB while a thousand members ran"
     told = read_record(exp.run_dir)["jobs"]
     assert [job["parameters"]["n"] for job in told] == list(range(1000))
     assert {(job["state"], job["returncode"]) for job in told} == {("completed", 0)}
