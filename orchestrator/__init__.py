@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.launchers.base import Job, JobState
     from orchestrator.launchers.options import LaunchOptions
     from orchestrator.model_runtime import ModelRuntime
+    from orchestrator.policy import Policy
     from orchestrator.redis_config import RedisConfig
     from orchestrator.resources import Resources
     from orchestrator.script import run_script
@@ -37,6 +38,7 @@ __all__ = [
     "ModelRuntime",
     "Orchestrator",
     "PenstockError",
+    "Policy",
     "RedisConfig",
     "Resources",
     "colocate",
@@ -57,6 +59,7 @@ _HOMES = {
     "ModelRuntime": "orchestrator.model_runtime",
     "Orchestrator": "orchestrator.database",
     "PenstockError": "orchestrator.errors",
+    "Policy": "orchestrator.policy",
     "RedisConfig": "orchestrator.redis_config",
     "Resources": "orchestrator.resources",
     "colocate": "orchestrator.colocated",

@@ -29,12 +29,14 @@ class Application:
             for the program itself runs in its own directory. Everything else is passed as it is.
         resources: what it needs of the host.
         environment: variables on top of those of the Experiment script.
+        parameters: what sets it apart from other members of its Ensemble; for the record only.
     """
 
     name: str
     command: Sequence[str | Path]
     resources: Resources = field(default_factory=Resources)
     environment: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str | int | float | Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_name(self.name)

@@ -1,91 +1,157 @@
-"""An Ensemble: the same program over a grid of parameters."""
+"""An Ensemble: the same program at many points of a space of parameters."""
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 
 from orchestrator.application import Application, check_name
-from orchestrator.errors import GridError
+from orchestrator.errors import GridError, SweepError
 from orchestrator.resources import Resources
+from orchestrator.sweep import Point, Value
+from orchestrator.sweep import grid as full_grid
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-Value = str | int | float | bool | Path
+REPLICA = "replica"
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The same program once for each point of a full grid of parameters.
+    """The same program once for each point of a sweep.
 
     Attributes:
         name: the members are called `<name>_0`, `<name>_1`, …
         command: as for an Application; `{parameter}` in it is replaced.
-        grid: parameter -> its values; the last parameter varies fastest.
-        resources: of each member.
-        environment: of each member.
-        replicas: how many members each point of the grid gets; `{replica}` is 0, 1, …
+        grid: parameter -> its values; a member for every combination, the last parameter varies fastest.
+        resources: of each member. Given, a member waits for its turn until it finds them free; by default all
+            start at once, and share cores where there are too few.
+        environment: of each member; `{parameter}` in it is replaced.
+        replicas: how many members each point gets; `{replica}` is 0, 1, …
+        points: in place of `grid`: a list of points, each parameter -> value, as the functions of
+            `orchestrator.sweep` return it; or a function without arguments that returns one.
     """
 
     name: str
     command: Sequence[str | Path]
     grid: Mapping[str, Sequence[Value]] = field(default_factory=dict)
-    resources: Resources = field(default_factory=Resources)
+    resources: Resources | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     replicas: int = 1
+    points: Sequence[Mapping[str, Value]] | Callable[[], Iterable[Mapping[str, Value]]] | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
         if self.replicas < 1:
             raise GridError(self.name, "replicas", f"replicas={self.replicas}: at least 1 is needed")
-        self._check_values()
+        object.__setattr__(self, "points", self._visited())
+        for point in self._points:
+            self._check_names(point, self._points[0])
         self._check_placeholders()
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the parameters."""
+        return tuple(self._points[0])
+
     def members(self) -> list[Application]:
-        """Return the members, in the order of the grid."""
-        return [
-            Application(
-                name=f"{self.name}_{number}",
-                command=[_filled(item, point) for item in self.command],
-                resources=self.resources,
-                environment={key: _filled_text(text, point) for key, text in self.environment.items()},
-            )
-            for number, point in enumerate(self.points())
-        ]
+        """Return the members, in the order of the points."""
+        every = [(point, replica) for point in self._points for replica in range(self.replicas)]
+        return [self._member(number, point, replica) for number, (point, replica) in enumerate(every)]
 
-    def points(self) -> Iterator[dict[str, str]]:
-        """Yield the parameters of each member as text."""
-        for values in itertools.product(*self.grid.values()):
-            for replica in range(self.replicas):
-                point = {name: str(value) for name, value in zip(self.grid, values, strict=True)}
-                yield {**point, "replica": str(replica)}
+    def further(self, number: int, point: Mapping[str, Value], replica: int = 0) -> Application:
+        """Return one more member, at another point.
 
-    def _check_values(self) -> None:
-        for parameter, values in self.grid.items():
-            if parameter == "replica" or not PLACEHOLDER.fullmatch(f"{{{parameter}}}"):
+        Args:
+            number: of the member, in its name.
+            point: a value for every parameter.
+            replica: how many members there are at this point.
+
+        Raises:
+            GridError: naming the parameter that is missing, not known, or of a value that cannot be.
+        """
+        self._check_names(point, self._points[0])
+        return self._member(number, point, replica)
+
+    @property
+    def _points(self) -> tuple[Point, ...]:
+        return self.points  # type: ignore[return-value]
+
+    def _member(self, number: int, point: Mapping[str, Value], replica: int) -> Application:
+        parameters = {**{name: point[name] for name in self.parameters}, REPLICA: replica}
+        texts = {name: str(value) for name, value in parameters.items()}
+        return Application(
+            name=f"{self.name}_{number}",
+            command=[_filled(item, texts) for item in self.command],
+            resources=self.resources or Resources(),
+            environment={key: _filled_text(text, texts) for key, text in self.environment.items()},
+            parameters=parameters,
+        )
+
+    def _visited(self) -> tuple[Point, ...]:
+        """Return all points, at least one; a function is called here, once."""
+        if self.points is None:
+            return tuple(self._gridded())
+        if self.grid:
+            raise GridError(self.name, "points", "give a grid or points, not both")
+        points = self.points() if callable(self.points) else self.points
+        if isinstance(points, str | Mapping) or not isinstance(points, Iterable):
+            raise GridError(self.name, "points", f"points={points!r}: a list of points is needed")
+        visited = tuple(points)
+        for number, point in enumerate(visited):
+            if not isinstance(point, Mapping):
+                raise GridError(
+                    self.name, "points", f"point {number}, {point!r}, is no mapping of parameters to values"
+                )
+        if not visited:
+            raise GridError(self.name, "points", "there is no point, so there would be no member")
+        return tuple(dict(point) for point in visited)
+
+    def _gridded(self) -> list[Point]:
+        try:
+            return full_grid(self.grid) if self.grid else [{}]
+        except SweepError as error:
+            raise GridError(self.name, error.parameter, str(error)) from error
+
+    def _check_names(self, point: Mapping[str, Value], first: Mapping[str, Value]) -> None:
+        for parameter in first:
+            if parameter not in point:
+                raise GridError(self.name, parameter, f"the point {dict(point)} has no {parameter!r}")
+        for parameter, value in point.items():
+            if parameter == REPLICA or not _can_name(parameter):
                 raise GridError(self.name, parameter, f"{parameter!r} cannot be the name of a parameter")
-            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-                raise GridError(self.name, parameter, f"{parameter!r} needs a list of at least one value")
+            if parameter not in first:
+                known = ", ".join(first) or "none"
+                raise GridError(
+                    self.name, parameter, f"there is no parameter {parameter!r}; there is: {known}"
+                )
+            if not isinstance(value, str | Path | Real):
+                raise GridError(
+                    self.name, parameter, f"{parameter}={value!r} is neither text nor a number nor a Path"
+                )
 
     def _check_placeholders(self) -> None:
         texts = [*map(str, self.command), *self.environment.values()]
         used = {found for text in texts for found in PLACEHOLDER.findall(text)}
-        for parameter in self.grid:
+        kind = "grid parameter" if self.grid else "parameter"
+        for parameter in self.parameters:
             if parameter not in used:
-                raise GridError(
-                    self.name, parameter, f"no command line uses the grid parameter {{{parameter}}}"
-                )
-        for parameter in sorted(used - set(self.grid) - {"replica"}):
-            raise GridError(self.name, parameter, f"{{{parameter}}} in the command has no values in the grid")
+                raise GridError(self.name, parameter, f"no command line uses the {kind} {{{parameter}}}")
+        for parameter in sorted(used - set(self.parameters) - {REPLICA}):
+            raise GridError(self.name, parameter, f"{{{parameter}}} in the command has no values")
 
 
-def _filled(item: str | Path, point: Mapping[str, str]) -> str | Path:
+def _can_name(parameter: object) -> bool:
+    return isinstance(parameter, str) and PLACEHOLDER.fullmatch(f"{{{parameter}}}") is not None
+
+
+def _filled(item: str | Path, texts: Mapping[str, str]) -> str | Path:
     if isinstance(item, Path):
-        return Path(_filled_text(str(item), point))
-    return _filled_text(item, point)
+        return Path(_filled_text(str(item), texts))
+    return _filled_text(item, texts)
 
 
-def _filled_text(text: str, point: Mapping[str, str]) -> str:
-    return PLACEHOLDER.sub(lambda match: point[match.group(1)], text)
+def _filled_text(text: str, texts: Mapping[str, str]) -> str:
+    return PLACEHOLDER.sub(lambda match: texts[match.group(1)], text)

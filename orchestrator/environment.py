@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from orchestrator.application import Application, search_path
-from orchestrator.placement import Placement, thread_caps, visible_gpus
+from orchestrator.placement import thread_caps
 from orchestrator.run_files import RunFiles
 from orchestrator.watcher import RUN_ID_VARIABLE
 from sim_clients.address import Address
@@ -17,17 +17,11 @@ JOB_DIR = "PENSTOCK_JOB_DIR"
 RUNTIME_DIR = "PENSTOCK_RUNTIME_DIR"
 
 
-def program_environment(
-    application: Application, placement: Placement, address: Address | None
-) -> dict[str, str]:
-    """Return thread caps, GPUs, the address of the database, and last what the application asks for.
-
-    Several ranks have GPUs of their own each, which only a launcher can tell them.
-    """
+def program_environment(application: Application, address: Address | None) -> dict[str, str]:
+    """Return thread caps, the address of the database, and last what the application asks for."""
     path = search_path(application.environment)
     return {
         **thread_caps(application.resources.rank_cores),
-        **(visible_gpus(placement.gpus) if len(placement.ranks) == 1 else {}),
         "PYTHONUNBUFFERED": "1",
         **(address.environment() if address is not None else {}),
         **application.environment,

@@ -3,7 +3,8 @@
 PenstockError
 ├── UsageError             an option, a name or a path that cannot be right
 │   ├── ApplicationError   an executable that is missing or not executable, a name twice
-│   ├── GridError          a grid parameter no command line uses, or a placeholder without values
+│   ├── GridError          a parameter no command line uses, a placeholder without values, no such member
+│   ├── SweepError         a range, count or list of which no points can be made; or scipy is missing
 │   └── ConfigError        config.toml or --set: an unknown key, a wrong type
 ├── BuildError             the database module could not be built or found
 ├── SmartSimError          what SmartSim needs is missing, or its folder cannot be made
@@ -44,12 +45,21 @@ class ApplicationError(UsageError):
 
 
 class GridError(UsageError):
-    """The grid of an Ensemble and its command line do not fit."""
+    """The parameters of an Ensemble, its command line and what is asked of it do not fit."""
 
     def __init__(self, ensemble: str, parameter: str, message: str) -> None:
         super().__init__(f"ensemble {ensemble!r}: {message}")
         self.ensemble = ensemble
         self.parameter = parameter
+
+
+class SweepError(UsageError):
+    """Points that cannot be made; `package` is the one that is missing."""
+
+    def __init__(self, parameter: str, message: str, *, package: str = "") -> None:
+        super().__init__(f"{parameter!r}: {message}")
+        self.parameter = parameter
+        self.package = package
 
 
 class ConfigError(UsageError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -13,19 +13,23 @@ from typing import overload
 from orchestrator.application import Application, check_name
 from orchestrator.database import Database, Orchestrator, start_database
 from orchestrator.ensemble import Ensemble
-from orchestrator.errors import PenstockError, UsageError, WaitTimeout
+from orchestrator.errors import UsageError, WaitTimeout
+from orchestrator.group import JobGroup
 from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
-from orchestrator.launchers.base import GRACE_S, Job, JobGroup, Launch, Launcher, stop_together
+from orchestrator.launchers.base import GRACE_S, Job, JobState, Launch, Launcher, stop_together
 from orchestrator.launchers.dry_run import ended_job
 from orchestrator.launchers.options import LaunchOptions
 from orchestrator.launchers.table import check_options, is_dry, make_launcher
-from orchestrator.placement import Placement
-from orchestrator.planning import out_of_reach, place_shards, placed_shard, plan_programs
+from orchestrator.planning import out_of_reach, place_shards, placed_shard
+from orchestrator.policy import Policy
 from orchestrator.preview import Preview, Program
 from orchestrator.progress import following, say
+from orchestrator.queueing import Queue
 from orchestrator.recording import RunRecord
 from orchestrator.run_files import RunFiles, take_lock
 from orchestrator.started import Started
+from orchestrator.starting import Awaited, Starter, Turn, flat
+from orchestrator.sweep import Point
 
 
 class Experiment:
@@ -57,7 +61,10 @@ class Experiment:
         self._started = Started(dry=self.dry_run)
         self._open = False
         self._told_of_sharing = False
+        self._told_failed: set[str] = set()
         self._launcher: Launcher
+        self._queue: Queue
+        self._starter: Starter
         self._guard: Guard | None = None
         self._record: RunRecord | None = None
 
@@ -93,6 +100,15 @@ class Experiment:
                 self._record = RunRecord(self.name, self._files)
                 self._record.write()
             self._launcher = make_launcher(self._options, self._note_process)
+            self._queue = Queue(self._launcher, self._started, self._grace_s, self._note_start)
+            self._starter = Starter(
+                self._files,
+                self._launcher,
+                self._started,
+                self._queue,
+                self._observe,
+                grace_s=self._grace_s,
+            )
         except BaseException:
             self._stack.close()
             raise
@@ -113,7 +129,8 @@ class Experiment:
                 error = interrupt
                 raise
             finally:
-                self._launcher.close()  # from now on no listener is called
+                self._launcher.close()
+                self._queue.close()  # from now on no listener is called
                 news = news or self._started.listener_error()
                 self._close_record(error or self._started.failure() or news)
         if error is None and news is not None:
@@ -122,18 +139,42 @@ class Experiment:
     @overload
     def start(self, thing: Orchestrator, *, database: None = None) -> Database: ...
     @overload
-    def start(self, thing: Application, *, database: Database | None = None) -> Job: ...
+    def start(
+        self,
+        thing: Application,
+        *,
+        database: Database | None = None,
+        after: Awaited = (),
+        policy: Policy | None = None,
+    ) -> Job: ...
     @overload
-    def start(self, thing: Ensemble, *, database: Database | None = None) -> JobGroup: ...
+    def start(
+        self,
+        thing: Ensemble,
+        *,
+        database: Database | None = None,
+        after: Awaited = (),
+        policy: Policy | None = None,
+    ) -> JobGroup: ...
 
     def start(
-        self, thing: Application | Ensemble | Orchestrator, *, database: Database | None = None
+        self,
+        thing: Application | Ensemble | Orchestrator,
+        *,
+        database: Database | None = None,
+        after: Awaited = (),
+        policy: Policy | None = None,
     ) -> Job | JobGroup | Database:
         """Start something. A database is ready when this returns; a program has just been started.
+
+        Programs wait for their turn where they come after others, and so do the members of an Ensemble with
+        Resources that find too few free. Everything else starts at once, and shares cores where it must.
 
         Args:
             thing: what to start.
             database: the one whose address the programs find in their environment.
+            after: what must have completed first; where it does not, these programs are canceled.
+            policy: priority, time-out and retries of each program, and what its failure means for the others.
 
         Raises:
             UsageError: something cannot be right; nothing has been started.
@@ -142,13 +183,23 @@ class Experiment:
         """
         self._check_open()
         if isinstance(thing, Orchestrator):
+            if after != () or policy is not None:
+                raise UsageError("a database is started at once: it comes after nothing and has no policy")
             return self._start_database(thing)
-        jobs = self._start_all(_applications(thing), database)
-        if isinstance(thing, Application):
-            self._say(f"started {thing.name}")
-            return jobs[0]
-        self._say(f"started {thing.name}, {len(jobs)} program{'s' if len(jobs) > 1 else ''}")
-        return JobGroup(thing.name, jobs)
+        applications = _applications(thing)
+        share = not isinstance(thing, Ensemble) or thing.resources is None
+        turn = Turn(thing.name, policy or Policy(), self._starter.known(after), share)
+        if isinstance(thing, Ensemble):
+            return self._start_ensemble(thing, database, turn)
+        at_once = not turn.awaited and policy is None
+        starter = self._starter
+        (job,) = (
+            starter.at_once(applications, database)
+            if at_once
+            else starter.in_turn(applications, database, turn)
+        )
+        self._say(f"{job.name} waits for its turn" if job.state is JobState.QUEUED else f"started {job.name}")
+        return job
 
     def wait(
         self, *things: Job | JobGroup, timeout_s: float | None = None, follow: Job | None = None
@@ -168,11 +219,14 @@ class Experiment:
             WaitTimeout: they still run, and go on running.
             Exception: that a listener of a Job has raised.
         """
-        jobs = list(_flat(things)) if things else list(self._started.jobs)
+        jobs = list(flat(things)) if things else list(self._started.jobs)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         shown = nullcontext() if follow is None or self.dry_run else following(follow.name, follow.log)
+        self._flush_record()
         with shown:
             news = self._started.wait(jobs, deadline)
+        self._flush_record()
+        self._tell_of_failures()
         if news is not None:
             self._started.report(news)
             self._stop_all()
@@ -206,34 +260,31 @@ class Experiment:
     def _planned(self, thing: object, database: Database | None, before: Sequence[Launch]) -> list[Launch]:
         if isinstance(thing, Orchestrator):
             return self._planned_shards(thing, before)
-        applications = _applications(thing)
-        return self._plan(applications, database, before)
+        waiting = isinstance(thing, Ensemble) and thing.resources is not None
+        return self._starter.planned(_applications(thing), database, before, waiting=waiting)
 
     def _planned_shards(self, orchestrator: Orchestrator, before: Sequence[Launch]) -> list[Launch]:
-        places = place_shards(orchestrator, self._launcher.inventory(), _placements(before), dry=True)
+        taken = [launch.placement for launch in before if launch.placement is not None]
+        places = place_shards(orchestrator, self._launcher.inventory(), taken, dry=True)
 
         def note(launch: Launch) -> Job:
             return ended_job(placed_shard(launch, places, self._files))
 
         return [job.launch for job in start_database(orchestrator, self._files, note, dry=True).jobs]
 
-    def _start_all(self, applications: Sequence[Application], database: Database | None) -> list[Job]:
-        """Check and place all, then start all: either every one runs or none does."""
-        launches = self._plan(applications, database, ())
-        if not self.dry_run and database is not None:
-            error = out_of_reach(launches, database.address)
-            if error is not None:
-                raise error
-        return self._start_together(launches)
+    def _start_ensemble(self, ensemble: Ensemble, database: Database | None, turn: Turn) -> JobGroup:
+        def start(applications: Sequence[Application]) -> list[Job]:
+            self._check_open()
+            return self._starter.in_turn(applications, database, turn)
 
-    def _plan(
-        self, applications: Sequence[Application], database: Database | None, before: Sequence[Launch]
-    ) -> list[Launch]:
-        """Check and place programs beside those that were started, and those that are to be before."""
-        there = [*(job.launch for job in self._started.jobs), *before]
-        taken = [*self._started.placements(), *_placements(before)]
-        address = database.address if database is not None else None
-        return plan_programs(applications, self._files, self._launcher.inventory(), there, address, taken)
+        def add(number: int, point: Point, replica: int) -> Job:
+            return start([ensemble.further(number, point, replica)])[0]
+
+        jobs = start(ensemble.members())
+        waiting = sum(job.state is JobState.QUEUED for job in jobs)
+        told = f", {waiting} of them wait for their turn" if waiting else ""
+        self._say(f"started {ensemble.name}, {len(jobs)} program{'s' if len(jobs) > 1 else ''}{told}")
+        return JobGroup(ensemble, jobs, add)
 
     def _check_open(self) -> None:
         if not self._open:
@@ -241,40 +292,25 @@ class Experiment:
                 f"the experiment {self.name!r} is not running: use it in a `with` block, and in it start"
             )
 
-    def _start_together(self, launches: Sequence[Launch]) -> list[Job]:
-        started: list[Job] = []
-        try:
-            for launch in launches:
-                started.append(self._start_job(launch))
-        except PenstockError:
-            stop_together(started, self._grace_s)
-            raise
-        return started
-
-    def _start_job(self, launch: Launch) -> Job:
-        job = self._launcher.start(launch)
-        self._started.jobs.append(job)
-        self._observe([job])
-        return job
-
     def _start_database(self, orchestrator: Orchestrator) -> Database:
         if self._started.databases:
             raise UsageError(f"the experiment {self.name!r} has a database already")
-        places = place_shards(
-            orchestrator, self._launcher.inventory(), self._started.placements(), dry=self.dry_run
-        )
-
-        def start(launch: Launch) -> Job:
-            return self._launcher.start(placed_shard(launch, places, self._files))
-
         if orchestrator.clustered:
             self._say(
                 f"starting {orchestrator.shards} shards; Redis lets two seconds pass before it serves them"
             )
         began = time.monotonic()
-        database = start_database(orchestrator, self._files, start, dry=self.dry_run)
+        with self._started.placing:
+            places = place_shards(
+                orchestrator, self._launcher.inventory(), self._started.placements(), dry=self.dry_run
+            )
+
+            def start(launch: Launch) -> Job:
+                return self._launcher.start(placed_shard(launch, places, self._files))
+
+            database = start_database(orchestrator, self._files, start, dry=self.dry_run)
+            self._started.databases.append(database)
         self._say(f"database ready after {time.monotonic() - began:.2f} s at {database.address}")
-        self._started.databases.append(database)
         self._observe(database.jobs)
         if self._record is not None:
             self._record.write(address=database.address.environment())
@@ -288,6 +324,12 @@ class Experiment:
         for job in jobs:
             job.when_ended(self._note_end)
 
+    def _note_start(self, job: Job) -> None:
+        """On the queue's thread: one of its programs was started, or waits to be tried again."""
+        self._tell_of_sharing([job])
+        if self._record is not None:
+            self._record.touch()
+
     def _tell_of_sharing(self, jobs: Sequence[Job]) -> None:
         """Say once a run that there are more programs than cores; the record says who runs where."""
         sharing = [job for job in jobs if job.placement is not None and not job.placement.bound]
@@ -296,19 +338,26 @@ class Experiment:
             cores = self._launcher.inventory().core_count
             self._say(f"more programs than cores: from {sharing[0].name} on they share the {cores} cores")
 
+    def _tell_of_failures(self) -> None:
+        """Say once of each program whose failure is let be."""
+        failed = [job for job in self._started.jobs if job.tolerated and job.state is JobState.FAILED]
+        names = [job.name for job in failed if job.name not in self._told_failed]
+        self._told_failed.update(names)
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            self._say(f"these have failed, and are let be: {', '.join(names[:5])}{more}")
+
     def _say(self, sentence: str) -> None:
         """Tell the user what has happened; a dry run shows its preview instead."""
         if not self.dry_run:
             say(sentence)
 
     def _note_end(self, job: Job) -> None:
-        """On the launcher's thread, which must go on whatever happens to the disk."""
-        self._started.wake()
-        try:
-            if self._record is not None:
-                self._record.write()
-        except OSError as error:
-            say(f"the record of the run cannot be written: {error}")
+        """On the launcher's or the queue's thread, which must go on."""
+        self._started.note_end(job)
+        self._queue.wake()
+        if self._record is not None:
+            self._record.touch()
 
     def _note_process(self, pid: int) -> None:
         if self._guard is not None:
@@ -320,6 +369,7 @@ class Experiment:
         with killing_on_signals(self._kill_all):
             if interrupted:
                 say("stopping everything; Ctrl-C again kills at once")
+            self._queue.stop()
             stop_together(self._started.running(), self._grace_s)
             for database in self._started.databases:
                 database.stop()
@@ -330,13 +380,17 @@ class Experiment:
         for job in self._started.everything():
             job.kill()
 
+    def _flush_record(self) -> None:
+        if self._record is not None:
+            self._record.flush()
+
     def _close_record(self, error: BaseException | None) -> None:
         if self._record is None:
             return
         state = "completed" if error is None else "failed"
         if isinstance(error, KeyboardInterrupt):
             state = "interrupted"
-        self._record.write(state=state, error=None if error is None else str(error), ended=time.time())
+        self._record.close(state=state, error=None if error is None else str(error), ended=time.time())
 
 
 def _applications(thing: object) -> Sequence[Application]:
@@ -345,19 +399,3 @@ def _applications(thing: object) -> Sequence[Application]:
     if isinstance(thing, Application):
         return [thing]
     raise UsageError(f"{thing!r} is neither an Application nor an Ensemble nor an Orchestrator")
-
-
-def _placements(launches: Sequence[Launch]) -> list[Placement]:
-    return [launch.placement for launch in launches if launch.placement is not None]
-
-
-def _flat(things: Sequence[Job | JobGroup]) -> Iterator[Job]:
-    for thing in things:
-        if isinstance(thing, JobGroup):
-            yield from thing.jobs
-        elif isinstance(thing, Job):
-            yield thing
-        else:
-            raise UsageError(
-                f"{thing!r} is no Job: wait for what start() returned; a database needs no waiting for"
-            )

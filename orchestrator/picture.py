@@ -16,10 +16,11 @@ FREE, SHARED = ".", "+"
 
 @dataclass(frozen=True)
 class Shown:
-    """A program in the picture; one without a placement runs on any core of the driver's host."""
+    """A program in the picture; one without a placement waits, or runs on any core of the driver's host."""
 
     name: str
     placement: Placement | None
+    waits: bool = False
 
 
 def picture(inventory: Inventory, programs: Sequence[Shown]) -> str:
@@ -75,6 +76,8 @@ def _cell(host: str, core: int, programs: Sequence[Shown], labels: dict[str, str
 
 def _where(program: Shown) -> str:
     placement = program.placement
+    if program.waits:
+        return "waits for its turn"
     if placement is None:
         return "any core of the driver's host"
     hosts = [_on_host(host, list(placement.on(host))) for host in placement.hosts]

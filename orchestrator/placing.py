@@ -16,7 +16,14 @@ from orchestrator.resources import Resources, is_called
 from orchestrator.rooms import Room, rooms_of
 
 
-def place(name: str, resources: Resources, inventory: Inventory, taken: Sequence[Placement]) -> Placement:
+def place(
+    name: str,
+    resources: Resources,
+    inventory: Inventory,
+    taken: Sequence[Placement],
+    *,
+    share: bool = True,
+) -> Placement:
     """Choose a place for every rank of one program.
 
     Args:
@@ -24,6 +31,7 @@ def place(name: str, resources: Resources, inventory: Inventory, taken: Sequence
         resources: what it needs.
         inventory: the hosts there are.
         taken: the places of the programs that run already.
+        share: where too few cores are free, share those of others.
 
     Raises:
         PlacementError: what is lacking, and how much of it.
@@ -32,9 +40,10 @@ def place(name: str, resources: Resources, inventory: Inventory, taken: Sequence
     counts = _spread(resources, [room.ranks_bound(resources) for room in rooms])
     if counts is not None:
         return _placement(name, resources, _bound_ranks(resources, rooms, counts), bound=True)
-    if not resources.exclusive and (counts := _share_out(resources, rooms)) is not None:
+    share = share and not resources.exclusive
+    if share and (counts := _share_out(resources, rooms)) is not None:
         return _placement(name, resources, _sharing_ranks(resources, rooms, counts), bound=False)
-    raise _refusal(name, resources, rooms)
+    raise _refusal(name, resources, rooms, share=share)
 
 
 def _candidates(
@@ -157,7 +166,7 @@ def _placement(name: str, resources: Resources, ranks: Iterator[RankPlacement], 
     )
 
 
-def _refusal(name: str, resources: Resources, rooms: Sequence[Room]) -> PlacementError:
+def _refusal(name: str, resources: Resources, rooms: Sequence[Room], *, share: bool) -> PlacementError:
     """Say what is lacking: in all, or, where there is enough in all, on each host."""
     ranks, where = resources.rank_count, _hosts_text(rooms)
 
@@ -181,15 +190,13 @@ def _refusal(name: str, resources: Resources, rooms: Sequence[Room]) -> Placemen
         return lacking("memory", memory, left, f"the {total(lambda room: room.host.memory_gb or 0.0):g} of")
     cores = ranks * resources.rank_cores
     open_cores = total(lambda room: len(room.cores_for(resources)))
-    if (resources.exclusive or not any(room.open for room in rooms)) and cores > open_cores:
+    if not (share and any(room.open for room in rooms)) and cores > open_cores:
         return lacking("cores", cores, open_cores, f"the {total(lambda room: len(room.host.cores)):g} of")
-    return _misfit(name, resources, rooms)
+    return _misfit(name, resources, rooms, share=share)
 
 
-def _misfit(name: str, resources: Resources, rooms: Sequence[Room]) -> PlacementError:
-    capacities = [
-        room.ranks_bound(resources) if resources.exclusive else room.ranks_shared(resources) for room in rooms
-    ]
+def _misfit(name: str, resources: Resources, rooms: Sequence[Room], *, share: bool) -> PlacementError:
+    capacities = [room.ranks_shared(resources) if share else room.ranks_bound(resources) for room in rooms]
     each = f"{resources.rank_cores} core(s)"
     each += f", {resources.gpus} GPU(s)" if resources.gpus else ""
     each += f", {resources.memory_gb:g} GB" if resources.memory_gb else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from orchestrator.application import Application
@@ -11,53 +11,125 @@ from orchestrator.environment import program_environment, run_environment
 from orchestrator.errors import ApplicationError, PlacementError
 from orchestrator.hosts import Inventory, is_here, this_host
 from orchestrator.launchers.base import Launch
-from orchestrator.placement import Placement
+from orchestrator.placement import Placement, visible_gpus
 from orchestrator.placing import place
 from orchestrator.ports import is_loopback
+from orchestrator.resources import is_called
 from orchestrator.run_files import RunFiles, log_of
 from sim_clients.address import Address
 
 
-def plan_programs(
-    applications: Sequence[Application],
-    files: RunFiles,
-    inventory: Inventory,
-    there: Sequence[Launch],
-    address: Address | None,
-    taken: Sequence[Placement],
+def describe_programs(
+    applications: Sequence[Application], files: RunFiles, taken: Container[str], address: Address | None
 ) -> list[Launch]:
-    """Check and place programs.
+    """Check programs and return how they are started, all but where.
 
     Args:
         applications: the programs.
         files: of the run.
-        inventory: the hosts there are.
-        there: programs whose names are taken.
+        taken: names that others have.
         address: of the database that they find in their environment.
-        taken: places of those that run.
 
     Raises:
         ApplicationError: one cannot be started, or there is another of its name.
-        PlacementError: one finds no place.
     """
-    names = {launch.name for launch in there}
-    placements = list(taken)
+    names: set[str] = set()
     launches = []
     for application in applications:
         name = application.name
-        if name in names:
+        if name in taken or name in names:
             raise ApplicationError(name, "there is one of this name in the experiment already")
         names.add(name)
-        placements.append(place(name, application.resources, inventory, placements))
         directory = files.job_directory(name)
         environment = {
-            **program_environment(application, placements[-1], address),
+            **program_environment(application, address),
             **run_environment(name, directory, files),
         }
-        ranks = application.resources.rank_count if application.resources.mpi else None
-        argv = application.argv()
-        launches.append(Launch(name, argv, directory, log_of(directory), environment, placements[-1], ranks))
+        launches.append(
+            Launch(
+                name,
+                application.argv(),
+                directory,
+                log_of(directory),
+                environment,
+                ranks=application.resources.rank_count if application.resources.mpi else None,
+                parameters=application.parameters,
+                waits=True,
+            )
+        )
     return launches
+
+
+def placed_program(launch: Launch, placement: Placement) -> Launch:
+    """Return the launch of a program at its place, with its GPUs in its environment.
+
+    Several ranks have GPUs of their own each, which only a launcher can tell them.
+    """
+    gpus = visible_gpus(placement.gpus) if len(placement.ranks) == 1 else {}
+    return replace(launch, placement=placement, environment={**gpus, **launch.environment}, waits=False)
+
+
+def place_programs(
+    applications: Sequence[Application],
+    launches: Sequence[Launch],
+    inventory: Inventory,
+    taken: Sequence[Placement],
+    *,
+    waiting: bool = False,
+) -> list[Launch]:
+    """Return programs at their places.
+
+    Args:
+        applications: the programs.
+        launches: how each is started.
+        inventory: the hosts there are.
+        taken: places of those that run.
+        waiting: one that finds no cores of its own gets no place, rather than share those of others.
+
+    Raises:
+        PlacementError: one finds no place.
+    """
+    placements = list(taken)
+    placed = []
+    for application, launch in zip(applications, launches, strict=True):
+        try:
+            found = place(launch.name, application.resources, inventory, placements, share=not waiting)
+        except PlacementError:
+            if not waiting:
+                raise
+            placed.append(launch)
+        else:
+            placements.append(found)
+            placed.append(placed_program(launch, found))
+    return placed
+
+
+def place_in_the_end(
+    application: Application,
+    launch: Launch,
+    inventory: Inventory,
+    lasting: Sequence[Placement],
+    near: Sequence[Placement],
+    *,
+    share: bool,
+) -> Launch:
+    """Return a program that waits at the place it could have when all have ended that ever do.
+
+    Args:
+        application: the program.
+        launch: how it is started.
+        inventory: the hosts there are.
+        lasting: places of databases.
+        near: places of programs that it may have to be near to.
+        share: it may share cores.
+
+    Raises:
+        PlacementError: there will be none.
+    """
+    wanted = application.resources.near
+    beside = [each for each in near if wanted is not None and is_called(wanted, each.program)]
+    found = place(launch.name, application.resources, inventory, [*lasting, *beside], share=share)
+    return placed_program(launch, found)
 
 
 def place_shards(

@@ -43,7 +43,8 @@ class Preview:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        shown = [Shown(program.launch.name, program.launch.placement) for program in self.programs]
+        launches = [program.launch for program in self.programs]
+        shown = [Shown(launch.name, launch.placement, launch.waits) for launch in launches]
         programs = f"{len(shown)} program{'s' * (len(shown) != 1)}"
         hosts = f"{len(self.inventory.hosts)} host{'s' * (len(self.inventory.hosts) > 1)}"
         cores = f"{self.inventory.core_count} cores"
@@ -119,4 +120,5 @@ def _program(program: Program) -> dict[str, Any]:
         "bound": placement is not None and placement.bound,
         "exclusive": placement is not None and placement.exclusive,
         "exclusive_hosts": placement is not None and placement.exclusive_hosts,
+        "waits": launch.waits,
     }

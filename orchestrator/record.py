@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ class JobEntry(Entry):
     started: float | None
     ended: float | None
     log: Path
+    attempts: int = 1
+    reason: str | None = None
 
     def is_running(self) -> bool:
         """Tell whether its process is there; asked of the system, not the record."""
@@ -133,7 +136,7 @@ class Run:
         for job in record["jobs"]:
             job["state"] = job["state"] if job["ended"] else "canceled"
         facts = {"state": "failed", "error": "the driver was killed", "ended": time.time()}
-        replace_record(self.directory, {**record, **facts})
+        replace_record(self.directory, json.dumps({**record, **facts}, indent=2) + "\n")
 
 
 def all_runs() -> list[Run]:

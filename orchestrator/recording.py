@@ -1,7 +1,16 @@
-"""Writing the record of a run, `run.json`, from which record.py reads."""
+"""Writing the record of a run, `run.json`, from which record.py reads.
+
+The record is replaced as a whole, so with thousands of programs it is not written for each of their starts
+and ends: at most one write begins each `INTERVAL_S`, and a change that comes sooner is written by a thread
+when that time is over. What a driver that is killed has not recorded yet is therefore no older than that.
+Nothing polls: the thread sleeps until there is a change.
+
+A program is one line of the file, kept as text until it starts, ends or is tried again.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -11,17 +20,28 @@ from dataclasses import asdict
 from typing import Any
 
 from orchestrator.launchers.base import Job
+from orchestrator.progress import say
 from orchestrator.run_files import RunFiles
 from orchestrator.watcher import read_stat
 
+INTERVAL_S = 0.1
+"""Between the beginnings of two writes that nobody asked for by name."""
+
 
 class RunRecord:
-    """Writes the record of a run whenever something changes. Any thread may."""
+    """Writes the record of a run soon after something has changed. Any thread may tell it."""
 
     def __init__(self, experiment: str, files: RunFiles) -> None:
         self._files = files
-        self._lock = threading.Lock()
+        self._writing = threading.Lock()  # one write at a time; taken before _lock
+        self._lock = threading.RLock()  # taken itself: a signal cannot come between taking and holding it
+        self._changed = threading.Condition(self._lock)
+        self._dirty = False
+        self._closed = False
+        self._written = -INTERVAL_S
+        self._thread: threading.Thread | None = None
         self._jobs: list[Job] = []
+        self._lines: dict[str, tuple[object, str]] = {}
         self._facts: dict[str, Any] = {
             "run": files.run_id,
             "experiment": experiment,
@@ -37,16 +57,86 @@ class RunRecord:
         }
 
     def add(self, jobs: Sequence[Job]) -> None:
-        """Note programs that were started, and write."""
+        """Note programs that are being started."""
         with self._lock:
             self._jobs.extend(jobs)
-        self.write()
+        self.touch()
+
+    def touch(self) -> None:
+        """Have it written soon: something has become of a program. Returns at once."""
+        with self._lock:
+            if self._dirty:
+                return
+            self._dirty = True
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._keep, name="penstock-record", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
 
     def write(self, **facts: Any) -> None:
-        """Note further facts, and write."""
+        """Note further facts, and write now.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with self._writing:
+            with self._lock:
+                self._facts.update(facts)
+                self._dirty = False
+                self._written = time.monotonic()
+                text = self._text()
+            self._files.write_record(text)
+
+    def flush(self) -> None:
+        """Write now what has changed. The run goes on whatever happens to the disk."""
         with self._lock:
-            self._facts.update(facts)
-            self._files.write_record({**self._facts, "jobs": [_job(job) for job in self._jobs]})
+            dirty = self._dirty
+        try:
+            if dirty:
+                self.write()
+        except OSError as error:
+            say(f"the record of the run cannot be written: {error}")
+
+    def close(self, **facts: Any) -> None:
+        """Write for the last time.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with self._lock:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+        self.write(**facts)
+
+    def _keep(self) -> None:
+        while self._await_change():
+            self.flush()
+
+    def _await_change(self) -> bool:
+        """Wait until a write is due; return False when there will be no more."""
+        with self._lock:
+            while not self._closed:
+                left = self._written + INTERVAL_S - time.monotonic() if self._dirty else None
+                if left is not None and left <= 0:
+                    return True
+                self._changed.wait(left)
+            return False
+
+    def _text(self) -> str:
+        head = json.dumps(self._facts, indent=2).removesuffix("\n}")
+        lines = ",\n".join(f"    {self._line(job)}" for job in self._jobs)
+        return f'{head},\n  "jobs": [\n{lines}\n  ]\n}}\n'
+
+    def _line(self, job: Job) -> str:
+        stands = (job.state, job.attempts)  # asked first: what changes while the line is made is in the next
+        known = self._lines.get(job.name)
+        if known is not None and known[0] == stands:
+            return known[1]
+        line = json.dumps(_job(job), default=str)  # a parameter may be a Path
+        self._lines[job.name] = (stands, line)
+        return line
 
 
 def _process(pid: int | None) -> dict[str, int | None]:
@@ -70,4 +160,7 @@ def _job(job: Job) -> dict[str, Any]:
         "started": job.started,
         "ended": job.ended,
         "log": str(job.log),
+        "attempts": job.attempts,
+        "reason": job.reason,
+        "parameters": dict(job.parameters),
     }

@@ -61,10 +61,12 @@ class Room:
 
 def rooms_of(inventory: Inventory, taken: Sequence[Placement]) -> list[Room]:
     """Return what is left of each host, in their order."""
-    return [
-        _room(host, [placement for placement in taken if host.name in placement.hosts])
-        for host in inventory.hosts
-    ]
+    there: dict[str, list[Placement]] = {host.name: [] for host in inventory.hosts}
+    for placement in taken:
+        for host in placement.hosts:
+            if host in there:
+                there[host].append(placement)
+    return [_room(host, there[host.name]) for host in inventory.hosts]
 
 
 def _room(host: Host, programs: Sequence[Placement]) -> Room:

@@ -16,7 +16,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,9 +117,9 @@ class RunFiles:
         if self.runtime.exists():
             shutil.rmtree(self.runtime)
 
-    def write_record(self, record: Mapping[str, Any]) -> None:
-        """Replace the record of the run."""
-        replace_record(self.directory, record)
+    def write_record(self, text: str) -> None:
+        """Replace the record of the run by this JSON."""
+        replace_record(self.directory, text)
 
 
 def log_of(job_directory: Path) -> Path:
@@ -171,11 +171,11 @@ def read_record(directory: Path) -> dict[str, Any]:
     return record
 
 
-def replace_record(directory: Path, record: Mapping[str, Any]) -> None:
+def replace_record(directory: Path, text: str) -> None:
     """Replace the record of a run in one step, so that a reader never sees half of it."""
     path = directory / RECORD
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=2) + "\n")
+    part.write_text(text)
     part.replace(path)
 
 

@@ -19,17 +19,23 @@ class Started:
         dry: nothing really runs: Jobs have ended at once, keep their cores, and none has failed.
 
     Attributes:
-        jobs: of all Applications, in the order of their start.
+        jobs: of all Applications, in the order of their start; also those that wait for their turn.
+        direct: those of them that did not wait in the queue.
         databases: of the Experiment.
+        placing: held by who chooses a place for a program, until that program is seen to hold it.
     """
 
     def __init__(self, *, dry: bool) -> None:
         self._dry = dry
         self.jobs: list[Job] = []
+        self.direct: list[Job] = []
         self.databases: list[Database] = []
         self._lock = threading.RLock()  # taken itself: a signal cannot come between taking and holding it
         self._changed = threading.Condition(self._lock)
+        self.placing = threading.RLock()
         self._reported: set[str] = set()
+        self._errors: list[Exception] = []
+        self._watched: list[Job] = []
         self._raised: list[Exception] = []
 
     def everything(self) -> list[Job]:
@@ -47,7 +53,12 @@ class Started:
     def holding(self) -> list[Job]:
         """Return the Jobs that hold what they were given: those that run, databases first."""
         shards = [job for database in self.databases for job in database.jobs]
-        return [job for job in (*shards, *self.jobs) if self._dry or not job.state.final]
+        return [job for job in (*shards, *self.jobs) if self._dry or job.state is JobState.ACTIVE]
+
+    def database_placements(self) -> list[Placement]:
+        """Return what databases hold, which lasts as long as the run."""
+        shards = [job for database in self.databases for job in database.jobs]
+        return [job.placement for job in shards if job.placement is not None and not job.state.final]
 
     def failure(self) -> JobError | None:
         """Return what failed first: a database before a program, which may only be its consequence."""
@@ -59,9 +70,14 @@ class Started:
         return failed or self.listener_error()
 
     def listener_error(self) -> Exception | None:
-        """Return the first error that a listener of a Job has raised and nobody has been told of."""
-        errors = (job.listener_error for job in self.everything())
+        """Return the first error of a listener of a Job, or of the queue, that nobody has been told of."""
+        errors = (*self._errors, *(job.listener_error for job in self.everything()))
         return next((error for error in errors if error is not None and error not in self._raised), None)
+
+    def note_error(self, error: Exception) -> None:
+        """Note what went wrong on a thread that nobody waits for the end of."""
+        self._errors.append(error)
+        self.wake()
 
     def report(self, error: Exception) -> None:
         """Note that an error is being raised; with a failure all there are, for it may have caused them."""
@@ -71,20 +87,34 @@ class Started:
 
     def wait(self, jobs: Sequence[Job], deadline: float | None) -> Exception | None:
         """Wait until Jobs have ended or the deadline has passed, or there is news, which is returned."""
+        running = list(jobs)
         with self._lock:
             while True:
                 news = self.news()
-                if news is not None or all(job.state.final for job in jobs):
+                while running and running[-1].state.final:
+                    running.pop()
+                if news is not None or not running:
                     return news
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return None
-                self._changed.wait(left)
+                self._watched.append(running[-1])
+                try:
+                    self._changed.wait(left)
+                finally:
+                    self._watched.remove(running[-1])
 
     def wake(self) -> None:
         """Let those who wait look again: a Job has ended."""
         with self._lock:
             self._changed.notify_all()
+
+    def note_end(self, job: Job) -> None:
+        """Let those who wait look again if they may be interested: looking at thousands takes its time."""
+        with self._lock:
+            expected = job.state is JobState.COMPLETED and job.listener_error is None
+            if not expected or job in self._watched or self._is_shard(job):
+                self._changed.notify_all()
 
     def wake_all(self) -> None:
         """Let those who wait for any Job, by whatever call, look again."""
@@ -92,13 +122,17 @@ class Started:
         for job in self.everything():
             job.wake()
 
+    def _is_shard(self, job: Job) -> bool:
+        return any(job in database.jobs for database in self.databases)
+
     def _failures(self) -> Iterator[JobError]:
         if self._dry:
             return
         for database in self.databases:
             if (failure := database.failure()) is not None:
                 yield failure
-        yield from (job.failure() for job in _in_order(self.jobs) if job.state is JobState.FAILED)
+        failed = [job for job in self.jobs if job.state is JobState.FAILED and not job.tolerated]
+        yield from (job.failure() for job in _in_order(failed))
 
     def _is_reported(self, failure: JobError) -> bool:
         return failure.name in self._reported or any(

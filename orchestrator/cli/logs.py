@@ -28,6 +28,9 @@ def logs(
     """Show what a program of a run has printed."""
     run = find_run(run_id)
     log = _log(run, name)
+    if not log.exists():
+        say(f"{name} has not been started")
+        return
     if not follow_it and log.stat().st_size == 0:
         say(f"{name} has printed nothing yet")
     if follow_it:

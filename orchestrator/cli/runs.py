@@ -52,8 +52,9 @@ def _row(run: Run, job: JobEntry) -> tuple[str, ...]:
     code = "" if job.returncode is None else str(job.returncode)
     if job.ended is None and not run.alive and not job.is_running():
         return (job.name, "lost", str(job.pid), cores, "", code)
+    pid = "" if job.pid is None else str(job.pid)
     lasted = "" if job.started is None else f"{(job.ended or time.time()) - job.started:.0f} s"
-    return (job.name, job.state, str(job.pid), cores, lasted, code)
+    return (job.name, job.state, pid, cores, lasted, code)
 
 
 def _cores_text(job: JobEntry) -> str:

@@ -8,11 +8,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from orchestrator.errors import JobFailed, WaitTimeout, describe_exit
+from orchestrator.errors import JobError, JobFailed, WaitTimeout, describe_exit
 from orchestrator.hosts import Inventory
 from orchestrator.launchers.options import LaunchOptions
 from orchestrator.placement import Placement
@@ -50,6 +50,8 @@ class Launch:
         environment: on top of the driver's.
         placement: the cores and GPUs it may use; None leaves it unbound.
         ranks: MPI ranks; None for a program without MPI.
+        parameters: what sets it apart from other members of its Ensemble.
+        waits: it has no place yet, because it waits for its turn.
     """
 
     name: str
@@ -59,12 +61,25 @@ class Launch:
     environment: Mapping[str, str]
     placement: Placement | None = None
     ranks: int | None = None
+    parameters: Mapping[str, str | int | float | Path] = field(default_factory=dict)
+    waits: bool = False
 
 
 class Job:
-    """One program that was started. Its launcher reports what becomes of it; any thread may ask and wait."""
+    """One program. Its launcher reports what becomes of it; any thread may ask and wait.
 
-    def __init__(self, launch: Launch, send_signal: Callable[[int], None]) -> None:
+    That of a program that waits for its turn is made before it is started, and stays the same when the
+    program is tried again; the queue is its launcher then.
+
+    Args:
+        launch: how it is started.
+        send_signal: sends its process group a signal.
+        tolerated: its failure stops nothing and nobody is told of it unasked.
+    """
+
+    def __init__(
+        self, launch: Launch, send_signal: Callable[[int], None], *, tolerated: bool = False
+    ) -> None:
         self._launch = launch
         self._send_signal = send_signal
         self._lock = threading.RLock()  # taken itself: a signal cannot come between taking and holding it
@@ -74,6 +89,10 @@ class Job:
         self._stopping = False
         self._sent: set[int] = set()
         self._reported = False
+        self.tolerated = tolerated
+        self.attempts = 0  # how often it was started
+        self.reason: str | None = None  # why it was canceled, or what made it fail beside its exit code
+        self.error: JobError | None = None  # why it could not be started
         self.listener_error: Exception | None = None  # the first that a listener raised
         self.pid: int | None = None
         self.start_time: int | None = None  # with the pid, who the process is: a pid alone is given again
@@ -118,6 +137,16 @@ class Job:
     def state(self) -> JobState:
         """Where it stands."""
         return self._state
+
+    @property
+    def parameters(self) -> Mapping[str, str | int | float | Path]:
+        """What sets it apart from other members of its Ensemble."""
+        return self._launch.parameters
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to end."""
+        return self._stopping
 
     @property
     def reported(self) -> bool:
@@ -177,10 +206,13 @@ class Job:
             self._sent.add(number)
         self._send_signal(number)
 
-    def failure(self) -> JobFailed:
+    def failure(self) -> JobError:
         """Return the error that tells how this program failed."""
+        if self.error is not None:
+            return self.error
+        last = f" at attempt {self.attempts}" if self.attempts > 1 else ""
         return JobFailed(
-            f"{self.name!r} {describe_exit(self.returncode)}",
+            f"{self.name!r} {self.reason or describe_exit(self.returncode)}{last}",
             name=self.name,
             command=self.command,
             returncode=self.returncode,
@@ -206,15 +238,46 @@ class Job:
             stat = read_stat(pid) if pid is not None else None
             self.start_time = stat.start_time if stat is not None else None
             self.started = time.time()
+            self.attempts += 1
             self._state = JobState.ACTIVE
             self._changed.notify_all()
 
-    def report_ended(self, returncode: int) -> None:
-        """For the launcher: the program has ended; negative is the signal that killed it."""
+    def report_attempt(self, attempt: Job) -> None:
+        """For the queue: the program runs, as this Job of a launcher."""
+        with self._lock:
+            self._launch = attempt.launch
+            self.pid, self.start_time, self.started = attempt.pid, attempt.start_time, attempt.started
+            self.attempts += 1
+            self._state = JobState.ACTIVE
+            self._changed.notify_all()
+
+    def report_waiting(self) -> None:
+        """For the queue: the program has no process and no place, and waits to be tried again."""
+        with self._lock:
+            self._launch = replace(self._launch, placement=None, waits=True)
+            self.pid = self.start_time = None
+            self._state = JobState.QUEUED
+
+    def report_ended(
+        self,
+        returncode: int | None,
+        state: JobState | None = None,
+        reason: str | None = None,
+        error: JobError | None = None,
+    ) -> None:
+        """For the launcher: the program has ended.
+
+        Args:
+            returncode: negative is the signal that killed it; None where it never ran.
+            state: the final one, where it does not follow from that.
+            reason: why, in words that go on from its name.
+            error: why it could not be started.
+        """
         with self._lock:
             self.returncode = returncode
             self.ended = time.time()
-            self._state = self._final_state(returncode)
+            self.reason, self.error = reason, error
+            self._state = state or self._final_state(returncode)
             listeners, self._listeners = self._listeners, []
             self._changed.notify_all()
         for listener in reversed(listeners):  # the Experiment's, added first, hears last what is wrong
@@ -227,57 +290,12 @@ class Job:
         except Exception as error:  # noqa: BLE001
             self.listener_error = self.listener_error or error
 
-    def _final_state(self, returncode: int) -> JobState:
+    def _final_state(self, returncode: int | None) -> JobState:
         """A program that was stopped is canceled, unless it was killed by a signal that was not ours."""
-        killed_by_others = returncode < 0 and -returncode not in self._sent
+        killed_by_others = returncode is not None and returncode < 0 and -returncode not in self._sent
         if self._stopping and not killed_by_others:
             return JobState.CANCELED
         return JobState.COMPLETED if returncode == 0 else JobState.FAILED
-
-
-class JobGroup:
-    """The Jobs of an Ensemble, seen as one."""
-
-    def __init__(self, name: str, jobs: Sequence[Job]) -> None:
-        self.name = name
-        self.jobs = tuple(jobs)
-
-    def __repr__(self) -> str:
-        return f"<JobGroup {self.name} of {len(self.jobs)}, {self.state.value}>"
-
-    @property
-    def state(self) -> JobState:
-        """The state of the group: FAILED as soon as one member is, COMPLETED when all are."""
-        states = {job.state for job in self.jobs}
-        order = (JobState.FAILED, JobState.ACTIVE, JobState.QUEUED, JobState.CANCELED)
-        return next((state for state in order if state in states), JobState.COMPLETED)
-
-    @property
-    def returncode(self) -> int | None:
-        """The first exit code that is not 0; None while a member runs and none has failed."""
-        codes = [job.returncode for job in self.jobs]
-        return next((code for code in codes if code), None if None in codes else 0)
-
-    @property
-    def log(self) -> tuple[Path, ...]:
-        """The members' logs."""
-        return tuple(job.log for job in self.jobs)
-
-    def wait(self, timeout_s: float | None = None) -> JobState:
-        """Wait until all members have ended, in their order.
-
-        Raises:
-            JobFailed: the first member that failed.
-            WaitTimeout: some still run.
-        """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        for job in self.jobs:
-            job.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
-        return self.state
-
-    def stop(self, grace_s: float = GRACE_S) -> None:
-        """End all members, together."""
-        stop_together(self.jobs, grace_s)
 
 
 class Launcher(Protocol):

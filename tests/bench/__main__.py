@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m tests.bench [--quick] [start transfer inference]`.
+"""Run the benchmarks: `python -m tests.bench [--quick] [start launch transfer inference]`.
 
 Each writes bench-results/<name>.json and prints its table. Nothing here passes or fails by a time.
 """
@@ -17,7 +17,7 @@ from tests.bench.bench_inference import PARTS, plot
 from tests.bench.measure import write
 
 WIDE = 150
-NAMES = ("start", "transfer", "inference")
+NAMES = ("start", "launch", "transfer", "inference")
 
 
 def main() -> None:

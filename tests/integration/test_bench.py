@@ -1,4 +1,4 @@
-"""The benchmark of inference runs and reports what it says; what it measures passes or fails nothing."""
+"""Benchmarks run and report what they say; what they measure passes or fails nothing."""
 
 from __future__ import annotations
 
@@ -30,3 +30,22 @@ def test_the_short_form_measures_every_part(tmp_path: Path) -> None:
     assert names == ["SET", "AI.MODELSTORE"]
     assert (tmp_path / "inference.png").stat().st_size > 1000
     assert "AI.MODELEXECUTE" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_short_form_measures_launching(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench", "launch", "--quick", "--out", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, timeout=115, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rate, gap, memory = (
+        part["series"] for part in list(json.loads((tmp_path / "launch.json").read_text()).values())[1:]
+    )
+    assert [row["name"] for row in rate] == [
+        "posix_spawn loop",
+        "the same with directory and log",
+        "Experiment",
+    ]
+    assert [row["name"] for row in gap] == ["posix_spawn loop", "Experiment"]
+    assert [row["members"] for row in memory] == [100, 1000]

@@ -76,9 +76,27 @@ def test_the_experiment_of_the_page_on_inference_runs(
     assert "it has ended" in done.stdout
 
 
+def test_the_python_of_the_page_on_ensembles_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ensembles.py").write_text("\n".join(snippets(DOCS / "ensembles.md")))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    done = subprocess.run(
+        [sys.executable, "ensembles.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "viscosity 0.02, resolution 64" in done.stdout
+    assert "['heat_1', 'heat_3', 'heat_5']" in done.stdout
+    assert "these have failed, and are let be: m_2" in done.stderr
+
+
 def test_no_page_has_python_that_no_test_runs() -> None:
     with_python = {page.name for page in DOCS.glob("*.md") if snippets(page)}
-    assert with_python == {"inference.md"}
+    assert with_python == {"inference.md", "ensembles.md"}
 
 
 def load_arguments() -> set[str]:

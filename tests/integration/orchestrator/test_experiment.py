@@ -196,11 +196,11 @@ def test_wrong_things_start_nothing(wrong: Any) -> None:
         assert exp.jobs == (first,)
 
 
-def test_member_that_cannot_be_placed_leaves_the_others_unstarted() -> None:
+def test_members_that_can_never_be_placed_are_not_started() -> None:
     cores = len(os.sched_getaffinity(0))
     with Experiment("e") as exp:
-        greedy = Resources(cores=cores, exclusive=True)
-        with pytest.raises(PlacementError, match="'m_1'"):
+        greedy = Resources(cores=cores + 1)
+        with pytest.raises(PlacementError, match=f"'m_0' needs {cores + 1} core"):
             exp.start(Ensemble("m", [*FOREVER, "{x}"], grid={"x": [1, 2]}, resources=greedy))
         assert exp.jobs == ()
 
@@ -210,7 +210,7 @@ def test_member_that_fails_to_start_takes_the_others_with_it() -> None:
         (exp.run_dir / "m_1").touch()
         with pytest.raises(StartFailed, match="'m_1' could not be started"):
             exp.start(Ensemble("m", FOREVER, replicas=2))
-        assert [job.state for job in exp.jobs] == [JobState.CANCELED]
+        assert [job.state for job in exp.jobs] == [JobState.CANCELED, JobState.FAILED]
 
 
 def test_oversubscription_is_allowed_with_a_note(capfd: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,51 @@ def test_paths_and_environment_are_filled_and_other_braces_stay() -> None:
     assert member.environment == {"A": "<7>"}
 
 
+def test_values_may_be_a_list_of_points_or_a_function() -> None:
+    points = [{"a": 1, "b": "x"}, {"b": "y", "a": 2.5}]
+    for given_as in (points, lambda: points, lambda: iter(points), tuple(points)):
+        members = Ensemble("heat", ["sim", "{a}", "{b}"], points=given_as).members()
+        assert [member.command for member in members] == [("sim", "1", "x"), ("sim", "2.5", "y")]
+        assert members[1].parameters == {"a": 2.5, "b": "y", "replica": 0}
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        ([], "there is no point"),
+        ("ab", "a list of points"),
+        ({"a": 1}, "a list of points"),
+        (3, "a list of points"),
+        (lambda: None, "a list of points"),
+        ([1], "point 0, 1, is no mapping"),
+        ([{"a": 1}, {}], r"the point \{\} has no 'a'"),
+        ([{"a": 1}, {"a": 1, "b": 2}], "no parameter 'b'; there is: a"),
+        ([{"a": [1]}], r"a=\[1\] is neither text nor a number"),
+        ([{"a": None}], "a=None is neither"),
+        ([{"replica": 1}], "'replica' cannot be the name"),
+        ([{1: 1}], "1 cannot be the name"),
+        ([{"a": 1, "b": 1}], r"no command line uses the parameter \{b\}"),
+    ],
+)
+def test_points_that_cannot_be_are_named(points: Any, said: str) -> None:
+    with pytest.raises(GridError, match=said):
+        Ensemble("heat", ["sim", "{a}"], points=points)
+
+
+def test_grid_and_points_are_not_given_both() -> None:
+    with pytest.raises(GridError, match="not both"):
+        Ensemble("heat", ["sim", "{a}"], grid={"a": [1]}, points=[{"a": 1}])
+
+
+def test_a_further_member_is_checked_like_the_first() -> None:
+    ensemble = Ensemble("heat", ["sim", "{a}"], grid={"a": [1]})
+    assert ensemble.further(7, {"a": 2}).command == ("sim", "2")
+    assert ensemble.further(7, {"a": 2}).name == "heat_7"
+    for wrong in ({}, {"a": 1, "b": 2}, {"a": None}):
+        with pytest.raises(GridError):
+            ensemble.further(7, wrong)  # type: ignore[arg-type]
+
+
 @given(st.dictionaries(st.sampled_from("abc"), st.lists(st.integers(), min_size=1, max_size=4), min_size=1))
 def test_every_point_of_the_grid_is_there_once(grid: dict[str, list[Any]]) -> None:
     command = ["sim", *(f"{{{name}}}" for name in grid)]

@@ -20,6 +20,7 @@ def test_public_names_are_these() -> None:
         "ModelRuntime",
         "Orchestrator",
         "PenstockError",
+        "Policy",
         "RedisConfig",
         "Resources",
         "colocate",

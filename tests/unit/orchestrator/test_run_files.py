@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -99,14 +100,14 @@ def test_of_two_runs_in_one_directory_only_one_gets_it(tmp_path: Path) -> None:
         second.create()
     assert not second.runtime.exists()
     assert list(registered_runs()) == [], "a record that is not written yet is no run"
-    first.write_record({})
+    first.write_record("{}")
     assert [run_id for run_id, _ in registered_runs()] == [first.run_id]
     first.remove_runtime()
 
 
 def test_record_is_replaced_as_a_whole(files: RunFiles) -> None:
-    files.write_record({"a": 1})
-    files.write_record({"a": 2})
+    files.write_record('{"a": 1}')
+    files.write_record('{"a": 2}')
     assert read_record(files.directory) == {"a": 2}
     assert [path.name for path in files.directory.iterdir()] == ["run.json"]
 
@@ -119,7 +120,7 @@ def test_record_that_is_none_is_named(files: RunFiles, text: Any) -> None:
 
 
 def test_runs_whose_directory_was_removed_are_left_out(files: RunFiles) -> None:
-    files.write_record({})
+    files.write_record("{}")
     assert [run_id for run_id, _ in registered_runs()] == [files.run_id]
     files.record.unlink()
     assert list(registered_runs()) == []
@@ -155,8 +156,8 @@ def test_tail_is_the_last_lines(tmp_path: Path) -> None:
 
 
 def complete(files, **facts):
-    """The record of a run that has ended."""
-    return {
+    """The record of a run that has ended, as text."""
+    record = {
         "run": files.run_id,
         "experiment": "heat",
         "state": "completed",
@@ -171,6 +172,7 @@ def complete(files, **facts):
         "jobs": [],
         **facts,
     }
+    return json.dumps(record)
 
 
 def test_tail_ends_where_a_pattern_begins(tmp_path: Path) -> None:

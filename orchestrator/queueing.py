@@ -1,0 +1,270 @@
+"""The queue of a run: programs that wait for room, for others, or to be tried again.
+
+One thread starts them as schedule.py decides. Everything that happens comes to it as a message: programs that
+join, the end of one, somebody who wants one stopped. Only that thread touches the schedule, so there is
+nothing to lock but the choice of places, which is made outside the queue too. It sleeps until there is a
+message, or until the next pause or time-out is over; nothing polls.
+"""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from orchestrator.errors import JobError, PenstockError, StartFailed
+from orchestrator.launchers.base import Job, JobState, Launch, Launcher
+from orchestrator.placement import Placement
+from orchestrator.planning import placed_program
+from orchestrator.schedule import Canceled, Overdue, Schedule, Start, Task
+from orchestrator.started import Started
+
+Message = Callable[[], None]
+STOPPED = "was stopped before its turn came"
+
+
+@dataclass
+class _Program:
+    """One that has not ended: its launch without a place, its Job, and that of the attempt that runs."""
+
+    launch: Launch
+    job: Job
+    attempt: Job | None = None
+    reason: str | None = None
+
+
+class Queue:
+    """Programs that wait for their turn. Any thread may add some, and stop them.
+
+    Args:
+        launcher: starts them.
+        started: knows who holds which place.
+        grace_s: how long one may take to end when its time is over, before it is killed.
+        note: is told, on the queue's thread, of each Job that was started or waits again.
+    """
+
+    def __init__(
+        self, launcher: Launcher, started: Started, grace_s: float, note: Callable[[Job], None]
+    ) -> None:
+        self._launcher = launcher
+        self._started = started
+        self._note = note
+        self._schedule = Schedule(launcher.inventory(), grace_s)
+        self._programs: dict[str, _Program] = {}
+        self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._joined: list[threading.Event] = []
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def job(self, launch: Launch, task: Task) -> Job:
+        """Return the Job of a program that is going to join."""
+        job = Job(launch, partial(self._signal, launch.name), tolerated=task.policy.tolerant)
+        self._programs[launch.name] = _Program(launch, job)
+        return job
+
+    def join(self, tasks: Sequence[Task], awaited: Sequence[Job] = ()) -> None:
+        """Let programs join, and return when those whose turn it is have been started.
+
+        Args:
+            tasks: of programs whose Jobs `job` has made.
+            awaited: the Jobs that some of them come after.
+        """
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="penstock-queue", daemon=True)
+            self._thread.start()
+        joined = threading.Event()
+        self._inbox.put(partial(self._join, tasks, awaited, joined))
+        if threading.current_thread() is not self._thread:  # it may be, in the listener of a Job
+            joined.wait()
+
+    def wake(self) -> None:
+        """Look at the line again: somebody outside the queue has ended and left room."""
+        if self._thread is not None:
+            self._inbox.put(lambda: None)
+
+    def stop(self) -> None:
+        """Start nothing any more, and cancel those who wait."""
+        self._stopping = True
+        if self._thread is not None:
+            self._inbox.put(self._cancel_all)
+
+    def close(self) -> None:
+        """End the thread."""
+        if self._thread is not None:
+            self._inbox.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            for message in self._messages():
+                if message is None:
+                    return
+                self._guarded(message)
+            self._guarded(self._go_on)
+            while self._joined:
+                self._joined.pop().set()
+
+    def _messages(self) -> list[Message | None]:
+        """Return what has come, after waiting for it; nothing when the time has come for something else."""
+        at = self._schedule.next_time()
+        left = None if at is None else max(0.0, at - time.monotonic())
+        try:
+            messages = [self._inbox.get(timeout=left)]
+            while not self._inbox.empty():
+                messages.append(self._inbox.get())
+        except queue.Empty:
+            return []
+        return messages
+
+    def _guarded(self, act: Message) -> None:
+        """At the edge of the thread, on which others wait: what goes wrong is for the Experiment to raise."""
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001
+            self._started.note_error(error)
+
+    def _join(self, tasks: Sequence[Task], awaited: Sequence[Job], joined: threading.Event) -> None:
+        self._joined.append(joined)
+        for job in awaited:
+            self._await(job)
+        if self._stopping:
+            for task in tasks:
+                self._cancel(task.name)
+            return
+        self._end_canceled(self._schedule.add(tasks))
+
+    def _await(self, job: Job) -> None:
+        """Have the schedule hear of the end of a program that is not, or no longer, in the queue."""
+        if self._schedule.knows(job.name):
+            return
+        self._schedule.watch(job.name)
+        if job.state.final:
+            self._hear_outside(job)
+        else:
+            job.when_ended(lambda ended: self._inbox.put(partial(self._hear_outside, ended)))
+
+    def _hear_outside(self, job: Job) -> None:
+        self._end_canceled(self._schedule.close(job.name, job.state))
+
+    def _go_on(self) -> None:
+        """Start those whose turn it is, and end those whose time is over."""
+        for overdue in self._schedule.overdue(time.monotonic()):
+            self._end_overdue(overdue)
+        if self._stopping:
+            return
+        with self._started.placing:
+            outside, lasting = self._places()
+            starts, hopeless = self._schedule.begin(time.monotonic(), outside, lasting)
+            for start in starts:
+                self._start(start)
+        self._end_canceled(hopeless)
+
+    def _places(self) -> tuple[list[Placement], list[Placement]]:
+        """Return the places of programs outside the queue, and those of them that last: the databases'."""
+        lasting = self._started.database_placements()
+        outside = [job.placement for job in self._started.direct if job.state is JobState.ACTIVE]
+        return [*lasting, *(placement for placement in outside if placement is not None)], lasting
+
+    def _start(self, start: Start) -> None:
+        program = self._programs[start.task.name]
+        if self._stopping or program.job.stopping:
+            self._finish(program, None, JobState.CANCELED, program.reason or STOPPED)
+            return
+        try:
+            attempt = self._launcher.start(placed_program(program.launch, start.placement))
+        except PenstockError as error:
+            self._finish(program, None, JobState.FAILED, str(error), _start_failed(program.job, error))
+            self.wake()  # its place is free again
+            return
+        program.job.report_attempt(attempt)
+        program.attempt = attempt
+        if program.job.stopping:  # it was told so while it was being started
+            attempt.terminate()
+        attempt.when_ended(lambda ended: self._inbox.put(partial(self._hear_end, program, ended)))
+        self._note(program.job)
+
+    def _hear_end(self, program: _Program, attempt: Job) -> None:
+        if attempt.stopping and not program.job.stopping:
+            timeout_s = self._schedule.timeout_of(program.job.name)
+            reason = f"ran longer than its {timeout_s:g} s and was stopped"
+            self._finish(program, attempt.returncode, JobState.FAILED, reason)
+        else:
+            told = program.reason if attempt.state is JobState.CANCELED else None
+            self._finish(program, attempt.returncode, attempt.state, told)
+
+    def _finish(
+        self,
+        program: _Program,
+        returncode: int | None,
+        state: JobState,
+        reason: str | None,
+        error: JobError | None = None,
+    ) -> None:
+        """An attempt has ended, or could not be made."""
+        job, program.attempt = program.job, None
+        ended = self._schedule.ended(job.name, state, time.monotonic())
+        if ended.again:
+            job.report_waiting()
+            self._note(job)
+            if job.stopping:
+                self._inbox.put(partial(self._cancel, job.name))
+            return
+        del self._programs[job.name]
+        job.report_ended(returncode, state, reason, error)
+        for task in ended.stopped:
+            other = self._programs[task.name]
+            other.reason = ended.reason
+            self._schedule.stop(task.name, time.monotonic())
+            other.job.terminate()
+        self._end_canceled(ended.canceled)
+
+    def _end_canceled(self, canceled: Sequence[Canceled]) -> None:
+        for each in canceled:
+            job = self._programs.pop(each.task.name).job
+            if each.error is None:
+                job.report_ended(None, JobState.CANCELED, each.reason)
+            else:
+                error = _start_failed(job, each.error)
+                job.report_ended(None, JobState.FAILED, each.reason, error)
+
+    def _end_overdue(self, overdue: Overdue) -> None:
+        attempt = self._programs[overdue.task.name].attempt
+        if attempt is not None:
+            attempt.signal(signal.SIGKILL if overdue.kill else signal.SIGTERM)
+
+    def _signal(self, name: str, number: int) -> None:
+        """Send a signal to a program; one that waits is canceled. On any thread."""
+        program = self._programs.get(name)
+        if program is None:
+            return
+        if (attempt := program.attempt) is not None:
+            attempt.signal(number)
+        elif self._thread is not None:
+            self._inbox.put(partial(self._cancel, name))
+        else:
+            self._cancel(name)  # it was about to join when the run was stopped
+
+    def _cancel(self, name: str) -> None:
+        program = self._programs.get(name)
+        if program is None:
+            return
+        if program.attempt is not None:  # it was started before this message was read
+            program.attempt.terminate()
+        elif self._schedule.knows(name):
+            self._end_canceled(self._schedule.cancel([name], STOPPED))
+        else:
+            self._end_canceled([Canceled(Task(name, name), STOPPED)])
+
+    def _cancel_all(self) -> None:
+        names = [task.name for task in self._schedule.waiting]
+        self._end_canceled(self._schedule.cancel(names, STOPPED))
+
+
+def _start_failed(job: Job, error: PenstockError) -> JobError:
+    return (
+        error if isinstance(error, JobError) else StartFailed(str(error), name=job.name, command=job.command)
+    )

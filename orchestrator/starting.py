@@ -1,0 +1,203 @@
+"""How programs are started: all are checked before any is, then either at once or each in its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from orchestrator.application import Application
+from orchestrator.database import Database
+from orchestrator.errors import ApplicationError, PenstockError, UsageError
+from orchestrator.group import JobGroup
+from orchestrator.launchers.base import GRACE_S, Job, Launch, Launcher, stop_together
+from orchestrator.planning import describe_programs, out_of_reach, place_in_the_end, place_programs
+from orchestrator.policy import Policy
+from orchestrator.queueing import Queue
+from orchestrator.run_files import RunFiles
+from orchestrator.schedule import Task
+from orchestrator.started import Started
+
+Awaited = Job | JobGroup | Sequence[Job | JobGroup]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How programs wait for theirs.
+
+    Attributes:
+        group: the name of their Ensemble, or of the only one.
+        policy: how each is treated.
+        awaited: what must have completed first.
+        share: they may share cores rather than wait for some of their own.
+    """
+
+    group: str
+    policy: Policy
+    awaited: tuple[Job | JobGroup, ...] = ()
+    share: bool = True
+
+    def task(self, application: Application) -> Task:
+        """Return one of the programs for the schedule."""
+        after = tuple(thing.name for thing in self.awaited)
+        return Task(application.name, self.group, application.resources, self.policy, after, self.share)
+
+
+class Starter:
+    """Starts the programs of one Experiment.
+
+    Args:
+        files: of the run.
+        launcher: of the run.
+        started: what the Experiment has started.
+        queue: where programs wait for their turn.
+        observe: is told of Jobs when they are there.
+        grace_s: how long programs may take to end where another of theirs could not be started.
+    """
+
+    def __init__(
+        self,
+        files: RunFiles,
+        launcher: Launcher,
+        started: Started,
+        queue: Queue,
+        observe: Callable[[Sequence[Job]], None],
+        *,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self._files = files
+        self._launcher = launcher
+        self._started = started
+        self._queue = queue
+        self._observe = observe
+        self._grace_s = grace_s
+        self._groups: set[str] = set()
+
+    def at_once(
+        self, applications: Sequence[Application], database: Database | None, *, waiting: bool = False
+    ) -> list[Job]:
+        """Check and place all, then start all: either every one runs or none does.
+
+        Args:
+            applications: the programs.
+            database: the one they find.
+            waiting: in a dry run, those that find no room are only noted.
+        """
+        with self._started.placing:
+            launches = self.planned(applications, database, (), waiting=waiting)
+            self._check_reach(launches, database)
+            return self._start_together(launches)
+
+    def in_turn(
+        self, applications: Sequence[Application], database: Database | None, turn: Turn
+    ) -> list[Job]:
+        """Check all, then let them join the queue; return when those whose turn it is have been started."""
+        if self._launcher.dry:
+            return self.at_once(applications, database, waiting=not turn.share)
+        launches = self._described(applications, database, ())
+        self._check_group(turn.group)
+        self._check_room(applications[0], launches[0], database, turn)
+        tasks = [turn.task(application) for application in applications]
+        if turn.group != applications[0].name:
+            self._groups.add(turn.group)
+        jobs = [self._queue.job(launch, task) for launch, task in zip(launches, tasks, strict=True)]
+        self._started.jobs.extend(jobs)
+        self._observe(jobs)
+        self._queue.join(tasks, list(flat(turn.awaited)))
+        unstarted = next((job for job in jobs if job.error is not None and not job.tolerated), None)
+        if unstarted is not None:
+            stop_together(jobs, self._grace_s)
+            unstarted.wait()  # raises why
+        return jobs
+
+    def planned(
+        self,
+        applications: Sequence[Application],
+        database: Database | None,
+        before: Sequence[Launch],
+        *,
+        waiting: bool = False,
+    ) -> list[Launch]:
+        """Check and place programs beside those that were started, and those that are to be before.
+
+        Args:
+            applications: the programs.
+            database: the one they find.
+            before: what is to be started before them.
+            waiting: those that find no cores of their own wait for their turn.
+        """
+        launches = self._described(applications, database, before)
+        placed = [launch.placement for launch in before if launch.placement is not None]
+        taken = [*self._started.placements(), *placed]
+        return place_programs(applications, launches, self._launcher.inventory(), taken, waiting=waiting)
+
+    def known(self, after: Awaited) -> tuple[Job | JobGroup, ...]:
+        """Return what programs come after, which must be of this Experiment.
+
+        Raises:
+            UsageError: naming what is not.
+        """
+        things = (after,) if isinstance(after, Job | JobGroup) else tuple(after)
+        for job in flat(things):
+            if job not in self._started.jobs:
+                raise UsageError(f"after={job.name!r}: this experiment has not started it")
+        return things
+
+    def _described(
+        self, applications: Sequence[Application], database: Database | None, before: Sequence[Launch]
+    ) -> list[Launch]:
+        names = {job.name for job in self._started.jobs} | {launch.name for launch in before} | self._groups
+        address = database.address if database is not None else None
+        return describe_programs(applications, self._files, names, address)
+
+    def _check_group(self, group: str) -> None:
+        """Refuse an Ensemble that is called like a program, as is the contrary: a name means one of them."""
+        if any(job.name == group for job in self._started.jobs):
+            raise ApplicationError(group, "there is one of this name in the experiment already")
+
+    def _check_room(
+        self, application: Application, launch: Launch, database: Database | None, turn: Turn
+    ) -> None:
+        """Refuse what will never have a place, and what the launcher would refuse to start there."""
+        lasting, beside = self._started.database_placements(), self._started.placements()
+        inventory = self._launcher.inventory()
+        placed = place_in_the_end(application, launch, inventory, lasting, beside, share=turn.share)
+        self._launcher.argv(placed)
+        self._check_reach([placed], database)
+
+    def _check_reach(self, launches: Sequence[Launch], database: Database | None) -> None:
+        if self._launcher.dry or database is None:
+            return
+        error = out_of_reach(launches, database.address)
+        if error is not None:
+            raise error
+
+    def _start_together(self, launches: Sequence[Launch]) -> list[Job]:
+        started: list[Job] = []
+        try:
+            for launch in launches:
+                job = self._launcher.start(launch)
+                started.append(job)
+                self._started.jobs.append(job)
+                self._started.direct.append(job)
+                self._observe([job])
+        except PenstockError:
+            stop_together(started, self._grace_s)
+            raise
+        return started
+
+
+def flat(things: Sequence[Job | JobGroup]) -> Iterator[Job]:
+    """Yield the Jobs of Jobs and groups.
+
+    Raises:
+        UsageError: something else is among them.
+    """
+    for thing in things:
+        if isinstance(thing, JobGroup):
+            yield from thing.jobs
+        elif isinstance(thing, Job):
+            yield thing
+        else:
+            raise UsageError(
+                f"{thing!r} is no Job: wait for what start() returned; a database needs no waiting for"
+            )
