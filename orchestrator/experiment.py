@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -191,13 +191,10 @@ class Experiment:
         turn = Turn(thing.name, policy or Policy(), self._starter.known(after), share)
         if isinstance(thing, Ensemble):
             return self._start_ensemble(thing, database, turn)
-        at_once = not turn.awaited and policy is None
-        starter = self._starter
-        (job,) = (
-            starter.at_once(applications, database)
-            if at_once
-            else starter.in_turn(applications, database, turn)
-        )
+        if turn.awaited or policy is not None:
+            (job,) = self._starter.in_turn(applications, database, turn)
+        else:
+            (job,) = self._starter.at_once(applications, database)
         self._say(f"{job.name} waits for its turn" if job.state is JobState.QUEUED else f"started {job.name}")
         return job
 
@@ -219,12 +216,11 @@ class Experiment:
             WaitTimeout: they still run, and go on running.
             Exception: that a listener of a Job has raised.
         """
-        jobs = list(flat(things)) if things else list(self._started.jobs)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         shown = nullcontext() if follow is None or self.dry_run else following(follow.name, follow.log)
         self._flush_record()
         with shown:
-            news = self._started.wait(jobs, deadline)
+            jobs, news = self._started.wait(self._all_of(things), deadline)
         self._flush_record()
         self._tell_of_failures()
         if news is not None:
@@ -234,6 +230,10 @@ class Experiment:
         running = [job.name for job in jobs if not job.state.final]
         if running:
             raise WaitTimeout(f"the end of {', '.join(running)}", timeout_s or 0.0)
+
+    def _all_of(self, things: Sequence[Job | JobGroup]) -> Callable[[], list[Job]]:
+        """Return what tells which Jobs there are now, for others may join while they are waited for."""
+        return lambda: list(flat(things)) if things else list(self._started.jobs)
 
     def preview(
         self, *things: Application | Ensemble | Orchestrator, database: Database | None = None
@@ -282,7 +282,7 @@ class Experiment:
 
         jobs = start(ensemble.members())
         waiting = sum(job.state is JobState.QUEUED for job in jobs)
-        told = f", {waiting} of them wait for their turn" if waiting else ""
+        told = f", {waiting} of them waiting for their turn" if waiting else ""
         self._say(f"started {ensemble.name}, {len(jobs)} program{'s' if len(jobs) > 1 else ''}{told}")
         return JobGroup(ensemble, jobs, add)
 
@@ -300,16 +300,7 @@ class Experiment:
                 f"starting {orchestrator.shards} shards; Redis lets two seconds pass before it serves them"
             )
         began = time.monotonic()
-        with self._started.placing:
-            places = place_shards(
-                orchestrator, self._launcher.inventory(), self._started.placements(), dry=self.dry_run
-            )
-
-            def start(launch: Launch) -> Job:
-                return self._launcher.start(placed_shard(launch, places, self._files))
-
-            database = start_database(orchestrator, self._files, start, dry=self.dry_run)
-            self._started.databases.append(database)
+        database = self._starter.database(orchestrator)
         self._say(f"database ready after {time.monotonic() - began:.2f} s at {database.address}")
         self._observe(database.jobs)
         if self._record is not None:

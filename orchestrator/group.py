@@ -52,8 +52,8 @@ class JobGroup:
 
     @property
     def returncode(self) -> int | None:
-        """The first exit code that is not 0; None while a member has not ended and none has failed."""
-        codes = [job.returncode for job in self._jobs]
+        """The first exit code but 0, of who failed before who was stopped; None while one may still come."""
+        codes = [job.returncode for job in (*self.failed, *self._jobs)]
         ended = all(job.state.final for job in self._jobs)
         return next((code for code in codes if code), 0 if ended else None)
 

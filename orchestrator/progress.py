@@ -56,7 +56,12 @@ def follow(log: Path, over: Callable[[float], bool]) -> Iterator[str]:
         log: the file.
         over: waits for that many seconds at most, and tells whether the program has ended. It is asked
             before the log is read, so that what was written until then is still yielded.
+
+    A program that waits for its turn has no log yet, and one that never ran has none at its end.
     """
+    while not log.exists():
+        if over(INTERVAL_S) and not log.exists():
+            return
     with log.open(errors="replace") as file:
         yield file.read()
         ended = False

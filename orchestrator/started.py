@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from orchestrator.database import Database
 from orchestrator.errors import JobError
@@ -22,6 +22,7 @@ class Started:
         jobs: of all Applications, in the order of their start; also those that wait for their turn.
         direct: those of them that did not wait in the queue.
         databases: of the Experiment.
+        promised: places of shards that are being started.
         placing: held by who chooses a place for a program, until that program is seen to hold it.
     """
 
@@ -29,6 +30,7 @@ class Started:
         self._dry = dry
         self.jobs: list[Job] = []
         self.direct: list[Job] = []
+        self.promised: list[Placement] = []
         self.databases: list[Database] = []
         self._lock = threading.RLock()  # taken itself: a signal cannot come between taking and holding it
         self._changed = threading.Condition(self._lock)
@@ -48,7 +50,8 @@ class Started:
 
     def placements(self) -> list[Placement]:
         """Return the cores and GPUs that are in use."""
-        return [job.placement for job in self.holding() if job.placement is not None]
+        held = [job.placement for job in self.holding() if job.placement is not None]
+        return [*held, *self.promised]
 
     def holding(self) -> list[Job]:
         """Return the Jobs that hold what they were given: those that run, databases first."""
@@ -58,7 +61,8 @@ class Started:
     def database_placements(self) -> list[Placement]:
         """Return what databases hold, which lasts as long as the run."""
         shards = [job for database in self.databases for job in database.jobs]
-        return [job.placement for job in shards if job.placement is not None and not job.state.final]
+        held = [job.placement for job in shards if job.placement is not None and not job.state.final]
+        return [*held, *self.promised]
 
     def failure(self) -> JobError | None:
         """Return what failed first: a database before a program, which may only be its consequence."""
@@ -85,8 +89,27 @@ class Started:
         if isinstance(error, JobError):
             self._reported.update(failure.name for failure in self._failures())
 
-    def wait(self, jobs: Sequence[Job], deadline: float | None) -> Exception | None:
-        """Wait until Jobs have ended or the deadline has passed, or there is news, which is returned."""
+    def wait(
+        self, jobs: Callable[[], list[Job]], deadline: float | None
+    ) -> tuple[list[Job], Exception | None]:
+        """Wait until Jobs have ended or the deadline has passed, or there is news.
+
+        Args:
+            jobs: returns those that there are now; others may join meanwhile.
+            deadline: by the monotonic clock.
+
+        Returns:
+            The Jobs, and the news.
+        """
+        known: list[Job] = []
+        while len(now := jobs()) > len(known):
+            known = now
+            news = self._wait(known, deadline)
+            if news is not None or not all(job.state.final for job in known):
+                return known, news
+        return known, self.news()
+
+    def _wait(self, jobs: Sequence[Job], deadline: float | None) -> Exception | None:
         running = list(jobs)
         with self._lock:
             while True:

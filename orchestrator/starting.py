@@ -6,11 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.application import Application
-from orchestrator.database import Database
+from orchestrator.database import Database, Orchestrator, start_database
 from orchestrator.errors import ApplicationError, PenstockError, UsageError
 from orchestrator.group import JobGroup
 from orchestrator.launchers.base import GRACE_S, Job, Launch, Launcher, stop_together
-from orchestrator.planning import describe_programs, out_of_reach, place_in_the_end, place_programs
+from orchestrator.planning import (
+    describe_programs,
+    out_of_reach,
+    place_in_the_end,
+    place_programs,
+    place_shards,
+    placed_shard,
+)
 from orchestrator.policy import Policy
 from orchestrator.queueing import Queue
 from orchestrator.run_files import RunFiles
@@ -82,10 +89,17 @@ class Starter:
             database: the one they find.
             waiting: in a dry run, those that find no room are only noted.
         """
-        with self._started.placing:
-            launches = self.planned(applications, database, (), waiting=waiting)
-            self._check_reach(launches, database)
-            return self._start_together(launches)
+        started: list[Job] = []
+        try:
+            with self._started.placing:
+                launches = self.planned(applications, database, (), waiting=waiting)
+                self._check_reach(launches, database)
+                for launch in launches:
+                    started.append(self._start(launch))
+        except PenstockError:
+            stop_together(started, self._grace_s)
+            raise
+        return started
 
     def in_turn(
         self, applications: Sequence[Application], database: Database | None, turn: Turn
@@ -108,6 +122,23 @@ class Starter:
             stop_together(jobs, self._grace_s)
             unstarted.wait()  # raises why
         return jobs
+
+    def database(self, orchestrator: Orchestrator) -> Database:
+        """Start a database and wait until it is ready. Its places are its own from the beginning."""
+        dry, inventory = self._launcher.dry, self._launcher.inventory()
+        with self._started.placing:
+            places = place_shards(orchestrator, inventory, self._started.placements(), dry=dry)
+            self._started.promised.extend(places.values())
+
+        def start(launch: Launch) -> Job:
+            return self._launcher.start(placed_shard(launch, places, self._files))
+
+        try:
+            database = start_database(orchestrator, self._files, start, dry=dry)
+            self._started.databases.append(database)
+        finally:
+            self._started.promised.clear()
+        return database
 
     def planned(
         self,
@@ -171,19 +202,12 @@ class Starter:
         if error is not None:
             raise error
 
-    def _start_together(self, launches: Sequence[Launch]) -> list[Job]:
-        started: list[Job] = []
-        try:
-            for launch in launches:
-                job = self._launcher.start(launch)
-                started.append(job)
-                self._started.jobs.append(job)
-                self._started.direct.append(job)
-                self._observe([job])
-        except PenstockError:
-            stop_together(started, self._grace_s)
-            raise
-        return started
+    def _start(self, launch: Launch) -> Job:
+        job = self._launcher.start(launch)
+        self._started.jobs.append(job)
+        self._started.direct.append(job)
+        self._observe([job])
+        return job
 
 
 def flat(things: Sequence[Job | JobGroup]) -> Iterator[Job]:

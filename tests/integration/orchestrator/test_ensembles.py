@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -25,6 +26,7 @@ from orchestrator.errors import (
 from orchestrator.hosts import Host, Inventory
 from orchestrator.launchers.local import LocalLauncher
 from orchestrator.run_files import read_record
+from tests.integration.orchestrator.command import penstock
 
 ONE = Resources(cores=1)
 FOREVER = ["sleep", "1000"]
@@ -281,6 +283,41 @@ def test_a_listener_may_add_the_next_member() -> None:
         assert done.wait(DEADLINE_S)
         exp.wait(timeout_s=DEADLINE_S)
         assert [job.parameters["n"] for job in group.jobs] == [0, 1, 2, 3, 4]
+
+
+def test_wait_waits_for_those_that_join_meanwhile() -> None:
+    with Experiment("e") as exp:
+        group = exp.start(held(count=1))
+
+        def add(job) -> None:
+            if len(group) < 3:
+                group.add(n=0).when_ended(add)
+
+        group.jobs[0].when_ended(add)
+        let_go(exp, 0)
+        exp.wait(group, timeout_s=DEADLINE_S)
+        assert len(group) == 3 and group.state is JobState.COMPLETED
+
+
+def test_one_that_waits_can_be_followed(capfd: pytest.CaptureFixture[str]) -> None:
+    with Experiment("e") as exp:
+        first = exp.start(held(count=1))
+        later = exp.start(Application("later", ["echo", "its turn"]), after=first)
+        never = exp.start(Application("never", ["true"]), after=later)
+        never.stop()
+        let_go(exp, 0)
+        exp.wait(later, follow=later, timeout_s=DEADLINE_S)
+        exp.wait(never, follow=never, timeout_s=DEADLINE_S)
+    assert "later | its turn" in capfd.readouterr().out
+
+
+def test_the_command_shows_what_waits() -> None:
+    with Experiment("e") as exp:
+        exp.start(held(count=3))
+        with pytest.raises(TimeoutError):
+            exp.wait(timeout_s=0)
+        assert re.search(r"m_2 +│ queued +│ +│", penstock("ps").stdout)
+        assert "m_2 has not been started" in penstock("logs", "m_2").stderr
 
 
 def test_what_waits_can_be_stopped_and_never_runs() -> None:
