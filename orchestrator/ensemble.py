@@ -41,12 +41,13 @@ class Ensemble:
     environment: Mapping[str, str] = field(default_factory=dict)
     replicas: int = 1
     points: Sequence[Mapping[str, Value]] | Callable[[], Iterable[Mapping[str, Value]]] | None = None
+    _points: tuple[Point, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_name(self.name)
         if self.replicas < 1:
             raise GridError(self.name, "replicas", f"replicas={self.replicas}: at least 1 is needed")
-        object.__setattr__(self, "points", self._visited())
+        object.__setattr__(self, "_points", self._visited())
         for point in self._points:
             self._check_names(point, self._points[0])
         self._check_placeholders()
@@ -74,10 +75,6 @@ class Ensemble:
         """
         self._check_names(point, self._points[0])
         return self._member(number, point, replica)
-
-    @property
-    def _points(self) -> tuple[Point, ...]:
-        return self.points  # type: ignore[return-value]
 
     def _member(self, number: int, point: Mapping[str, Value], replica: int) -> Application:
         parameters = {**{name: point[name] for name in self.parameters}, REPLICA: replica}

@@ -413,6 +413,22 @@ def test_a_driver_that_is_killed_leaves_nothing_and_a_true_record(driver, gone) 
     assert len(told["jobs"]) == 500
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_driver_that_is_told_to_end_cancels_what_waits(driver, number: signal.Signals) -> None:
+    process = driver("""
+        with Experiment("e") as exp:
+            group = exp.start(Ensemble("m", ["sleep", "1000"], resources=Resources(cores=1), replicas=300))
+            print(exp.run_dir, flush=True)
+            exp.wait()
+    """)
+    directory = Path(process.line())
+    process.signal(number)
+    process.end()
+    told = read_record(directory)
+    assert told["state"] == "interrupted"
+    assert {job["state"] for job in told["jobs"]} == {"canceled"} and len(told["jobs"]) == 300
+
+
 @pytest.mark.slow
 def test_a_thousand_members_on_two_cores() -> None:
     with Experiment("e") as exp:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,15 @@ def test_values_may_be_a_list_of_points_or_a_function() -> None:
 def test_points_that_cannot_be_are_named(points: Any, said: str) -> None:
     with pytest.raises(GridError, match=said):
         Ensemble("heat", ["sim", "{a}"], points=points)
+
+
+def test_a_copy_with_another_name_has_the_same_points() -> None:
+    for ensemble in (
+        Ensemble("heat", ["sim", "{a}"], grid={"a": [1, 2]}),
+        Ensemble("heat", ["sim", "{a}"], points=lambda: [{"a": 1}, {"a": 2}]),
+    ):
+        copy = replace(ensemble, name="cold")
+        assert [member.name for member in copy.members()] == ["cold_0", "cold_1"]
 
 
 def test_grid_and_points_are_not_given_both() -> None:
