@@ -61,7 +61,8 @@ class Build:
         """Return what `penstock build --json` prints."""
         backends = {name: str(path) for name, path in self.backends.items()}
         versions = {engine.package: engine.version for engine in self.engines}
-        return {"module": str(self.module), "backends": backends, **versions}
+        loadmodule = [str(self.module), *self.load_arguments()]
+        return {"module": str(self.module), "backends": backends, **versions, "loadmodule": loadmodule}
 
 
 def built_module(progress: Progress | None = None, *, force: bool = False) -> Build:

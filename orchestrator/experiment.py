@@ -327,7 +327,10 @@ class Experiment:
         if sharing and not self._told_of_sharing:
             self._told_of_sharing = True
             cores = self._launcher.inventory().core_count
-            self._say(f"more programs than cores: from {sharing[0].name} on they share the {cores} cores")
+            first = sharing[0].name
+            self._say(
+                f"more cores are asked for than there are: from {first} on programs share the {cores} cores"
+            )
 
     def _tell_of_failures(self) -> None:
         """Say once of each program whose failure is let be."""

@@ -159,6 +159,9 @@ def _bound_to(cores: Sequence[int]) -> Iterator[None]:
         yield
         return
     before = os.sched_getaffinity(0)
+    if not before.issuperset(cores):
+        foreign = ", ".join(map(str, sorted(set(cores) - before)))
+        raise OSError(f"core {foreign} is none of the {len(before)} that this process may use here")
     os.sched_setaffinity(0, cores)
     try:
         yield

@@ -84,8 +84,12 @@ void OnEventLoop(RedisModuleCtx*, redis::Event, uint64_t what, void*) {
   if (what == redis::kBeforeSleep) state().inline_runs.EndTurn();
 }
 
+// The server has just put its own handlers of signals back, it may be.
+void OnConfig(RedisModuleCtx*, redis::Event, uint64_t, void*) { HandleRefusedDivisions(); }
+
 Status Subscribe(RedisModuleCtx* context) {
-  redis::SubscribeToServerEvent(context, redis::kEventLoopEvent, OnEventLoop);  // older servers refuse it
+  redis::SubscribeToServerEvent(context, redis::kEventLoopEvent, OnEventLoop);  // older servers refuse these
+  redis::SubscribeToServerEvent(context, redis::kConfigEvent, OnConfig);
   bool heard = redis::SubscribeToServerEvent(context, redis::kShutdownEvent, OnShutdown) == redis::kOk &&
                redis::SubscribeToServerEvent(context, redis::kCronEvent, OnCron) == redis::kOk &&
                WatchForPauses(context);

@@ -61,6 +61,7 @@ struct Event {
 inline constexpr Event kShutdownEvent{5, 1};
 inline constexpr Event kCronEvent{8, 1};
 inline constexpr Event kEventLoopEvent{15, 1};  // since Redis 7.0
+inline constexpr Event kConfigEvent{16, 1};     // likewise
 inline constexpr uint64_t kBeforeSleep = 0;
 
 using Command = int (*)(RedisModuleCtx*, RedisModuleString**, int);

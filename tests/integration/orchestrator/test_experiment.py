@@ -217,7 +217,12 @@ def test_oversubscription_is_allowed_with_a_note(capfd: pytest.CaptureFixture[st
     cores = len(os.sched_getaffinity(0))
     with Experiment("e") as exp:
         exp.start(Ensemble("m", FOREVER, replicas=cores + 2))
-    assert capfd.readouterr().err.count(f"more programs than cores: from m_{cores} on they share") == 1
+    assert (
+        capfd.readouterr().err.count(
+            f"more cores are asked for than there are: from m_{cores} on programs share"
+        )
+        == 1
+    )
 
 
 def test_cores_are_those_the_launcher_has(
@@ -228,7 +233,7 @@ def test_cores_are_those_the_launcher_has(
     with Experiment("e") as exp:
         group = exp.start(Ensemble("m", FOREVER, replicas=2))
     assert [job.placement.cores for job in group.jobs] == [(0,), (0,)]
-    assert "they share the 1 cores" in capfd.readouterr().err
+    assert "programs share the 1 cores" in capfd.readouterr().err
 
 
 def test_ranks_need_another_launcher() -> None:

@@ -190,6 +190,7 @@ def test_another_openvino_is_another_build(
     assert len({found.module for found in (alone, *builds)}) == 3
     assert builds[1].load_arguments()[-1] == "2026.4.1"
     assert builds[1].as_json()["openvino"] == "2026.4.1"
+    assert builds[1].as_json()["loadmodule"] == [str(builds[1].module), *builds[1].load_arguments()]
     assert (builds[1].module.parent / "backend_openvino.so").exists()
 
 
