@@ -7,10 +7,21 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
+def measured(name: str, directory: Path) -> tuple[str, dict[str, Any]]:
+    """Run the short form of a benchmark; return what it printed and its report."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench", name, "--quick", "--out", str(directory)],
+        cwd=ROOT, capture_output=True, text=True, timeout=115, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads((directory / f"{name}.json").read_text())
 
 
 @pytest.mark.slow
@@ -18,30 +29,19 @@ ROOT = Path(__file__).parents[2]
     shutil.which("redis-benchmark") is None, reason="no redis-benchmark: apt install redis-tools"
 )
 def test_the_short_form_measures_every_part(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench", "inference", "--quick", "--out", str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=115, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    report = json.loads((tmp_path / "inference.json").read_text())
+    printed, report = measured("inference", tmp_path)
     assert {"environment", "latency", "engines", "throughput", "cnn", "beside", "stores"} == set(report)
     assert "one core" in report["latency"]["mlp64"]
     names = [row["name"] for row in report["stores"]["33 KB"]["series"]]
     assert names == ["SET", "AI.MODELSTORE"]
     assert (tmp_path / "inference.png").stat().st_size > 1000
-    assert "AI.MODELEXECUTE" in done.stdout
+    assert "AI.MODELEXECUTE" in printed
 
 
 @pytest.mark.slow
 def test_the_short_form_measures_launching(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench", "launch", "--quick", "--out", str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=115, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    rate, gap, memory = (
-        part["series"] for part in list(json.loads((tmp_path / "launch.json").read_text()).values())[1:]
-    )
+    _, report = measured("launch", tmp_path)
+    rate, gap, memory = (part["series"] for part in list(report.values())[1:])
     assert [row["name"] for row in rate] == [
         "posix_spawn loop",
         "the same with directory and log",

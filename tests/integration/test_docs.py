@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sim_clients import Address
+from tests.integration.scripts import ran
 from tests.integration.servers import RedisServer, StartServer
 
 ROOT = Path(__file__).parents[2]
@@ -62,33 +63,13 @@ def test_the_experiment_of_the_page_on_inference_runs(
     experiment, *program = snippets(DOCS / "inference.md")
     (tmp_path / "experiment.py").write_text(experiment)
     (tmp_path / "first.py").write_text("\n".join([*program, 'print("it has ended")']))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    done = subprocess.run(
-        [sys.executable, "experiment.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = ran(tmp_path / "experiment.py", monkeypatch)
     assert "it has ended" in done.stdout
 
 
 def test_the_python_of_the_page_on_ensembles_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ensembles.py").write_text("\n".join(snippets(DOCS / "ensembles.md")))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    done = subprocess.run(
-        [sys.executable, "ensembles.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = ran(tmp_path / "ensembles.py", monkeypatch)
     assert "viscosity 0.02, resolution 64" in done.stdout
     assert "['heat_1', 'heat_3', 'heat_5']" in done.stdout
     assert "these have failed, and are let be: m_2" in done.stderr

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.integration.scripts import ran
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,15 +53,5 @@ def test_the_experiment_and_the_solver_of_the_readme_run(
     (tmp_path / "experiment.py").write_text(experiment)
     (tmp_path / "simulate.py").write_text(BEFORE_THE_SOLVER + asking)
     (tmp_path / "train.py").write_text(TRAINER)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    done = subprocess.run(
-        [sys.executable, "experiment.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = ran(tmp_path / "experiment.py", monkeypatch)
     assert "posted as version 1" in done.stdout

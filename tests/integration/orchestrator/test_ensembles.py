@@ -36,7 +36,10 @@ DEADLINE_S = 60.0
 HELD = """
 import os, sys, time
 print("up", flush=True)
+deadline = time.monotonic() + 100
 while not os.path.exists(os.path.join(os.environ["PENSTOCK_RUN_DIR"], sys.argv[1])):
+    if time.monotonic() > deadline:
+        sys.exit("nobody let this program end")
     time.sleep(0.005)
 sys.exit(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
 """

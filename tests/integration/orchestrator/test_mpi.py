@@ -200,12 +200,13 @@ def test_stopping_ends_all_ranks(mpi: LaunchOptions) -> None:
 def test_nothing_outlives_a_driver_that_is_ended(mpi: LaunchOptions, driver, gone, number: int) -> None:
     script = driver(
         f"""
-        import pathlib, time
+        import time
         with Experiment("e", LaunchOptions("mpi", mpiexec={str(mpi.mpiexec)!r})) as exp:
             tell = "echo $$; exec sleep 1000"
             job = exp.start(Application("solver", ["sh", "-c", tell], resources=Resources(ranks=2)))
+            deadline = time.monotonic() + 60
             while len(pids := job.log.read_text().split()) < 2:
-                time.sleep(0.01)
+                assert time.monotonic() < deadline and not job.wait_ended(0.01)
             print(job.pid, *pids, flush=True)
             exp.wait()
         """
