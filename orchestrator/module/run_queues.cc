@@ -13,6 +13,12 @@ constexpr size_t kMostQueues = 32;
 RunQueues::RunQueues(QueueSettings settings, std::function<void(std::shared_ptr<Executable>)> load)
     : settings_(std::move(settings)), load_(std::move(load)), watch_(std::make_shared<Watch>()) {}
 
+// What is still to come may hold a queue, which holds the watch.
+RunQueues::~RunQueues() {
+  watch_->Stop();
+  watch_->Join(Clock::time_point::max());
+}
+
 RunQueue* RunQueues::For(const std::string& device) {
   std::lock_guard lock(mutex_);
   auto found = queues_.find(device);

@@ -25,7 +25,7 @@ class RunQueues {
  public:
   /// `load` is called, on the submitting thread, for an executable that nobody loads yet.
   RunQueues(QueueSettings settings, std::function<void(std::shared_ptr<Executable>)> load);
-  ~RunQueues() { watch_->Stop(); }  // what is to come may hold a queue, which holds the watch
+  ~RunQueues();
   RunQueues(const RunQueues&) = delete;
   RunQueues& operator=(const RunQueues&) = delete;
   void Submit(RunRequest request);
