@@ -23,6 +23,7 @@
 #include "backend_torch_graph.h"
 #include "backend_torch_package.h"
 #include "backend_torch_script.h"
+#include "backend_torch_source.h"
 #include "backend_torch_values.h"
 
 namespace penstock {
@@ -160,6 +161,7 @@ class TorchBackend : public backend::Backend {
       auto reader = std::make_shared<PieceReader>(source);
       program = LoadTorchPackage(source, reader, settings_).release();
       if (program != nullptr) return;
+      RefuseDeepCode(reader);
       auto module = torch::jit::load(reader, device);
       RefuseFileAccess(*module._ivalue()->compilation_unit());
       module.eval();
@@ -190,6 +192,7 @@ backend::Backend* Open(const backend::Settings& wanted, Sink& out) {
   bool set_up = Guard(out, [&] {
     ApplySettings(wanted);
     InstallTorchAllocator(wanted);
+    ForkOnTheSpot();
     ReplaceFileOperators();
     BoundContainers();
   });

@@ -2,14 +2,15 @@
 
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
-#include <torch/csrc/jit/api/function_impl.h>
+#include <c10/core/thread_pool.h>
 #include <torch/csrc/jit/ir/ir.h>
 #include <torch/csrc/jit/runtime/custom_operator.h>
+
+#include "backend_torch_graph.h"
 
 namespace penstock {
 namespace {
 
-using torch::jit::Block;
 using torch::jit::Node;
 
 thread_local backend::Canceler* running = nullptr;
@@ -52,13 +53,30 @@ bool IsGuarded(const Node* loop) {
   return body.begin() != body.end() && (*body.begin())->kind() == Proceed();
 }
 
-void GuardLoopsIn(Block* block) {
-  for (Node* node : block->nodes()) {
-    for (Block* inner : node->blocks()) GuardLoopsIn(inner);
-    if (node->kind() != c10::prim::Loop || IsGuarded(node)) continue;
-    Node* proceed = block->owningGraph()->create(Proceed(), 0);
-    node->blocks()[0]->prependNode(proceed);
+void GuardLoop(Node* node) {
+  if (node->kind() != c10::prim::Loop || IsGuarded(node)) return;
+  node->blocks()[0]->prependNode(node->owningGraph()->create(Proceed(), 0));
+}
+
+// Runs on the spot what torch.jit.fork gives to torch's threads. Those would be at no run: not told to end,
+// counted nowhere, and left alone by a run that does not wait for them.
+class OnTheSpot : public c10::TaskThreadPoolBase {
+ public:
+  void run(std::function<void()> forked) override {
+    constexpr int kDeepest = 100;
+    thread_local int depth = 0;
+    TORCH_CHECK(depth < kDeepest, "torch.jit.fork goes more than ", kDeepest, " deep");
+    ++depth;
+    forked();  // throws nothing: what was forked keeps its error for whoever waits
+    --depth;
   }
+  size_t size() const override { return 1; }
+  size_t numAvailable() const override { return 1; }
+  bool inThreadPool() const override { return false; }
+};
+
+std::shared_ptr<c10::TaskThreadPoolBase> MakeOnTheSpot(int, int, bool) {
+  return std::make_shared<OnTheSpot>();
 }
 
 }  // namespace
@@ -70,6 +88,8 @@ void InstallTorchAllocator(const backend::Settings& settings) {
   c10::SetCPUAllocator(allocator, kAboveTorchsOwn);
 }
 
+void ForkOnTheSpot() { c10::ThreadPoolRegistry()->Register("C10", MakeOnTheSpot, c10::REGISTRY_PREFERRED); }
+
 RunningCall::RunningCall(const backend::Call& call) : budget_(call), before_(running) {
   running = call.canceler;
 }
@@ -78,10 +98,7 @@ RunningCall::~RunningCall() { running = before_; }
 
 void GuardLoops(const torch::jit::CompilationUnit& unit) {
   RegisterProceed();
-  for (torch::jit::Function* function : unit.get_functions()) {
-    torch::jit::GraphFunction* known = torch::jit::tryToGraphFunction(*function);
-    if (known != nullptr) GuardLoopsIn(known->graph()->block());
-  }
+  EachNode(unit, GuardLoop);
 }
 
 }  // namespace penstock

@@ -4,8 +4,7 @@
 //   torch asks an allocator of ours for its CPU memory. It takes the server's, counts, and throws when it is
 //   too much (allocation.h) or when the run of this thread has been cancelled. A loop that allocates
 //   nothing would never come by, so each loop of TorchScript gets one more instruction at its head that asks
-//   the same; a guarded loop is not guarded again. What a model does by torch.jit.fork is done by a thread of
-//   torch's, which is at no run: it is not told to end, and its memory counts for the backend's limit only.
+//   the same; a guarded loop is not guarded again. What a model forks is run on the spot, as part of its run.
 //   Which run a thread is at is known by a RunningCall, for as long as that lives; a script that
 //   runs a model on its own thread finds its own again afterwards.
 #pragma once
@@ -19,6 +18,9 @@ namespace penstock {
 
 /// Before torch allocates anything.
 void InstallTorchAllocator(const backend::Settings& settings);
+
+/// Lets torch.jit.fork run what it is given at once, on the thread that calls it. Before any code runs.
+void ForkOnTheSpot();
 
 class RunningCall {
  public:

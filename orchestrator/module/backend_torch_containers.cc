@@ -1,6 +1,5 @@
 #include "backend_torch_containers.h"
 
-#include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/ir.h>
 
 #include <algorithm>
@@ -11,13 +10,13 @@
 #include <vector>
 
 #include "allocation.h"
+#include "backend_torch_graph.h"
 #include "backend_torch_operators.h"
 
 namespace penstock {
 namespace {
 
 using c10::IValue;
-using torch::jit::Block;
 using torch::jit::Node;
 using torch::jit::Stack;
 using Values = c10::ArrayRef<IValue>;
@@ -25,6 +24,7 @@ using Values = c10::ArrayRef<IValue>;
 constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
 constexpr uint64_t kEntryBytes = 64;   // of a dictionary, near enough
 constexpr uint64_t kTextBytes = 64;    // of a text in a list, beside what it says
+constexpr uint64_t kArrayBytes = 400;  // of one that is part of another, beside its numbers
 constexpr uint64_t kNumberSigns = 24;  // of a number in a text
 
 uint64_t Plus(uint64_t a, uint64_t b) { return a > kMost - b ? kMost : a + b; }
@@ -36,6 +36,12 @@ uint64_t Times(uint64_t a, int64_t b) {
   return overflow ? kMost : product;
 }
 
+// Torch says what is wrong with a dimension that is none.
+int64_t LengthOf(const at::Tensor& array, int64_t dimension) {
+  bool is_one = dimension >= -array.dim() && dimension < array.dim();
+  return is_one ? array.size(dimension) : 0;
+}
+
 uint64_t Bytes(const IValue& value) {
   if (value.isString()) return value.toStringRef().size();
   if (value.isList()) return value.toListRef().size() * sizeof(IValue);
@@ -43,20 +49,22 @@ uint64_t Bytes(const IValue& value) {
   return sizeof(IValue);
 }
 
-// As text.
-uint64_t Signs(const IValue& value) {
+// As text. Of what holds itself there would be no end.
+uint64_t Signs(const IValue& value, int depth = 0) {
+  constexpr int kDeepest = 1000;
+  TORCH_CHECK(depth < kDeepest, "what is to be written as text is nested more than ", kDeepest, " deep");
   if (value.isString()) return value.toStringRef().size() + 2;
   if (value.isTensor()) return Times(kNumberSigns, value.toTensor().numel());
   uint64_t sum = kNumberSigns;
   if (value.isList()) {
-    for (const IValue& entry : value.toListRef()) sum = Plus(sum, Signs(entry));
+    for (const IValue& entry : value.toListRef()) sum = Plus(sum, Signs(entry, depth + 1));
   }
   if (value.isTuple()) {
-    for (const IValue& entry : value.toTupleRef().elements()) sum = Plus(sum, Signs(entry));
+    for (const IValue& entry : value.toTupleRef().elements()) sum = Plus(sum, Signs(entry, depth + 1));
   }
   if (value.isGenericDict()) {
     for (const auto& entry : value.toGenericDict())
-      sum = Plus(sum, Plus(Signs(entry.key()), Signs(entry.value())));
+      sum = Plus(sum, Plus(Signs(entry.key(), depth + 1), Signs(entry.value(), depth + 1)));
   }
   return sum;
 }
@@ -76,10 +84,31 @@ uint64_t Printed(Values arguments) {
   return sum;
 }
 
-// Into so many texts as it has signs.
+// Of an array, as its second argument says: how many, or where they end.
+uint64_t Parts(Values arguments) {
+  const IValue& parts = arguments[1];
+  if (parts.isInt()) return Times(kArrayBytes, parts.toInt());
+  if (parts.isList()) return Times(kArrayBytes, static_cast<int64_t>(parts.toListRef().size()) + 1);
+  const at::Tensor& array = parts.toTensor();
+  return Times(kArrayBytes, array.dim() == 0 ? array.item().toLong() : array.numel() + 1);
+}
+
+uint64_t AtMostRows(Values arguments) {
+  return std::min(Parts(arguments),
+                  Times(kArrayBytes, LengthOf(arguments[0].toTensor(), arguments[2].toInt())));
+}
+
+uint64_t Rows(Values arguments) {
+  return Times(kArrayBytes, LengthOf(arguments[0].toTensor(), arguments[1].toInt()));
+}
+
+// An array into parts of a size, a text into as many as it has signs.
 uint64_t Split(Values arguments) {
-  return arguments[0].isString() ? Times(kTextBytes, static_cast<int64_t>(Bytes(arguments[0])))
-                                 : All(arguments);
+  if (arguments[0].isString()) return Times(kTextBytes, static_cast<int64_t>(Bytes(arguments[0])));
+  if (!arguments[0].isTensor()) return All(arguments);
+  if (!arguments[1].isInt()) return Parts(arguments);
+  int64_t whole = LengthOf(arguments[0].toTensor(), arguments[2].toInt());
+  return Times(kArrayBytes, whole / std::max<int64_t>(arguments[1].toInt(), 1) + 1);
 }
 
 uint64_t Numbers(Values arguments) { return Times(sizeof(IValue), arguments[0].toTensor().numel()); }
@@ -130,10 +159,31 @@ constexpr Growing kGrowing[] = {
     {"aten::replace", Substituted},
     {"aten::expandtabs", Expanded},
     {"aten::list", Split},
-    {"aten::split", Split},
+    {"aten::split", Split, true},
     {"aten::rsplit", Split},
     {"aten::splitlines", Split},
+    {"aten::slice", All},
+    {"aten::copy", All},
+    {"aten::sorted", All},
+    {"aten::keys", All},
+    {"aten::values", All},
+    {"aten::items", All},
+    {"aten::dict", All, true},
+    {"aten::unbind", Rows, true},
+    {"aten::unbind_copy", Rows, true},
+    {"aten::chunk", AtMostRows, true},
+    {"aten::unsafe_chunk", AtMostRows, true},
+    {"aten::unsafe_split", Split, true},
+    {"aten::split_copy", Split, true},
+    {"aten::split_with_sizes", Parts, true},
+    {"aten::unsafe_split_with_sizes", Parts, true},
+    {"aten::split_with_sizes_copy", Parts, true},
+    {"aten::tensor_split", Parts, true},
+    {"aten::hsplit", Parts, true},
+    {"aten::vsplit", Parts, true},
+    {"aten::dsplit", Parts, true},
     {"aten::str", Printed, true},
+    {"prim::Print", Printed, true},
     {"aten::percentFormat", Printed, true},
 };
 
@@ -191,25 +241,17 @@ void RegisterChecks() {
 // A frozen module is made in the compilation unit of the one it was made from.
 bool IsGuarded(const Node* node, c10::Symbol check) { return node->prev()->kind() == check; }
 
-void GuardIn(Block* block) {
-  for (Node* node : block->nodes()) {
-    for (Block* inner : node->blocks()) GuardIn(inner);
-    for (const Growing& instruction : kInstructions) {
-      c10::Symbol check = CheckBefore(instruction);
-      if (node->kind() != c10::Symbol::fromQualString(instruction.name) || IsGuarded(node, check)) continue;
-      block->owningGraph()->create(check, node->inputs(), 0)->insertBefore(node);
-    }
+void GuardInstruction(Node* node) {
+  for (const Growing& instruction : kInstructions) {
+    c10::Symbol check = CheckBefore(instruction);
+    if (node->kind() != c10::Symbol::fromQualString(instruction.name) || IsGuarded(node, check)) continue;
+    node->owningGraph()->create(check, node->inputs(), 0)->insertBefore(node);
   }
 }
 
 }  // namespace
 
-void GuardContainers(const torch::jit::CompilationUnit& unit) {
-  for (torch::jit::Function* function : unit.get_functions()) {
-    torch::jit::GraphFunction* known = torch::jit::tryToGraphFunction(*function);
-    if (known != nullptr) GuardIn(known->graph()->block());
-  }
-}
+void GuardContainers(const torch::jit::CompilationUnit& unit) { EachNode(unit, GuardInstruction); }
 
 void BoundContainers() {
   for (const Growing& growing : kGrowing) {

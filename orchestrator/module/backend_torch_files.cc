@@ -1,31 +1,21 @@
 #include "backend_torch_files.h"
 
-#include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/ir.h>
 
 #include <algorithm>
 #include <iterator>
 #include <string>
 
+#include "backend_torch_graph.h"
 #include "backend_torch_operators.h"
 
 namespace penstock {
 namespace {
 
-using torch::jit::Block;
-
 constexpr const char* kOperators[] = {"aten::from_file", "aten::save"};
 
 void Refuse(const std::string& name) {
   TORCH_CHECK(false, name, " reaches the files of the database's host, and is refused");
-}
-
-void Check(const Block* block) {
-  for (const torch::jit::Node* node : block->nodes()) {
-    const std::string kind = node->kind().toQualString();
-    if (std::find(std::begin(kOperators), std::end(kOperators), kind) != std::end(kOperators)) Refuse(kind);
-    for (const Block* inner : node->blocks()) Check(inner);
-  }
 }
 
 }  // namespace
@@ -39,10 +29,10 @@ void ReplaceFileOperators() {
 }
 
 void RefuseFileAccess(const torch::jit::CompilationUnit& unit) {
-  for (torch::jit::Function* function : unit.get_functions()) {
-    torch::jit::GraphFunction* known = torch::jit::tryToGraphFunction(*function);
-    if (known != nullptr) Check(known->graph()->block());
-  }
+  EachNode(unit, [](const torch::jit::Node* node) {
+    const std::string kind = node->kind().toQualString();
+    if (std::find(std::begin(kOperators), std::end(kOperators), kind) != std::end(kOperators)) Refuse(kind);
+  });
 }
 
 }  // namespace penstock

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace penstock {
 namespace {
@@ -20,6 +21,16 @@ using torch::jit::Block;
 using torch::jit::Graph;
 using torch::jit::Node;
 using torch::jit::Value;
+
+void Collect(Block* block, std::vector<Node*>* nodes) {
+  for (Node* node : block->nodes()) {
+    nodes->push_back(node);
+    for (Block* inner : node->blocks()) Collect(inner, nodes);
+    bool forks = node->hasAttribute(c10::attr::Subgraph) &&
+                 node->kindOf(c10::attr::Subgraph) == torch::jit::AttributeKind::g;
+    if (forks) Collect(node->g(c10::attr::Subgraph)->block(), nodes);
+  }
+}
 
 // What is still called after inlining, or takes a number or a size from a tensor's values without saying so
 // by a tag.
@@ -137,6 +148,15 @@ std::shared_ptr<Graph> Inlined(const torch::jit::Method& forward) {
 }
 
 }  // namespace
+
+void EachNode(const torch::jit::CompilationUnit& unit, const std::function<void(Node*)>& visit) {
+  std::vector<Node*> nodes;
+  for (torch::jit::Function* function : unit.get_functions()) {
+    torch::jit::GraphFunction* known = torch::jit::tryToGraphFunction(*function);
+    if (known != nullptr) Collect(known->graph()->block(), &nodes);
+  }
+  for (Node* node : nodes) visit(node);
+}
 
 bool Convolves(const torch::jit::Module& module) {
   auto forward = module.find_method("forward");

@@ -3,7 +3,12 @@
 
 #include <torch/script.h>
 
+#include <functional>
+
 namespace penstock {
+
+/// Calls `visit` with each node of each function, and of what is forked in them; it may put nodes beside it.
+void EachNode(const torch::jit::CompilationUnit& unit, const std::function<void(torch::jit::Node*)>& visit);
 
 /// Whether forward() has neither a loop nor a choice that depends on more than the shapes of its inputs, and
 /// takes no number out of a tensor. A branch that only raises is none. False when that cannot be seen.

@@ -13,6 +13,7 @@
 #include "backend_torch_bounds.h"
 #include "backend_torch_containers.h"
 #include "backend_torch_files.h"
+#include "backend_torch_source.h"
 #include "backend_torch_values.h"
 
 namespace penstock {
@@ -237,8 +238,10 @@ class TorchScript : public backend::Program {
 
 std::unique_ptr<backend::Program> CompileTorchScript(const backend::ScriptSource& source) {
   RegisterScriptCalls();
+  std::string text = ToString(source.text) + "\n";
+  RefuseDeepCode("the script", text);
   auto unit = std::make_shared<torch::jit::CompilationUnit>();
-  unit->define(std::nullopt, ToString(source.text) + "\n", std::make_shared<ScriptNames>(), nullptr);
+  unit->define(std::nullopt, text, std::make_shared<ScriptNames>(), nullptr);
   RefuseFileAccess(*unit);
   GuardLoops(*unit);
   GuardContainers(*unit);

@@ -116,7 +116,9 @@ void KeepArray(const at::Tensor& output, Sink& out) {
   out.Keep(shape, new TorchResident(tensor));
 }
 
-void Collect(const IValue& value, std::vector<at::Tensor>* tensors) {
+void Collect(const IValue& value, std::vector<at::Tensor>* tensors, int depth = 0) {
+  constexpr int kDeepest = 1000;
+  TORCH_CHECK(depth < kDeepest, "an output is nested more than ", kDeepest, " deep");
   if (value.isTensor()) return tensors->push_back(value.toTensor());
   if (value.isTensorList()) {
     for (const at::Tensor& tensor : value.toTensorVector()) tensors->push_back(tensor);
@@ -125,10 +127,10 @@ void Collect(const IValue& value, std::vector<at::Tensor>* tensors) {
   TORCH_CHECK(value.isTuple() || value.isList(),
               "an output is neither a tensor nor a list or tuple of tensors but ", value.tagKind());
   if (value.isList()) {
-    for (const IValue& entry : value.toListRef()) Collect(entry, tensors);
+    for (const IValue& entry : value.toListRef()) Collect(entry, tensors, depth + 1);
     return;
   }
-  for (const IValue& entry : value.toTupleRef().elements()) Collect(entry, tensors);
+  for (const IValue& entry : value.toTupleRef().elements()) Collect(entry, tensors, depth + 1);
 }
 
 bool IsTensor(const c10::Argument& argument) { return argument.type()->kind() == c10::TypeKind::TensorType; }
@@ -255,10 +257,7 @@ std::vector<IValue> Bind(const c10::FunctionSchema& schema, size_t first, const 
   return values;
 }
 
-void ApplySettings(const backend::Settings& wanted) {
-  settings = wanted;
-  if (wanted.inter_op_threads > 0) at::set_num_interop_threads(wanted.inter_op_threads);
-}
+void ApplySettings(const backend::Settings& wanted) { settings = wanted; }
 
 void PrepareThread() {
   thread_local bool prepared = false;

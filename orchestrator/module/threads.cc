@@ -3,7 +3,9 @@
 #include <pthread.h>
 #include <signal.h>
 
-#include <thread>
+#include <memory>
+#include <system_error>
+#include <utility>
 
 namespace penstock {
 namespace {
@@ -26,14 +28,36 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
+// torch's compiler needs as much for code of the depth that it is given (code_depth.h). Pages that nobody
+// touches are not taken.
+constexpr size_t kStackBytes = 128 << 20;
+
+struct Start {
+  std::string name;
+  std::function<void()> body;
+};
+
+void* Run(void* given) {
+  std::unique_ptr<Start> start(static_cast<Start*>(given));
+  pthread_setname_np(pthread_self(), start->name.c_str());
+  start->body();
+  return nullptr;
+}
+
 }  // namespace
 
 void StartThread(const std::string& name, std::function<void()> body) {
   SignalsBlocked blocked;
-  std::thread([name = name.substr(0, 15), body = std::move(body)] {
-    pthread_setname_np(pthread_self(), name.c_str());
-    body();
-  }).detach();
+  auto start = std::make_unique<Start>(Start{name.substr(0, 15), std::move(body)});
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, kStackBytes);
+  pthread_t thread;
+  int error = pthread_create(&thread, &attributes, Run, start.get());
+  pthread_attr_destroy(&attributes);
+  if (error != 0) throw std::system_error(error, std::generic_category());
+  start.release();  // the thread has it
 }
 
 }  // namespace penstock

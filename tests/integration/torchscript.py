@@ -99,6 +99,15 @@ def endless() -> bytes:
 
 
 @cache
+def forking(waits: bool = True) -> bytes:
+    """Forks what goes on for ever; it waits for that, or would only for a large `x`."""
+    work = "def work(self, x):\n    i = 0\n    while i >= 0:\n        i = 1 - i\n    return x + i\n"
+    leave = "" if waits else "    if int(x[0]) < 100:\n        return x\n"
+    fork = "def forward(self, x):\n    f = torch.jit.fork(self.work, x)\n"
+    return torchscript(work + fork + leave + "    return torch.jit.wait(f)\n")
+
+
+@cache
 def deaf() -> bytes:
     """Sums `rounds[0]` times 1024 ones in one operation, which nothing could tell to stop."""
     return torchscript(

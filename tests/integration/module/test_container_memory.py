@@ -41,6 +41,11 @@ GROWING = {
     "parts of a text": "return x + len(''.ljust(megabyte).split(' '))",
     "parts from the right": "return x + len(''.ljust(megabyte).rsplit(' '))",
     "lines": "return x + len(''.ljust(megabyte).replace(' ', '\\n').splitlines())",
+    "a part of a list": "l = [0] * (500000 * int(x[0]))\nreturn x + len(l[:] + l[1:] + l[2:] + l[3:])",
+    "rows of an array": "return x + len(x[0].expand(many).unbind())",
+    "parts of an array": "return x + len(x[0].expand(many).split(1))",
+    "so many parts of an array": "return x + len(x[0].expand(many).chunk(many))",
+    "sections of an array": "return x + len(x.tensor_split(many))",
     "a dictionary": "d = {0: 1}\ni = 0\nwhile True:\n    d[i] = i\n    i += 1\nreturn x + d[0]",
 }
 

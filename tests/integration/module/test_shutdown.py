@@ -22,7 +22,7 @@ from tests.integration.module.long_runs import (
     workers_sleep,
 )
 from tests.integration.servers import RedisServer, StartServer, wait_until
-from tests.integration.torchscript import endless, identity, never_loaded
+from tests.integration.torchscript import endless, forking, identity, never_loaded
 
 WALKS = 20_000
 """So many walks over the keys, one after another, take minutes."""
@@ -65,6 +65,16 @@ def obedient_run(server: RedisServer, db: redis.Redis) -> Iterator[None]:
     put(db, "x", np.ones(3))
     with server.raw_socket() as raw:
         raw.sendall(run_command("endless", "x", output="never"))
+        wait_until(lambda: blocked_clients(db) == 1 and not workers_sleep(server), "the run to begin")
+        yield
+
+
+@contextmanager
+def forked_run(server: RedisServer, db: redis.Redis) -> Iterator[None]:
+    store_model(db, "forking", forking(waits=False))
+    put(db, "x", np.ones(3))
+    with server.raw_socket() as raw:
+        raw.sendall(run_command("forking", "x", output="never"))
         wait_until(lambda: blocked_clients(db) == 1 and not workers_sleep(server), "the run to begin")
         yield
 
@@ -132,6 +142,7 @@ STATES = {
     "a walk over the keys": scanning,
     "lost workers": lost_workers,
     "a run": obedient_run,
+    "a run that forks": forked_run,
     "a run that cannot be told": deaf_run,
     "a load": loading,
     "a full queue": full_queue,
