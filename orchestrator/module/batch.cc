@@ -66,6 +66,12 @@ bool FitTogether(const Run& a, const Run& b) {
   return may;
 }
 
+int64_t ShareOf(int64_t rows, int workers, const Batching& batching, Clock::duration row_time) {
+  constexpr std::chrono::microseconds kWorthWaking{50};
+  int64_t share = (rows + workers - 1) / workers;
+  return share * row_time < kWorthWaking ? batching.size : std::max(share, batching.at_least);
+}
+
 void Lane::TakeDead(std::vector<RunPtr>* dead) {
   for (RunPtr& run : waiting_) {
     if (run->dead()) dead->push_back(std::move(run));
@@ -80,13 +86,13 @@ void Lane::TakeDeadHead(std::vector<RunPtr>* dead) {
   }
 }
 
-int64_t Lane::RowsThatFit(const Batching& batching) const {
+int64_t Lane::RowsThatFit(int64_t enough) const {
   int64_t rows = 0;
   size_t looked_at = 0;
   for (const RunPtr& run : waiting_) {
     bool fits = !run->dead() && (run == waiting_.front() || FitTogether(*waiting_.front(), *run));
     rows += fits ? run->rows : 0;
-    if (rows >= batching.at_least || ++looked_at == kLongestLook) break;
+    if (rows >= enough || ++looked_at == kLongestLook) break;
   }
   return rows;
 }
@@ -94,7 +100,7 @@ int64_t Lane::RowsThatFit(const Batching& batching) const {
 Clock::time_point Lane::ReadyAt(const Batching& batching, std::chrono::milliseconds patience) const {
   const Run& head = *waiting_.front();
   bool waits = head.may_share && batching.size > 1 && batching.at_least > 1;
-  if (!waits || RowsThatFit(batching) >= batching.at_least) return head.since;
+  if (!waits || RowsThatFit(batching.at_least) >= batching.at_least) return head.since;
   auto wait = batching.wait.count() > 0 ? batching.wait : patience;
   bool beyond = wait > std::chrono::floor<std::chrono::milliseconds>(Clock::time_point::max() - head.since);
   return beyond ? Clock::time_point::max() : head.since + wait;

@@ -52,13 +52,18 @@ class Lane {
   Clock::time_point ReadyAt(const Batching& batching, std::chrono::milliseconds patience) const;
   /// The head, with those that share its run.
   std::vector<RunPtr> Take(const Batching& batching);
+  /// Rows of those that would share the head's run; counted until there are `enough`.
+  int64_t RowsThatFit(int64_t enough) const;
 
  private:
-  int64_t RowsThatFit(const Batching& batching) const;
   std::deque<RunPtr> waiting_;
 };
 
 int64_t RowsOf(const std::vector<RunPtr>& runs);
+
+/// How many of so many rows one of `workers` takes that have nothing else to do: all, where a part of them
+/// would not be work enough to wake another.
+int64_t ShareOf(int64_t rows, int workers, const Batching& batching, Clock::duration row_time);
 
 /// May share a run, by their inputs.
 bool FitTogether(const Run& a, const Run& b);

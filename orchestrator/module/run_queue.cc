@@ -23,8 +23,11 @@ Outcome RunMeasured(const std::vector<RunPtr>& members, backend::Canceler* cance
   Stopwatch stopwatch;
   Outcome outcome = RunTogether(members, canceler);
   auto took = stopwatch.taken();
+  Executable& executable = *members[0]->request.executable;
+  int64_t rows = RowsOf(members);
   bool counts = outcome.status.ok() && members[0]->request.function.empty();
-  if (counts) members[0]->request.executable->tiny().Measured(ShapeKey(*members[0]), RowsOf(members), took);
+  if (counts) executable.tiny().Measured(ShapeKey(*members[0]), rows, took);
+  if (counts && rows > 0) executable.RowTook(took / rows);
   return outcome;
 }
 
@@ -61,6 +64,7 @@ struct RunQueue::Shared : std::enable_shared_from_this<RunQueue::Shared> {
   std::unordered_map<const Executable*, Turns::iterator> turn_of;
   std::set<FlightPtr> flying;
   int workers = 0;
+  int idle = 0;  // of those
   int written_off = 0;
   int not_replaced = 0;  // of those: when there were too many
   bool stopping = false;
@@ -131,9 +135,13 @@ std::vector<RunPtr> RunQueue::Shared::Next(std::unique_lock<std::mutex>& lock) {
     } else if (turn) {
       return TakeTurn(*turn);
     } else if (next == Clock::time_point::max()) {
+      ++idle;
       work.wait(lock);
+      --idle;
     } else {
+      ++idle;
       work.wait_until(lock, next);
+      --idle;
     }
   }
   return {};
@@ -161,7 +169,13 @@ std::optional<RunQueue::Shared::Turns::iterator> RunQueue::Shared::FirstReady(st
 }
 
 std::vector<RunPtr> RunQueue::Shared::TakeTurn(Turns::iterator turn) {
-  std::vector<RunPtr> runs = turn->lane.Take(turn->executable->batching());
+  Batching batching = turn->executable->batching();
+  bool shared = turns.size() == 1 && idle > 0 && batching.size > 1;  // by the workers that wait for work
+  if (shared) {
+    int64_t rows = turn->lane.RowsThatFit(batching.size);
+    batching.size = ShareOf(rows, idle + 1, batching, turn->executable->row_time());
+  }
+  std::vector<RunPtr> runs = turn->lane.Take(batching);
   if (turn->lane.empty()) {
     turn_of.erase(turn->executable.get());
     turns.erase(turn);

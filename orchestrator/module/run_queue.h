@@ -3,7 +3,8 @@
 // DESIGN
 //   A free worker takes the lane whose turn it is, from it the head and what may share its run (batch.h), and
 //   puts the lane behind the others: models share a device evenly, however many runs each has. It copies the
-//   inputs, runs the program, cuts the outputs and answers each run. When a batch fails, its members are run
+//   inputs, runs the program, cuts the outputs and answers each run. Where other workers are idle, it leaves
+//   them their share of a batch that takes long enough. When a batch fails, its members are run
 //   singly, so that one bad input spoils no other's answer. Idle workers sleep on a condition variable; only
 //   a model that waits for a batch of its least size wakes one by the clock.
 //   A run is ended early by its Cancellation: a backend looks at it or is told. One that does not come back

@@ -162,6 +162,18 @@ void ALeastBatchIsWaitedForButNotForEver() {
   for (auto& [number, result] : answers.Wait(5)) CHECK_EQUAL(Text(result), "ok");
 }
 
+void IdleWorkersGetTheirShareWhereItIsWorthIt() {
+  using std::chrono::microseconds;
+  const Batching plain{64, 0}, patient{64, 6};
+  CHECK_EQUAL(ShareOf(8, 2, plain, microseconds(100)), 4);
+  CHECK_EQUAL(ShareOf(7, 2, plain, microseconds(100)), 4);
+  CHECK_EQUAL(ShareOf(8, 3, plain, microseconds(100)), 3);
+  CHECK_EQUAL(ShareOf(1, 2, plain, microseconds(100)), 1);
+  CHECK_EQUAL(ShareOf(8, 2, patient, microseconds(100)), 6);
+  CHECK_EQUAL(ShareOf(8, 2, plain, microseconds(10)), 64);
+  CHECK_EQUAL(ShareOf(8, 2, plain, microseconds(0)), 64);  // nothing is known yet
+}
+
 void ModelsTakeTurns() {
   Answers answers;
   Gate gate;
@@ -418,6 +430,7 @@ int main() {
   InputsWithoutACommonFirstDimensionAreRefused();
   OutputsThatAreNoBatchAreRefusedHoweverManyShareTheRun();
   ALeastBatchIsWaitedForButNotForEver();
+  IdleWorkersGetTheirShareWhereItIsWorthIt();
   ModelsTakeTurns();
   TheDeadlineIsAnsweredWhileTheRunGoesOn();
   ARunOverItsLimitIsAnErrorAndToldToEnd();
