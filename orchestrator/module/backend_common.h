@@ -10,12 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "backend.h"
+#include "backend_bytes.h"
 
 namespace penstock {
-
-inline std::string ToString(backend::Bytes bytes) { return std::string(bytes.data, bytes.size); }
-inline backend::Bytes ToBytes(const std::string& text) { return {text.data(), text.size()}; }
 
 /// On one line, for a library's message may have many.
 std::string OneLine(const std::string& text);

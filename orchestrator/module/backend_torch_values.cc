@@ -137,10 +137,6 @@ bool IsTensor(const c10::Argument& argument) { return argument.type()->kind() ==
 
 }  // namespace
 
-std::string ToString(Bytes bytes) { return std::string(bytes.data, bytes.size); }
-
-Bytes ToBytes(const std::string& text) { return {text.data(), text.size()}; }
-
 at::Tensor Plain(const at::Tensor& tensor) {
   CheckForm(tensor);
   return tensor.to(at::kCPU).resolve_conj().resolve_neg().contiguous();

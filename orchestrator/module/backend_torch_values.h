@@ -14,15 +14,12 @@
 #include <string>
 #include <vector>
 
-#include "backend.h"
+#include "backend_bytes.h"
 
 namespace penstock {
 
 // A text that clients of RedisAI know.
 inline constexpr char kWrongInputs[] = "Number of keys given as INPUTS here does not match model definition";
-
-std::string ToString(backend::Bytes bytes);
-backend::Bytes ToBytes(const std::string& text);
 
 /// Tells `out` of the exception that is being handled.
 void TellError(backend::Sink& out) noexcept;

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "backend_bytes.h"
 #include "error_sink.h"
 #include "integer_division.h"
 #include "memory.h"
@@ -10,14 +11,6 @@ namespace penstock {
 namespace {
 
 using backend::Bytes;
-
-Bytes ToBytes(std::string_view text) { return {text.data(), text.size()}; }
-
-std::vector<Bytes> ToBytes(const std::vector<std::string>& texts) {
-  std::vector<Bytes> bytes;
-  for (const std::string& text : texts) bytes.push_back(ToBytes(text));
-  return bytes;
-}
 
 // Of a file on disk, from which they can be read again.
 void NeedsNoMemory(Bytes bytes) { DiscardPages({bytes.data, bytes.size}); }

@@ -20,10 +20,10 @@
 
 #include "backend.h"
 #include "cancellation.h"
+#include "clock.h"
 #include "executable.h"
 #include "status.h"
 #include "tensor.h"
-#include "work_queue.h"
 
 namespace penstock {
 

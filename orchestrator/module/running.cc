@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "backend_bytes.h"
 #include "integer_division.h"
 #include "memory.h"
 #include "run_tensors.h"
@@ -10,15 +11,6 @@ namespace penstock {
 namespace {
 
 using backend::Bytes;
-
-Bytes ToBytes(const std::string& text) { return {text.data(), text.size()}; }
-
-std::vector<Bytes> ToBytes(const std::vector<std::string>& texts) {
-  std::vector<Bytes> bytes;
-  bytes.reserve(texts.size());
-  for (const std::string& text : texts) bytes.push_back(ToBytes(text));
-  return bytes;
-}
 
 int64_t MicrosecondsSince(Clock::time_point start) {
   return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "arguments.h"
+#include "backend_bytes.h"
 #include "background_load.h"
 #include "held_string.h"
 #include "model_type.h"
@@ -20,8 +21,6 @@ namespace {
 
 using backend::Bytes;
 using backend::ReplySink;
-
-Bytes ToBytes(std::string_view text) { return {text.data(), text.size()}; }
 
 constexpr char kNoLock[] = "the run was canceled or the server is shutting down";
 

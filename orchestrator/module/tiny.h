@@ -16,7 +16,7 @@
 #include <map>
 #include <mutex>
 
-#include "work_queue.h"
+#include "clock.h"
 
 namespace penstock {
 

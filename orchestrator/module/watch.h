@@ -10,7 +10,7 @@
 #include <memory>
 #include <utility>
 
-#include "work_queue.h"
+#include "clock.h"
 
 namespace penstock {
 

@@ -53,13 +53,6 @@ void WorkQueue::Shared::Work() {
   left.notify_all();
 }
 
-std::optional<Clock::time_point> DeadlineIn(std::chrono::milliseconds time) {
-  auto now = Clock::now();
-  if (time > std::chrono::floor<std::chrono::milliseconds>(Clock::time_point::max() - now))
-    return std::nullopt;
-  return now + time;
-}
-
 WorkQueue::WorkQueue(std::string name, int workers) : shared_(std::make_shared<Shared>()) {
   shared_->name = std::move(name);
   shared_->wanted = workers;

@@ -20,12 +20,9 @@
 #include <string>
 #include <vector>
 
+#include "clock.h"
+
 namespace penstock {
-
-using Clock = std::chrono::steady_clock;
-
-/// None when that is beyond what the clock can say, which is centuries away.
-std::optional<Clock::time_point> DeadlineIn(std::chrono::milliseconds time);
 
 class Task {
  public:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
+def snippets(page: Path, fence: str = "python") -> list[str]:
+    """Return the code of a page in fences of this kind, in order."""
+    return re.findall(rf"```{fence}\n(.*?)```", page.read_text(), re.DOTALL)
 
 
 def ran(script: Path, monkeypatch: pytest.MonkeyPatch) -> subprocess.CompletedProcess[str]:

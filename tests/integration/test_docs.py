@@ -11,17 +11,12 @@ from pathlib import Path
 import pytest
 
 from sim_clients import Address
-from tests.integration.scripts import ran
+from tests.integration.scripts import ran, snippets
 from tests.integration.servers import RedisServer, StartServer
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 MODULE = ROOT / "orchestrator" / "module"
-
-
-def snippets(page: Path, fence: str = "python") -> list[str]:
-    """Return the Python of a page, in order."""
-    return re.findall(rf"```{fence}\n(.*?)```", page.read_text(), re.DOTALL)
 
 
 def run_beside(server: RedisServer, program: Path, *parts: str, deadline_s: float = 100) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
-from tests.integration.scripts import ran
+from tests.integration.scripts import ran, snippets
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,16 +37,11 @@ client.raise_flag("learned")
 """
 
 
-def snippets() -> list[str]:
-    """Return the README's Python, in order."""
-    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-
-
 @pytest.mark.slow
 def test_the_experiment_and_the_solver_of_the_readme_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment, solver = snippets()
+    experiment, solver = snippets(ROOT / "README.md")
     # Answered by a network the plate would never ask to advance, so look for the flag before each step.
     asking = solver.replace("    client.put_snapshot", "    advance(u)\n    client.put_snapshot")
     (tmp_path / "experiment.py").write_text(experiment)
