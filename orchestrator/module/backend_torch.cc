@@ -19,9 +19,9 @@
 #include "backend.h"
 #include "backend_torch_bounds.h"
 #include "backend_torch_containers.h"
-#include "backend_torch_files.h"
 #include "backend_torch_graph.h"
 #include "backend_torch_package.h"
+#include "backend_torch_refused.h"
 #include "backend_torch_script.h"
 #include "backend_torch_source.h"
 #include "backend_torch_values.h"
@@ -163,7 +163,7 @@ class TorchBackend : public backend::Backend {
       if (program != nullptr) return;
       RefuseDeepCode(reader);
       auto module = torch::jit::load(reader, device);
-      RefuseFileAccess(*module._ivalue()->compilation_unit());
+      RefuseOperators(*module._ivalue()->compilation_unit());
       module.eval();
       std::optional<Form> wide;
       if (settings_.freeze && device.is_cpu() && Convolves(module))
@@ -193,7 +193,7 @@ backend::Backend* Open(const backend::Settings& wanted, Sink& out) {
     ApplySettings(wanted);
     InstallTorchAllocator(wanted);
     ForkOnTheSpot();
-    ReplaceFileOperators();
+    ReplaceRefusedOperators();
     BoundContainers();
   });
   return set_up ? opened : nullptr;

@@ -12,7 +12,7 @@
 
 #include "backend_torch_bounds.h"
 #include "backend_torch_containers.h"
-#include "backend_torch_files.h"
+#include "backend_torch_refused.h"
 #include "backend_torch_source.h"
 #include "backend_torch_values.h"
 
@@ -242,7 +242,7 @@ std::unique_ptr<backend::Program> CompileTorchScript(const backend::ScriptSource
   RefuseDeepCode("the script", text);
   auto unit = std::make_shared<torch::jit::CompilationUnit>();
   unit->define(std::nullopt, text, std::make_shared<ScriptNames>(), nullptr);
-  RefuseFileAccess(*unit);
+  RefuseOperators(*unit);
   GuardLoops(*unit);
   GuardContainers(*unit);
   auto script = std::make_unique<TorchScript>(std::move(unit), ToDevice(source.device));

@@ -253,7 +253,11 @@ std::vector<IValue> Bind(const c10::FunctionSchema& schema, size_t first, const 
   return values;
 }
 
-void ApplySettings(const backend::Settings& wanted) { settings = wanted; }
+// Of the indices of a sparse array torch checks by itself only those that Python gives it.
+void ApplySettings(const backend::Settings& wanted) {
+  settings = wanted;
+  at::globalContext().setCheckSparseTensorInvariants(true);
+}
 
 void PrepareThread() {
   thread_local bool prepared = false;

@@ -160,3 +160,31 @@ def test_a_stored_model_says_what_it_takes(start_server: StartServer, module: Mo
     file = 16_486
     assert db.memory_usage("m") > file + 64 * 64 * 4
     assert info(db, "m")["calls"] == 0
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "torch.sparse_coo_tensor(torch.tensor([[int(x[0]) * 9000000]]), x[:1], [3])",
+        "torch.sparse_coo_tensor(torch.tensor([[int(x[0]) * -9]]), x[:1], [3])",
+    ],
+)
+def test_an_array_that_reaches_beyond_its_memory_is_refused(db: redis.Redis, made: str) -> None:
+    put(db, "x", np.ones(2, F32))
+    store_model(db, "m", forward(f"return {made}.to_dense()"))
+    text = refusal(db, *["AI.MODELEXECUTE", "m", "INPUTS", "1", "x", "OUTPUTS", "1", "y"])
+    assert "indices" in text or "index" in text
+    assert db.ping()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "_sparse_coo_tensor_unsafe(torch.tensor([[0]]), x[:1], [3])",
+        "_sparse_csr_tensor_unsafe(torch.tensor([0, 1]), torch.tensor([0]), x[:1], [1, 3])",
+    ],
+)
+def test_an_operator_that_takes_indices_on_trust_is_refused(db: redis.Redis, call: str) -> None:
+    blob = forward(f"return torch.ops.aten.{call}.to_dense()")
+    text = refusal(db, "AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", blob)
+    assert "checks none of the indices that it is given, and is refused" in text

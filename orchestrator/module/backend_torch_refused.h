@@ -1,4 +1,5 @@
-// torch's operators that reach the files of the host: who may store a model may not read or write those.
+// torch's operators that no model may have: those that reach the files of the host, and those that take
+// indices on trust and write wherever they point.
 #pragma once
 
 #include <torch/script.h>
@@ -7,8 +8,8 @@ namespace penstock {
 
 /// Puts operators that throw in the place of torch's, for the whole process: by whatever name code finds
 /// them, also while it is loaded. Once, before any code is read.
-void ReplaceFileOperators();
+void ReplaceRefusedOperators();
 /// Throws when a function calls one.
-void RefuseFileAccess(const torch::jit::CompilationUnit& unit);
+void RefuseOperators(const torch::jit::CompilationUnit& unit);
 
 }  // namespace penstock
