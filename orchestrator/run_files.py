@@ -201,26 +201,27 @@ def lock_is_held(lock: Path) -> bool:
     return False
 
 
-def tail(log: Path, lines: int = TAIL_LINES, *, until: str | None = None) -> str:
+def tail(log: Path, lines: int = TAIL_LINES, *, until: str | None = None, since: int = 0) -> str:
     """Return the last lines of a log, or nothing where there is no log.
 
     Args:
         log: the file.
         lines: how many.
         until: a pattern; what comes from its line on is left out.
+        since: so many bytes at its beginning are left out.
     """
-    text = _last(log, TAIL_BYTES if until is None else LONG_TAIL_BYTES)
+    text = _last(log, TAIL_BYTES if until is None else LONG_TAIL_BYTES, since)
     found = re.search(until, text) if until is not None else None
     if found is not None:
         text = text[: text.rfind("\n", 0, found.start()) + 1]
     return "\n".join(text.splitlines()[-lines:])
 
 
-def _last(log: Path, count: int) -> str:
+def _last(log: Path, count: int, since: int) -> str:
     try:
         with log.open("rb") as file:
             file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - count))
+            file.seek(max(since, file.tell() - count))
             return file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""

@@ -10,9 +10,10 @@ from orchestrator.launchers.dry_run import DryRunLauncher
 from orchestrator.launchers.local import LocalLauncher
 from orchestrator.launchers.mpi import MpiLauncher
 from orchestrator.launchers.options import LaunchOptions
+from orchestrator.launchers.slurm import SlurmLauncher
 
 LAUNCHERS: dict[str, type[Launcher]] = {
-    launcher.name: launcher for launcher in (LocalLauncher, MpiLauncher, DryRunLauncher)
+    launcher.name: launcher for launcher in (LocalLauncher, MpiLauncher, SlurmLauncher, DryRunLauncher)
 }
 
 
@@ -45,7 +46,7 @@ def check_options(options: LaunchOptions) -> None:
     if options.hosts is not None and not (kind.elsewhere or is_dry(options)):
         raise UsageError(
             f"the launcher {options.launcher!r} starts programs on this host alone; "
-            'other hosts need a preview, or launcher="mpi"'
+            'other hosts need a preview, launcher="mpi" or "slurm"'
         )
 
 

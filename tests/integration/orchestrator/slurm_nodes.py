@@ -189,6 +189,7 @@ class SlurmNodes:
             made = _ip("link", "add", f"{PREFIX}{number}", "type", "bridge", check=False)
             if made:
                 self._number = number
+                _remove_devices(number)
                 _ip("link", "set", self.bridge, "alias", _who(os.getpid()))
                 _ip("address", "add", f"10.77.{number}.1/24", "dev", self.bridge)
                 _ip("link", "set", self.bridge, "up")
@@ -262,7 +263,16 @@ def remove(number: int) -> None:
     for namespace in [path.name for path in Path("/run/netns").glob(f"{bridge}-*")]:
         until(lambda namespace=namespace: not _kill_all(namespace))
         _ip("netns", "delete", namespace)
+    _remove_devices(number)
     _ip("link", "delete", bridge, check=False)
+
+
+def _remove_devices(number: int) -> None:
+    """Remove the ends of namespaces that are on this host; the kernel does so too, and takes its time."""
+    devices = Path("/sys/class/net")
+    for device in [path.name for path in devices.glob(f"p{number}n*")]:
+        _ip("link", "delete", device, check=False)
+    until(lambda: not list(devices.glob(f"p{number}n*")))
 
 
 def _kill_all(namespace: str) -> list[int]:

@@ -1,0 +1,142 @@
+"""What Slurm is asked: which hosts an allocation has, which steps run in it, and to signal one.
+
+Its commands are the interface, for they are on every cluster; functions without I/O read what they print.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from orchestrator.errors import SlurmError
+from orchestrator.hosts import Host, Inventory
+
+JOB_VARIABLE = "SLURM_JOB_ID"
+TIMEOUT_S = 60.0
+BYTES_PER_MB = 1 << 20
+ON_NODES = re.compile(r"\bNodes=(?P<nodes>\S+) CPU_IDs=(?P<cores>\S+) Mem=(?P<memory>\d+) GRES=(?P<gres>\S*)")
+GPU_INDICES = re.compile(r"gpu\b[^(]*\(IDX:([\d,-]+)\)")
+
+
+def allocation_here() -> str | None:
+    """Return the number of the job in whose allocation this process runs; None outside of any."""
+    return os.environ.get(JOB_VARIABLE) or None
+
+
+def inventory_of(job: str) -> Inventory:
+    """Return the hosts of an allocation, with the cores and GPUs that it has of each.
+
+    Raises:
+        SlurmError: Slurm does not tell.
+    """
+    told = ask("scontrol", "show", "job", "--details", "--oneliner", job)
+    written = [match["nodes"] for match in ON_NODES.finditer(told)]
+    names = {nodes: ask("scontrol", "show", "hostnames", nodes).split() for nodes in written}
+    return read_inventory(job, told, names)
+
+
+def read_inventory(job: str, told: str, names: Mapping[str, Sequence[str]]) -> Inventory:
+    """Return the hosts that `scontrol show job --details` tells of.
+
+    Args:
+        job: its number.
+        told: what it printed.
+        names: of the nodes, by the way it writes them, as in n[1-3].
+
+    Raises:
+        SlurmError: they are not in it.
+    """
+    hosts = [
+        Host(
+            name,
+            parse_numbers(found["cores"]),
+            tuple(index for text in GPU_INDICES.findall(found["gres"]) for index in parse_numbers(text)),
+            int(found["memory"]) * BYTES_PER_MB / 1e9 or None,
+        )
+        for found in ON_NODES.finditer(told)
+        for name in names[found["nodes"]]
+    ]
+    if not hosts:
+        raise SlurmError(
+            f"Slurm does not tell which hosts and cores the job {job} has; it may have ended. "
+            f"Give them yourself: --hosts NAME:CORES,... It says: {told.strip()[:300]!r}",
+            said=told,
+        )
+    return Inventory(tuple(hosts))
+
+
+def parse_numbers(text: str) -> tuple[int, ...]:
+    """Return the numbers of ranges, as Slurm writes them: `0-3,6`."""
+    pairs = [part.partition("-") for part in text.split(",")]
+    return tuple(n for first, _, last in pairs for n in range(int(first), int(last or first) + 1))
+
+
+def find_steps(job: str, name: str) -> list[str]:
+    """Return the steps of a job that have a name or one that begins with it and a dot, the newest last.
+
+    Raises:
+        SlurmError: Slurm does not tell.
+    """
+    told = ask("squeue", "--steps", f"--job={job}", "--noheader", "--format=%i %j")
+    found = [line.split(maxsplit=1) for line in told.splitlines()]
+    return [step for step, called in found if called == name or called.startswith(f"{name}.")]
+
+
+def signal_step(step: str, number: int) -> None:
+    """Send a signal to the programs of a step. One that has ended gets none.
+
+    The controller passes it on: scancel's own way to the nodes reports an error though it has arrived.
+
+    Raises:
+        SlurmError: Slurm refuses, and the step is still there.
+    """
+    name = signal.Signals(number).name.removeprefix("SIG")
+    try:
+        ask("scancel", "--ctld", f"--signal={name}", step)
+    except SlurmError:
+        job = step.partition(".")[0]
+        if step in ask("squeue", "--steps", f"--job={job}", "--noheader", "--format=%i").split():
+            raise
+
+
+def ask(*command: str) -> str:
+    """Run a command of Slurm and return what it prints.
+
+    Raises:
+        SlurmError: it is missing, does not end, or fails.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    except FileNotFoundError as error:
+        raise missing(command[0]) from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SlurmError(f"{command[0]} could not be asked: {error}", command=command) from error
+    if done.returncode != 0:
+        said = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
+        raise SlurmError(f"`{' '.join(command)}` was refused: {said}", command=command, said=said)
+    return done.stdout
+
+
+def find_command(name: str) -> str:
+    """Return where a command of Slurm is.
+
+    Raises:
+        SlurmError: it is not on PATH.
+    """
+    found = shutil.which(name)
+    if found is None:
+        raise missing(name)
+    return found
+
+
+def missing(name: str) -> SlurmError:
+    """Return the error of a command of Slurm that is not there."""
+    return SlurmError(
+        f"there is no {name} on PATH: this host has no Slurm, or its module is not loaded; "
+        "on a machine without Slurm use --launcher local",
+        command=(name,),
+    )

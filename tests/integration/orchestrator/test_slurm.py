@@ -1,0 +1,189 @@
+"""Programs as steps of a Slurm allocation, whose hosts are namespaces of this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator import Application, Experiment, Host, Inventory, Job, JobState, LaunchOptions, Resources
+from orchestrator.errors import JobFailed, PlacementError, SlurmError, UsageError
+from orchestrator.launchers.base import Launch, Launcher
+from orchestrator.launchers.table import make_launcher
+from orchestrator.placement import Placement, RankPlacement
+from orchestrator.run_files import read_record
+from tests.integration.orchestrator.slurm_nodes import SlurmNodes, until
+
+SOURCE = Path(__file__).with_name("ranks.c")
+CORES = sorted(os.sched_getaffinity(0))
+TELL = 'echo "rank $SLURM_PROCID host $(hostname) cores $(taskset -cp $$ | sed "s/.*: //") in $(pwd)"'
+FOREVER = ["sleep", "1000"]
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(len(CORES) < 2, reason="ranks are told apart by their cores: two are needed"),
+]
+
+
+@pytest.fixture
+def launcher(allocation: SlurmNodes) -> Iterator[Launcher]:
+    """The launcher slurm in an allocation of four nodes."""
+    launcher = make_launcher(LaunchOptions("slurm"), lambda pid: None)
+    yield launcher
+    launcher.close()
+
+
+@pytest.fixture
+def start(launcher: Launcher, tmp_path: Path) -> Callable[..., Job]:
+    """Start a program on cores of hosts, given as host and cores of each rank."""
+
+    def started(command: list[str], *ranks: tuple[str, tuple[int, ...]]) -> Job:
+        placement = Placement(tuple(RankPlacement(host, cores) for host, cores in ranks))
+        directory = tmp_path / "job"
+        log = directory / "log.txt"
+        return launcher.start(Launch("job", command, directory, log, {}, placement, len(ranks)))
+
+    return started
+
+
+def test_outside_of_an_allocation_it_says_how_to_get_one(slurm: SlurmNodes) -> None:
+    with pytest.raises(UsageError, match=r"get one with salloc, or .* --on slurm"):
+        make_launcher(LaunchOptions("slurm"), lambda pid: None)
+
+
+def test_an_allocation_that_has_ended_is_told(slurm: SlurmNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "99999")
+    with pytest.raises(SlurmError, match=r"99999` was refused: .*Invalid job id"):
+        make_launcher(LaunchOptions("slurm"), lambda pid: None)
+
+
+def test_an_allocation_without_srun_is_told(
+    allocation: SlurmNodes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as changed, pytest.raises(SlurmError, match="no srun on PATH"):
+        changed.setenv("PATH", str(tmp_path))
+        make_launcher(LaunchOptions("slurm"), lambda pid: None)
+
+
+def test_arguments_that_penstock_gives_itself_are_refused(allocation: SlurmNodes) -> None:
+    with pytest.raises(UsageError, match="--nodes=3 is given by Penstock"):
+        make_launcher(LaunchOptions("slurm", extra_args=("--nodes=3",)), lambda pid: None)
+
+
+def test_the_inventory_is_that_of_the_allocation(launcher: Launcher, allocation: SlurmNodes) -> None:
+    assert launcher.inventory() == Inventory(tuple(Host(name, (0, 1)) for name in allocation.names))
+
+
+def test_a_part_of_a_node_has_the_cores_of_the_job(
+    slurm: SlurmNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two jobs share a node: the second has its other core."""
+    share = ["salloc", "--no-shell", "--nodelist=n2", "--ntasks=1"]
+    for core in (0, 1):
+        done = subprocess.run(share, capture_output=True, text=True, check=True)
+        monkeypatch.setenv("SLURM_JOB_ID", done.stderr.partition("allocation ")[2].split()[0])
+        launcher = make_launcher(LaunchOptions("slurm"), lambda pid: None)
+        assert launcher.inventory() == Inventory((Host("n2", (core,)),))
+        launcher.close()
+
+
+def test_each_rank_has_its_host_and_cores(start: Callable[..., Job]) -> None:
+    job = start(["sh", "-c", TELL], ("n1", (0,)), ("n3", (0,)), ("n3", (1,)))
+    assert job.wait(30) is JobState.COMPLETED
+    here = f"in {job.directory}"
+    assert sorted(job.log.read_text().splitlines()) == [
+        f"rank 0 host n1 cores 0 {here}",
+        f"rank 1 host n3 cores 0 {here}",
+        f"rank 2 host n3 cores 1 {here}",
+    ]
+
+
+def test_ranks_of_hosts_that_differ_bind_themselves(start: Callable[..., Job]) -> None:
+    job = start(["sh", "-c", TELL], ("n2", (1,)), ("n4", (0, 1)))
+    job.wait(30)
+    assert [line.partition(" in ")[0] for line in sorted(job.log.read_text().splitlines())] == [
+        "rank 0 host n2 cores 1",
+        "rank 1 host n4 cores 0,1",
+    ]
+
+
+def test_a_rank_that_fails_ends_the_others_and_is_what_is_told(start: Callable[..., Job]) -> None:
+    job = start(["sh", "-c", "test $SLURM_PROCID = 0 && exec sleep 1000; exit 3"], ("n1", (0,)), ("n2", (0,)))
+    with pytest.raises(JobFailed, match="ended with exit code 3"):
+        job.wait(30)
+
+
+def test_a_step_that_never_starts_says_why(start: Callable[..., Job], allocation: SlurmNodes) -> None:
+    with pytest.raises(JobFailed, match=r"'job' has never started: Unable to create step .* not available"):
+        start(["true"], ("n9", (0,))).wait(30)
+    with pytest.raises(JobFailed, match=r"'job' has never started: .* Unable to satisfy cpu bind"):
+        start(["true"], ("n1", (63,))).wait(30)
+    until(lambda: not allocation.steps())
+
+
+def test_a_killed_srun_is_a_failure_that_leaves_no_step(
+    start: Callable[..., Job], allocation: SlurmNodes, gone: Callable[..., None], tmp_path: Path
+) -> None:
+    program = f"echo $$ > {tmp_path}/pid; trap '' TERM HUP PIPE; while :; do sleep 1; done"
+    job = start(["sh", "-c", program], ("n2", (0,)))
+    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    os.kill(job.pid or 0, signal.SIGKILL)
+    with pytest.raises(JobFailed, match="'job' is lost: its srun was killed by SIGKILL"):
+        job.wait(30)
+    gone(int((tmp_path / "pid").read_text()))
+    until(lambda: not allocation.steps())
+
+
+def test_a_program_that_is_stopped_while_its_step_is_made_never_runs_on(
+    start: Callable[..., Job], allocation: SlurmNodes
+) -> None:
+    for _ in range(5):
+        job = start(FOREVER, ("n1", (0,)), ("n2", (0,)))
+        job.stop(20)
+        assert job.state is JobState.CANCELED
+    until(lambda: not allocation.steps())
+
+
+@pytest.mark.skipif(
+    shutil.which("mpicc.mpich") is None, reason="there is no mpicc.mpich to compile ranks with"
+)
+def test_the_ranks_of_mpich_are_one_world(allocation: SlurmNodes, tmp_path: Path) -> None:
+    ranks = tmp_path / "ranks"
+    subprocess.run(["mpicc.mpich", "-o", str(ranks), str(SOURCE)], check=True, timeout=60)
+    with Experiment("world", LaunchOptions("slurm", extra_args=("--mpi=pmi2",))) as exp:
+        job = exp.start(Application("ranks", [ranks], resources=Resources(nodes=3, ranks_per_node=2)))
+        exp.wait(timeout_s=60)
+    said = sorted(job.log.read_text().splitlines())
+    assert said == [f"rank {number} of 6, sum 15, cores {number % 2}" for number in range(6)]
+
+
+def test_an_experiment_places_over_the_allocation(allocation: SlurmNodes) -> None:
+    with Experiment("spread", "slurm") as exp:
+        pair = exp.start(
+            Application("pair", ["sh", "-c", TELL], resources=Resources(nodes=2, ranks_per_node=2))
+        )
+        away = exp.start(Application("away", ["hostname"], resources=Resources(away_from="pair")))
+        exp.wait(timeout_s=60)
+        assert {line.split()[3] for line in pair.log.read_text().splitlines()} == {"n1", "n2"}
+        assert away.log.read_text() == "n3\n"
+        with pytest.raises(PlacementError, match="needs 9 core"):
+            exp.start(Application("much", ["true"], resources=Resources(ranks=9, exclusive=True)))
+    written = read_record(exp.run_dir)["jobs"][0]["ranks"]
+    assert [rank["host"] for rank in written] == ["n1", "n1", "n2", "n2"]
+
+
+def test_leaving_the_block_ends_steps(allocation: SlurmNodes, gone: Callable[..., None]) -> None:
+    tell = [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(1000)"]
+    with Experiment("left", "slurm", grace_s=1) as exp:
+        job = exp.start(Application("long", tell, resources=Resources(nodes=4)))
+        until(lambda: len(job.log.read_text().split()) == 4)
+        pids = [int(word) for word in job.log.read_text().split()]
+    gone(*pids)
+    assert job.state is JobState.CANCELED
+    until(lambda: not allocation.steps())
