@@ -18,7 +18,7 @@ from orchestrator.group import JobGroup
 from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
 from orchestrator.launchers.base import GRACE_S, Job, JobState, Launch, Launcher, stop_together
 from orchestrator.launchers.dry_run import ended_job
-from orchestrator.launchers.options import LaunchOptions
+from orchestrator.launchers.options import AUTO, LaunchOptions
 from orchestrator.launchers.table import check_options, is_dry, make_launcher
 from orchestrator.planning import out_of_reach, place_shards, placed_shard
 from orchestrator.policy import Policy
@@ -33,12 +33,13 @@ from orchestrator.sweep import Point
 
 
 class Experiment:
-    """A run on this host: `with Experiment("name") as exp:`. Leaving the block stops everything.
+    """A run: `with Experiment("name") as exp:`. Leaving the block stops everything.
 
     Args:
         name: of the experiment.
-        launcher: "local"; "mpi" for programs with ranks; or "dry_run" to show hosts, cores and
-            the exact commands and start nothing. LaunchOptions say more.
+        launcher: "local"; "mpi" for programs with ranks; "slurm" for steps of the allocation this runs in;
+            or "dry_run" to show hosts, cores and the exact commands and start nothing. By default "slurm"
+            in an allocation, and "local" elsewhere. LaunchOptions say more.
         run_dir: the directory of this run; `runs/<name>/<id>` under the current one by default.
         grace_s: how long programs may take to end when they are told to, before they are killed.
     """
@@ -46,7 +47,7 @@ class Experiment:
     def __init__(
         self,
         name: str,
-        launcher: str | LaunchOptions = "local",
+        launcher: str | LaunchOptions = AUTO,
         *,
         run_dir: Path | None = None,
         grace_s: float = GRACE_S,

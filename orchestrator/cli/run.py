@@ -28,14 +28,14 @@ def run(
     ] = False,
     hosts: Annotated[
         str | None,
-        typer.Option("--hosts", metavar="NAME:CORES,...", help="Where; this host by default."),
+        typer.Option("--hosts", metavar="NAME:CORES,...", help="Where; this host or allocation by default."),
     ] = None,
     mpiexec: Annotated[
         str | None, typer.Option("--mpiexec", metavar="PATH", help="Of the launcher mpi; found by default.")
     ] = None,
     launcher: Annotated[
         str | None,
-        typer.Option("--launcher", metavar="NAME", help="What starts the programs: local, or mpi."),
+        typer.Option("--launcher", metavar="NAME", help="What starts the programs: local, mpi or slurm."),
     ] = None,
     overrides: Annotated[
         list[str] | None,

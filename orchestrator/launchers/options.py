@@ -10,13 +10,15 @@ from typing import Any
 from orchestrator.errors import UsageError
 from orchestrator.hosts import Inventory
 
+AUTO = "auto"
+
 
 @dataclass(frozen=True)
 class LaunchOptions:
     """How an Experiment starts its programs.
 
     Attributes:
-        launcher: its name.
+        launcher: its name; "auto" is slurm in an allocation of Slurm, and local elsewhere.
         hosts: where; what the launcher finds by itself when there is none.
         preview: start nothing, and show at the end what would have been started.
         show: how; gets the Preview, whose text is printed by default.
@@ -24,7 +26,7 @@ class LaunchOptions:
         extra_args: further arguments of mpiexec or srun, before those of the launcher.
     """
 
-    launcher: str = "local"
+    launcher: str = AUTO
     hosts: Inventory | None = None
     preview: bool = False
     show: Callable[[Any], None] = print

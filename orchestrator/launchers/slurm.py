@@ -4,6 +4,9 @@ A program without MPI that has its place on this host is a plain process, as wit
 other one is an srun on this host, which passes its output on and ends with it. A signal goes to the step,
 through the controller; a kill is the SIGTERM by which srun kills all of a step. A step whose srun was killed
 by somebody would stay in Slurm's list for ever, so it is ended too.
+
+Slurm loses a SIGTERM that comes after a step was made and before its programs are there; these are killed
+after the Experiment's time of grace.
 """
 
 from __future__ import annotations
@@ -30,6 +33,11 @@ from orchestrator.slurm import allocation_here, find_command, find_steps, invent
 
 TAIL_LINES = 200
 NODE_VARIABLE = "SLURMD_NODENAME"
+NO_ALLOCATION = (
+    "the launcher 'slurm' starts steps in an allocation, and this is none: get one with salloc, "
+    "or let Penstock: penstock run EXPERIMENT --on slurm --nodes N --time H:MM:SS. "
+    "--preview --hosts NAME:CORES,... shows what would run in one"
+)
 
 
 class SlurmLauncher:
@@ -51,9 +59,12 @@ class SlurmLauncher:
         """
         self._options = options or LaunchOptions(self.name)
         check_extra_args(self._options.extra_args)
-        self._job = _allocation()
-        self.shown = f"{self.name} (job {self._job})"
-        find_command("srun")
+        self._job = allocation_here() or ""
+        if not self._job and not (self._options.preview and self._options.hosts):
+            raise UsageError(NO_ALLOCATION)
+        self.shown = f"{self.name} (job {self._job})" if self._job else self.name
+        if not self._options.preview:
+            find_command("srun")
         self._inventory = self._options.hosts or inventory_of(self._job)
         self._processes = Processes(started)
 
@@ -104,16 +115,6 @@ class SlurmLauncher:
     def _end_steps(self, launch: Launch) -> None:
         for step in find_steps(self._job, step_name(launch)):
             signal_step(step, signal.SIGKILL)
-
-
-def _allocation() -> str:
-    job = allocation_here()
-    if job is None:
-        raise UsageError(
-            "the launcher 'slurm' starts steps in an allocation, and this is none: get one with salloc, "
-            "or let Penstock: penstock run EXPERIMENT --on slurm --nodes N --time H:MM:SS"
-        )
-    return job
 
 
 def _is_plain(launch: Launch) -> bool:

@@ -25,6 +25,8 @@ DEADLINE_S = 30.0
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """Run in a directory of the test's own; afterwards no run has left a process, a socket or a lock."""
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "SLURMD_"))]:
+        monkeypatch.delenv(name)  # of the developer's own allocation
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
@@ -118,8 +120,6 @@ def slurm_nodes() -> Iterator[SlurmNodes]:
 @pytest.fixture
 def slurm(slurm_nodes: SlurmNodes, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmNodes]:
     """That Slurm, all of whose nodes are idle; the test is its login node, outside of any allocation."""
-    for name in [name for name in os.environ if name.startswith(("SLURM_", "SLURMD_"))]:
-        monkeypatch.delenv(name)
     for name, text in slurm_nodes.environment.items():
         monkeypatch.setenv(name, text)
     yield slurm_nodes

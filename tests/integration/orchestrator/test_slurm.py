@@ -18,6 +18,7 @@ from orchestrator.launchers.base import Launch, Launcher
 from orchestrator.launchers.table import make_launcher
 from orchestrator.placement import Placement, RankPlacement
 from orchestrator.run_files import read_record
+from tests.integration.orchestrator.command import penstock
 from tests.integration.orchestrator.slurm_nodes import SlurmNodes, until
 
 SOURCE = Path(__file__).with_name("ranks.c")
@@ -145,7 +146,7 @@ def test_a_program_that_is_stopped_while_its_step_is_made_never_runs_on(
 ) -> None:
     for _ in range(5):
         job = start(FOREVER, ("n1", (0,)), ("n2", (0,)))
-        job.stop(20)
+        job.stop(0.5)  # Slurm loses a SIGTERM that comes between the step and its programs
         assert job.state is JobState.CANCELED
     until(lambda: not allocation.steps())
 
@@ -187,3 +188,50 @@ def test_leaving_the_block_ends_steps(allocation: SlurmNodes, gone: Callable[...
     gone(*pids)
     assert job.state is JobState.CANCELED
     until(lambda: not allocation.steps())
+
+
+RUN = """
+from orchestrator import Application, Experiment, Resources
+
+def main(config, *, launcher, run_dir):
+    with Experiment("toy", launcher=launcher, run_dir=run_dir) as exp:
+        job = exp.start(Application("solver", ["hostname"], resources=Resources(nodes=2)))
+        exp.wait(job)
+        print(job.log.read_text() if not exp.dry_run else "shown")
+"""
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    """An experiment whose program runs on two hosts."""
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "run.py").write_text(RUN)
+    return tmp_path / "toy"
+
+
+def test_in_an_allocation_nothing_need_be_said(toy: Path, allocation: SlurmNodes) -> None:
+    done = penstock("run", "toy")
+    assert set(done.stdout.split()) == {"n1", "n2"}, done.stderr
+    some = penstock("run", "toy", "--hosts", "n3:2,n4:2")
+    assert set(some.stdout.split()) == {"n3", "n4"}, some.stderr
+    with Experiment("e") as exp:
+        assert len(exp.preview().inventory.hosts) == 4
+
+
+def test_the_preview_shows_what_srun_is_given(toy: Path, allocation: SlurmNodes) -> None:
+    shown = penstock("run", "toy", "--preview").stdout
+    job = os.environ["SLURM_JOB_ID"]
+    assert f"toy: 1 program by the launcher slurm (job {job}), on 4 hosts with 8 cores" in shown
+    assert "--ntasks=2 --distribution=arbitrary --nodelist=n1,n2 --cpu-bind=mask_cpu:0x1" in shown
+    by_hand = shown[shown.index("mkdir -p") :].removesuffix("shown\n")
+    subprocess.run(["sh", "-ec", by_hand], check=True, timeout=60)
+    (log,) = Path("runs").glob("toy/*/solver/log.txt")
+    assert set(log.read_text().split()) == {"n1", "n2"}
+
+
+def test_a_preview_needs_no_slurm(toy: Path) -> None:
+    hosts = ("--hosts", "a:4,b:4", "--launcher", "slurm")
+    unasked = {**os.environ, "SLURM_CONF": "/nowhere"}
+    assert "--nodelist=a,b" in penstock("run", "toy", "--preview", *hosts, env=unasked).stdout
+    refused = penstock("run", "toy", *hosts)
+    assert refused.returncode == 2 and "get one with salloc" in refused.stderr
