@@ -27,6 +27,7 @@ from orchestrator.progress import following, say
 from orchestrator.queueing import Queue
 from orchestrator.recording import RunRecord
 from orchestrator.run_files import RunFiles, take_lock
+from orchestrator.slurm import allocation_here
 from orchestrator.started import Started
 from orchestrator.starting import Awaited, Starter, Turn, flat
 from orchestrator.sweep import Point
@@ -57,7 +58,7 @@ class Experiment:
         self._options = launcher if isinstance(launcher, LaunchOptions) else LaunchOptions(launcher)
         check_options(self._options)
         self._grace_s = grace_s
-        self._files = RunFiles.plan(name, run_dir)
+        self._files = RunFiles.plan(name, run_dir, allocation_here())
         self._stack = ExitStack()
         self._started = Started(dry=self.dry_run)
         self._open = False

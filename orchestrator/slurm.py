@@ -11,15 +11,34 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from orchestrator.errors import SlurmError
 from orchestrator.hosts import Host, Inventory
 
 JOB_VARIABLE = "SLURM_JOB_ID"
 TIMEOUT_S = 60.0
+RUNNING = ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING")
 BYTES_PER_MB = 1 << 20
 ON_NODES = re.compile(r"\bNodes=(?P<nodes>\S+) CPU_IDs=(?P<cores>\S+) Mem=(?P<memory>\d+) GRES=(?P<gres>\S*)")
 GPU_INDICES = re.compile(r"gpu\b[^(]*\(IDX:([\d,-]+)\)")
+
+
+class JobStatus(NamedTuple):
+    """Where a job of Slurm stands that has not ended.
+
+    Attributes:
+        state: as Slurm calls it: PENDING, RUNNING, …
+        reason: why it is pending, in Slurm's word; empty where it gives none.
+    """
+
+    state: str
+    reason: str = ""
+
+    @property
+    def runs(self) -> bool:
+        """Whether its programs run."""
+        return self.state in RUNNING
 
 
 def allocation_here() -> str | None:
@@ -86,6 +105,55 @@ def find_steps(job: str, name: str) -> list[str]:
     return [step for step, called in found if called == name or called.startswith(f"{name}.")]
 
 
+def check_script(script: str) -> None:
+    """Make sure that Slurm would start a batch script some day.
+
+    Raises:
+        SlurmError: it would not; says what it has.
+    """
+    try:
+        ask("sbatch", "--test-only", stdin=script)
+    except SlurmError as error:
+        if not error.said:
+            raise
+        told = map(str.split, ask("sinfo", "--noheader", "--format=%R %D").splitlines())
+        there = ", ".join(f"{nodes} in {partition}" for partition, nodes in told)
+        raise SlurmError(
+            f"Slurm would not start this job: {error.said}. Nodes there are, by partition: {there}",
+            command=error.command,
+            said=error.said,
+        ) from error
+
+
+def submit(script: str) -> str:
+    """Submit a batch script and return the number of the job, which is held: `release` lets it begin."""
+    return ask("sbatch", "--parsable", "--hold", stdin=script).strip().partition(";")[0]
+
+
+def release(job: str) -> None:
+    """Let a job begin that is held."""
+    ask("scontrol", "release", job)
+
+
+def cancel(job: str) -> None:
+    """End a job, also one that has not begun."""
+    ask("scancel", job)
+
+
+def end_driver(job: str) -> None:
+    """Tell the driver that is a job's batch script to end; its steps are told by the driver."""
+    ask("scancel", "--ctld", "--batch", "--signal=TERM", job)
+
+
+def jobs_of_user() -> dict[str, JobStatus]:
+    """Return where the jobs of this user stand that have not ended, by their numbers."""
+    told = ask("squeue", "--me", "--noheader", "--format=%i|%T|%r")
+    return {
+        job: JobStatus(state, reason if reason != "None" else "")
+        for job, state, reason in (line.split("|", 2) for line in told.splitlines())
+    }
+
+
 def signal_step(step: str, number: int) -> None:
     """Send a signal to the programs of a step. One that has ended gets none.
 
@@ -103,14 +171,16 @@ def signal_step(step: str, number: int) -> None:
             raise
 
 
-def ask(*command: str) -> str:
-    """Run a command of Slurm and return what it prints.
+def ask(*command: str, stdin: str | None = None) -> str:
+    """Run a command of Slurm, with this text as its input, and return what it prints.
 
     Raises:
         SlurmError: it is missing, does not end, or fails.
     """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command, input=stdin or "", capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
     except FileNotFoundError as error:
         raise missing(command[0]) from error
     except (OSError, subprocess.TimeoutExpired) as error:
