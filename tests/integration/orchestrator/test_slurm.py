@@ -12,7 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import Application, Experiment, Host, Inventory, Job, JobState, LaunchOptions, Resources
+from orchestrator import (
+    Application,
+    Experiment,
+    Host,
+    Inventory,
+    Job,
+    JobState,
+    LaunchOptions,
+    Orchestrator,
+    Resources,
+)
 from orchestrator.errors import JobFailed, PlacementError, SlurmError, UsageError
 from orchestrator.launchers.base import Launch, Launcher
 from orchestrator.launchers.table import make_launcher
@@ -154,10 +164,15 @@ def test_a_program_that_is_stopped_while_its_step_is_made_never_runs_on(
 @pytest.mark.skipif(
     shutil.which("mpicc.mpich") is None, reason="there is no mpicc.mpich to compile ranks with"
 )
-def test_the_ranks_of_mpich_are_one_world(allocation: SlurmNodes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("extra_args", [("--mpi=pmi2",), ()])
+def test_the_ranks_of_mpich_are_one_world(
+    allocation: SlurmNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra_args: tuple[str, ...]
+) -> None:
+    if not extra_args:
+        monkeypatch.setenv("SLURM_MPI_TYPE", "pmi2")
     ranks = tmp_path / "ranks"
     subprocess.run(["mpicc.mpich", "-o", str(ranks), str(SOURCE)], check=True, timeout=60)
-    with Experiment("world", LaunchOptions("slurm", extra_args=("--mpi=pmi2",))) as exp:
+    with Experiment("world", LaunchOptions("slurm", extra_args=extra_args)) as exp:
         job = exp.start(Application("ranks", [ranks], resources=Resources(nodes=3, ranks_per_node=2)))
         exp.wait(timeout_s=60)
     said = sorted(job.log.read_text().splitlines())
@@ -177,6 +192,25 @@ def test_an_experiment_places_over_the_allocation(allocation: SlurmNodes) -> Non
             exp.start(Application("much", ["true"], resources=Resources(ranks=9, exclusive=True)))
     written = read_record(exp.run_dir)["jobs"][0]["ranks"]
     assert [rank["host"] for rank in written] == ["n1", "n1", "n2", "n2"]
+
+
+def test_programs_on_nodes_reach_a_database_on_the_login_node(allocation: SlurmNodes) -> None:
+    ask = "import os, redis; h, p = os.environ['SSDB'].split(':'); print(redis.Redis(h, int(p)).ping())"
+    with Experiment("reach") as exp:
+        db = exp.start(Orchestrator(port=0, interface=allocation.bridge, open_port=True, module=()))
+        command = [sys.executable, "-c", ask]
+        job = exp.start(Application("ask", command, resources=Resources(nodes=4)), database=db)
+        exp.wait(timeout_s=60)
+        assert job.log.read_text().split() == ["True"] * 4
+
+
+def test_a_database_that_nodes_cannot_reach_is_refused(allocation: SlurmNodes) -> None:
+    with Experiment("reach") as exp:
+        db = exp.start(Orchestrator(module=()))
+        with pytest.raises(
+            PlacementError, match=r"'ask' has its place on n1, .* cannot be reached: give it an"
+        ):
+            exp.start(Application("ask", ["true"]), database=db)
 
 
 def test_leaving_the_block_ends_steps(allocation: SlurmNodes, gone: Callable[..., None]) -> None:

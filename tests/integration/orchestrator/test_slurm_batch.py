@@ -15,6 +15,7 @@ import pytest
 
 from orchestrator.record import Run, all_runs
 from tests.integration.orchestrator.command import penstock
+from tests.integration.orchestrator.conftest import ROOT
 from tests.integration.orchestrator.slurm_nodes import SlurmNodes, until
 
 pytestmark = pytest.mark.slurm
@@ -204,3 +205,30 @@ def test_another_run_in_its_directory_is_refused(toy: Path, slurm: SlurmNodes) -
         assert again.returncode == 1 and "mine holds a run already" in again.stderr
     penstock("stop")
     assert slurm.command("squeue", "--noheader", "--format=%j") == "no-shell"
+
+
+def test_the_experiment_of_the_page_on_slurm_runs(slurm: SlurmNodes, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "slurm.md").read_text()
+    (tmp_path / "waves").mkdir()
+    for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        name = re.match(r"# waves/(\w+\.py)", text)
+        assert name is not None
+        (tmp_path / "waves" / name[1]).write_text(text)
+    penstock("run", "waves", "--on", "slurm", "--nodes", "3", "--time", "10")
+    said = penstock("logs", "batch", "-f").stdout
+    assert {f"step {step} of rank {rank}: {rank}" for step in range(3) for rank in range(3)} <= set(
+        said.splitlines()
+    )
+    assert (shown()["state"], shown()["error"]) == ("completed", None)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_an_experiment_runs_unchanged_on_a_node(slurm: SlurmNodes) -> None:
+    done = penstock(
+        "run", str(ROOT / "experiments" / "sine_hello"), "--on", "slurm", "--nodes", "1", "--time", "10"
+    )
+    assert done.returncode == 0, done.stderr
+    until(lambda: shown()["state"] not in ("queued", "active"), 240)
+    assert (shown()["state"], shown()["error"]) == ("completed", None)
+    assert json.loads((the_run().directory / "result.json").read_text())["passed"]
