@@ -19,7 +19,7 @@ from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
 from orchestrator.launchers.base import GRACE_S, Job, JobState, Launch, Launcher, stop_together
 from orchestrator.launchers.dry_run import ended_job
 from orchestrator.launchers.options import AUTO, LaunchOptions
-from orchestrator.launchers.table import check_options, is_dry, make_launcher
+from orchestrator.launchers.table import check_options, find_launcher, is_dry, make_launcher
 from orchestrator.planning import out_of_reach, place_shards, placed_shard
 from orchestrator.policy import Policy
 from orchestrator.preview import Preview, Program
@@ -97,7 +97,7 @@ class Experiment:
                 self._files.create()
                 self._stack.callback(self._files.remove_runtime)
                 self._stack.callback(os.close, take_lock(self._files.lock))
-                self._guard = Guard(self._files)
+                self._guard = Guard(self._files, find_launcher(self._options.launcher).undo(self.run_id))
                 self._stack.callback(self._guard.leave)
                 self._record = RunRecord(self.name, self._files)
                 self._record.write()

@@ -1,6 +1,7 @@
 """What Slurm is asked: which hosts an allocation has, which steps run in it, and to signal one.
 
 Its commands are the interface, for they are on every cluster; functions without I/O read what they print.
+As a program, `python -m orchestrator.slurm JOB RUN`, it ends the steps of a run whose driver was killed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -171,6 +173,12 @@ def signal_step(step: str, number: int) -> None:
             raise
 
 
+def end_steps(job: str, name: str) -> None:
+    """Kill the steps of a job that have a name or one that begins with it and a dot."""
+    for step in find_steps(job, name):
+        signal_step(step, signal.SIGKILL)
+
+
 def ask(*command: str, stdin: str | None = None) -> str:
     """Run a command of Slurm, with this text as its input, and return what it prints.
 
@@ -210,3 +218,7 @@ def missing(name: str) -> SlurmError:
         "on a machine without Slurm use --launcher local",
         command=(name,),
     )
+
+
+if __name__ == "__main__":
+    end_steps(*sys.argv[1:])

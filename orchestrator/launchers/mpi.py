@@ -47,6 +47,11 @@ class MpiLauncher:
         self.shown = f"{self.name} ({self.mpiexec.flavour.value} {self.mpiexec.version})"
         self._processes = Processes(started)
 
+    @staticmethod
+    def undo(run_id: str) -> tuple[str, ...]:
+        """Return nothing: ranks end with their mpiexec."""
+        return ()
+
     def inventory(self) -> Inventory:
         """Return the hosts that were given, or this one."""
         return self._options.hosts or Inventory((this_host(),))

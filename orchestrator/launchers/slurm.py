@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -29,8 +30,9 @@ from orchestrator.launchers.slurm_argv import (
     step_name,
 )
 from orchestrator.run_files import tail
-from orchestrator.slurm import allocation_here, find_command, find_steps, inventory_of, signal_step
+from orchestrator.slurm import allocation_here, end_steps, find_command, find_steps, inventory_of, signal_step
 
+SLURM_PROGRAM = "orchestrator.slurm"
 TAIL_LINES = 200
 NODE_VARIABLE = "SLURMD_NODENAME"
 NO_ALLOCATION = (
@@ -68,6 +70,12 @@ class SlurmLauncher:
         self._inventory = self._options.hosts or inventory_of(self._job)
         self._processes = Processes(started)
 
+    @staticmethod
+    def undo(run_id: str) -> tuple[str, ...]:
+        """Return the command that ends the steps of a run; without their srun they would stay listed."""
+        job = allocation_here()
+        return (sys.executable, "-m", SLURM_PROGRAM, job, run_id) if job is not None else ()
+
     def inventory(self) -> Inventory:
         """Return the hosts of the allocation, or those of them that were given."""
         return self._inventory
@@ -91,7 +99,7 @@ class SlurmLauncher:
 
         def outcome(code: int) -> Ending:
             if code < 0 and not forced:
-                self._end_steps(launch)
+                end_steps(self._job, step_name(launch))
                 return Ending(code, f"is lost: its srun was killed by {signal.Signals(-code).name}")
             said = tail(launch.log, TAIL_LINES, since=before)
             ended = program_outcome(code, said)
@@ -111,10 +119,6 @@ class SlurmLauncher:
         for step in steps[-1:]:
             signal_step(step, number)
         return bool(steps)
-
-    def _end_steps(self, launch: Launch) -> None:
-        for step in find_steps(self._job, step_name(launch)):
-            signal_step(step, signal.SIGKILL)
 
 
 def _is_plain(launch: Launch) -> bool:

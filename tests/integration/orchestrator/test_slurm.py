@@ -27,8 +27,10 @@ from orchestrator.errors import JobFailed, PlacementError, SlurmError, UsageErro
 from orchestrator.launchers.base import Launch, Launcher
 from orchestrator.launchers.table import make_launcher
 from orchestrator.placement import Placement, RankPlacement
+from orchestrator.record import all_runs
 from orchestrator.run_files import read_record
 from tests.integration.orchestrator.command import penstock
+from tests.integration.orchestrator.conftest import Driver
 from tests.integration.orchestrator.slurm_nodes import SlurmNodes, until
 
 SOURCE = Path(__file__).with_name("ranks.c")
@@ -269,3 +271,39 @@ def test_a_preview_needs_no_slurm(toy: Path) -> None:
     assert "--nodelist=a,b" in penstock("run", "toy", "--preview", *hosts, env=unasked).stdout
     refused = penstock("run", "toy", *hosts)
     assert refused.returncode == 2 and "get one with salloc" in refused.stderr
+
+
+START = """
+with Experiment("killed") as exp:
+    tell = [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(1000)"]
+    job = exp.start(Application("long", tell, resources=Resources(nodes=3)))
+    while len(job.log.read_text().split()) < 3:
+        assert not job.wait_ended(0.01)
+    print(*job.log.read_text().split(), exp._guard.pid, flush=True)
+    exp.wait()
+"""
+
+
+def test_a_killed_driver_leaves_no_step(
+    allocation: SlurmNodes, driver: Callable[[str], Driver], gone: Callable[..., None]
+) -> None:
+    running = driver(START)
+    pids = running.numbers()
+    assert len(allocation.steps()) == 1
+    running.signal(signal.SIGKILL)
+    running.end()
+    gone(*pids)
+    until(lambda: not allocation.steps())
+    assert allocation.command("squeue", "--noheader", "--format=%T") == "RUNNING"
+
+
+def test_a_driver_that_is_told_to_end_leaves_no_step(
+    allocation: SlurmNodes, driver: Callable[[str], Driver], gone: Callable[..., None]
+) -> None:
+    running = driver(START)
+    pids = running.numbers()
+    running.signal(signal.SIGTERM)
+    running.end()
+    gone(*pids)
+    until(lambda: not allocation.steps())
+    assert all_runs()[0].state == "interrupted"
