@@ -26,9 +26,9 @@ Translate = Callable[[int], "int | None"]
 
 
 class Ending(NamedTuple):
-    """How a program has ended: its exit code, and why in words where that says too little."""
+    """How a program has ended: its exit code, None where nobody knows it; why in words where that helps."""
 
-    returncode: int
+    returncode: int | None
     reason: str | None = None
 
 

@@ -24,6 +24,7 @@ from orchestrator.launchers.options import LaunchOptions
 from orchestrator.launchers.processes import Ending, Processes, by_hand, cores_of
 from orchestrator.launchers.slurm_argv import (
     check_extra_args,
+    lost,
     never_started,
     program_outcome,
     srun_argv,
@@ -102,6 +103,8 @@ class SlurmLauncher:
                 end_steps(self._job, step_name(launch))
                 return Ending(code, f"is lost: its srun was killed by {signal.Signals(-code).name}")
             said = tail(launch.log, TAIL_LINES, since=before)
+            if code == 0 and (reason := lost(said)) is not None:
+                return Ending(None, reason)
             ended = program_outcome(code, said)
             if ended == -signal.SIGKILL and forced:  # srun's own way to end it
                 ended = -forced[-1]

@@ -30,7 +30,8 @@ ENDED = re.compile(
     r"srun: error: \S+: tasks? [\d,-]+: (?:Exited with exit code (\d+)|(.+?)(?: \(core dumped\))?)$"
 )
 NEVER = re.compile(r"srun: error: (Unable to |Task launch for |Invalid |Required node|Node failure)")
-ABOVE_CODES = 128
+LOST = (re.compile(r"srun: error: (Node failure on \S+)"), re.compile(r"srun: (Job step aborted)"))
+ABOVE_CODES, HIGHEST_SIGNAL = 128, 64
 SIGNALS = {signal.strsignal(number): int(number) for number in signal.valid_signals()}
 
 
@@ -68,7 +69,7 @@ def program_outcome(code: int, log_tail: str) -> int:
     srun ends with the highest code of all ranks, and with 128 more than a signal. When a rank fails it ends
     the others, so what it said of the first is what counts.
     """
-    if code <= ABOVE_CODES:
+    if not ABOVE_CODES < code <= ABOVE_CODES + HIGHEST_SIGNAL:
         return code
     first = next(filter(None, map(ENDED.match, log_tail.splitlines())), None)
     if first is None:
@@ -81,6 +82,16 @@ def never_started(log_tail: str) -> str | None:
     """Return why a step has never started, as srun has said it; None where it did."""
     said = [line for line in log_tail.splitlines() if NEVER.match(line)]
     return f"has never started: {said[0].removeprefix('srun: error: ')}" if said else None
+
+
+def lost(log_tail: str) -> str | None:
+    """Return why Slurm has ended a step, or never heard of its end; None where nothing is said of it.
+
+    srun ends with 0 where a node has failed.
+    """
+    found = (pattern.match(line) for pattern in LOST for line in log_tail.splitlines())
+    said = next(filter(None, found), None)
+    return f"is lost: {said[1]}" if said is not None else None
 
 
 def _place(launch: Launch) -> list[str]:

@@ -56,11 +56,11 @@ def launcher(allocation: SlurmNodes) -> Iterator[Launcher]:
 def start(launcher: Launcher, tmp_path: Path) -> Callable[..., Job]:
     """Start a program on cores of hosts, given as host and cores of each rank."""
 
-    def started(command: list[str], *ranks: tuple[str, tuple[int, ...]]) -> Job:
+    def started(command: list[str], *ranks: tuple[str, tuple[int, ...]], name: str = "job") -> Job:
         placement = Placement(tuple(RankPlacement(host, cores) for host, cores in ranks))
-        directory = tmp_path / "job"
+        directory = tmp_path / name
         log = directory / "log.txt"
-        return launcher.start(Launch("job", command, directory, log, {}, placement, len(ranks)))
+        return launcher.start(Launch(name, command, directory, log, {}, placement, len(ranks)))
 
     return started
 
@@ -308,3 +308,36 @@ def test_a_driver_that_is_told_to_end_leaves_no_step(
     gone(*pids)
     until(lambda: not allocation.steps())
     assert all_runs()[0].state == "interrupted"
+
+
+def test_an_allocation_that_is_taken_away_is_a_failure(
+    start: Callable[..., Job], allocation: SlurmNodes
+) -> None:
+    job = start(["sh", "-c", "echo up; exec sleep 1000"], ("n1", (0,)), ("n2", (0,)))
+    until(lambda: job.log.exists() and job.log.read_text().count("up") == 2)
+    allocation.command("scancel", os.environ["SLURM_JOB_ID"])
+    with pytest.raises(JobFailed, match="SIGTERM"):
+        job.wait(60)
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_is_told_of_each_program(start: Callable[..., Job], allocation: SlurmNodes) -> None:
+    """Slurm notices after SlurmdTimeout, and ends the job with all its steps."""
+    program = ["sh", "-c", "echo up; exec sleep 1000"]
+    there, elsewhere = (
+        start(program, ("n4", (0,)), name="there"),
+        start(program, ("n1", (0,)), name="elsewhere"),
+    )
+    for job in (there, elsewhere):
+        until(lambda job=job: job.log.exists() and job.log.read_text() == "up\n")
+    allocation.kill_node("n4")
+    try:
+        with pytest.raises(JobFailed, match=r"'after' has never started: Task launch .* failed on node n4"):
+            start(["true"], ("n4", (0,)), name="after").wait(60)
+        with pytest.raises(JobFailed, match="'there' is lost: Node failure on n4"):
+            there.wait(90)
+        with pytest.raises(JobFailed, match="SIGTERM"):
+            elsewhere.wait(30)
+        until(lambda: not allocation.steps())
+    finally:
+        allocation.start_node("n4")

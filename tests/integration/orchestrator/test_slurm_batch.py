@@ -232,3 +232,16 @@ def test_an_experiment_runs_unchanged_on_a_node(slurm: SlurmNodes) -> None:
     until(lambda: shown()["state"] not in ("queued", "active"), 240)
     assert (shown()["state"], shown()["error"]) == ("completed", None)
     assert json.loads((the_run().directory / "result.json").read_text())["passed"]
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_ends_the_run_with_its_reason(toy: Path, slurm: SlurmNodes) -> None:
+    penstock("run", "toy", *ON, *FOREVER)
+    until(lambda: the_run().state == "active" and penstock("logs", "solver").stdout.count("up on") == 2)
+    slurm.kill_node("n2")
+    try:
+        until(lambda: not slurm.command("squeue", "--noheader"), 90)
+        assert the_run().state in ("failed", "interrupted")  # the driver hears of the node, or of its own end
+        assert the_run().record.jobs[0].state in ("failed", "canceled")
+    finally:
+        slurm.start_node("n2")

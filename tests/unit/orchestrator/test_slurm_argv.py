@@ -13,7 +13,13 @@ from orchestrator import Resources
 from orchestrator.errors import UsageError
 from orchestrator.hosts import Host, Inventory, parse_hosts
 from orchestrator.launchers.base import Launch
-from orchestrator.launchers.slurm_argv import check_extra_args, never_started, program_outcome, srun_argv
+from orchestrator.launchers.slurm_argv import (
+    check_extra_args,
+    lost,
+    never_started,
+    program_outcome,
+    srun_argv,
+)
 from orchestrator.placing import place
 
 GOLDEN = Path(__file__).parents[2] / "data" / "srun_argv.json"
@@ -79,10 +85,17 @@ SEGFAULT = "srun: error: n2: tasks 0-1: Segmentation fault (core dumped)\nsrun: 
         (143, SEGFAULT, -11),
         (143, "the program says: srun: error: n1: task 0: Killed\n", -15),
         (192, "srun: error: n1: task 0: Some new words\n", -64),
+        (233, "srun: error: Application launch failed: Communication connection failure\n", 233),
     ],
 )
 def test_exit_codes_are_those_of_the_rank_that_failed_first(code: int, said: str, outcome: int) -> None:
     assert program_outcome(code, said) == outcome
+
+
+def test_a_step_whose_node_has_failed_is_lost_though_srun_ends_with_0() -> None:
+    said = "up\nsrun: error: Node failure on n2\nsrun: Job step aborted: Waiting up to 7 seconds\n"
+    assert lost(said) == "is lost: Node failure on n2"
+    assert lost("the program says: srun: Job step aborted\n") is None
 
 
 def test_a_step_that_never_started_is_told_from_a_program_that_failed() -> None:
