@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable
 from typing import ClassVar
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import SlurmError, UsageError
 from orchestrator.hosts import Inventory, is_here
 from orchestrator.launchers.base import Job, Launch
 from orchestrator.launchers.options import LaunchOptions
@@ -30,6 +30,7 @@ from orchestrator.launchers.slurm_argv import (
     srun_argv,
     step_name,
 )
+from orchestrator.progress import say
 from orchestrator.run_files import tail
 from orchestrator.slurm import allocation_here, end_steps, find_command, find_steps, inventory_of, signal_step
 
@@ -89,39 +90,68 @@ class SlurmLauncher:
         """Start one program and return at once."""
         if _is_plain(launch):
             return self._processes.start(launch, cores=cores_of(launch))
-        before = launch.log.stat().st_size if launch.log.exists() else 0  # of attempts that failed
-        forced: list[int] = []
-
-        def translate(number: int) -> int | None:
-            if number != signal.SIGKILL and self._signal_step(launch, number):
-                return None
-            forced.append(number)
-            return signal.SIGTERM
-
-        def outcome(code: int) -> Ending:
-            if code < 0 and not forced:
-                end_steps(self._job, step_name(launch))
-                return Ending(code, f"is lost: its srun was killed by {signal.Signals(-code).name}")
-            said = tail(launch.log, TAIL_LINES, since=before)
-            if code == 0 and (reason := lost(said)) is not None:
-                return Ending(None, reason)
-            ended = program_outcome(code, said)
-            if ended == -signal.SIGKILL and forced:  # srun's own way to end it
-                ended = -forced[-1]
-            return Ending(ended, never_started(said) if code else None)
-
-        return self._processes.start(launch, self.argv(launch), outcome=outcome, translate=translate)
+        step = _Step(self._job, launch)
+        return self._processes.start(
+            launch, self.argv(launch), outcome=step.outcome, translate=step.translate
+        )
 
     def close(self) -> None:
         """End the thread. All Jobs have ended."""
         self._processes.close()
 
-    def _signal_step(self, launch: Launch, number: int) -> bool:
-        """Send a signal to the step of a program; return whether there is one."""
-        steps = find_steps(self._job, step_name(launch))
-        for step in steps[-1:]:
-            signal_step(step, number)
+
+class _Step:
+    """The step of one program: how it is told to end, and what its srun's end means."""
+
+    def __init__(self, job: str, launch: Launch) -> None:
+        self._job = job
+        self._launch = launch
+        self._name = step_name(launch)
+        self._log_before = launch.log.stat().st_size if launch.log.exists() else 0  # of attempts that failed
+        self._forced: int | None = None  # the signal in whose place srun was told to kill
+
+    def translate(self, number: int) -> int | None:
+        """Send a signal to the step; return what srun is sent where that cannot be, or is to kill."""
+        if number != signal.SIGKILL and self._signal(number):
+            return None
+        self._forced = number
+        return signal.SIGTERM
+
+    def outcome(self, code: int) -> Ending:
+        """Return how the program has ended, where srun has ended with a code, or by a signal below 0."""
+        if code < 0:
+            left = self._end()
+            if self._forced is not None:
+                return Ending(-self._forced, left)
+            told = f"is lost: its srun was killed by {signal.Signals(-code).name}"
+            return Ending(code, told if left is None else f"{told}; {left}")
+        said = tail(self._launch.log, TAIL_LINES, since=self._log_before)
+        if code == 0:
+            reason = lost(said)
+            return Ending(0 if reason is None else None, reason)
+        ended = program_outcome(code, said)
+        if ended == -signal.SIGKILL and self._forced is not None:
+            ended = -self._forced
+        return Ending(ended, never_started(said))
+
+    def _signal(self, number: int) -> bool:
+        """Send a signal to the step; return whether there is one, and Slurm has passed it on."""
+        try:
+            steps = find_steps(self._job, self._name)
+            for step in steps[-1:]:
+                signal_step(step, number)
+        except SlurmError as error:
+            say(f"{self._launch.name} cannot be told to end, and is killed: {error}")
+            return False
         return bool(steps)
+
+    def _end(self) -> str | None:
+        """End the step, whose srun was killed; return what to say where that cannot be done."""
+        try:
+            end_steps(self._job, self._name)
+        except SlurmError as error:
+            return f"its step may still run: {error}"
+        return None
 
 
 def _is_plain(launch: Launch) -> bool:

@@ -29,6 +29,7 @@ from orchestrator.launchers.table import make_launcher
 from orchestrator.placement import Placement, RankPlacement
 from orchestrator.record import all_runs
 from orchestrator.run_files import read_record
+from orchestrator.slurm import end_steps
 from tests.integration.orchestrator.command import penstock
 from tests.integration.orchestrator.conftest import Driver
 from tests.integration.orchestrator.slurm_nodes import SlurmNodes, until
@@ -150,6 +151,29 @@ def test_a_killed_srun_is_a_failure_that_leaves_no_step(
     with pytest.raises(JobFailed, match="'job' is lost: its srun was killed by SIGKILL"):
         job.wait(30)
     gone(int((tmp_path / "pid").read_text()))
+    until(lambda: not allocation.steps())
+
+
+def test_programs_end_though_slurm_cannot_be_asked(
+    start: Callable[..., Job],
+    allocation: SlurmNodes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stopped, lost = (
+        start(["sh", "-c", "echo up; exec sleep 1000"], ("n1", (0,)), name=name) for name in "ab"
+    )
+    for job in (stopped, lost):
+        until(lambda job=job: job.log.exists() and job.log.read_text() == "up\n")
+    with monkeypatch.context() as changed:
+        changed.setenv("PATH", "/nowhere")
+        stopped.stop(20)
+        assert stopped.state is JobState.CANCELED
+        os.kill(lost.pid or 0, signal.SIGKILL)
+        with pytest.raises(JobFailed, match="; its step may still run: there is no squeue on PATH"):
+            lost.wait(30)
+    assert "a cannot be told to end, and is killed: there is no squeue on PATH" in capsys.readouterr().err
+    end_steps(os.environ["SLURM_JOB_ID"], "b")
     until(lambda: not allocation.steps())
 
 
