@@ -14,8 +14,9 @@ from orchestrator.cli.options import Debug
 from orchestrator.errors import RunError
 from orchestrator.progress import follow, say
 from orchestrator.record import Run, find_run
-from orchestrator.run_files import QUEUED, batch_log_of
+from orchestrator.run_files import batch_log_of
 from orchestrator.script import INTERRUPTED
+from orchestrator.slurm import jobs_of_user
 
 BATCH = "batch"
 
@@ -68,8 +69,8 @@ def _log(run: Run, name: str) -> Path:
 def _has_ended(run: Run, name: str, interval_s: float) -> bool:
     """Ask the record after a while; a driver that died wrote no end, so ask whether it lives."""
     time.sleep(interval_s)
+    if name == BATCH:  # the script may go on after its Experiment
+        return run.record.batch not in jobs_of_user()
     now = run.again()
-    if name == BATCH:
-        return now.state not in (QUEUED, "active")
     job = next(job for job in now.record.jobs if job.name == name)
     return job.ended is not None or not now.alive

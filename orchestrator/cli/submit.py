@@ -46,7 +46,7 @@ def submit_run(directory: Path, options: Options, batch: Batch) -> None:
 
 def _driver(directory: Path, files: RunFiles, options: Options) -> Iterator[str]:
     """Yield the words of the driver's command."""
-    yield from (sys.executable, "-m", "orchestrator.cli", "run", str(directory))
+    yield from (sys.executable, "-u", "-m", "orchestrator.cli", "run", str(directory))
     yield f"--run-dir={files.directory}"
     yield from ("--quick",) * options.quick
     yield from ("--debug",) * options.debug

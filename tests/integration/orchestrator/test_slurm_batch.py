@@ -21,14 +21,17 @@ from tests.integration.orchestrator.slurm_nodes import SlurmNodes, until
 pytestmark = pytest.mark.slurm
 
 RUN = """
+import time
 from orchestrator import Application, Experiment, Resources
 
 def main(config, *, launcher, run_dir):
     with Experiment("toy", launcher=launcher, run_dir=run_dir) as exp:
         text = "echo up on $(hostname); " + config["then"]
         job = exp.start(Application("solver", ["sh", "-c", text], resources=Resources(nodes=2)))
-        print("the driver is up", flush=True)
+        print("the driver is up")
         exp.wait(job)
+    time.sleep(0.5)  # no readiness: the script goes on after its run, and is followed to its end
+    print("the driver is over")
 """
 ON = ("--on", "slurm", "--nodes", "2", "--time", "10")
 FOREVER = ("--set", "then=exec sleep 1000")
@@ -111,7 +114,7 @@ def test_a_preview_shows_the_script_and_submits_nothing(toy: Path, tmp_path: Pat
     lines = done.stdout.splitlines()
     assert "#SBATCH --nodes=2" in lines and "#SBATCH --partition=main" in lines
     assert lines[-1].startswith(
-        f"exec {sys.executable} -m orchestrator.cli run {toy} --run-dir={tmp_path}/runs/toy/"
+        f"exec {sys.executable} -u -m orchestrator.cli run {toy} --run-dir={tmp_path}/runs/toy/"
     )
     assert lines[-1].endswith(" --quick")
     assert not (tmp_path / "runs").exists()
@@ -124,6 +127,7 @@ def test_a_submitted_run_is_followed_to_its_end(toy: Path, slurm: SlurmNodes) ->
     assert (the_run().directory / "batch.sh").read_text() == done.stdout
     followed = penstock("logs", "batch", "-f")
     assert "the driver is up\n" in followed.stdout, followed.stderr
+    assert followed.stdout.endswith("the driver is over\n")
     run = shown()
     assert (run["state"], run["error"], run["driver"] is None) == ("completed", None, False)
     assert sorted(penstock("logs", "solver").stdout.split("\n")) == [
