@@ -1,7 +1,7 @@
 """What Slurm is asked: which hosts an allocation has, which steps run in it, and to signal one.
 
 Its commands are the interface, for they are on every cluster; functions without I/O read what they print.
-As a program, `python -m orchestrator.slurm JOB RUN`, it ends the steps of a run whose driver was killed.
+As a program, `python -m orchestrator.slurm JOBS RUN`, it ends the steps of a run whose driver was killed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from orchestrator.errors import SlurmError
@@ -23,6 +24,8 @@ TIMEOUT_S = 60.0
 RUNNING = ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING")
 BYTES_PER_MB = 1 << 20
 ON_NODES = re.compile(r"\bNodes=(?P<nodes>\S+) CPU_IDs=(?P<cores>\S+) Mem=(?P<memory>\d+) GRES=(?P<gres>\S*)")
+PART = re.compile(r"\bHetJobOffset=(\d+)")
+PART_VARIABLE = re.compile(r"SLURM_JOB_ID_HET_GROUP_\d+")
 GPU_INDICES = re.compile(r"gpu\b[^(]*\(IDX:([\d,-]+)\)")
 
 
@@ -43,13 +46,32 @@ class JobStatus(NamedTuple):
         return self.state in RUNNING
 
 
+@dataclass(frozen=True)
+class Allocation:
+    """What a job has.
+
+    Attributes:
+        inventory: its hosts, with the cores and GPUs that it has of each.
+        groups: the number of the part that each host is in; empty unless the job is heterogeneous.
+    """
+
+    inventory: Inventory
+    groups: Mapping[str, int] = field(default_factory=dict)
+
+
 def allocation_here() -> str | None:
     """Return the number of the job in whose allocation this process runs; None outside of any."""
     return os.environ.get(JOB_VARIABLE) or None
 
 
-def inventory_of(job: str) -> Inventory:
-    """Return the hosts of an allocation, with the cores and GPUs that it has of each.
+def jobs_here() -> str:
+    """Return the numbers, with commas, of the jobs whose steps are ours: a heterogeneous job has several."""
+    parts = {os.environ[name] for name in os.environ if PART_VARIABLE.fullmatch(name)}
+    return ",".join(sorted(parts | {allocation_here() or ""} - {""}))
+
+
+def allocation_of(job: str) -> Allocation:
+    """Return what a job has.
 
     Raises:
         SlurmError: Slurm does not tell.
@@ -57,11 +79,11 @@ def inventory_of(job: str) -> Inventory:
     told = ask("scontrol", "show", "job", "--details", "--oneliner", job)
     written = [match["nodes"] for match in ON_NODES.finditer(told)]
     names = {nodes: ask("scontrol", "show", "hostnames", nodes).split() for nodes in written}
-    return read_inventory(job, told, names)
+    return read_allocation(job, told, names)
 
 
-def read_inventory(job: str, told: str, names: Mapping[str, Sequence[str]]) -> Inventory:
-    """Return the hosts that `scontrol show job --details` tells of.
+def read_allocation(job: str, told: str, names: Mapping[str, Sequence[str]]) -> Allocation:
+    """Return what a job has, as `scontrol show job --details` tells it, each of its parts on a line.
 
     Args:
         job: its number.
@@ -87,7 +109,11 @@ def read_inventory(job: str, told: str, names: Mapping[str, Sequence[str]]) -> I
             f"Give them yourself: --hosts NAME:CORES,... It says: {told.strip()[:300]!r}",
             said=told,
         )
-    return Inventory(tuple(hosts))
+    parts = [(int(part[1]), line) for line in told.splitlines() if (part := PART.search(line))]
+    groups = {
+        name: part for part, line in parts for on in ON_NODES.finditer(line) for name in names[on["nodes"]]
+    }
+    return Allocation(Inventory(tuple(hosts)), groups)
 
 
 def parse_numbers(text: str) -> tuple[int, ...]:
@@ -96,15 +122,20 @@ def parse_numbers(text: str) -> tuple[int, ...]:
     return tuple(n for first, _, last in pairs for n in range(int(first), int(last or first) + 1))
 
 
-def find_steps(job: str, name: str) -> list[str]:
-    """Return the steps of a job that have a name or one that begins with it and a dot, the newest last.
+def find_steps(jobs: str, name: str) -> list[str]:
+    """Return the steps that have a name or one that begins with it and a dot, the newest last.
+
+    Args:
+        jobs: in which to look, with commas.
+        name: of the step, or of the run.
 
     Raises:
         SlurmError: Slurm does not tell.
     """
-    told = ask("squeue", "--steps", f"--job={job}", "--noheader", "--format=%i %j")
+    told = ask("squeue", "--steps", f"--job={jobs}", "--noheader", "--format=%i %j")
     found = [line.split(maxsplit=1) for line in told.splitlines()]
-    return [step for step, called in found if called == name or called.startswith(f"{name}.")]
+    steps = [step for step, called in found if called == name or called.startswith(f"{name}.")]
+    return sorted(steps, key=lambda step: int(step.rpartition(".")[2]))
 
 
 def check_script(script: str) -> None:
@@ -173,9 +204,9 @@ def signal_step(step: str, number: int) -> None:
             raise
 
 
-def end_steps(job: str, name: str) -> None:
-    """Kill the steps of a job that have a name or one that begins with it and a dot."""
-    for step in find_steps(job, name):
+def end_steps(jobs: str, name: str) -> None:
+    """Kill the steps of jobs that have a name or one that begins with it and a dot."""
+    for step in find_steps(jobs, name):
         signal_step(step, signal.SIGKILL)
 
 

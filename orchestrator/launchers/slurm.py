@@ -32,7 +32,16 @@ from orchestrator.launchers.slurm_argv import (
 )
 from orchestrator.progress import say
 from orchestrator.run_files import tail
-from orchestrator.slurm import allocation_here, end_steps, find_command, find_steps, inventory_of, signal_step
+from orchestrator.slurm import (
+    Allocation,
+    allocation_here,
+    allocation_of,
+    end_steps,
+    find_command,
+    find_steps,
+    jobs_here,
+    signal_step,
+)
 
 SLURM_PROGRAM = "orchestrator.slurm"
 TAIL_LINES = 200
@@ -69,28 +78,31 @@ class SlurmLauncher:
         self.shown = f"{self.name} (job {self._job})" if self._job else self.name
         if not self._options.preview:
             find_command("srun")
-        self._inventory = self._options.hosts or inventory_of(self._job)
+        hosts = self._options.hosts
+        self._allocation = allocation_of(self._job) if hosts is None else Allocation(hosts)
         self._processes = Processes(started)
 
     @staticmethod
     def undo(run_id: str) -> tuple[str, ...]:
         """Return the command that ends the steps of a run; without their srun they would stay listed."""
-        job = allocation_here()
-        return (sys.executable, "-m", SLURM_PROGRAM, job, run_id) if job is not None else ()
+        jobs = jobs_here()
+        return (sys.executable, "-m", SLURM_PROGRAM, jobs, run_id) if jobs else ()
 
     def inventory(self) -> Inventory:
         """Return the hosts of the allocation, or those of them that were given."""
-        return self._inventory
+        return self._allocation.inventory
 
     def argv(self, launch: Launch) -> tuple[str, ...]:
         """Return the command of srun, or of the program that needs none."""
-        return by_hand(launch) if _is_plain(launch) else srun_argv(launch, self._options.extra_args)
+        if _is_plain(launch):
+            return by_hand(launch)
+        return srun_argv(launch, self._options.extra_args, self._allocation.groups)
 
     def start(self, launch: Launch) -> Job:
         """Start one program and return at once."""
         if _is_plain(launch):
             return self._processes.start(launch, cores=cores_of(launch))
-        step = _Step(self._job, launch)
+        step = _Step(jobs_here(), launch)
         return self._processes.start(
             launch, self.argv(launch), outcome=step.outcome, translate=step.translate
         )
@@ -103,8 +115,8 @@ class SlurmLauncher:
 class _Step:
     """The step of one program: how it is told to end, and what its srun's end means."""
 
-    def __init__(self, job: str, launch: Launch) -> None:
-        self._job = job
+    def __init__(self, jobs: str, launch: Launch) -> None:
+        self._jobs = jobs
         self._launch = launch
         self._name = step_name(launch)
         self._log_before = launch.log.stat().st_size if launch.log.exists() else 0  # of attempts that failed
@@ -137,7 +149,7 @@ class _Step:
     def _signal(self, number: int) -> bool:
         """Send a signal to the step; return whether there is one, and Slurm has passed it on."""
         try:
-            steps = find_steps(self._job, self._name)
+            steps = find_steps(self._jobs, self._name)
             for step in steps[-1:]:
                 signal_step(step, number)
         except SlurmError as error:
@@ -148,7 +160,7 @@ class _Step:
     def _end(self) -> str | None:
         """End the step, whose srun was killed; return what to say where that cannot be done."""
         try:
-            end_steps(self._job, self._name)
+            end_steps(self._jobs, self._name)
         except SlurmError as error:
             return f"its step may still run: {error}"
         return None

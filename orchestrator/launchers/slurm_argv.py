@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from orchestrator.errors import PlacementError
 from orchestrator.launchers.base import Launch
 from orchestrator.launchers.options import check_words
 from orchestrator.launchers.rank_binding import by_rank, same_on_all_hosts
@@ -23,21 +24,33 @@ STEP_S = 60
 """How long Slurm may take to make a step. Steps that overlap never wait for another, so it is at once."""
 OURS = (
     *("n", "ntasks", "N", "nodes", "w", "nodelist", "m", "distribution", "cpu-bind", "D", "chdir", "J"),
-    *("job-name", "overlap", "exact", "exclusive", "c", "cpus-per-task", "I", "immediate", "K"),
+    *("job-name", "het-group", "overlap", "exact", "exclusive", "c", "cpus-per-task", "I", "immediate", "K"),
     *("kill-on-bad-exit", "o", "output", "e", "error"),
 )
 ENDED = re.compile(
     r"srun: error: \S+: tasks? [\d,-]+: (?:Exited with exit code (\d+)|(.+?)(?: \(core dumped\))?)$"
 )
-NEVER = re.compile(r"srun: error: (Unable to |Task launch for |Invalid |Required node|Node failure)")
+NEVER = re.compile(r"srun: error: (Unable to |Task launch for |Invalid |Required node|No directives)")
 LOST = (re.compile(r"srun: error: (Node failure on \S+)"), re.compile(r"srun: (Job step aborted)"))
 ABOVE_CODES, HIGHEST_SIGNAL = 128, 64
 SIGNALS = {signal.strsignal(number): int(number) for number in signal.valid_signals()}
 
 
-def srun_argv(launch: Launch, extra_args: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the command that starts the ranks of a program as a step of the allocation."""
+def srun_argv(
+    launch: Launch, extra_args: Sequence[str] = (), groups: Mapping[str, int] | None = None
+) -> tuple[str, ...]:
+    """Return the command that starts the ranks of a program as a step of the allocation.
+
+    Args:
+        launch: the program.
+        extra_args: further arguments of srun.
+        groups: the part of a heterogeneous job that each host is in.
+
+    Raises:
+        PlacementError: its ranks are in several parts, over which srun cannot be told to place them.
+    """
     flags = [
+        *_group(launch, groups or {}),
         "--overlap",
         "--kill-on-bad-exit=1",
         f"--immediate={STEP_S}",
@@ -92,6 +105,20 @@ def lost(log_tail: str) -> str | None:
     found = (pattern.match(line) for pattern in LOST for line in log_tail.splitlines())
     said = next(filter(None, found), None)
     return f"is lost: {said[1]}" if said is not None else None
+
+
+def _group(launch: Launch, groups: Mapping[str, int]) -> list[str]:
+    hosts = launch.placement.hosts if launch.placement is not None else ()
+    parts = sorted({groups[host] for host in hosts if host in groups})
+    if len(parts) > 1:
+        raise PlacementError(
+            f"{launch.name!r} has its place on {', '.join(hosts)}, which are in {len(parts)} parts of a "
+            "heterogeneous job, and a step cannot span these: ask for fewer ranks, or say where with --hosts",
+            asked=len(parts),
+            available=1,
+            what="parts",
+        )
+    return [f"--het-group={part}" for part in parts]
 
 
 def _place(launch: Launch) -> list[str]:

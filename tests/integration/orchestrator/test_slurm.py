@@ -107,6 +107,26 @@ def test_a_part_of_a_node_has_the_cores_of_the_job(
         launcher.close()
 
 
+def test_the_parts_of_a_heterogeneous_job_are_all_used(
+    slurm: SlurmNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", slurm.allocate(1, ":", "--nodes=2", "--exclusive"))
+    parts = slurm.command("squeue", "--noheader", "--format=%A").split()
+    for number, job in enumerate(parts):
+        monkeypatch.setenv(f"SLURM_JOB_ID_HET_GROUP_{number}", job)
+    program = ["sh", "-c", f"{TELL}; exec sleep 1000"]
+    with Experiment("parts", grace_s=20) as exp:
+        one = exp.start(Application("one", program, resources=Resources(ranks=2)))
+        two = exp.start(Application("two", program, resources=Resources(nodes=2)))
+        for job, hosts in ((one, {"n1"}), (two, {"n2", "n3"})):
+            until(lambda job=job: job.log.exists() and job.log.read_text().count("rank") == 2)
+            assert {line.split()[3] for line in job.log.read_text().splitlines()} == hosts
+        with pytest.raises(PlacementError, match="which are in 2 parts of a heterogeneous job"):
+            exp.start(Application("all", ["true"], resources=Resources(nodes=3)))
+    assert (one.returncode, two.returncode) == (-signal.SIGTERM, -signal.SIGTERM)
+    until(lambda: not slurm.steps())
+
+
 def test_each_rank_has_its_host_and_cores(start: Callable[..., Job]) -> None:
     job = start(["sh", "-c", TELL], ("n1", (0,)), ("n3", (0,)), ("n3", (1,)))
     assert job.wait(30) is JobState.COMPLETED

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.errors import SlurmError
 from orchestrator.hosts import Host
-from orchestrator.slurm import ask, find_command, parse_numbers, read_inventory
+from orchestrator.slurm import ask, find_command, jobs_here, parse_numbers, read_allocation
 
 WHOLE = "JobId=1 NumNodes=2 JOB_GRES=(null)   Nodes=n[1-2] CPU_IDs=0-3 Mem=0 GRES= MinCPUsNode=1 Power="
 PARTS = (
@@ -18,21 +18,41 @@ PARTS = (
 
 
 def test_whole_nodes_have_all_their_cores() -> None:
-    inventory = read_inventory("1", WHOLE, {"n[1-2]": ["n1", "n2"]})
-    assert inventory.hosts == (Host("n1", (0, 1, 2, 3)), Host("n2", (0, 1, 2, 3)))
+    allocation = read_allocation("1", WHOLE, {"n[1-2]": ["n1", "n2"]})
+    assert allocation.groups == {}
+    assert allocation.inventory.hosts == (Host("n1", (0, 1, 2, 3)), Host("n2", (0, 1, 2, 3)))
 
 
 def test_parts_of_nodes_have_the_cores_gpus_and_memory_of_the_job() -> None:
-    first, second = read_inventory("1", PARTS, {"a1": ["a1"], "b1": ["b1"]}).hosts
+    first, second = read_allocation("1", PARTS, {"a1": ["a1"], "b1": ["b1"]}).inventory.hosts
     assert (first.name, first.cores, first.gpus) == ("a1", (0, 1, 6), (0, 3))
     assert (second.cores, second.gpus) == ((2,), (1,))
     assert second.memory_gb == pytest.approx(1.048576)
 
 
+def test_the_parts_of_a_heterogeneous_job_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "\n".join(
+        f"JobId={part + 1} HetJobId=1 HetJobOffset={part} Nodes={nodes} CPU_IDs=0-1 Mem=0 GRES= Power="
+        for part, nodes in enumerate(("n1", "n[2-3]"))
+    )
+    allocation = read_allocation("1", told, {"n1": ["n1"], "n[2-3]": ["n2", "n3"]})
+    assert [host.name for host in allocation.inventory.hosts] == ["n1", "n2", "n3"]
+    assert allocation.groups == {"n1": 0, "n2": 1, "n3": 1}
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert jobs_here() == "7"
+    monkeypatch.setenv("SLURM_JOB_ID_HET_GROUP_0", "7")
+    monkeypatch.setenv("SLURM_JOB_ID_HET_GROUP_1", "8")
+    assert jobs_here() == "7,8"
+    monkeypatch.delenv("SLURM_JOB_ID")
+    monkeypatch.delenv("SLURM_JOB_ID_HET_GROUP_0")
+    monkeypatch.delenv("SLURM_JOB_ID_HET_GROUP_1")
+    assert jobs_here() == ""
+
+
 @pytest.mark.parametrize("told", ["", "JobId=1 JobState=COMPLETED NodeList=n[1-2]", "Nodes=n1 CPU_IDs=0"])
 def test_a_job_without_hosts_is_told(told: str) -> None:
     with pytest.raises(SlurmError, match="job 7 has; it may have ended") as caught:
-        read_inventory("7", told, {})
+        read_allocation("7", told, {})
     assert caught.value.said == told
 
 

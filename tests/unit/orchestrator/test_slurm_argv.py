@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator import Resources
-from orchestrator.errors import UsageError
+from orchestrator.errors import PlacementError, UsageError
 from orchestrator.hosts import Host, Inventory, parse_hosts
 from orchestrator.launchers.base import Launch
 from orchestrator.launchers.slurm_argv import (
@@ -58,6 +58,13 @@ def test_extra_arguments_come_first_and_a_step_outside_a_run_has_the_name_of_its
     argv = srun_argv(replace(LAUNCHES["no place"], environment={}), ["--mpi=pmi2"])
     assert argv[:2] == ("srun", "--mpi=pmi2")
     assert "--job-name=solver" in argv
+
+
+def test_a_step_is_in_one_part_of_a_heterogeneous_job() -> None:
+    described = LAUNCHES["hosts alike"]
+    assert srun_argv(described, groups={"a": 1, "b": 1, "c": 0})[1] == "--het-group=1"
+    with pytest.raises(PlacementError, match="on a, b, which are in 2 parts of a heterogeneous job"):
+        srun_argv(described, groups={"a": 0, "b": 1})
 
 
 @pytest.mark.parametrize(
