@@ -73,6 +73,7 @@ class RunEntry(Entry):
         started: or queued.
         address: the variables by which a program finds the database.
         batch: the number of the batch job that its driver is.
+        allocation: the numbers, with commas, of the jobs in whose allocation it runs.
     """
 
     run: str
@@ -87,6 +88,7 @@ class RunEntry(Entry):
     ended: float | None
     address: dict[str, str] | None
     batch: str | None = None
+    allocation: str | None = None
     jobs: list[JobEntry]
 
 

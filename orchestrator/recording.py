@@ -22,6 +22,7 @@ from typing import Any
 from orchestrator.launchers.base import Job
 from orchestrator.progress import say
 from orchestrator.run_files import QUEUED, RunFiles
+from orchestrator.slurm import jobs_here
 from orchestrator.watcher import read_stat
 
 INTERVAL_S = 0.1
@@ -79,6 +80,7 @@ class RunRecord:
             "ended": None,
             "address": None,
             "batch": files.batch,
+            "allocation": jobs_here() or None,
         }
 
     def add(self, jobs: Sequence[Job]) -> None:

@@ -24,6 +24,7 @@ TIMEOUT_S = 60.0
 RUNNING = ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING")
 BYTES_PER_MB = 1 << 20
 ON_NODES = re.compile(r"\bNodes=(?P<nodes>\S+) CPU_IDs=(?P<cores>\S+) Mem=(?P<memory>\d+) GRES=(?P<gres>\S*)")
+UNKNOWN_JOB = "Invalid job id"
 PART = re.compile(r"\bHetJobOffset=(\d+)")
 PART_VARIABLE = re.compile(r"SLURM_JOB_ID_HET_GROUP_\d+")
 GPU_INDICES = re.compile(r"gpu\b[^(]*\(IDX:([\d,-]+)\)")
@@ -132,7 +133,12 @@ def find_steps(jobs: str, name: str) -> list[str]:
     Raises:
         SlurmError: Slurm does not tell.
     """
-    told = ask("squeue", "--steps", f"--job={jobs}", "--noheader", "--format=%i %j")
+    try:
+        told = ask("squeue", "--steps", f"--job={jobs}", "--noheader", "--format=%i %j")
+    except SlurmError as error:
+        if UNKNOWN_JOB not in error.said:
+            raise
+        return []  # a job that has ended has none
     found = [line.split(maxsplit=1) for line in told.splitlines()]
     steps = [step for step, called in found if called == name or called.startswith(f"{name}.")]
     return sorted(steps, key=lambda step: int(step.rpartition(".")[2]))
@@ -208,6 +214,15 @@ def end_steps(jobs: str, name: str) -> None:
     """Kill the steps of jobs that have a name or one that begins with it and a dot."""
     for step in find_steps(jobs, name):
         signal_step(step, signal.SIGKILL)
+
+
+def slurm_version() -> str:
+    """Return the version of the Slurm whose commands are on PATH, as in `slurm 22.05.8`.
+
+    Raises:
+        SlurmError: there is none.
+    """
+    return ask("sinfo", "--version").strip()
 
 
 def ask(*command: str, stdin: str | None = None) -> str:

@@ -342,6 +342,23 @@ def test_a_killed_driver_leaves_no_step(
     assert allocation.command("squeue", "--noheader", "--format=%T") == "RUNNING"
 
 
+def test_stop_ends_steps_where_the_watcher_was_killed_too(
+    allocation: SlurmNodes, driver: Callable[[str], Driver], gone: Callable[..., None]
+) -> None:
+    running = driver(START)
+    *pids, watcher = running.numbers()
+    (srun,) = [job.pid for job in all_runs()[0].record.jobs]
+    os.kill(running.process.pid, signal.SIGSTOP)  # it starts no other watcher
+    os.kill(watcher, signal.SIGKILL)
+    running.signal(signal.SIGKILL)
+    running.end()
+    os.kill(srun, signal.SIGKILL)
+    gone(*pids)
+    assert len(allocation.steps()) == 1
+    assert "cleaned up" in penstock("stop").stdout
+    until(lambda: not allocation.steps())
+
+
 def test_a_driver_that_is_told_to_end_leaves_no_step(
     allocation: SlurmNodes, driver: Callable[[str], Driver], gone: Callable[..., None]
 ) -> None:

@@ -179,6 +179,17 @@ def test_a_job_that_was_canceled_by_hand_is_lost_and_cleaned_up(toy: Path, slurm
     assert shown()["state"] == "failed"
 
 
+def test_a_driver_that_never_comes_to_its_experiment_is_lost(toy: Path, slurm: SlurmNodes) -> None:
+    (toy / "run.py").write_text("def main(config, *, launcher, run_dir):\n    raise LookupError('of ours')\n")
+    penstock("run", "toy", *ON)
+    assert "LookupError: of ours" in penstock("logs", "batch", "-f").stdout
+    run = shown()
+    assert run["state"] == "lost"
+    reason = f"job {run['batch']} ended before its driver had started"
+    assert reason in penstock("stop").stdout
+    assert (shown()["state"], shown()["error"]) == ("failed", f"its {reason}")
+
+
 def test_a_failing_run_says_so_from_outside(toy: Path, slurm: SlurmNodes) -> None:
     penstock("run", "toy", *ON, "--set", "then=exit 3")
     said = penstock("logs", "batch", "-f").stdout
