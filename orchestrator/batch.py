@@ -58,6 +58,8 @@ class Batch:
         for word in self.extra_args:
             if not word.startswith("-"):
                 raise UsageError(f"--sbatch {word!r}: write it as one word, as in --sbatch=--partition=gpu")
+            if {'"', "\n"} & set(word):
+                raise UsageError(f"--sbatch {word!r}: a line of the script can hold no quotation mark in it")
             if word.lstrip("-").partition("=")[0] in OURS:
                 raise UsageError(f"--sbatch {word}: is given by Penstock itself")
 
@@ -78,10 +80,11 @@ def batch_script(
         f"--job-name={name}",
         f"--nodes={batch.nodes}",
         "--exclusive",
+        "--mem=0",
         f"--time={batch.time}",
         f'--output="{str(log).replace("%", "%%")}"',
         "--no-requeue",
-        *batch.extra_args,
+        *(f'"{word}"' if " " in word else word for word in batch.extra_args),
     )
     lines = [
         "#!/bin/sh",

@@ -2,7 +2,8 @@
 
 Each node is a slurmd in network, UTS, IPC and mount namespaces of its own: it has an address, a host name, a
 /dev/shm and a /etc/hosts. A bridge joins them to this host, where the controller and munge run. The cores of
-every node are the same ones of this machine. Files, keys and logs are below one directory.
+every node are the same ones of this machine; the last has two GPUs, which are empty files. Files, keys and
+logs are below one directory.
 
 Daemons stay in the foreground, as children that the kernel ends with the thread that started them, so that
 they do not outlive a test run that is killed; the next start removes the namespaces and bridge of such a run.
@@ -26,6 +27,7 @@ from orchestrator.watcher import read_stat
 TOOLS = ("slurmctld", "slurmd", "munged", "sbatch", "ip", "nsenter", "unshare", "setpriv")
 PREFIX = "penstock"
 FIRST_ADDRESS = 11
+GPUS = 2
 DEADLINE_S = 60.0
 
 
@@ -213,6 +215,10 @@ class SlurmNodes:
         for directory in ("state", *(f"spool_{name}" for name in self.names)):
             (self.directory / directory).mkdir()
         (self.directory / "slurm.conf").write_text(self._configuration(here))
+        for gpu in range(GPUS):
+            (self.directory / f"gpu{gpu}").touch()
+        gpus = f"NodeName={self.names[-1]} Name=gpu File={self.directory}/gpu[0-{GPUS - 1}]\n"
+        (self.directory / "gres.conf").write_text(gpus)
 
     def _configuration(self, here: str) -> str:
         own = f"10.77.{self._number}.1"
@@ -236,6 +242,7 @@ class SlurmNodes:
             "AccountingStorageType": "accounting_storage/none",
             "MpiDefault": "none",
             "SelectType": "select/cons_tres",
+            "GresTypes": "gpu",
             "SelectTypeParameters": "CR_CPU",
             "SchedulerParameters": "bf_interval=1,sched_interval=5",
             "ReturnToService": 2,
@@ -245,6 +252,7 @@ class SlurmNodes:
         }
         lines = [f"{key}={text}" for key, text in facts.items()]
         lines += [f"NodeName={name} NodeAddr={self.address(name)} CPUs={self.cores}" for name in self.names]
+        lines[-1] += f" Gres=gpu:{GPUS}"
         lines += ["PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP"]
         return "\n".join(lines) + "\n"
 

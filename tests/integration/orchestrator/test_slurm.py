@@ -91,7 +91,9 @@ def test_arguments_that_penstock_gives_itself_are_refused(allocation: SlurmNodes
 
 
 def test_the_inventory_is_that_of_the_allocation(launcher: Launcher, allocation: SlurmNodes) -> None:
-    assert launcher.inventory() == Inventory(tuple(Host(name, (0, 1)) for name in allocation.names))
+    *plain, last = allocation.names
+    hosts = [Host(name, (0, 1)) for name in plain]
+    assert launcher.inventory() == Inventory((*hosts, Host(last, (0, 1), (0, 1))))
 
 
 def test_a_part_of_a_node_has_the_cores_of_the_job(
@@ -125,6 +127,21 @@ def test_the_parts_of_a_heterogeneous_job_are_all_used(
             exp.start(Application("all", ["true"], resources=Resources(nodes=3)))
     assert (one.returncode, two.returncode) == (-signal.SIGTERM, -signal.SIGTERM)
     until(lambda: not slurm.steps())
+
+
+def test_each_rank_has_its_gpu(slurm: SlurmNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", slurm.allocate(1, "--gres=gpu:2"))
+    tell = ["sh", "-c", 'echo "${SLURM_PROCID:-alone} $CUDA_VISIBLE_DEVICES"']
+    with Experiment("gpus") as exp:
+        assert exp.preview().inventory.hosts == (Host("n4", (0, 1), (0, 1)),)
+        pair = exp.start(Application("pair", tell, resources=Resources(ranks=2, gpus=1)))
+        exp.wait(timeout_s=60)
+        one = exp.start(Application("one", tell, resources=Resources(gpus=1)))
+        exp.wait(timeout_s=60)
+        with pytest.raises(PlacementError, match="needs 3 GPU"):
+            exp.start(Application("three", tell, resources=Resources(gpus=3)))
+    assert sorted(pair.log.read_text().splitlines()) == ["0 0", "1 1"]
+    assert one.log.read_text() == "0 0\n"
 
 
 def test_each_rank_has_its_host_and_cores(start: Callable[..., Job]) -> None:

@@ -121,7 +121,7 @@ def test_a_preview_shows_the_script_and_submits_nothing(toy: Path, tmp_path: Pat
 
 
 def test_a_submitted_run_is_followed_to_its_end(toy: Path, slurm: SlurmNodes) -> None:
-    done = penstock("run", "toy", *ON, "--set", "then=echo done")
+    done = penstock("run", "toy", *ON, "--set", "then=echo done", "--sbatch=--comment=two words")
     assert done.returncode == 0, done.stderr
     assert f"submitted {the_run().run_id} as job " in done.stderr
     assert (the_run().directory / "batch.sh").read_text() == done.stdout

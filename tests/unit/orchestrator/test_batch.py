@@ -31,6 +31,8 @@ def test_times_that_cannot_be_read_are_refused(time: str) -> None:
     [
         ({"nodes": 0}, "--nodes 0"),
         ({"nodes": -1}, "--nodes -1"),
+        ({"extra_args": ('--comment="x"',)}, "no quotation mark"),
+        ({"extra_args": ("--comment=x\n#SBATCH --nodes=9",)}, "no quotation mark"),
         ({"extra_args": ("gpu",)}, "write it as one word"),
         ({"extra_args": ("--partition=a", "--nodes=3")}, "--nodes=3: is given by Penstock"),
         ({"extra_args": ("-N3", "-t", "--time=5")}, "-t: is given"),
@@ -45,7 +47,7 @@ def test_script_is_the_recorded_one() -> None:
     driver = ("/env/bin/python", "-m", "orchestrator.cli", "run", "/home/me/heat", "--set=title=two words")
     text = batch_script(
         "heat",
-        Batch(4, "1:00:00", ("--partition=gpu", "--gres=gpu:2")),
+        Batch(4, "1:00:00", ("--partition=gpu", "--comment=two words")),
         driver,
         log=Path("/home/me/100% mine/batch.log"),
         working_directory=Path("/home/me/100% mine"),
