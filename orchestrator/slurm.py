@@ -124,24 +124,24 @@ def parse_numbers(text: str) -> tuple[int, ...]:
 
 
 def find_steps(jobs: str, name: str) -> list[str]:
-    """Return the steps that have a name or one that begins with it and a dot, the newest last.
-
-    Args:
-        jobs: in which to look, with commas.
-        name: of the step, or of the run.
+    """Return the steps of a name in jobs, whose numbers have commas between them; the newest last.
 
     Raises:
         SlurmError: Slurm does not tell.
     """
-    try:
-        told = ask("squeue", "--steps", f"--job={jobs}", "--noheader", "--format=%i %j")
-    except SlurmError as error:
-        if UNKNOWN_JOB not in error.said:
-            raise
-        return []  # a job that has ended has none
-    found = [line.split(maxsplit=1) for line in told.splitlines()]
-    steps = [step for step, called in found if called == name or called.startswith(f"{name}.")]
+    steps = [step for step, called in _steps(jobs) if called == name]
     return sorted(steps, key=lambda step: int(step.rpartition(".")[2]))
+
+
+def end_run(jobs: str, run_id: str) -> None:
+    """Kill the steps of a run in jobs, whose numbers have commas between them.
+
+    Raises:
+        SlurmError: Slurm does not tell of them, or refuses.
+    """
+    for step, called in _steps(jobs):
+        if called.startswith(f"{run_id}."):
+            signal_step(step, signal.SIGKILL)
 
 
 def check_script(script: str) -> None:
@@ -201,19 +201,11 @@ def signal_step(step: str, number: int) -> None:
     Raises:
         SlurmError: Slurm refuses, and the step is still there.
     """
-    name = signal.Signals(number).name.removeprefix("SIG")
     try:
-        ask("scancel", "--ctld", f"--signal={name}", step)
+        ask("scancel", "--ctld", f"--signal={number}", step)
     except SlurmError:
-        job = step.partition(".")[0]
-        if step in ask("squeue", "--steps", f"--job={job}", "--noheader", "--format=%i").split():
+        if step in dict(_steps(step.partition(".")[0])):
             raise
-
-
-def end_steps(jobs: str, name: str) -> None:
-    """Kill the steps of jobs that have a name or one that begins with it and a dot."""
-    for step in find_steps(jobs, name):
-        signal_step(step, signal.SIGKILL)
 
 
 def slurm_version() -> str:
@@ -266,5 +258,16 @@ def missing(name: str) -> SlurmError:
     )
 
 
+def _steps(jobs: str) -> list[tuple[str, str]]:
+    """Return the steps of jobs with their names; a job that has ended has none."""
+    try:
+        told = ask("squeue", "--steps", f"--job={jobs}", "--noheader", "--format=%i %j")
+    except SlurmError as error:
+        if UNKNOWN_JOB not in error.said:
+            raise
+        return []
+    return [(step, name) for step, name in (line.split(maxsplit=1) for line in told.splitlines())]
+
+
 if __name__ == "__main__":
-    end_steps(*sys.argv[1:])
+    end_run(*sys.argv[1:])

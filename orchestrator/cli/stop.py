@@ -16,7 +16,7 @@ from orchestrator.errors import RunError, UsageError, WaitTimeout
 from orchestrator.guard import end_leftovers
 from orchestrator.record import Run, all_runs, find_run
 from orchestrator.run_files import QUEUED
-from orchestrator.slurm import cancel, end_driver, end_steps
+from orchestrator.slurm import cancel, end_driver, end_run
 
 DEADLINE_S = 30.0
 INTERVAL_S = 0.1
@@ -68,7 +68,7 @@ def _clean_up(run: Run) -> str:
         return f"cleaned up {run.run_id}, whose job {run.record.batch} ended before its driver had started"
     hit = end_leftovers(run.run_id, run.sessions)
     if run.record.allocation is not None:
-        end_steps(run.record.allocation, run.run_id)
+        end_run(run.record.allocation, run.run_id)
     shutil.rmtree(run.runtime, ignore_errors=True)
     run.close()
     ended = f"ended {len(hit)} process{'es' if len(hit) > 1 else ''}" if hit else "nothing of it ran"

@@ -36,7 +36,6 @@ from orchestrator.slurm import (
     Allocation,
     allocation_here,
     allocation_of,
-    end_steps,
     find_command,
     find_steps,
     jobs_here,
@@ -160,7 +159,8 @@ class _Step:
     def _end(self) -> str | None:
         """End the step, whose srun was killed; return what to say where that cannot be done."""
         try:
-            end_steps(self._jobs, self._name)
+            for step in find_steps(self._jobs, self._name):
+                signal_step(step, signal.SIGKILL)
         except SlurmError as error:
             return f"its step may still run: {error}"
         return None

@@ -29,7 +29,7 @@ from orchestrator.launchers.table import make_launcher
 from orchestrator.placement import Placement, RankPlacement
 from orchestrator.record import all_runs
 from orchestrator.run_files import read_record
-from orchestrator.slurm import end_steps
+from orchestrator.slurm import find_steps, signal_step
 from tests.integration.orchestrator.command import penstock
 from tests.integration.orchestrator.conftest import Driver
 from tests.integration.orchestrator.slurm_nodes import SlurmNodes, until
@@ -210,7 +210,8 @@ def test_programs_end_though_slurm_cannot_be_asked(
         with pytest.raises(JobFailed, match="; its step may still run: there is no squeue on PATH"):
             lost.wait(30)
     assert "a cannot be told to end, and is killed: there is no squeue on PATH" in capsys.readouterr().err
-    end_steps(os.environ["SLURM_JOB_ID"], "b")
+    (step,) = find_steps(os.environ["SLURM_JOB_ID"], "b")
+    signal_step(step, signal.SIGKILL)
     until(lambda: not allocation.steps())
 
 

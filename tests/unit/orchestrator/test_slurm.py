@@ -8,7 +8,15 @@ import pytest
 
 from orchestrator.errors import SlurmError
 from orchestrator.hosts import Host
-from orchestrator.slurm import ask, find_command, jobs_here, parse_numbers, read_allocation
+from orchestrator.slurm import (
+    ask,
+    end_run,
+    find_command,
+    find_steps,
+    jobs_here,
+    parse_numbers,
+    read_allocation,
+)
 
 WHOLE = "JobId=1 NumNodes=2 JOB_GRES=(null)   Nodes=n[1-2] CPU_IDs=0-3 Mem=0 GRES= MinCPUsNode=1 Power="
 PARTS = (
@@ -76,3 +84,32 @@ def test_a_missing_or_failing_command_is_named(tmp_path: Path, monkeypatch: pyte
     failing.write_bytes(b"\x7fELF garbage")
     with pytest.raises(SlurmError, match="squeue could not be asked"):
         ask("squeue")
+
+
+@pytest.fixture
+def squeue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in for squeue, to be written by the test, and a scancel that notes what it is asked."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    for name, does in (("squeue", "exit 0"), ("scancel", f'echo "$@" >> {tmp_path}/canceled')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    return tmp_path / "squeue"
+
+
+def test_steps_are_found_by_their_whole_name_and_those_of_a_run_by_its_id(squeue: Path) -> None:
+    names = ("r.a", "r.a.b", "r.a", "r-2.a", "other")
+    lines = "\n".join(f"1.{number + 8} {name}" for number, name in enumerate(names))
+    squeue.write_text(f"#!/bin/sh\necho '{lines}'\n")
+    assert find_steps("1", "r.a") == ["1.8", "1.10"]
+    assert find_steps("1", "r") == []
+    end_run("1", "r")
+    asked = (squeue.parent / "canceled").read_text().splitlines()
+    assert asked == [f"--ctld --signal=9 1.{number}" for number in (8, 9, 10)]
+
+
+def test_a_job_that_has_ended_has_no_steps_and_another_error_is_one(squeue: Path) -> None:
+    squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1\n")
+    assert find_steps("1", "a") == []
+    squeue.write_text("#!/bin/sh\necho 'Unable to contact slurm controller' >&2; exit 1\n")
+    with pytest.raises(SlurmError, match="Unable to contact"):
+        find_steps("1", "a")
