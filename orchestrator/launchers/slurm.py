@@ -77,8 +77,7 @@ class SlurmLauncher:
         self.shown = f"{self.name} (job {self._job})" if self._job else self.name
         if not self._options.preview:
             find_command("srun")
-        hosts = self._options.hosts
-        self._allocation = allocation_of(self._job) if hosts is None else Allocation(hosts)
+        self._allocation = _allocation(self._job, self._options.hosts)
         self._processes = Processes(started)
 
     @staticmethod
@@ -164,6 +163,13 @@ class _Step:
         except SlurmError as error:
             return f"its step may still run: {error}"
         return None
+
+
+def _allocation(job: str, hosts: Inventory | None) -> Allocation:
+    """Return what a job has, or the hosts of it that were given; Slurm is asked no more than is needed."""
+    if hosts is None:
+        return allocation_of(job)
+    return Allocation(hosts, allocation_of(job).groups if "," in jobs_here() else {})
 
 
 def _is_plain(launch: Launch) -> bool:

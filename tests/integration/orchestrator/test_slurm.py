@@ -24,6 +24,7 @@ from orchestrator import (
     Resources,
 )
 from orchestrator.errors import JobFailed, PlacementError, SlurmError, UsageError
+from orchestrator.hosts import parse_hosts
 from orchestrator.launchers.base import Launch, Launcher
 from orchestrator.launchers.table import make_launcher
 from orchestrator.placement import Placement, RankPlacement
@@ -126,6 +127,10 @@ def test_the_parts_of_a_heterogeneous_job_are_all_used(
         with pytest.raises(PlacementError, match="which are in 2 parts of a heterogeneous job"):
             exp.start(Application("all", ["true"], resources=Resources(nodes=3)))
     assert (one.returncode, two.returncode) == (-signal.SIGTERM, -signal.SIGTERM)
+    with Experiment("part", LaunchOptions(hosts=parse_hosts("n2:2,n3:2"))) as exp:
+        both = exp.start(Application("both", ["hostname"], resources=Resources(nodes=2)))
+        exp.wait(timeout_s=60)
+        assert set(both.log.read_text().split()) == {"n2", "n3"}
     until(lambda: not slurm.steps())
 
 
