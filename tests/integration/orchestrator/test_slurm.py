@@ -322,7 +322,10 @@ def test_in_an_allocation_nothing_need_be_said(toy: Path, allocation: SlurmNodes
         assert len(exp.preview().inventory.hosts) == 4
 
 
-def test_the_preview_shows_what_srun_is_given(toy: Path, allocation: SlurmNodes) -> None:
+def test_the_preview_shows_what_srun_is_given(
+    toy: Path, allocation: SlurmNodes, short_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_directory))  # the lines make the runtime directory too
     shown = penstock("run", "toy", "--preview").stdout
     job = os.environ["SLURM_JOB_ID"]
     assert f"toy: 1 program by the launcher slurm (job {job}), on 4 hosts with 8 cores" in shown
