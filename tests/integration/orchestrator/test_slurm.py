@@ -322,6 +322,20 @@ def test_in_an_allocation_nothing_need_be_said(toy: Path, allocation: SlurmNodes
         assert len(exp.preview().inventory.hosts) == 4
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--nodes=4", "--exclusive"),
+        ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=2"),
+        ("--nodes=2", "--ntasks=2", "--exclusive", "srun", "--nodes=1", "--ntasks=1"),
+    ],
+)
+def test_an_allocation_of_any_shape_will_do(toy: Path, slurm: SlurmNodes, words: tuple[str, ...]) -> None:
+    """What salloc and srun leave in the environment of the driver is no concern of its steps."""
+    said = slurm.command("salloc", *words, sys.executable, "-m", "orchestrator.cli", "run", "toy")
+    assert set(said.split()) == {"n1", "n2"}
+
+
 def test_the_preview_shows_what_srun_is_given(
     toy: Path, allocation: SlurmNodes, short_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
