@@ -10,6 +10,7 @@ PenstockError
 ├── SmartSimError          what SmartSim needs is missing, or its folder cannot be made
 ├── ServerError            redis-server is missing, too old, or cannot be asked for its version
 ├── MpiError               mpiexec is missing, or it cannot be told whose it is
+├── SlurmError             a command of Slurm is missing, or refuses; or what it says cannot be read
 ├── PlacementError         the hosts have not the cores, GPUs or memory that were asked for
 ├── PortError              a port is taken
 ├── RunError               no such run, or more than one
@@ -103,6 +104,15 @@ class MpiError(PenstockError):
     def __init__(self, message: str, *, executable: str, said: str = "") -> None:
         super().__init__(message)
         self.executable = executable
+        self.said = said
+
+
+class SlurmError(PenstockError):
+    """Slurm has not done what it was asked for: `command` is what was run, `said` what it answered."""
+
+    def __init__(self, message: str, *, command: Sequence[str] = (), said: str = "") -> None:
+        super().__init__(message)
+        self.command = tuple(command)
         self.said = said
 
 

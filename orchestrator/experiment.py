@@ -18,8 +18,8 @@ from orchestrator.group import JobGroup
 from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
 from orchestrator.launchers.base import GRACE_S, Job, JobState, Launch, Launcher, stop_together
 from orchestrator.launchers.dry_run import ended_job
-from orchestrator.launchers.options import LaunchOptions
-from orchestrator.launchers.table import check_options, is_dry, make_launcher
+from orchestrator.launchers.options import AUTO, LaunchOptions
+from orchestrator.launchers.table import check_options, find_launcher, is_dry, make_launcher
 from orchestrator.planning import out_of_reach, place_shards, placed_shard
 from orchestrator.policy import Policy
 from orchestrator.preview import Preview, Program
@@ -27,18 +27,20 @@ from orchestrator.progress import following, say
 from orchestrator.queueing import Queue
 from orchestrator.recording import RunRecord
 from orchestrator.run_files import RunFiles, take_lock
+from orchestrator.slurm import allocation_here
 from orchestrator.started import Started
 from orchestrator.starting import Awaited, Starter, Turn, flat
 from orchestrator.sweep import Point
 
 
 class Experiment:
-    """A run on this host: `with Experiment("name") as exp:`. Leaving the block stops everything.
+    """A run: `with Experiment("name") as exp:`. Leaving the block stops everything.
 
     Args:
         name: of the experiment.
-        launcher: "local"; "mpi" for programs with ranks; or "dry_run" to show hosts, cores and
-            the exact commands and start nothing. LaunchOptions say more.
+        launcher: "local"; "mpi" for programs with ranks; "slurm" for steps of the allocation this runs in;
+            or "dry_run" to show hosts, cores and the exact commands and start nothing. By default "slurm"
+            in an allocation, and "local" elsewhere. LaunchOptions say more.
         run_dir: the directory of this run; `runs/<name>/<id>` under the current one by default.
         grace_s: how long programs may take to end when they are told to, before they are killed.
     """
@@ -46,7 +48,7 @@ class Experiment:
     def __init__(
         self,
         name: str,
-        launcher: str | LaunchOptions = "local",
+        launcher: str | LaunchOptions = AUTO,
         *,
         run_dir: Path | None = None,
         grace_s: float = GRACE_S,
@@ -56,7 +58,7 @@ class Experiment:
         self._options = launcher if isinstance(launcher, LaunchOptions) else LaunchOptions(launcher)
         check_options(self._options)
         self._grace_s = grace_s
-        self._files = RunFiles.plan(name, run_dir)
+        self._files = RunFiles.plan(name, run_dir, allocation_here())
         self._stack = ExitStack()
         self._started = Started(dry=self.dry_run)
         self._open = False
@@ -95,7 +97,7 @@ class Experiment:
                 self._files.create()
                 self._stack.callback(self._files.remove_runtime)
                 self._stack.callback(os.close, take_lock(self._files.lock))
-                self._guard = Guard(self._files)
+                self._guard = Guard(self._files, find_launcher(self._options.launcher).undo(self.run_id))
                 self._stack.callback(self._guard.leave)
                 self._record = RunRecord(self.name, self._files)
                 self._record.write()

@@ -28,10 +28,15 @@ class Guard:
     """The watcher of one run, kept alive as long as the run lasts.
 
     A thread waits for its end. A watcher that somebody kills is replaced, and told again of every session.
+
+    Args:
+        files: of the run.
+        undo: the command that ends what the run has left on other hosts, where its driver was killed.
     """
 
-    def __init__(self, files: RunFiles) -> None:
+    def __init__(self, files: RunFiles, undo: Sequence[str] = ()) -> None:
         self._files = files
+        self._undo = undo
         self._lock = threading.Lock()
         self._leaving = False
         self._swept = False
@@ -88,7 +93,7 @@ class Guard:
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {key: text for key, text in os.environ.items() if key != RUN_ID_VARIABLE}
-        arguments = (str(os.getpid()), self._files.run_id, str(self._files.runtime))
+        arguments = (str(os.getpid()), self._files.run_id, str(self._files.runtime), *self._undo)
         return subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(watcher.__file__)), *arguments],
             stdin=subprocess.PIPE,

@@ -193,7 +193,7 @@ class Queue:
             reason = f"ran longer than its {timeout_s:g} s and was stopped"
             self._finish(program, attempt.returncode, JobState.FAILED, reason)
         else:
-            told = program.reason if attempt.state is JobState.CANCELED else None
+            told = program.reason if attempt.state is JobState.CANCELED else attempt.reason
             self._finish(program, attempt.returncode, attempt.state, told)
 
     def _finish(

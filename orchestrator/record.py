@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import socket
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from orchestrator.errors import RunError
+from orchestrator.errors import RunError, SlurmError
 from orchestrator.progress import say
-from orchestrator.run_files import lock_is_held, read_record, registered_runs, replace_record
+from orchestrator.run_files import QUEUED, lock_is_held, read_record, registered_runs, replace_record
+from orchestrator.slurm import JobStatus, jobs_of_user
 from orchestrator.watcher import Session, read_stat
 
 
@@ -66,7 +69,11 @@ class RunEntry(Entry):
     """A whole record.
 
     Attributes:
+        driver: None as long as a run waits for its batch job.
+        started: or queued.
         address: the variables by which a program finds the database.
+        batch: the number of the batch job that its driver is.
+        allocation: the numbers, with commas, of the jobs in whose allocation it runs.
     """
 
     run: str
@@ -76,10 +83,12 @@ class RunEntry(Entry):
     host: str
     directory: Path
     runtime: Path
-    driver: ProcessEntry
+    driver: ProcessEntry | None
     started: float
     ended: float | None
     address: dict[str, str] | None
+    batch: str | None = None
+    allocation: str | None = None
     jobs: list[JobEntry]
 
 
@@ -91,18 +100,27 @@ class Run:
         run_id: its id.
         directory: its run directory.
         record: the record.
-        alive: its driver runs: it holds the lock, and is the very process that the record names.
+        alive: its driver runs: it holds the lock, and is the very process that the record names. Where that
+            is a batch job on another host, the batch system says that it runs.
+        job: where that batch job stands; None where it has ended, or there is none, or it was not asked.
     """
 
     run_id: str
     directory: Path
     record: RunEntry
     alive: bool
+    job: JobStatus | None = None
 
     @property
     def state(self) -> str:
         """The recorded state, or `lost` where the driver ended without recording its end."""
-        return "lost" if self.record.state == "active" and not self.alive else self.record.state
+        gone = {"active": not self.alive, QUEUED: self.job is None}
+        return "lost" if gone.get(self.record.state) else self.record.state
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its driver is a process of this host."""
+        return self.record.driver is not None and self.record.host == socket.gethostname()
 
     @property
     def runtime(self) -> Path:
@@ -120,7 +138,8 @@ class Run:
 
     def as_json(self) -> dict[str, Any]:
         """Return the record with the true state."""
-        return {**self.record.model_dump(mode="json"), "state": self.state}
+        job = {} if self.job is None else {"job": self.job._asdict()}
+        return {**self.record.model_dump(mode="json"), "state": self.state, **job}
 
     def again(self) -> Run:
         """Return what the record tells now.
@@ -130,24 +149,28 @@ class Run:
         """
         return _run(self.run_id, self.directory)
 
-    def close(self) -> None:
-        """Write the end that the driver could not: it was killed, and so was all it had started."""
+    def close(self, state: str = "failed", error: str = "the driver was killed") -> None:
+        """Write the end that the driver could not: it was killed or never began, and nothing of it runs."""
         record = self.record.model_dump(mode="json")
         for job in record["jobs"]:
             job["state"] = job["state"] if job["ended"] else "canceled"
-        facts = {"state": "failed", "error": "the driver was killed", "ended": time.time()}
+        facts = {"state": state, "error": error, "ended": time.time()}
         replace_record(self.directory, json.dumps({**record, **facts}, indent=2) + "\n")
 
 
 def all_runs() -> list[Run]:
-    """Return the runs of this user on this host, the newest first; say which records are damaged."""
+    """Return the runs of this user on this host or by batch job, the newest first.
+
+    Says which are left out: those whose records are damaged, or whose batch system cannot be asked.
+    """
     runs = []
+    jobs = cache(jobs_of_user)
     for run_id, directory in registered_runs():
         try:
-            runs.append(_run(run_id, directory))
-        except RunError as error:
+            runs.append(_run(run_id, directory, jobs))
+        except (RunError, SlurmError) as error:
             say(f"{error}; this run is left out")
-    return [run for run in runs if run.record.host == socket.gethostname()]
+    return [run for run in runs if run.record.host == socket.gethostname() or run.record.batch]
 
 
 def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:
@@ -178,7 +201,7 @@ def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:
     return runs[0]
 
 
-def _run(run_id: str, directory: Path) -> Run:
+def _run(run_id: str, directory: Path, jobs: Callable[[], Mapping[str, JobStatus]] = jobs_of_user) -> Run:
     try:
         record = RunEntry.model_validate(read_record(directory))
     except ValidationError as error:
@@ -187,6 +210,17 @@ def _run(run_id: str, directory: Path) -> Run:
         raise RunError(
             f"the record of the run in {directory} is damaged: {where}: {first['msg']}", run=run_id
         ) from error
+    if record.batch is None or record.ended is not None:
+        return Run(run_id, directory, record, _is_alive(record))
+    job = jobs().get(record.batch)
+    run = Run(run_id, directory, record, job is not None and job.runs and record.driver is not None, job)
+    return replace(run, alive=_is_alive(record)) if run.is_here else run
+
+
+def _is_alive(record: RunEntry) -> bool:
+    """Ask this host's system whether the driver of a run lives."""
+    if record.driver is None:
+        return False
     stat = read_stat(record.driver.pid)
     same = stat is not None and stat.start_time == record.driver.start_time
-    return Run(run_id, directory, record, same and lock_is_held(record.runtime / "driver.lock"))
+    return same and lock_is_held(record.runtime / "driver.lock")

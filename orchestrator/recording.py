@@ -21,11 +21,36 @@ from typing import Any
 
 from orchestrator.launchers.base import Job
 from orchestrator.progress import say
-from orchestrator.run_files import RunFiles
+from orchestrator.run_files import QUEUED, RunFiles
+from orchestrator.slurm import jobs_here
 from orchestrator.watcher import read_stat
 
 INTERVAL_S = 0.1
 """Between the beginnings of two writes that nobody asked for by name."""
+
+
+def write_queued(experiment: str, files: RunFiles, job: str) -> None:
+    """Write the record of a run whose driver will be a batch job; the driver replaces it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    facts: dict[str, Any] = {
+        "run": files.run_id,
+        "experiment": experiment,
+        "state": QUEUED,
+        "error": None,
+        "host": socket.gethostname(),
+        "directory": str(files.directory),
+        "runtime": str(files.runtime),
+        "driver": None,
+        "started": time.time(),
+        "ended": None,
+        "address": None,
+        "batch": job,
+        "jobs": [],
+    }
+    files.write_record(json.dumps(facts, indent=2) + "\n")
 
 
 class RunRecord:
@@ -54,6 +79,8 @@ class RunRecord:
             "started": time.time(),
             "ended": None,
             "address": None,
+            "batch": files.batch,
+            "allocation": jobs_here() or None,
         }
 
     def add(self, jobs: Sequence[Job]) -> None:

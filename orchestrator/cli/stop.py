@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import signal
+import time
 from typing import Annotated
 
 import typer
@@ -14,8 +15,11 @@ from orchestrator.cli.options import Debug
 from orchestrator.errors import RunError, UsageError, WaitTimeout
 from orchestrator.guard import end_leftovers
 from orchestrator.record import Run, all_runs, find_run
+from orchestrator.run_files import QUEUED
+from orchestrator.slurm import cancel, end_driver, end_run
 
 DEADLINE_S = 30.0
+INTERVAL_S = 0.1
 
 
 def stop(
@@ -34,12 +38,15 @@ def stop(
     for run in runs:
         if run.state == "lost":
             print(_clean_up(run))
-    active = [run for run in runs if run.alive]
+    active = [run for run in runs if run.state in (QUEUED, "active")]
     if len(active) > 1 and not everything:
         names = ", ".join(run.run_id for run in active)
         raise RunError(f"several runs are active, name one or say --all: {names}")
     for run in active:
-        _end_driver(run)
+        if run.record.batch is None or run.is_here:
+            _end_driver(run)
+        else:
+            _end_batch(run, run.record.batch)
         print(f"stopped {run.run_id}")
     if not runs:
         print("no run is active")
@@ -47,24 +54,49 @@ def stop(
 
 def _chosen(run_id: str | None) -> list[Run]:
     if run_id is None:
-        return [run for run in all_runs() if run.state in ("active", "lost")]
+        return [run for run in all_runs() if run.state in (QUEUED, "active", "lost")]
     run = find_run(run_id)
-    if not run.alive and run.state != "lost":
+    if run.state not in (QUEUED, "active", "lost"):
         print(f"{run.run_id} has ended already: {run.state}")
     return [run]
 
 
 def _clean_up(run: Run) -> str:
     """End what a killed driver has left where its watcher was killed too, and close the record."""
+    if run.record.driver is None:
+        run.close(error=f"its job {run.record.batch} ended before its driver had started")
+        return f"cleaned up {run.run_id}, whose job {run.record.batch} ended before its driver had started"
     hit = end_leftovers(run.run_id, run.sessions)
+    if run.record.allocation is not None:
+        end_run(run.record.allocation, run.run_id)
     shutil.rmtree(run.runtime, ignore_errors=True)
     run.close()
     ended = f"ended {len(hit)} process{'es' if len(hit) > 1 else ''}" if hit else "nothing of it ran"
     return f"cleaned up {run.run_id}, whose driver was killed: {ended}"
 
 
+def _end_batch(run: Run, job: str) -> None:
+    """End a run whose driver is a batch job: cancel one that waits, tell one that runs to end, and wait.
+
+    The batch system tells nobody of an end, so it is asked.
+    """
+    if run.state == QUEUED:
+        cancel(job)
+    else:
+        end_driver(job)
+    deadline = time.monotonic() + DEADLINE_S
+    while (now := run.again()).state in (QUEUED, "active"):
+        if time.monotonic() > deadline:
+            raise WaitTimeout(f"the end of {run.run_id}, job {job}", DEADLINE_S)
+        time.sleep(INTERVAL_S)
+    if now.state == "lost":
+        now.close("canceled", "it was stopped before its driver could")
+
+
 def _end_driver(run: Run) -> None:
     """Tell the driver to end, and wait for the event of its end. The descriptor can name no other process."""
+    if run.record.driver is None:
+        return
     try:
         driver = os.pidfd_open(run.record.driver.pid)
     except ProcessLookupError:

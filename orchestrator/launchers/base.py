@@ -324,6 +324,15 @@ class Launcher(Protocol):
         """
         ...
 
+    @staticmethod
+    def undo(run_id: str) -> tuple[str, ...]:
+        """Return the command that ends what a run has left on other hosts where its driver was killed.
+
+        Returns:
+            Nothing where all ends with the processes of the driver's host.
+        """
+        ...
+
     def inventory(self) -> Inventory:
         """Return the hosts among which programs are placed."""
         ...

@@ -34,6 +34,11 @@ class DryRunLauncher:
         self._launcher = of(started or (lambda pid: None), options)
         self.shown = self._launcher.shown
 
+    @staticmethod
+    def undo(run_id: str) -> tuple[str, ...]:
+        """Return nothing: nothing is started."""
+        return ()
+
     def inventory(self) -> Inventory:
         """Return the hosts of the other."""
         return self._launcher.inventory()

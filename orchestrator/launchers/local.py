@@ -28,6 +28,11 @@ class LocalLauncher:
         self._processes = Processes(started)
         self._hosts = options.hosts if options is not None else None
 
+    @staticmethod
+    def undo(run_id: str) -> tuple[str, ...]:
+        """Return nothing: this host is all there is."""
+        return ()
+
     def inventory(self) -> Inventory:
         """Return what this host has for us."""
         return self._hosts or Inventory((this_host(),))

@@ -19,7 +19,7 @@ from orchestrator.hosts import Inventory, is_here, this_host
 from orchestrator.launchers.base import Job, Launch
 from orchestrator.launchers.mpi_argv import check_extra_args, mpiexec_argv, program_outcome
 from orchestrator.launchers.options import LaunchOptions
-from orchestrator.launchers.processes import Processes, by_hand, cores_of
+from orchestrator.launchers.processes import Ending, Processes, by_hand, cores_of
 from orchestrator.mpiexec import find_mpiexec
 from orchestrator.run_files import tail
 
@@ -47,6 +47,11 @@ class MpiLauncher:
         self.shown = f"{self.name} ({self.mpiexec.flavour.value} {self.mpiexec.version})"
         self._processes = Processes(started)
 
+    @staticmethod
+    def undo(run_id: str) -> tuple[str, ...]:
+        """Return nothing: ranks end with their mpiexec."""
+        return ()
+
     def inventory(self) -> Inventory:
         """Return the hosts that were given, or this one."""
         return self._options.hosts or Inventory((this_host(),))
@@ -64,8 +69,8 @@ class MpiLauncher:
             return self._processes.start(launch, cores=cores_of(launch))
         _check_hosts(launch)
 
-        def outcome(code: int) -> int:
-            return program_outcome(self.mpiexec.flavour, code, tail(launch.log))
+        def outcome(code: int) -> Ending:
+            return Ending(program_outcome(self.mpiexec.flavour, code, tail(launch.log)))
 
         return self._processes.start(launch, self.argv(launch), outcome=outcome)
 

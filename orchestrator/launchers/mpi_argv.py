@@ -8,13 +8,13 @@ binds itself by its number before it becomes the program; so does a rank that ha
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from orchestrator.errors import UsageError
-from orchestrator.hosts import numbers_text
 from orchestrator.launchers.base import Launch
+from orchestrator.launchers.options import check_words
+from orchestrator.launchers.rank_binding import by_rank, same_on_all_hosts
 from orchestrator.mpiexec import Flavour, Mpiexec
-from orchestrator.placement import Placement, RankPlacement, visible_gpus
+from orchestrator.placement import Placement
 
 RANK_VARIABLE = {Flavour.MPICH: "PMI_RANK", Flavour.OPEN_MPI: "OMPI_COMM_WORLD_RANK"}
 SIGNALLED = re.compile(r"EXIT STRING: .*\(signal (\d+)\)")
@@ -37,7 +37,7 @@ def mpiexec_argv(
     if mpiexec.flavour is Flavour.MPICH:
         flags, program = _mpich(launch), _mpich_program(launch)
     else:
-        flags, program = _open_mpi(launch, root), _by_rank(launch, Flavour.OPEN_MPI)
+        flags, program = _open_mpi(launch, root), by_rank(launch, RANK_VARIABLE[Flavour.OPEN_MPI])
     count = str(launch.ranks or 1)
     return (mpiexec.executable, *extra_args, *flags, "-wdir", str(launch.directory), "-n", count, *program)
 
@@ -48,11 +48,7 @@ def check_extra_args(extra_args: Sequence[str]) -> None:
     Raises:
         UsageError: naming one.
     """
-    if isinstance(extra_args, str) or not all(isinstance(word, str) for word in extra_args):
-        raise UsageError(f"extra_args={extra_args!r}: a list of text, the further arguments of mpiexec")
-    for word in extra_args:
-        if word.startswith("-") and word.lstrip("-") in OURS:
-            raise UsageError(f"extra_args: {word} is given by Penstock itself")
+    check_words(extra_args, "mpiexec", OURS)
 
 
 def program_outcome(flavour: Flavour, code: int, log_tail: str) -> int:
@@ -72,15 +68,15 @@ def _mpich(launch: Launch) -> list[str]:
     placement = launch.placement
     if placement is None:
         return []
-    binding = _same_on_all_hosts(placement)
+    binding = same_on_all_hosts(placement)
     bind = "none" if binding is None else "user:" + ",".join("+".join(map(str, cores)) for cores in binding)
     return ["-hosts", _hosts(placement), "-bind-to", bind]
 
 
 def _mpich_program(launch: Launch) -> Sequence[str]:
-    if launch.placement is None or _same_on_all_hosts(launch.placement) is not None:
+    if launch.placement is None or same_on_all_hosts(launch.placement) is not None:
         return launch.command
-    return _by_rank(launch, Flavour.MPICH)
+    return by_rank(launch, RANK_VARIABLE[Flavour.MPICH])
 
 
 def _open_mpi(launch: Launch, root: bool) -> list[str]:
@@ -96,37 +92,3 @@ def _open_mpi(launch: Launch, root: bool) -> list[str]:
 
 def _hosts(placement: Placement) -> str:
     return ",".join(f"{host}:{sum(1 for _ in placement.on(host))}" for host in placement.hosts)
-
-
-def _same_on_all_hosts(placement: Placement) -> list[tuple[int, ...]] | None:
-    """Return the cores of each rank of a host, where hosts do not differ and nobody has GPUs."""
-    if any(rank.gpus for rank in placement.ranks):
-        return None
-    lists = [[rank.cores for rank in placement.on(host)] for host in placement.hosts]
-    longest = max(lists, key=len)
-    return longest if all(cores == longest[: len(cores)] for cores in lists) else None
-
-
-def _by_rank(launch: Launch, flavour: Flavour) -> Sequence[str]:
-    """Return a program that binds itself by the number of its rank and then becomes the one to start."""
-    if launch.placement is None:
-        return launch.command
-    ranks = launch.placement.ranks
-    if all((rank.cores, rank.gpus) == (ranks[0].cores, ranks[0].gpus) for rank in ranks):
-        return (*_given(visible_gpus(ranks[0].gpus)), *_bound(numbers_text(ranks[0].cores)), *launch.command)
-    cases = " ".join(f"{number}) {_case(rank)};;" for number, rank in enumerate(ranks))
-    script = f'case ${RANK_VARIABLE[flavour]} in {cases} esac; exec taskset --cpu-list $cores "$@"'
-    return ("sh", "-c", script, "sh", *launch.command)
-
-
-def _case(rank: RankPlacement) -> str:
-    given = "".join(f" export {name}={text};" for name, text in visible_gpus(rank.gpus).items())
-    return f"{given.lstrip()}{' ' * bool(given)}cores={numbers_text(rank.cores)}"
-
-
-def _bound(cores: str) -> tuple[str, ...]:
-    return ("taskset", "--cpu-list", cores)
-
-
-def _given(variables: Mapping[str, str]) -> tuple[str, ...]:
-    return ("env", *(f"{name}={text}" for name, text in variables.items())) if variables else ()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.errors import UsageError
 from orchestrator.hosts import Inventory
+
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -15,17 +18,35 @@ class LaunchOptions:
     """How an Experiment starts its programs.
 
     Attributes:
-        launcher: its name.
+        launcher: its name; "auto" is slurm in an allocation of Slurm, and local elsewhere.
         hosts: where; what the launcher finds by itself when there is none.
         preview: start nothing, and show at the end what would have been started.
         show: how; gets the Preview, whose text is printed by default.
         mpiexec: of the launcher mpi; the one on PATH by default.
-        extra_args: further arguments of mpiexec, before those of the launcher.
+        extra_args: further arguments of mpiexec or srun, before those of the launcher.
     """
 
-    launcher: str = "local"
+    launcher: str = AUTO
     hosts: Inventory | None = None
     preview: bool = False
     show: Callable[[Any], None] = print
     mpiexec: str | Path | None = None
     extra_args: tuple[str, ...] = ()
+
+
+def check_words(extra_args: object, program: str, ours: Container[str]) -> None:
+    """Refuse further arguments of the program that starts ranks where they cannot be right.
+
+    Args:
+        extra_args: what was given.
+        program: its name.
+        ours: the arguments that Penstock gives itself, without their dashes.
+
+    Raises:
+        UsageError: naming one.
+    """
+    if not isinstance(extra_args, list | tuple) or not all(isinstance(word, str) for word in extra_args):
+        raise UsageError(f"extra_args={extra_args!r}: a list of text, the further arguments of {program}")
+    for word in extra_args:
+        if word.startswith("-") and word.lstrip("-").partition("=")[0] in ours:
+            raise UsageError(f"extra_args: {word} is given by Penstock itself")

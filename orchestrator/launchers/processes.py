@@ -14,13 +14,22 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from orchestrator.errors import StartFailed
 from orchestrator.hosts import numbers_text
 from orchestrator.launchers.base import Job, Launch, launch_environment
 from orchestrator.watcher import tree_of
 
-Outcome = Callable[[int], int]
+Outcome = Callable[[int], "Ending"]
+Translate = Callable[[int], "int | None"]
+
+
+class Ending(NamedTuple):
+    """How a program has ended: its exit code, None where nobody knows it; why in words where that helps."""
+
+    returncode: int | None
+    reason: str | None = None
 
 
 class Processes:
@@ -47,7 +56,8 @@ class Processes:
         command: Sequence[str] | None = None,
         *,
         cores: Sequence[int] = (),
-        outcome: Outcome = int,
+        outcome: Outcome = Ending,
+        translate: Translate = int,
     ) -> Job:
         """Start one process and return at once.
 
@@ -56,12 +66,20 @@ class Processes:
             command: by which it is started; its own by default.
             cores: the process is bound to them; unbound where there are none.
             outcome: turns the exit code of the process into that of the program.
+            translate: turns a signal for the program into that for the process; None where it has been sent
+                in another way.
 
         Raises:
             StartFailed: the operating system refused.
         """
         process = _spawn(launch, command or launch.command, cores)
-        job = Job(launch, lambda number: self._signal(process, number))
+
+        def send(number: int) -> None:
+            for_process = translate(number)
+            if for_process is not None:
+                self._signal(process, for_process)
+
+        job = Job(launch, send)
         job.report_started(process.pid)
         if self._started is not None:
             self._started(process.pid)
@@ -90,7 +108,8 @@ class Processes:
                 process, job, outcome = key.data
                 with self._reaping:
                     returncode = process.wait()
-                job.report_ended(outcome(returncode))
+                ending = outcome(returncode)
+                job.report_ended(ending.returncode, reason=ending.reason)
 
     def _signal(self, process: subprocess.Popen[bytes], number: int) -> None:
         with self._reaping:

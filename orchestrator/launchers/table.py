@@ -9,21 +9,25 @@ from orchestrator.launchers.base import Launcher
 from orchestrator.launchers.dry_run import DryRunLauncher
 from orchestrator.launchers.local import LocalLauncher
 from orchestrator.launchers.mpi import MpiLauncher
-from orchestrator.launchers.options import LaunchOptions
+from orchestrator.launchers.options import AUTO, LaunchOptions
+from orchestrator.launchers.slurm import SlurmLauncher
+from orchestrator.slurm import allocation_here
 
 LAUNCHERS: dict[str, type[Launcher]] = {
-    launcher.name: launcher for launcher in (LocalLauncher, MpiLauncher, DryRunLauncher)
+    launcher.name: launcher for launcher in (LocalLauncher, MpiLauncher, SlurmLauncher, DryRunLauncher)
 }
 
 
 def find_launcher(name: str) -> type[Launcher]:
-    """Return the launcher of a name.
+    """Return the launcher of a name; "auto" is slurm in an allocation, and local elsewhere.
 
     Raises:
         UsageError: there is none; names those that are.
     """
+    if name == AUTO:
+        return SlurmLauncher if allocation_here() else LocalLauncher
     if name not in LAUNCHERS:
-        raise UsageError(f"there is no launcher {name!r}; there are: {', '.join(LAUNCHERS)}")
+        raise UsageError(f"there is no launcher {name!r}; there are: {', '.join((*LAUNCHERS, AUTO))}")
     return LAUNCHERS[name]
 
 
@@ -41,11 +45,11 @@ def check_options(options: LaunchOptions) -> None:
     kind = find_launcher(options.launcher)
     for name in ("mpiexec", "extra_args"):
         if getattr(options, name) and name not in kind.takes:
-            raise UsageError(f"{name}={getattr(options, name)!r}: the launcher {options.launcher!r} has none")
+            raise UsageError(f"{name}={getattr(options, name)!r}: the launcher {kind.name!r} has none")
     if options.hosts is not None and not (kind.elsewhere or is_dry(options)):
         raise UsageError(
-            f"the launcher {options.launcher!r} starts programs on this host alone; "
-            'other hosts need a preview, or launcher="mpi"'
+            f"the launcher {kind.name!r} starts programs on this host alone; "
+            'other hosts need a preview, launcher="mpi" or "slurm"'
         )
 
 

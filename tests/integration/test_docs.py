@@ -72,7 +72,7 @@ def test_the_python_of_the_page_on_ensembles_runs(tmp_path: Path, monkeypatch: p
 
 def test_no_page_has_python_that_no_test_runs() -> None:
     with_python = {page.name for page in DOCS.glob("*.md") if snippets(page)}
-    assert with_python == {"inference.md", "ensembles.md"}
+    assert with_python == {"inference.md", "ensembles.md", "slurm.md"}  # the last in test_slurm_batch.py
 
 
 def load_arguments() -> set[str]:

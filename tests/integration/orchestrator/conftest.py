@@ -7,13 +7,16 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from orchestrator.record import all_runs
 from orchestrator.watcher import belonging
+from tests.integration.orchestrator.slurm_nodes import SlurmNodes, missing
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 30.0
@@ -22,6 +25,8 @@ DEADLINE_S = 30.0
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """Run in a directory of the test's own; afterwards no run has left a process, a socket or a lock."""
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "SLURMD_"))]:
+        monkeypatch.delenv(name)  # of the developer's own allocation
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
@@ -98,3 +103,31 @@ def wait_gone(*pids: int) -> None:
 def gone():
     """The function that waits for the end of processes."""
     return wait_gone
+
+
+@pytest.fixture(scope="session")
+def slurm_nodes() -> Iterator[SlurmNodes]:
+    """A Slurm of four nodes with two cores each, for all tests that need one."""
+    reason = missing()
+    if reason is not None and os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    if reason is not None:
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(prefix="penstock-") as directory, SlurmNodes(Path(directory)) as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def slurm(slurm_nodes: SlurmNodes, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmNodes]:
+    """That Slurm, all of whose nodes are idle; the test is its login node, outside of any allocation."""
+    for name, text in slurm_nodes.environment.items():
+        monkeypatch.setenv(name, text)
+    yield slurm_nodes
+    slurm_nodes.release()
+
+
+@pytest.fixture
+def allocation(slurm: SlurmNodes, monkeypatch: pytest.MonkeyPatch) -> SlurmNodes:
+    """The same, as if the test ran in a shell of salloc: four whole nodes are allocated to it."""
+    monkeypatch.setenv("SLURM_JOB_ID", slurm.allocate())
+    return slurm

@@ -1,4 +1,4 @@
-"""The launchers of this machine, for tests: local, and mpi with each mpiexec there is."""
+"""The launchers of this machine, for tests: local, mpi with each mpiexec there is, slurm in an allocation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract that every launcher keeps, with MPICH's mpiexec and with Open MPI's."""
+"""The contract that every launcher keeps: with MPICH's mpiexec, with Open MPI's, in a Slurm allocation."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from orchestrator.launchers.table import LAUNCHERS, find_launcher, make_launcher
 from orchestrator.placement import Placement, RankPlacement
 from tests.integration.orchestrator.launchers import MPIEXECS, options_for
 
-CORE = min(os.sched_getaffinity(0))
-ON_ONE_CORE = Placement((RankPlacement(os.uname().nodename, (CORE,)),))
-REAL = pytest.mark.parametrize("launcher", ["local", *MPIEXECS], indirect=True)  # those that start programs
+SLURM = pytest.param("slurm", marks=pytest.mark.slurm)
+STARTING = ["local", *MPIEXECS, SLURM]
+REAL = pytest.mark.parametrize("launcher", STARTING, indirect=True)  # those that start programs
 SOON_S = 0.5  # MPICH's mpiexec loses a SIGTERM that comes before its ranks are there
 FOREVER = "import time; time.sleep(1000)"
 
 
-@pytest.fixture(params=["local", "dry_run", *MPIEXECS])
+@pytest.fixture(params=["dry_run", *STARTING])
 def launcher(request):
     """Each launcher there is."""
+    if request.param == "slurm":
+        request.getfixturevalue("allocation")
     launcher = make_launcher(options_for(request.param), lambda pid: None)
     yield launcher
     launcher.close()
@@ -38,12 +40,19 @@ def launch(tmp_path, launcher):
 
     def describe(text="pass", *, command=None, **options):
         directory = tmp_path / "job"
-        if launcher.name == "mpi":
+        if launcher.name in ("mpi", "slurm"):
             options.setdefault("ranks", 1)
         program = command or [sys.executable, "-c", text]
         return Launch("job", program, directory, directory / "log.txt", {"X": "it's 1"}, **options)
 
     return describe
+
+
+@pytest.fixture
+def on_one_core(launcher):
+    """A place on the first core of the first host."""
+    host = launcher.inventory().hosts[0]
+    return Placement((RankPlacement(host.name, host.cores[:1]),))
 
 
 def wait_for_file(path: Path, job: Job) -> str:
@@ -115,25 +124,29 @@ def test_stopped_program_is_final(launcher: Launcher, launch: Callable[..., Laun
     assert job.state.final and job.state is not JobState.FAILED
 
 
-def test_only_a_dry_launcher_starts_nothing(launcher: Launcher, launch: Callable[..., Launch]) -> None:
+def test_only_a_dry_launcher_starts_nothing(
+    launcher: Launcher, launch: Callable[..., Launch], on_one_core: Placement
+) -> None:
     described = launch(
         "import os\n"
         "place = f\"{os.environ['X']} {os.getcwd()} {sorted(os.sched_getaffinity(0))}\"\n"
         "os.write(1, f'{place}\\n'.encode())\n"
         "os.write(2, b'and errors\\n')",
-        placement=ON_ONE_CORE,
+        placement=on_one_core,
     )
     launcher.start(described).wait(30)
     assert described.log.exists() is not launcher.dry
     if not launcher.dry:
         said = sorted(described.log.read_text().splitlines())
-        assert said == ["and errors", f"it's 1 {described.directory} [{CORE}]"]
+        assert said == ["and errors", f"it's 1 {described.directory} {list(on_one_core.cores)}"]
 
 
-def test_its_command_does_the_same_by_hand(launcher: Launcher, launch: Callable[..., Launch]) -> None:
-    argv = launcher.argv(launch("print(1)", placement=ON_ONE_CORE))
+def test_its_command_does_the_same_by_hand(
+    launcher: Launcher, launch: Callable[..., Launch], on_one_core: Placement
+) -> None:
+    argv = launcher.argv(launch("print(1)", placement=on_one_core))
     assert argv[-3:] == (sys.executable, "-c", "print(1)")
-    assert Path(argv[0]).name.startswith(("mpiexec", "taskset"))
+    assert Path(argv[0]).name.startswith(("mpiexec", "taskset", "srun"))
 
 
 @REAL
@@ -222,7 +235,7 @@ def test_what_never_starts_is_told(launcher: Launcher, launch: Callable[..., Lau
     except StartFailed as error:
         assert "/nowhere/solver" in str(error)
         return
-    with pytest.raises(JobFailed) as caught:  # mpiexec looks for it on each host
+    with pytest.raises(JobFailed) as caught:  # mpiexec and srun look for it on each host
         job.wait(30)
     assert "/nowhere/solver" in caught.value.log_tail
 

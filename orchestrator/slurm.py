@@ -1,0 +1,273 @@
+"""What Slurm is asked: which hosts an allocation has, which steps run in it, and to signal one.
+
+Its commands are the interface, for they are on every cluster; functions without I/O read what they print.
+As a program, `python -m orchestrator.slurm JOBS RUN`, it ends the steps of a run whose driver was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from orchestrator.errors import SlurmError
+from orchestrator.hosts import Host, Inventory
+
+JOB_VARIABLE = "SLURM_JOB_ID"
+TIMEOUT_S = 60.0
+RUNNING = ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING")
+BYTES_PER_MB = 1 << 20
+ON_NODES = re.compile(r"\bNodes=(?P<nodes>\S+) CPU_IDs=(?P<cores>\S+) Mem=(?P<memory>\d+) GRES=(?P<gres>\S*)")
+UNKNOWN_JOB = "Invalid job id"
+PART = re.compile(r"\bHetJobOffset=(\d+)")
+PART_VARIABLE = re.compile(r"SLURM_JOB_ID_HET_GROUP_\d+")
+GPU_INDICES = re.compile(r"gpu\b[^(]*\(IDX:([\d,-]+)\)")
+
+
+class JobStatus(NamedTuple):
+    """Where a job of Slurm stands that has not ended.
+
+    Attributes:
+        state: as Slurm calls it: PENDING, RUNNING, …
+        reason: why it is pending, in Slurm's word; empty where it gives none.
+    """
+
+    state: str
+    reason: str = ""
+
+    @property
+    def runs(self) -> bool:
+        """Whether its programs run."""
+        return self.state in RUNNING
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What a job has.
+
+    Attributes:
+        inventory: its hosts, with the cores and GPUs that it has of each.
+        groups: the number of the part that each host is in; empty unless the job is heterogeneous.
+    """
+
+    inventory: Inventory
+    groups: Mapping[str, int] = field(default_factory=dict)
+
+
+def allocation_here() -> str | None:
+    """Return the number of the job in whose allocation this process runs; None outside of any."""
+    return os.environ.get(JOB_VARIABLE) or None
+
+
+def jobs_here() -> str:
+    """Return the numbers, with commas, of the jobs whose steps are ours: a heterogeneous job has several."""
+    parts = {os.environ[name] for name in os.environ if PART_VARIABLE.fullmatch(name)}
+    return ",".join(sorted(parts | {allocation_here() or ""} - {""}))
+
+
+def allocation_of(job: str) -> Allocation:
+    """Return what a job has.
+
+    Raises:
+        SlurmError: Slurm does not tell.
+    """
+    told = ask("scontrol", "show", "job", "--details", "--oneliner", job)
+    written = [match["nodes"] for match in ON_NODES.finditer(told)]
+    names = {nodes: ask("scontrol", "show", "hostnames", nodes).split() for nodes in written}
+    return read_allocation(job, told, names)
+
+
+def read_allocation(job: str, told: str, names: Mapping[str, Sequence[str]]) -> Allocation:
+    """Return what a job has, as `scontrol show job --details` tells it, each of its parts on a line.
+
+    Args:
+        job: its number.
+        told: what it printed.
+        names: of the nodes, by the way it writes them, as in n[1-3].
+
+    Raises:
+        SlurmError: they are not in it.
+    """
+    hosts = [
+        Host(
+            name,
+            parse_numbers(found["cores"]),
+            tuple(index for text in GPU_INDICES.findall(found["gres"]) for index in parse_numbers(text)),
+            int(found["memory"]) * BYTES_PER_MB / 1e9 or None,
+        )
+        for found in ON_NODES.finditer(told)
+        for name in names[found["nodes"]]
+    ]
+    if not hosts:
+        raise SlurmError(
+            f"Slurm does not tell which hosts and cores the job {job} has; it may have ended. "
+            f"Give them yourself: --hosts NAME:CORES,... It says: {told.strip()[:300]!r}",
+            said=told,
+        )
+    parts = [(int(part[1]), line) for line in told.splitlines() if (part := PART.search(line))]
+    groups = {
+        name: part for part, line in parts for on in ON_NODES.finditer(line) for name in names[on["nodes"]]
+    }
+    return Allocation(Inventory(tuple(hosts)), groups)
+
+
+def parse_numbers(text: str) -> tuple[int, ...]:
+    """Return the numbers of ranges, as Slurm writes them: `0-3,6`."""
+    pairs = [part.partition("-") for part in text.split(",")]
+    return tuple(n for first, _, last in pairs for n in range(int(first), int(last or first) + 1))
+
+
+def find_steps(jobs: str, name: str) -> list[str]:
+    """Return the steps of a name in jobs, whose numbers have commas between them; the newest last.
+
+    Raises:
+        SlurmError: Slurm does not tell.
+    """
+    steps = [step for step, called in _steps(jobs) if called == name]
+    return sorted(steps, key=lambda step: int(step.rpartition(".")[2]))
+
+
+def end_run(jobs: str, run_id: str) -> None:
+    """Kill the steps of a run in jobs, whose numbers have commas between them.
+
+    Raises:
+        SlurmError: Slurm does not tell of them, or refuses.
+    """
+    for step, called in _steps(jobs):
+        if called.startswith(f"{run_id}."):
+            signal_step(step, signal.SIGKILL)
+
+
+def check_script(script: str) -> None:
+    """Make sure that Slurm would start a batch script some day.
+
+    Raises:
+        SlurmError: it would not; says what it has.
+    """
+    try:
+        ask("sbatch", "--test-only", stdin=script)
+    except SlurmError as error:
+        if not error.said:
+            raise
+        told = map(str.split, ask("sinfo", "--noheader", "--format=%R %D").splitlines())
+        there = ", ".join(f"{nodes} in {partition}" for partition, nodes in told)
+        raise SlurmError(
+            f"Slurm would not start this job: {error.said}. Nodes there are, by partition: {there}",
+            command=error.command,
+            said=error.said,
+        ) from error
+
+
+def submit(script: str) -> str:
+    """Submit a batch script and return the number of the job, which is held: `release` lets it begin."""
+    return ask("sbatch", "--parsable", "--hold", stdin=script).strip().partition(";")[0]
+
+
+def release(job: str) -> None:
+    """Let a job begin that is held."""
+    ask("scontrol", "release", job)
+
+
+def cancel(job: str) -> None:
+    """End a job, also one that has not begun."""
+    ask("scancel", job)
+
+
+def end_driver(job: str) -> None:
+    """Tell the driver that is a job's batch script to end; its steps are told by the driver."""
+    ask("scancel", "--ctld", "--batch", "--signal=TERM", job)
+
+
+def jobs_of_user() -> dict[str, JobStatus]:
+    """Return where the jobs of this user stand that have not ended, by their numbers."""
+    told = ask("squeue", "--me", "--noheader", "--format=%i|%T|%r")
+    return {
+        job: JobStatus(state, reason if reason != "None" else "")
+        for job, state, reason in (line.split("|", 2) for line in told.splitlines())
+    }
+
+
+def signal_step(step: str, number: int) -> None:
+    """Send a signal to the programs of a step. One that has ended gets none.
+
+    The controller passes it on: scancel's own way to the nodes reports an error though it has arrived.
+
+    Raises:
+        SlurmError: Slurm refuses, and the step is still there.
+    """
+    try:
+        ask("scancel", "--ctld", f"--signal={number}", step)
+    except SlurmError:
+        if step in dict(_steps(step.partition(".")[0])):
+            raise
+
+
+def slurm_version() -> str:
+    """Return the version of the Slurm whose commands are on PATH, as in `slurm 22.05.8`.
+
+    Raises:
+        SlurmError: there is none.
+    """
+    return ask("sinfo", "--version").strip()
+
+
+def ask(*command: str, stdin: str | None = None) -> str:
+    """Run a command of Slurm, with this text as its input, and return what it prints.
+
+    Raises:
+        SlurmError: it is missing, does not end, or fails.
+    """
+    try:
+        done = subprocess.run(
+            command, input=stdin or "", capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+    except FileNotFoundError as error:
+        raise missing(command[0]) from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SlurmError(f"{command[0]} could not be asked: {error}", command=command) from error
+    if done.returncode != 0:
+        said = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
+        raise SlurmError(f"`{' '.join(command)}` was refused: {said}", command=command, said=said)
+    return done.stdout
+
+
+def find_command(name: str) -> str:
+    """Return where a command of Slurm is.
+
+    Raises:
+        SlurmError: it is not on PATH.
+    """
+    found = shutil.which(name)
+    if found is None:
+        raise missing(name)
+    return found
+
+
+def missing(name: str) -> SlurmError:
+    """Return the error of a command of Slurm that is not there."""
+    return SlurmError(
+        f"there is no {name} on PATH: this host has no Slurm, or its module is not loaded; "
+        "on a machine without Slurm use --launcher local",
+        command=(name,),
+    )
+
+
+def _steps(jobs: str) -> list[tuple[str, str]]:
+    """Return the steps of jobs with their names; a job that has ended has none."""
+    try:
+        told = ask("squeue", "--steps", f"--job={jobs}", "--noheader", "--format=%i %j")
+    except SlurmError as error:
+        if UNKNOWN_JOB not in error.said:
+            raise
+        return []
+    return [(step, name) for step, name in (line.split(maxsplit=1) for line in told.splitlines())]
+
+
+if __name__ == "__main__":
+    end_run(*sys.argv[1:])
