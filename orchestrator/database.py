@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -26,7 +27,7 @@ from orchestrator.redis_config import (
     redis_environment,
 )
 from orchestrator.resources import Resources
-from orchestrator.run_files import RunFiles, log_of
+from orchestrator.run_files import LONGEST_IDENTIFIER, RunFiles, log_of
 from orchestrator.shard import Shard, ShardError
 from sim_clients.address import Address, HostPort
 
@@ -34,6 +35,9 @@ SHUTDOWN_S, STOP_TIMEOUT_S = 1.0, 5.0
 """How long SHUTDOWN may take before a shard gets a SIGTERM, and that before it is killed."""
 COLLISIONS = 5
 LOOPBACK = "lo"
+NAME = "database"
+IDENTIFIER = re.compile(rf"[A-Za-z]\w{{0,{LONGEST_IDENTIFIER - 1}}}", re.ASCII)
+LIKE_A_SHARD = re.compile(r".*_\d+")
 TAKEN = ("Address already in use", "Could not create server TCP listening socket", "Failed listening on port")
 
 StartShard = Callable[[Launch], Job]
@@ -55,6 +59,8 @@ class Orchestrator:
         module: path of a Redis module and its arguments, in place of Penstock's own; () for none.
         resources: bind each shard to cores; unbound by default.
         models: how the models stored in it are run; refused with a `module` of your own.
+        identifier: what tells it from the other databases of the Experiment. A program that is given it finds
+            it as `SSDB_<identifier>`.
     """
 
     shards: int = 1
@@ -66,8 +72,10 @@ class Orchestrator:
     module: Sequence[str] | None = None
     resources: Resources | None = None
     models: ModelRuntime = field(default_factory=ModelRuntime)
+    identifier: str = ""
 
     def __post_init__(self) -> None:
+        _check_identifier(self.identifier)
         check_shard_count(self.shards)
         highest = 65_535 - self.shards + 1 - (BUS_OFFSET if self.clustered else 0)
         if self.port is not None and not (_is_whole(self.port) and 0 <= self.port <= highest):
@@ -80,6 +88,11 @@ class Orchestrator:
                     "module= names another; give that one its arguments, module=(path, argument, ...)"
                 )
             object.__setattr__(self, "module", tuple(self.module))
+
+    @property
+    def name(self) -> str:
+        """What it is called among the programs of its run; its shards are `<name>_0`, …."""
+        return f"{NAME}_{self.identifier}" if self.identifier else NAME
 
     @property
     def clustered(self) -> bool:
@@ -139,9 +152,8 @@ class Orchestrator:
 class Database:
     """A database that runs: its address and its shards' Jobs."""
 
-    name = "database"
-
-    def __init__(self, endpoints: Sequence[Endpoint], jobs: Sequence[Job]) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], jobs: Sequence[Job], identifier: str = "") -> None:
+        self.identifier = identifier
         self.endpoints = tuple(endpoints)
         self.jobs = tuple(jobs)
         self.address = _address(endpoints)
@@ -172,7 +184,7 @@ def start_database(
     start: StartShard,
     *,
     dry: bool = False,
-    name: str = Database.name,
+    name: str | None = None,
 ) -> Database:
     """Start the shards and wait until the database is ready.
 
@@ -181,13 +193,14 @@ def start_database(
         files: where its sockets, directories and logs are.
         start: starts one shard.
         dry: nothing is really started, so nothing is built and nothing is waited for.
-        name: of its socket; the shards are called `<name>_0`, ….
+        name: in place of its own; of its socket and its shards' directories.
 
     Raises:
         ServerError, BuildError, PortError, UsageError: before anything is started.
         StartFailed: the operating system refused to start a shard.
         DatabaseFailed: with the log of the shard that died or did not become ready.
     """
+    name = name or orchestrator.name
     orchestrator.check_interface()
     server = find_redis_server(orchestrator.redis_server)
     loaded = orchestrator.load_arguments(dry=dry)
@@ -206,13 +219,45 @@ def start_database(
                 _forget_cluster(launches)
                 continue
             raise
-        return Database(endpoints, jobs)
+        return Database(endpoints, jobs, orchestrator.identifier)
     raise AssertionError("the last attempt returns or raises")
 
 
-def shard_names(orchestrator: Orchestrator, name: str = Database.name) -> list[str]:
+def shard_names(orchestrator: Orchestrator, name: str | None = None) -> list[str]:
     """Return what the shards of a database are called."""
-    return [f"{name}_{number}" for number in range(orchestrator.shards)]
+    return [f"{name or orchestrator.name}_{number}" for number in range(orchestrator.shards)]
+
+
+def as_databases(given: Database | Sequence[Database] | None) -> tuple[Database, ...]:
+    """Return the databases that a program is given.
+
+    Raises:
+        UsageError: something else is among them, or two that its environment could not tell apart.
+    """
+    if given is None:
+        return ()
+    databases = tuple(given) if isinstance(given, list | tuple) else (given,)
+    known: set[str] = set()
+    for database in databases:
+        if not isinstance(database, Database):
+            raise UsageError(f"database={database!r}: give what start(Orchestrator(...)) returned")
+        if database.identifier in known:
+            called = f"with the identifier {database.identifier!r}" if database.identifier else "without one"
+            raise UsageError(f"database=: two databases {called}; each needs an identifier of its own")
+        known.add(database.identifier)
+    return databases
+
+
+def database_environment(databases: Sequence[Database]) -> dict[str, str]:
+    """Return the variables by which a program finds its databases.
+
+    One without an identifier, else the first, is also what a program finds that asks for none by name.
+    """
+    unnamed = next((each for each in databases if not each.identifier), None) or next(iter(databases), None)
+    environment = unnamed.address.environment() if unnamed is not None else {}
+    for database in databases:
+        environment |= database.address.environment(database.identifier)
+    return environment
 
 
 def _stop_shards(shards: Sequence[Job], endpoints: Sequence[Endpoint], timeout_s: float) -> None:
@@ -233,6 +278,16 @@ def _stop_shards(shards: Sequence[Job], endpoints: Sequence[Endpoint], timeout_s
 
 def _is_whole(number: object) -> bool:
     return isinstance(number, int) and not isinstance(number, bool)
+
+
+def _check_identifier(identifier: object) -> None:
+    fits = isinstance(identifier, str) and (identifier == "" or IDENTIFIER.fullmatch(identifier))
+    if not fits or LIKE_A_SHARD.fullmatch(str(identifier)):
+        raise UsageError(
+            f"Orchestrator(identifier={identifier!r}): it ends the names of environment variables, as in "
+            f"SSDB_<identifier>, so up to {LONGEST_IDENTIFIER} letters, digits and '_', beginning with a "
+            "letter; and it does not end in '_' and a number, as the names of shards do"
+        )
 
 
 def _check_module(module: object) -> None:
@@ -267,7 +322,7 @@ def _shard_launches(
     largest = largest_string_bytes(orchestrator.config, psutil.virtual_memory().total)
 
     def launch(number: int, shard: str, endpoint: Endpoint) -> Launch:
-        directory = files.shard_directory(number)
+        directory = files.shard_directory(name, number)
         argv = redis_argv(
             server.executable,
             orchestrator.config,

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import overload
 
 from orchestrator.application import Application, check_name
-from orchestrator.database import Database, Orchestrator, start_database
+from orchestrator.database import Database, Orchestrator, as_databases, start_database
 from orchestrator.ensemble import Ensemble
 from orchestrator.errors import UsageError, WaitTimeout
 from orchestrator.group import JobGroup
@@ -137,13 +137,13 @@ class Experiment:
             raise news
 
     @overload
-    def start(self, thing: Orchestrator, *, database: None = None) -> Database: ...
+    def start(self, thing: Orchestrator) -> Database: ...
     @overload
     def start(
         self,
         thing: Application,
         *,
-        database: Database | None = None,
+        database: Database | Sequence[Database] | None = None,
         after: Awaited = (),
         policy: Policy | None = None,
     ) -> Job: ...
@@ -152,7 +152,7 @@ class Experiment:
         self,
         thing: Ensemble,
         *,
-        database: Database | None = None,
+        database: Database | Sequence[Database] | None = None,
         after: Awaited = (),
         policy: Policy | None = None,
     ) -> JobGroup: ...
@@ -161,7 +161,7 @@ class Experiment:
         self,
         thing: Application | Ensemble | Orchestrator,
         *,
-        database: Database | None = None,
+        database: Database | Sequence[Database] | None = None,
         after: Awaited = (),
         policy: Policy | None = None,
     ) -> Job | JobGroup | Database:
@@ -172,7 +172,7 @@ class Experiment:
 
         Args:
             thing: what to start.
-            database: the one whose address the programs find in their environment.
+            database: the one whose address the programs find in their environment; or several.
             after: what must have completed first; where it does not, these programs are canceled.
             policy: priority, time-out and retries of each program, and what its failure means for the others.
 
@@ -183,18 +183,20 @@ class Experiment:
         """
         self._check_open()
         if isinstance(thing, Orchestrator):
-            if after != () or policy is not None:
-                raise UsageError("a database is started at once: it comes after nothing and has no policy")
+            if after != () or policy is not None or database is not None:
+                raise UsageError(
+                    "a database is started at once: it comes after nothing, and has no policy and no database"
+                )
             return self._start_database(thing)
-        applications = _applications(thing)
+        applications, databases = _applications(thing), as_databases(database)
         share = not isinstance(thing, Ensemble) or thing.resources is None
         turn = Turn(thing.name, policy or Policy(), self._starter.known(after), share)
         if isinstance(thing, Ensemble):
-            return self._start_ensemble(thing, database, turn)
+            return self._start_ensemble(thing, databases, turn)
         if turn.awaited or policy is not None:
-            (job,) = self._starter.in_turn(applications, database, turn)
+            (job,) = self._starter.in_turn(applications, databases, turn)
         else:
-            (job,) = self._starter.at_once(applications, database)
+            (job,) = self._starter.at_once(applications, databases)
         self._say(f"{job.name} waits for its turn" if job.state is JobState.QUEUED else f"started {job.name}")
         return job
 
@@ -236,13 +238,15 @@ class Experiment:
         return lambda: list(flat(things)) if things else list(self._started.jobs)
 
     def preview(
-        self, *things: Application | Ensemble | Orchestrator, database: Database | None = None
+        self,
+        *things: Application | Ensemble | Orchestrator,
+        database: Database | Sequence[Database] | None = None,
     ) -> Preview:
         """Show hosts and cores, who holds which, and the exact command lines; start nothing.
 
         Args:
             things: what is to be started, beside what has been.
-            database: the one whose address the programs find in their environment.
+            database: the one whose address the programs find in their environment; or several.
 
         Raises:
             UsageError, PlacementError: as `start` would.
@@ -250,18 +254,20 @@ class Experiment:
         self._check_open()
         launches = [job.launch for job in self._started.holding()]
         for thing in things:
-            launches.extend(self._planned(thing, database, launches))
+            launches.extend(self._planned(thing, as_databases(database), launches))
         launcher = self._launcher
         programs = tuple(Program(launch, launcher.argv(launch)) for launch in launches)
-        notes = [out_of_reach(launches, known.address) for known in self._started.databases]
+        notes = [out_of_reach(launches, known) for known in self._started.databases]
         told = tuple(str(note) for note in notes if note is not None)
         return Preview(self.name, launcher.shown, self._files, launcher.inventory(), programs, told)
 
-    def _planned(self, thing: object, database: Database | None, before: Sequence[Launch]) -> list[Launch]:
+    def _planned(
+        self, thing: object, databases: Sequence[Database], before: Sequence[Launch]
+    ) -> list[Launch]:
         if isinstance(thing, Orchestrator):
             return self._planned_shards(thing, before)
         waiting = isinstance(thing, Ensemble) and thing.resources is not None
-        return self._starter.planned(_applications(thing), database, before, waiting=waiting)
+        return self._starter.planned(_applications(thing), databases, before, waiting=waiting)
 
     def _planned_shards(self, orchestrator: Orchestrator, before: Sequence[Launch]) -> list[Launch]:
         taken = [launch.placement for launch in before if launch.placement is not None]
@@ -272,10 +278,10 @@ class Experiment:
 
         return [job.launch for job in start_database(orchestrator, self._files, note, dry=True).jobs]
 
-    def _start_ensemble(self, ensemble: Ensemble, database: Database | None, turn: Turn) -> JobGroup:
+    def _start_ensemble(self, ensemble: Ensemble, databases: Sequence[Database], turn: Turn) -> JobGroup:
         def start(applications: Sequence[Application]) -> list[Job]:
             self._check_open()
-            return self._starter.in_turn(applications, database, turn)
+            return self._starter.in_turn(applications, databases, turn)
 
         def add(number: int, point: Point, replica: int) -> Job:
             return start([ensemble.further(number, point, replica)])[0]
@@ -292,19 +298,30 @@ class Experiment:
                 f"the experiment {self.name!r} is not running: use it in a `with` block, and in it start"
             )
 
+    def _check_identifier(self, identifier: str) -> None:
+        if any(database.identifier == identifier for database in self._started.databases):
+            called = f" that is called {identifier!r}" if identifier else ""
+            raise UsageError(
+                f"the experiment {self.name!r} has a database already{called}; "
+                'give this one an identifier of its own, as in Orchestrator(identifier="fields")'
+            )
+
     def _start_database(self, orchestrator: Orchestrator) -> Database:
-        if self._started.databases:
-            raise UsageError(f"the experiment {self.name!r} has a database already")
+        self._check_identifier(orchestrator.identifier)
         if orchestrator.clustered:
             self._say(
                 f"starting {orchestrator.shards} shards; Redis lets two seconds pass before it serves them"
             )
         began = time.monotonic()
         database = self._starter.database(orchestrator)
-        self._say(f"database ready after {time.monotonic() - began:.2f} s at {database.address}")
+        name = f"database {database.identifier}".rstrip()
+        self._say(f"{name} ready after {time.monotonic() - began:.2f} s at {database.address}")
         self._observe(database.jobs)
         if self._record is not None:
-            self._record.write(address=database.address.environment())
+            self._record.write(
+                address=self._started.databases[0].address.environment(),
+                databases=[_entry(each) for each in self._started.databases],
+            )
         return database
 
     def _observe(self, jobs: Sequence[Job]) -> None:
@@ -385,6 +402,13 @@ class Experiment:
         if isinstance(error, KeyboardInterrupt):
             state = "interrupted"
         self._record.close(state=state, error=None if error is None else str(error), ended=time.time())
+
+
+def _entry(database: Database) -> dict[str, object]:
+    return {
+        "identifier": database.identifier,
+        "environment": database.address.environment(database.identifier),
+    }
 
 
 def _applications(thing: object) -> Sequence[Application]:

@@ -62,11 +62,18 @@ class JobEntry(Entry):
         return stat is not None and stat.state not in "ZX" and stat.start_time == self.start_time
 
 
+class DatabaseEntry(Entry):
+    """A database; `environment` has the variables by which a program finds it."""
+
+    identifier: str
+    environment: dict[str, str]
+
+
 class RunEntry(Entry):
     """A whole record.
 
     Attributes:
-        address: the variables by which a program finds the database.
+        address: the variables by which a program finds the first database.
     """
 
     run: str
@@ -80,6 +87,7 @@ class RunEntry(Entry):
     started: float
     ended: float | None
     address: dict[str, str] | None
+    databases: list[DatabaseEntry] = []
     jobs: list[JobEntry]
 
 

@@ -25,7 +25,9 @@ from typing import Any
 from orchestrator.errors import RunError
 
 SOCKET_PATH_LIMIT = 107
-LONGEST_SOCKET_NAME = len("/shard_000.sock")
+LONGEST_IDENTIFIER = 24
+"""Of a database: its socket is called so."""
+LONGEST_SOCKET_NAME = len("/database_.sock") + LONGEST_IDENTIFIER
 TAIL_LINES = 20
 TAIL_BYTES, LONG_TAIL_BYTES = 1 << 14, 1 << 20
 RECORD = "run.json"
@@ -71,12 +73,12 @@ class RunFiles:
         """Where a program runs."""
         return self.directory / name
 
-    def shard_directory(self, number: int) -> Path:
-        """Where a shard of the database runs."""
-        return self.directory / "database" / f"shard_{number}"
+    def shard_directory(self, database: str, number: int) -> Path:
+        """Where a shard of a database runs."""
+        return self.directory / database / f"shard_{number}"
 
     def socket(self, name: str) -> Path:
-        """The Unix socket of a shard."""
+        """The Unix socket of a database of one shard."""
         return self.runtime / f"{name}.sock"
 
     def create(self) -> None:
