@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -13,13 +14,15 @@ import psutil
 
 from orchestrator.binaries import ServerBinary, find_redis_server
 from orchestrator.build import MODULE_NAME, built_module, cached_build
-from orchestrator.cluster import check_shard_count
-from orchestrator.errors import DatabaseFailed, UsageError, describe_exit
+from orchestrator.cluster import check_shard_count, slot_ranges
+from orchestrator.errors import DatabaseFailed, StartFailed, UsageError, describe_exit
 from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.model_runtime import ModelRuntime
+from orchestrator.node import Node, slot_map
 from orchestrator.ports import BUS_OFFSET, check_port, free_ports, interface_address, is_loopback
 from orchestrator.readiness import is_ours, shard_failure, wait_ready
 from orchestrator.redis_config import (
+    SLOT_MAP,
     Endpoint,
     RedisConfig,
     largest_string_bytes,
@@ -150,16 +153,21 @@ class Orchestrator:
 
 
 class Database:
-    """A database that runs: its address and its shards' Jobs."""
+    """A database that runs: its nodes, their Jobs and its address."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], jobs: Sequence[Job], identifier: str = "") -> None:
+    def __init__(self, nodes: Sequence[Node], jobs: Sequence[Job], identifier: str = "") -> None:
         self.identifier = identifier
-        self.endpoints = tuple(endpoints)
+        self.nodes = tuple(nodes)
         self.jobs = tuple(jobs)
-        self.address = _address(endpoints)
+        self.address = _address(nodes)
 
     def __repr__(self) -> str:
         return f"<Database {self.address}, {self.state.value}>"
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where each node listens."""
+        return tuple(node.endpoint for node in self.nodes)
 
     @property
     def state(self) -> JobState:
@@ -168,7 +176,7 @@ class Database:
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End every shard, without saving. Harmless where it has ended."""
-        _stop_shards(self.jobs, self.endpoints, timeout_s)
+        _stop_nodes(self.jobs, self.nodes, timeout_s)
 
     def failure(self) -> DatabaseFailed | None:
         """Return the error of the first shard that ended without being told to."""
@@ -205,21 +213,22 @@ def start_database(
     server = find_redis_server(orchestrator.redis_server)
     loaded = orchestrator.load_arguments(dry=dry)
     for attempt in range(COLLISIONS):
-        endpoints = _choose_endpoints(orchestrator, files, name)
-        launches = _shard_launches(orchestrator, server, endpoints, loaded, files, name)
+        nodes = _nodes(orchestrator, files, name)
+        launches = _launches(orchestrator, server, nodes, loaded)
         jobs: list[Job] = []
         try:
-            for launch in launches:
+            for launch, node in zip(launches, nodes, strict=True):
+                if orchestrator.clustered and not dry:
+                    _write_slot_map(nodes, node, launch)
                 jobs.append(start(launch))
             if not dry:
-                wait_ready(jobs, endpoints, tensors=bool(loaded))
+                wait_ready(jobs, nodes, tensors=bool(loaded))
         except BaseException as error:
-            _stop_shards(jobs, endpoints[: len(jobs)], STOP_TIMEOUT_S)
+            _stop_nodes(jobs, nodes[: len(jobs)], STOP_TIMEOUT_S)
             if _collided(error, orchestrator) and attempt + 1 < COLLISIONS:
-                _forget_cluster(launches)
                 continue
             raise
-        return Database(endpoints, jobs, orchestrator.identifier)
+        return Database(nodes, jobs, orchestrator.identifier)
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -260,13 +269,13 @@ def database_environment(databases: Sequence[Database]) -> dict[str, str]:
     return environment
 
 
-def _stop_shards(shards: Sequence[Job], endpoints: Sequence[Endpoint], timeout_s: float) -> None:
-    running = [pair for pair in zip(shards, endpoints, strict=True) if not pair[0].state.final]
+def _stop_nodes(all_jobs: Sequence[Job], nodes: Sequence[Node], timeout_s: float) -> None:
+    running = [pair for pair in zip(all_jobs, nodes, strict=True) if not pair[0].state.final]
     jobs = [job for job, _ in running]
     with ExitStack() as stack:
-        for job, endpoint in running:
+        for job, node in running:
             job.expect_end()
-            _ask_to_end(job, stack.enter_context(Shard(endpoint, timeout_s=timeout_s)))
+            _ask_to_end(job, stack.enter_context(Shard(node.endpoint, timeout_s=timeout_s)))
         _wait_all(jobs, min(timeout_s, SHUTDOWN_S))
         for job in jobs:
             job.terminate()
@@ -311,32 +320,54 @@ def _choose_endpoints(orchestrator: Orchestrator, files: RunFiles, name: str) ->
     return [Endpoint(host, port) for port in chosen]
 
 
-def _shard_launches(
-    orchestrator: Orchestrator,
-    server: ServerBinary,
-    endpoints: Sequence[Endpoint],
-    loaded: Sequence[str],
-    files: RunFiles,
-    name: str,
+def _nodes(orchestrator: Orchestrator, files: RunFiles, name: str) -> list[Node]:
+    endpoints = _choose_endpoints(orchestrator, files, name)
+    ranges: Sequence[range | None] = slot_ranges(orchestrator.shards) if orchestrator.clustered else [None]
+    named = zip(shard_names(orchestrator, name), endpoints, ranges, strict=True)
+    return [
+        Node(
+            called,
+            number,
+            endpoint,
+            files.shard_directory(name, number),
+            slots,
+            identity=secrets.token_hex(20),
+        )
+        for number, (called, endpoint, slots) in enumerate(named)
+    ]
+
+
+def _launches(
+    orchestrator: Orchestrator, server: ServerBinary, nodes: Sequence[Node], loaded: Sequence[str]
 ) -> list[Launch]:
     largest = largest_string_bytes(orchestrator.config, psutil.virtual_memory().total)
+    environment = redis_environment(orchestrator.config)
 
-    def launch(number: int, shard: str, endpoint: Endpoint) -> Launch:
-        directory = files.shard_directory(name, number)
+    def launch(node: Node) -> Launch:
         argv = redis_argv(
             server.executable,
             orchestrator.config,
-            endpoint,
-            directory=directory,
+            node.endpoint,
+            directory=node.directory,
             largest_bytes=largest,
             load_arguments=loaded,
             clustered=orchestrator.clustered,
         )
-        environment = redis_environment(orchestrator.config)
-        return Launch(shard, argv, directory, log_of(directory), environment)
+        return Launch(node.name, argv, node.directory, log_of(node.directory), environment)
 
-    named = zip(shard_names(orchestrator, name), endpoints, strict=True)
-    return [launch(number, shard, endpoint) for number, (shard, endpoint) in enumerate(named)]
+    return [launch(node) for node in nodes]
+
+
+def _write_slot_map(nodes: Sequence[Node], node: Node, launch: Launch) -> None:
+    try:
+        node.directory.mkdir(parents=True, exist_ok=True)
+        (node.directory / SLOT_MAP).write_text(slot_map(nodes, node))
+    except OSError as error:
+        raise StartFailed(
+            f"{node.name!r} could not be started: its slot map cannot be written: {error}",
+            name=node.name,
+            command=launch.command,
+        ) from error
 
 
 def _collided(error: BaseException, orchestrator: Orchestrator) -> bool:
@@ -346,11 +377,6 @@ def _collided(error: BaseException, orchestrator: Orchestrator) -> bool:
         and not orchestrator.port
         and any(text in error.log_tail for text in TAKEN)
     )
-
-
-def _forget_cluster(launches: Sequence[Launch]) -> None:
-    for launch in launches:
-        (launch.directory / "nodes.conf").unlink(missing_ok=True)
 
 
 def _wait_all(jobs: Sequence[Job], timeout_s: float | None) -> None:
@@ -370,9 +396,9 @@ def _ask_to_end(job: Job, shard: Shard) -> None:
         job.terminate()
 
 
-def _address(endpoints: Sequence[Endpoint]) -> Address:
-    first = endpoints[0]
+def _address(nodes: Sequence[Node]) -> Address:
+    first = nodes[0].endpoint
     if first.unix_socket is not None:
         return Address(unix_socket=first.unix_socket)
-    hosts = tuple(HostPort(endpoint.host, endpoint.port) for endpoint in endpoints)
-    return Address(endpoints=hosts, clustered=len(hosts) > 1)
+    hosts = tuple(HostPort(node.endpoint.host, node.endpoint.port) for node in nodes if node.replica == 0)
+    return Address(endpoints=hosts, clustered=nodes[0].slots is not None)

@@ -308,10 +308,6 @@ class Experiment:
 
     def _start_database(self, orchestrator: Orchestrator) -> Database:
         self._check_identifier(orchestrator.identifier)
-        if orchestrator.clustered:
-            self._say(
-                f"starting {orchestrator.shards} shards; Redis lets two seconds pass before it serves them"
-            )
         began = time.monotonic()
         database = self._starter.database(orchestrator)
         name = f"database {database.identifier}".rstrip()

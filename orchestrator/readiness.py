@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
-from orchestrator.cluster import agreed, form_cluster, key_within, slot_ranges
+from orchestrator.cluster import SLOTS, agreed, forget_placeholders, key_within, take_slots
 from orchestrator.errors import DatabaseFailed, describe_exit
 from orchestrator.launchers.base import Job
+from orchestrator.node import Node
 from orchestrator.ports import listens
 from orchestrator.redis_config import Endpoint
 from orchestrator.run_files import tail
@@ -24,12 +25,12 @@ BUG_REPORT = r"=== \w+ BUG REPORT START"
 FIRST_INTERVAL_S, LONGEST_INTERVAL_S = 0.001, 0.02
 
 
-def wait_ready(jobs: Sequence[Job], endpoints: Sequence[Endpoint], *, tensors: bool) -> None:
-    """Wait until the shards are a database that is ready, and give several their slots first.
+def wait_ready(jobs: Sequence[Job], nodes: Sequence[Node], *, tensors: bool) -> None:
+    """Wait until the nodes are a database that is ready; several take their slots first.
 
     Args:
-        jobs: the shards' processes, which have just been started.
-        endpoints: where each listens.
+        jobs: the nodes' processes, which have just been started.
+        nodes: in the same order.
         tensors: whether they have a module that stores tensors.
 
     Raises:
@@ -37,19 +38,28 @@ def wait_ready(jobs: Sequence[Job], endpoints: Sequence[Endpoint], *, tensors: b
     """
     deadline = time.monotonic() + START_TIMEOUT_S
     with ExitStack() as stack:
-        shards = [stack.enter_context(Shard(endpoint)) for endpoint in endpoints]
+        shards = [stack.enter_context(Shard(node.endpoint)) for node in nodes]
         pairs = list(zip(jobs, shards, strict=True))
         try:
             for pair in pairs:
                 _await(pair, _is_up, "to answer", deadline)
-            if len(shards) > 1:
-                form_cluster(shards)
-                knows = agreed(shards)
-                for pair in pairs:
-                    _await(pair, lambda _, shard: knows(shard), "to agree on every slot", deadline)
-            _check_storage(pairs, tensors)
+            if nodes[0].slots is not None:
+                _form_cluster(nodes, pairs, deadline)
+            _check_storage(nodes, pairs, tensors)
         except ShardError as error:
             raise _refusal(jobs, error) from error
+
+
+def _form_cluster(nodes: Sequence[Node], pairs: Sequence[tuple[Job, Shard]], deadline: float) -> None:
+    """Let each shard's first node take its slots, and wait until all know of it."""
+    shards = [shard for _, shard in pairs]
+    for pair in pairs:
+        _await(pair, lambda _, shard: shard.cluster_is_ok(), "to read its slot map", deadline)
+    take_slots(nodes, shards)
+    knows = agreed(nodes)
+    for pair in pairs:
+        _await(pair, lambda _, shard: knows(shard), "to agree on every slot", deadline)
+    forget_placeholders(nodes, shards)
 
 
 def _is_up(job: Job, shard: Shard) -> bool:
@@ -85,9 +95,9 @@ def _intervals() -> Iterator[float]:
         interval = min(interval * 1.3, LONGEST_INTERVAL_S)
 
 
-def _check_storage(pairs: Sequence[tuple[Job, Shard]], tensors: bool) -> None:
-    for (job, shard), slots in zip(pairs, slot_ranges(len(pairs)), strict=True):
-        key = key_within(slots, "penstock.ready")
+def _check_storage(nodes: Sequence[Node], pairs: Sequence[tuple[Job, Shard]], tensors: bool) -> None:
+    for node, (job, shard) in zip(nodes, pairs, strict=True):
+        key = key_within(node.slots or range(SLOTS), "penstock.ready")
         if not (shard.keeps_a_tensor(key) if tensors else shard.keeps_a_string(key)):
             raise shard_failure(job, "did not give back what was stored")
 

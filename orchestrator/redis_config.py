@@ -11,6 +11,8 @@ from pathlib import Path
 from orchestrator.errors import UsageError
 
 UNLIMITED_BYTES = 1 << 40
+SLOT_MAP = "nodes.conf"
+"""In a node's directory: what it knows of its cluster."""
 LEAST_BYTES = 1 << 20
 """Redis accepts no smaller limit of an argument's length."""
 
@@ -167,7 +169,7 @@ def _listening(endpoint: Endpoint) -> tuple[str, ...]:
 
 def _clustering(config: RedisConfig, endpoint: Endpoint) -> tuple[str, ...]:
     return (
-        *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"),
+        *("--cluster-enabled", "yes", "--cluster-config-file", SLOT_MAP),
         *("--cluster-announce-ip", endpoint.host),
         *("--cluster-node-timeout", str(config.cluster_node_timeout_ms)),
     )

@@ -1,10 +1,11 @@
-"""One shard, spoken to over redis-py: the only file of the orchestrator that imports it.
+"""One node of a shard, spoken to over redis-py: the only file of the orchestrator that imports it.
 
 The orchestrator asks whether a shard is ready, assigns slots and ends it. It never moves field data.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
@@ -80,23 +81,23 @@ class Shard:
         self.command("DEL", key)
         return bool(reply == READY_BYTES)
 
-    def own_slots(self, slots: range, epoch: int) -> None:
-        """Make this shard the owner of slots, in an epoch no other shard has."""
-        self.command("CLUSTER SET-CONFIG-EPOCH", epoch)
-        self.command("CLUSTER ADDSLOTS", *slots)
+    def take_over(self) -> None:
+        """Make this replica the primary of its shard, whatever the others think."""
+        self.command("CLUSTER FAILOVER", "TAKEOVER")
 
-    def meet(self, other: Endpoint) -> None:
-        """Introduce another shard to this one."""
-        self.command("CLUSTER MEET", other.host, other.port)
+    def forget(self, identities: Iterable[str]) -> None:
+        """Let it know some nodes no more."""
+        for identity in identities:
+            self.command("CLUSTER FORGET", identity)
 
     def cluster_is_ok(self) -> bool:
         """Tell whether this shard takes the cluster for complete."""
         return b"cluster_state:ok" in self.command("CLUSTER INFO")
 
-    def slot_owners(self) -> dict[tuple[int, int], int]:
-        """Return (first, last slot) -> port of the owner, as this shard sees it."""
+    def slot_owners(self) -> dict[tuple[int, int], tuple[str, int]]:
+        """Return (first, last slot) -> host and port of the owner, as this node sees it."""
         reply = self.command("CLUSTER SLOTS")
-        return {(first, last): port for first, last, (_, port, *_), *_ in reply}
+        return {(first, last): (host.decode(), port) for first, last, (host, port, *_), *_ in reply}
 
     def ask_to_end(self) -> None:
         """Tell the shard to end at once, without saving, and do not wait for it."""

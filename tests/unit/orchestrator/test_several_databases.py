@@ -11,11 +11,13 @@ from orchestrator import Application, Ensemble, Experiment, Orchestrator
 from orchestrator.database import Database, as_databases, database_environment
 from orchestrator.environment import program_environment
 from orchestrator.errors import ApplicationError, UsageError
+from orchestrator.node import Node
 from orchestrator.redis_config import Endpoint
 
 
 def database(identifier: str = "", socket: str = "/s") -> Database:
-    return Database([Endpoint(unix_socket=Path(socket))], [], identifier)
+    node = Node("database_0", 0, Endpoint(unix_socket=Path(socket)), Path("/d"))
+    return Database([node], [], identifier)
 
 
 @pytest.mark.parametrize("identifier", ["a-b", "1a", "_a", "a b", "ä", "x" * 25, "fields_0", "a\n", 3, None])
