@@ -15,6 +15,7 @@ from orchestrator.shard import Shard
 
 SLOTS = 16_384
 MOST_SHARDS = 1000
+MOST_REPLICAS = 5
 
 
 def check_shard_count(shards: int) -> None:
@@ -25,6 +26,21 @@ def check_shard_count(shards: int) -> None:
     """
     if not isinstance(shards, int) or isinstance(shards, bool) or not 1 <= shards <= MOST_SHARDS:
         raise UsageError(f"shards={shards!r}: one shard, or a cluster of 2 to {MOST_SHARDS}")
+
+
+def check_replicas(replicas: int, shards: int) -> None:
+    """Refuse a number of replicas that cannot be.
+
+    Raises:
+        UsageError
+    """
+    if not isinstance(replicas, int) or isinstance(replicas, bool) or not 0 <= replicas <= MOST_REPLICAS:
+        raise UsageError(f"replicas={replicas!r}: 0 to {MOST_REPLICAS} of each shard")
+    if replicas and shards == 1:
+        raise UsageError(
+            f"replicas={replicas!r}: only the shards of a cluster have replicas; give shards=2 or more, "
+            "or RedisConfig(append_only=True) to survive the end of a server"
+        )
 
 
 def slot_ranges(shards: int) -> list[range]:

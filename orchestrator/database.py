@@ -14,7 +14,7 @@ import psutil
 
 from orchestrator.binaries import ServerBinary, find_redis_server
 from orchestrator.build import MODULE_NAME, built_module, cached_build
-from orchestrator.cluster import check_shard_count, slot_ranges
+from orchestrator.cluster import check_replicas, check_shard_count, slot_ranges
 from orchestrator.errors import DatabaseFailed, StartFailed, UsageError, describe_exit
 from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.model_runtime import ModelRuntime
@@ -52,8 +52,9 @@ class Orchestrator:
 
     Attributes:
         shards: 1, or the size of the cluster.
+        replicas: of each shard of a cluster: further servers that hold what it holds.
         port: None: one shard listens on a private Unix socket only, a cluster on ports that the operating
-            system chooses. 0: a port it chooses. Otherwise this one, and those after it for further shards.
+            system chooses. 0: a port it chooses. Otherwise this one, and those after it for further servers.
         interface: the network interface it listens on, loopback by default.
         open_port: allow an interface that other hosts reach. SmartRedis clients can carry no password, so
             everybody who reaches the port can read and write.
@@ -76,13 +77,15 @@ class Orchestrator:
     resources: Resources | None = None
     models: ModelRuntime = field(default_factory=ModelRuntime)
     identifier: str = ""
+    replicas: int = 0
 
     def __post_init__(self) -> None:
         _check_identifier(self.identifier)
         check_shard_count(self.shards)
-        highest = 65_535 - self.shards + 1 - (BUS_OFFSET if self.clustered else 0)
+        check_replicas(self.replicas, self.shards)
+        highest = 65_535 - self.node_count + 1 - (BUS_OFFSET if self.clustered else 0)
         if self.port is not None and not (_is_whole(self.port) and 0 <= self.port <= highest):
-            raise UsageError(f"port={self.port!r}: must be 0 to {highest} for {self.shards} shard(s)")
+            raise UsageError(f"port={self.port!r}: must be 0 to {highest} for {self.node_count} server(s)")
         if self.module is not None:
             _check_module(self.module)
             if self.models != ModelRuntime():
@@ -101,6 +104,11 @@ class Orchestrator:
     def clustered(self) -> bool:
         """Whether keys are spread over several shards."""
         return self.shards > 1
+
+    @property
+    def node_count(self) -> int:
+        """How many servers it has: each shard's first, then their replicas."""
+        return self.shards * (1 + self.replicas)
 
     @property
     def private(self) -> bool:
@@ -233,8 +241,8 @@ def start_database(
 
 
 def shard_names(orchestrator: Orchestrator, name: str | None = None) -> list[str]:
-    """Return what the shards of a database are called."""
-    return [f"{name or orchestrator.name}_{number}" for number in range(orchestrator.shards)]
+    """Return what the servers of a database are called: those of its shards, then those of replicas."""
+    return [f"{name or orchestrator.name}_{number}" for number in range(orchestrator.node_count)]
 
 
 def as_databases(given: Database | Sequence[Database] | None) -> tuple[Database, ...]:
@@ -270,7 +278,9 @@ def database_environment(databases: Sequence[Database]) -> dict[str, str]:
 
 
 def _stop_nodes(all_jobs: Sequence[Job], nodes: Sequence[Node], timeout_s: float) -> None:
-    running = [pair for pair in zip(all_jobs, nodes, strict=True) if not pair[0].state.final]
+    """End replicas before their primaries, which would wait for what they have not told them yet."""
+    pairs = [pair for pair in zip(all_jobs, nodes, strict=True) if not pair[0].state.final]
+    running = sorted(pairs, key=lambda pair: pair[1].replica, reverse=True)
     jobs = [job for job, _ in running]
     with ExitStack() as stack:
         for job, node in running:
@@ -310,9 +320,9 @@ def _choose_endpoints(orchestrator: Orchestrator, files: RunFiles, name: str) ->
         return [Endpoint(unix_socket=files.socket(name))]
     host = orchestrator.host()
     if not orchestrator.port:
-        ports = free_ports(host, orchestrator.shards, with_bus=orchestrator.clustered)
+        ports = free_ports(host, orchestrator.node_count, with_bus=orchestrator.clustered)
         return [Endpoint(host, port) for port in ports]
-    chosen = range(orchestrator.port, orchestrator.port + orchestrator.shards)
+    chosen = range(orchestrator.port, orchestrator.port + orchestrator.node_count)
     for port in chosen:
         check_port(host, port)
         if orchestrator.clustered:
@@ -323,18 +333,14 @@ def _choose_endpoints(orchestrator: Orchestrator, files: RunFiles, name: str) ->
 def _nodes(orchestrator: Orchestrator, files: RunFiles, name: str) -> list[Node]:
     endpoints = _choose_endpoints(orchestrator, files, name)
     ranges: Sequence[range | None] = slot_ranges(orchestrator.shards) if orchestrator.clustered else [None]
-    named = zip(shard_names(orchestrator, name), endpoints, ranges, strict=True)
-    return [
-        Node(
-            called,
-            number,
-            endpoint,
-            files.shard_directory(name, number),
-            slots,
-            identity=secrets.token_hex(20),
-        )
-        for number, (called, endpoint, slots) in enumerate(named)
-    ]
+
+    def node(number: int, called: str, endpoint: Endpoint) -> Node:
+        replica, shard = divmod(number, orchestrator.shards)
+        directory = files.shard_directory(name, number)
+        return Node(called, shard, endpoint, directory, ranges[shard], replica, secrets.token_hex(20))
+
+    named = zip(shard_names(orchestrator, name), endpoints, strict=True)
+    return [node(number, called, endpoint) for number, (called, endpoint) in enumerate(named)]
 
 
 def _launches(

@@ -1,7 +1,7 @@
 """When a database is ready, and how it tells why it is not.
 
 Ready means: each process we started (and no other) listens where it should, every shard knows the owner of
-every slot, and a tensor was stored on each shard and read back.
+every slot, and a tensor was stored on each shard and read back, from its replicas too.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def wait_ready(jobs: Sequence[Job], nodes: Sequence[Node], *, tensors: bool) -> 
                 _await(pair, _is_up, "to answer", deadline)
             if nodes[0].slots is not None:
                 _form_cluster(nodes, pairs, deadline)
-            _check_storage(nodes, pairs, tensors)
+            _check_storage(nodes, pairs, tensors, deadline)
         except ShardError as error:
             raise _refusal(jobs, error) from error
 
@@ -95,11 +95,28 @@ def _intervals() -> Iterator[float]:
         interval = min(interval * 1.3, LONGEST_INTERVAL_S)
 
 
-def _check_storage(nodes: Sequence[Node], pairs: Sequence[tuple[Job, Shard]], tensors: bool) -> None:
-    for node, (job, shard) in zip(nodes, pairs, strict=True):
+def _check_storage(
+    nodes: Sequence[Node], pairs: Sequence[tuple[Job, Shard]], tensors: bool, deadline: float
+) -> None:
+    """Store something through each shard, and wait until it has reached the replicas."""
+    placed = list(zip(nodes, pairs, strict=True))
+    for node, (job, shard) in placed:
+        if node.replica:
+            continue
         key = key_within(node.slots or range(SLOTS), "penstock.ready")
-        if not (shard.keeps_a_tensor(key) if tensors else shard.keeps_a_string(key)):
+        shard.store(key, tensor=tensors)
+        if not shard.has_stored(key, tensor=tensors):
             raise shard_failure(job, "did not give back what was stored")
+        for replica in (pair for other, pair in placed if other.shard == node.shard and other.replica):
+            _check_replica(replica, key, tensors, deadline)
+        shard.remove(key)
+
+
+def _check_replica(pair: tuple[Job, Shard], key: str, tensors: bool, deadline: float) -> None:
+    _await(pair, lambda _, replica: replica.follows(), "to copy its shard", deadline)
+    pair[1].serve_reads()
+    said = "to get what its shard was given"
+    _await(pair, lambda _, replica: replica.has_stored(key, tensor=tensors), said, deadline)
 
 
 def shard_failure(job: Job, what: str) -> DatabaseFailed:

@@ -13,6 +13,8 @@ from orchestrator.errors import UsageError
 UNLIMITED_BYTES = 1 << 40
 SLOT_MAP = "nodes.conf"
 """In a node's directory: what it knows of its cluster."""
+NO_MIGRATION = 1_000
+"""More replicas than a shard can have: none changes to another shard by itself."""
 LEAST_BYTES = 1 << 20
 """Redis accepts no smaller limit of an argument's length."""
 
@@ -112,7 +114,7 @@ def redis_argv(
         *("--proto-max-bulk-len", str(largest_bytes), "--client-query-buffer-limit", str(UNLIMITED_BYTES)),
         *("--maxmemory", str(config.maxmemory_bytes), "--maxmemory-policy", "noeviction"),
         *("--disable-thp", "no" if config.huge_pages else "yes"),
-        *(_clustering(config, endpoint) if clustered else ()),
+        *(_clustering(config, endpoint, largest_bytes) if clustered else ()),
         *config.extra_args,
         *(("--loadmodule", *load_arguments) if load_arguments else ()),
     )
@@ -167,9 +169,13 @@ def _listening(endpoint: Endpoint) -> tuple[str, ...]:
     return ("--bind", endpoint.host, "--port", str(endpoint.port), "--protected-mode", "no")
 
 
-def _clustering(config: RedisConfig, endpoint: Endpoint) -> tuple[str, ...]:
+def _clustering(config: RedisConfig, endpoint: Endpoint, largest_bytes: int) -> tuple[str, ...]:
+    """Replicas get their first copy at once and as a stream; only the run decides that one is promoted."""
     return (
         *("--cluster-enabled", "yes", "--cluster-config-file", SLOT_MAP),
         *("--cluster-announce-ip", endpoint.host),
         *("--cluster-node-timeout", str(config.cluster_node_timeout_ms)),
+        *("--cluster-replica-no-failover", "yes", "--cluster-migration-barrier", str(NO_MIGRATION)),
+        *("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"),
+        *("--client-output-buffer-limit", "replica", str(largest_bytes), "0", "0"),
     )

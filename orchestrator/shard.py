@@ -67,19 +67,32 @@ class Shard:
             return False
         return True
 
-    def keeps_a_tensor(self, key: str) -> bool:
-        """Store a small tensor, read it back, remove it, and tell whether it was the same."""
-        self.command("AI.TENSORSET", key, "UINT8", len(READY_BYTES), "BLOB", READY_BYTES)
-        reply = self.command("AI.TENSORGET", key, "META", "BLOB")
-        self.command("DEL", key)
-        return READY_BYTES in list(reply)
+    def store(self, key: str, *, tensor: bool) -> None:
+        """Store a small tensor; a string in a Redis without the module."""
+        if tensor:
+            self.command("AI.TENSORSET", key, "UINT8", len(READY_BYTES), "BLOB", READY_BYTES)
+        else:
+            self.command("SET", key, READY_BYTES)
 
-    def keeps_a_string(self, key: str) -> bool:
-        """Do the same with a string, for a Redis without the module."""
-        self.command("SET", key, READY_BYTES)
-        reply = self.command("GET", key)
+    def has_stored(self, key: str, *, tensor: bool) -> bool:
+        """Tell whether the bytes that `store` stores are there, on a primary or a replica."""
+        if not tensor:
+            return bool(self.command("GET", key) == READY_BYTES)
+        if not self.command("EXISTS", key):
+            return False
+        return READY_BYTES in list(self.command("AI.TENSORGET", key, "META", "BLOB"))
+
+    def remove(self, key: str) -> None:
+        """Remove what was stored."""
         self.command("DEL", key)
-        return bool(reply == READY_BYTES)
+
+    def serve_reads(self) -> None:
+        """Let this connection read from a replica."""
+        self.command("READONLY")
+
+    def follows(self) -> bool:
+        """Tell whether this replica has all that its primary had, and hears of what comes."""
+        return b"master_link_status:up" in self.command("INFO", "replication")
 
     def take_over(self) -> None:
         """Make this replica the primary of its shard, whatever the others think."""

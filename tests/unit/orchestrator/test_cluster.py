@@ -60,12 +60,24 @@ def test_impossible_numbers_of_shards_are_refused(shards: int) -> None:
         Orchestrator(shards=shards)
 
 
+@pytest.mark.parametrize("replicas", [-1, 6, 1.5, True, "1", None])
+def test_impossible_numbers_of_replicas_are_refused(replicas: Any) -> None:
+    with pytest.raises(UsageError, match=r"replicas=.*0 to 5"):
+        Orchestrator(shards=2, replicas=replicas)
+
+
+def test_one_shard_has_no_replicas_and_the_refusal_says_what_has() -> None:
+    with pytest.raises(UsageError, match=r"replicas=1.*shards=2.*append_only"):
+        Orchestrator(replicas=1)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"port": -1},
         {"port": 65536},
         {"port": 55535, "shards": 2},
+        {"port": 55533, "shards": 2, "replicas": 1},
         {"port": "x"},
         {"port": 1.5},
         {"port": True},
