@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from orchestrator.redis_config import RedisConfig
     from orchestrator.resources import Resources
     from orchestrator.script import run_script
+    from orchestrator.status import DatabaseStatus, NodeStatus
 
 __all__ = [
     "Application",
     "Database",
+    "DatabaseStatus",
     "Ensemble",
     "Experiment",
     "Host",
@@ -36,6 +38,7 @@ __all__ = [
     "JobState",
     "LaunchOptions",
     "ModelRuntime",
+    "NodeStatus",
     "Orchestrator",
     "PenstockError",
     "Policy",
@@ -49,6 +52,7 @@ __all__ = [
 _HOMES = {
     "Application": "orchestrator.application",
     "Database": "orchestrator.database",
+    "DatabaseStatus": "orchestrator.status",
     "Ensemble": "orchestrator.ensemble",
     "Experiment": "orchestrator.experiment",
     "Host": "orchestrator.hosts",
@@ -57,6 +61,7 @@ _HOMES = {
     "JobState": "orchestrator.launchers.base",
     "LaunchOptions": "orchestrator.launchers.options",
     "ModelRuntime": "orchestrator.model_runtime",
+    "NodeStatus": "orchestrator.status",
     "Orchestrator": "orchestrator.database",
     "PenstockError": "orchestrator.errors",
     "Policy": "orchestrator.policy",

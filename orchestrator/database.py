@@ -32,6 +32,7 @@ from orchestrator.redis_config import (
 from orchestrator.resources import Resources
 from orchestrator.run_files import LONGEST_IDENTIFIER, RunFiles, log_of
 from orchestrator.shard import Shard, ShardError
+from orchestrator.status import DatabaseStatus, database_status
 from sim_clients.address import Address, HostPort
 
 SHUTDOWN_S, STOP_TIMEOUT_S = 1.0, 5.0
@@ -181,6 +182,10 @@ class Database:
     def state(self) -> JobState:
         """ACTIVE as long as every shard is."""
         return next((job.state for job in self.jobs if job.state.final), JobState.ACTIVE)
+
+    def status(self) -> DatabaseStatus:
+        """Ask every server for its role, memory, slots and keys; those that do not answer are told too."""
+        return database_status(self.identifier, self.nodes)
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End every shard, without saving. Harmless where it has ended."""

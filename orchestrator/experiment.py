@@ -25,6 +25,7 @@ from orchestrator.policy import Policy
 from orchestrator.preview import Preview, Program
 from orchestrator.progress import following, say
 from orchestrator.queueing import Queue
+from orchestrator.record import NodeEntry
 from orchestrator.recording import RunRecord
 from orchestrator.run_files import RunFiles, take_lock
 from orchestrator.started import Started
@@ -404,6 +405,7 @@ def _entry(database: Database) -> dict[str, object]:
     return {
         "identifier": database.identifier,
         "environment": database.address.environment(database.identifier),
+        "nodes": [NodeEntry.of(node).model_dump(mode="json") for node in database.nodes],
     }
 
 

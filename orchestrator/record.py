@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.errors import RunError
+from orchestrator.node import Node
 from orchestrator.progress import say
+from orchestrator.redis_config import Endpoint
 from orchestrator.run_files import lock_is_held, read_record, registered_runs, replace_record
 from orchestrator.watcher import Session, read_stat
 
@@ -62,11 +64,45 @@ class JobEntry(Entry):
         return stat is not None and stat.state not in "ZX" and stat.start_time == self.start_time
 
 
+class NodeEntry(Entry):
+    """One server of a database, as a Node names its facts."""
+
+    name: str
+    shard: int
+    host: str
+    port: int
+    unix_socket: Path | None
+    directory: Path
+    slots: tuple[int, int] | None
+    replica: int
+    identity: str
+
+    @classmethod
+    def of(cls, node: Node) -> NodeEntry:
+        """Return the entry of a node."""
+        facts = {name: getattr(node, name) for name in ("name", "shard", "directory", "replica", "identity")}
+        slots = (node.slots.start, node.slots.stop - 1) if node.slots is not None else None
+        return cls(**facts, **asdict(node.endpoint), slots=slots)
+
+    def node(self) -> Node:
+        """Return the node."""
+        return Node(
+            self.name,
+            self.shard,
+            Endpoint(self.host, self.port, self.unix_socket),
+            self.directory,
+            range(self.slots[0], self.slots[1] + 1) if self.slots is not None else None,
+            self.replica,
+            self.identity,
+        )
+
+
 class DatabaseEntry(Entry):
     """A database; `environment` has the variables by which a program finds it."""
 
     identifier: str
     environment: dict[str, str]
+    nodes: list[NodeEntry] = []
 
 
 class RunEntry(Entry):
@@ -116,6 +152,23 @@ class Run:
     def runtime(self) -> Path:
         """Its runtime directory."""
         return self.record.runtime
+
+    def database(self, identifier: str = "") -> DatabaseEntry:
+        """Return one of its databases, by default the one without an identifier, else the first.
+
+        Raises:
+            RunError: it has none, or none of this identifier; names those it has.
+        """
+        databases = self.record.databases
+        if not databases:
+            raise RunError(f"the run {self.run_id} has no database", run=self.run_id)
+        found = next((each for each in databases if each.identifier == identifier), None)
+        if found is None and identifier:
+            known = ", ".join(each.identifier or "one without an identifier" for each in databases)
+            raise RunError(
+                f"the run {self.run_id} has no database {identifier!r}; it has: {known}", run=self.run_id
+            )
+        return found or databases[0]
 
     @property
     def sessions(self) -> set[Session]:

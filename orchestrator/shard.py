@@ -67,6 +67,11 @@ class Shard:
             return False
         return True
 
+    def facts(self) -> dict[str, str]:
+        """Return what INFO tells, name -> text."""
+        lines = self.command("INFO").decode(errors="replace").splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+
     def store(self, key: str, *, tensor: bool) -> None:
         """Store a small tensor; a string in a Redis without the module."""
         if tensor:

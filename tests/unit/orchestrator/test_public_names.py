@@ -10,6 +10,7 @@ def test_public_names_are_these() -> None:
     assert orchestrator.__all__ == [
         "Application",
         "Database",
+        "DatabaseStatus",
         "Ensemble",
         "Experiment",
         "Host",
@@ -18,6 +19,7 @@ def test_public_names_are_these() -> None:
         "JobState",
         "LaunchOptions",
         "ModelRuntime",
+        "NodeStatus",
         "Orchestrator",
         "PenstockError",
         "Policy",
