@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -15,7 +15,7 @@ import psutil
 from orchestrator.binaries import ServerBinary, find_redis_server
 from orchestrator.build import MODULE_NAME, built_module, cached_build
 from orchestrator.cluster import check_replicas, check_shard_count, slot_ranges
-from orchestrator.errors import DatabaseFailed, StartFailed, UsageError, describe_exit
+from orchestrator.errors import DatabaseFailed, SavedError, StartFailed, UsageError, describe_exit
 from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.model_runtime import ModelRuntime
 from orchestrator.node import Node, slot_map
@@ -31,6 +31,7 @@ from orchestrator.redis_config import (
 )
 from orchestrator.resources import Resources
 from orchestrator.run_files import LONGEST_IDENTIFIER, RunFiles, log_of
+from orchestrator.saved import SAVE_TIMEOUT_S, SavedDatabase, put_back, read_saved, save
 from orchestrator.shard import Shard, ShardError
 from orchestrator.status import DatabaseStatus, database_status
 from sim_clients.address import Address, HostPort
@@ -66,6 +67,8 @@ class Orchestrator:
         models: how the models stored in it are run; refused with a `module` of your own.
         identifier: what tells it from the other databases of the Experiment. A program that is given it finds
             it as `SSDB_<identifier>`.
+        restore_from: a directory that `Database.snapshot` has written: the database starts with what was
+            saved there. It must have as many shards.
     """
 
     shards: int = 1
@@ -79,6 +82,7 @@ class Orchestrator:
     models: ModelRuntime = field(default_factory=ModelRuntime)
     identifier: str = ""
     replicas: int = 0
+    restore_from: str | Path | None = None
 
     def __post_init__(self) -> None:
         _check_identifier(self.identifier)
@@ -187,6 +191,18 @@ class Database:
         """Ask every server for its role, memory, slots and keys; those that do not answer are told too."""
         return database_status(self.identifier, self.nodes)
 
+    def snapshot(self, directory: str | Path, timeout_s: float = SAVE_TIMEOUT_S) -> SavedDatabase:
+        """Save all data to disk while the database goes on; `Orchestrator(restore_from=...)` reads it.
+
+        Args:
+            directory: where to; is made.
+            timeout_s: how long it may take.
+
+        Raises:
+            SavedError: saying why; no half of it is left.
+        """
+        return save(self.nodes, Path(directory).absolute(), timeout_s)
+
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End every shard, without saving. Harmless where it has ended."""
         _stop_nodes(self.jobs, self.nodes, timeout_s)
@@ -217,7 +233,7 @@ def start_database(
         name: in place of its own; of its socket and its shards' directories.
 
     Raises:
-        ServerError, BuildError, PortError, UsageError: before anything is started.
+        ServerError, BuildError, PortError, SavedError, UsageError: before anything is started.
         StartFailed: the operating system refused to start a shard.
         DatabaseFailed: with the log of the shard that died or did not become ready.
     """
@@ -225,17 +241,24 @@ def start_database(
     orchestrator.check_interface()
     server = find_redis_server(orchestrator.redis_server)
     loaded = orchestrator.load_arguments(dry=dry)
+    saved = _saved(orchestrator, server, loaded)
     for attempt in range(COLLISIONS):
         nodes = _nodes(orchestrator, files, name)
-        launches = _launches(orchestrator, server, nodes, loaded)
+        # A server that logs its writes reads its log, not what was saved.
+        config = replace(orchestrator.config, append_only=False) if saved else orchestrator.config
+        launches = _launches(orchestrator, server, nodes, loaded, config)
         jobs: list[Job] = []
         try:
+            if saved is not None and not dry:
+                put_back(saved, nodes)
             for launch, node in zip(launches, nodes, strict=True):
                 if orchestrator.clustered and not dry:
                     _write_slot_map(nodes, node, launch)
                 jobs.append(start(launch))
             if not dry:
-                wait_ready(jobs, nodes, tensors=bool(loaded))
+                wait_ready(jobs, nodes, tensors=bool(loaded), load_bytes=_load_bytes(saved))
+                if config != orchestrator.config:
+                    _log_writes(nodes)
         except BaseException as error:
             _stop_nodes(jobs, nodes[: len(jobs)], STOP_TIMEOUT_S)
             if _collided(error, orchestrator) and attempt + 1 < COLLISIONS:
@@ -348,16 +371,60 @@ def _nodes(orchestrator: Orchestrator, files: RunFiles, name: str) -> list[Node]
     return [node(number, called, endpoint) for number, (called, endpoint) in enumerate(named)]
 
 
+def _saved(orchestrator: Orchestrator, server: ServerBinary, loaded: Sequence[str]) -> SavedDatabase | None:
+    """Return what the database starts with, after checking that it can.
+
+    Raises:
+        SavedError
+    """
+    if orchestrator.restore_from is None:
+        return None
+    directory = Path(orchestrator.restore_from)
+    saved = read_saved(directory)
+    slots = [(each.start, each.stop - 1) for each in slot_ranges(orchestrator.shards)]
+    wanted = slots if orchestrator.clustered else [None]
+    if len(saved.shards) != orchestrator.shards:
+        raise SavedError(
+            directory,
+            f"it has the data of {len(saved.shards)} shard(s), and cannot be divided among "
+            f"{orchestrator.shards}; give shards={len(saved.shards)}",
+        )
+    if [shard.slots for shard in saved.shards] != wanted:
+        raise SavedError(directory, "its shards have other slots than those of this database")
+    if saved.modules and not loaded:
+        raise SavedError(
+            directory, f"it needs the module {next(iter(saved.modules))!r}; module=() loads none"
+        )
+    newest = tuple(int(part) for part in saved.redis.split(".")[:2])
+    if newest > server.version[:2]:
+        raise SavedError(directory, f"Redis {saved.redis} has written it, which {server} may not read")
+    return saved
+
+
+def _load_bytes(saved: SavedDatabase | None) -> int:
+    return max((shard.bytes for shard in saved.shards), default=0) if saved is not None else 0
+
+
+def _log_writes(nodes: Sequence[Node]) -> None:
+    for node in nodes:
+        with Shard(node.endpoint) as shard:
+            shard.log_writes()
+
+
 def _launches(
-    orchestrator: Orchestrator, server: ServerBinary, nodes: Sequence[Node], loaded: Sequence[str]
+    orchestrator: Orchestrator,
+    server: ServerBinary,
+    nodes: Sequence[Node],
+    loaded: Sequence[str],
+    config: RedisConfig,
 ) -> list[Launch]:
-    largest = largest_string_bytes(orchestrator.config, psutil.virtual_memory().total)
-    environment = redis_environment(orchestrator.config)
+    largest = largest_string_bytes(config, psutil.virtual_memory().total)
+    environment = redis_environment(config)
 
     def launch(node: Node) -> Launch:
         argv = redis_argv(
             server.executable,
-            orchestrator.config,
+            config,
             node.endpoint,
             directory=node.directory,
             largest_bytes=largest,

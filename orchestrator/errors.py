@@ -12,6 +12,7 @@ PenstockError
 ├── MpiError               mpiexec is missing, or it cannot be told whose it is
 ├── PlacementError         the hosts have not the cores, GPUs or memory that were asked for
 ├── PortError              a port is taken
+├── SavedError             a saved database that cannot be read, written or used
 ├── RunError               no such run, or more than one
 ├── JobError               a program that was started
 │   ├── StartFailed        the operating system refused to start it
@@ -126,6 +127,14 @@ class PortError(PenstockError):
         )
         self.host = host
         self.port = port
+
+
+class SavedError(PenstockError):
+    """A saved database that cannot be read, written or used; `path` is the directory or the file."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(f"the saved database {path}: {message}")
+        self.path = path
 
 
 class RunError(PenstockError):

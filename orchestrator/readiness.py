@@ -20,23 +20,25 @@ from orchestrator.run_files import tail
 from orchestrator.shard import Shard, ShardError
 
 START_TIMEOUT_S = 60.0
+SLOWEST_LOAD_BYTES_PER_S = 20e6
 BUG_REPORT = r"=== \w+ BUG REPORT START"
 """What a server that crashes writes after the cause, several hundred lines of it."""
 FIRST_INTERVAL_S, LONGEST_INTERVAL_S = 0.001, 0.02
 
 
-def wait_ready(jobs: Sequence[Job], nodes: Sequence[Node], *, tensors: bool) -> None:
+def wait_ready(jobs: Sequence[Job], nodes: Sequence[Node], *, tensors: bool, load_bytes: int = 0) -> None:
     """Wait until the nodes are a database that is ready; several take their slots first.
 
     Args:
         jobs: the nodes' processes, which have just been started.
         nodes: in the same order.
         tensors: whether they have a module that stores tensors.
+        load_bytes: how much one of them has to read from disk before it answers.
 
     Raises:
         DatabaseFailed: with the log of the shard that died or did not become ready.
     """
-    deadline = time.monotonic() + START_TIMEOUT_S
+    deadline = time.monotonic() + START_TIMEOUT_S + load_bytes / SLOWEST_LOAD_BYTES_PER_S
     with ExitStack() as stack:
         shards = [stack.enter_context(Shard(node.endpoint)) for node in nodes]
         pairs = list(zip(jobs, shards, strict=True))
@@ -85,7 +87,7 @@ def _await(
         if job.wait_ended(interval):
             raise shard_failure(job, f"{describe_exit(job.returncode)} at its start")
         if time.monotonic() > deadline:
-            raise shard_failure(job, f"was waited for {START_TIMEOUT_S:g} s in vain {what}")
+            raise shard_failure(job, f"was waited for in vain {what}, {START_TIMEOUT_S:g} s and more")
 
 
 def _intervals() -> Iterator[float]:

@@ -13,6 +13,8 @@ from orchestrator.errors import UsageError
 UNLIMITED_BYTES = 1 << 40
 SLOT_MAP = "nodes.conf"
 """In a node's directory: what it knows of its cluster."""
+DUMP = "dump.rdb"
+"""In a node's directory: its data as it was last saved; a node that starts reads it."""
 NO_MIGRATION = 1_000
 """More replicas than a shard can have: none changes to another shard by itself."""
 LEAST_BYTES = 1 << 20

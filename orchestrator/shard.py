@@ -72,6 +72,33 @@ class Shard:
         lines = self.command("INFO").decode(errors="replace").splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
+    def modules(self) -> dict[str, int]:
+        """Return the version of each loaded module."""
+        known = (dict(zip(each[::2], each[1::2], strict=True)) for each in self.command("MODULE LIST"))
+        return {each[b"name"].decode(): int(each[b"ver"]) for each in known}
+
+    def begin_save(self) -> bool:
+        """Begin to save to disk; False where it is not the time, since a copy of the server is at work."""
+        try:
+            self.command("BGSAVE")
+        except redis.ResponseError as error:
+            if "in progress" in str(error) or "child process" in str(error):
+                return False
+            raise
+        return True
+
+    def has_saved(self) -> bool:
+        """Tell whether it is not, or no longer, saving to disk."""
+        return self.facts()["rdb_bgsave_in_progress"] == "0"
+
+    def saved_well(self) -> bool:
+        """Tell whether what was last saved to disk is there."""
+        return self.facts()["rdb_last_bgsave_status"] == "ok"
+
+    def log_writes(self) -> None:
+        """Log every write to disk from now on, all that there is first."""
+        self.command("CONFIG SET", "appendonly", "yes")
+
     def store(self, key: str, *, tensor: bool) -> None:
         """Store a small tensor; a string in a Redis without the module."""
         if tensor:

@@ -22,6 +22,7 @@ from orchestrator.progress import say
 from orchestrator.record import DatabaseEntry, Run, find_run
 from orchestrator.redis_config import Endpoint
 from orchestrator.run_files import database_history
+from orchestrator.saved import save
 from orchestrator.shard import Shard, ShardError
 from orchestrator.status import database_status
 from sim_clients.address import Address
@@ -45,6 +46,9 @@ def db(
         bool, typer.Option("--status", metavar="", help="Show role, memory, slots and keys of each server.")
     ] = False,
     as_json: Json = False,
+    snapshot: Annotated[
+        Path | None, typer.Option("--snapshot", metavar="DIR", help="Save all data into a new directory.")
+    ] = None,
     shard: Annotated[int, typer.Option("--shard", help="The shard to ask where a command names no key.")] = 0,
     debug: Debug = False,
 ) -> None:
@@ -54,6 +58,9 @@ def db(
         raise UsageError("--json goes with --status")
     if status:
         _show_status(run.database(identifier), as_json=as_json)
+        return
+    if snapshot is not None:
+        _save(run.database(identifier), snapshot)
         return
     shards = _shards(run.database(identifier))
     if not 0 <= shard < len(shards):
@@ -88,6 +95,13 @@ def _text(reply: bytes) -> str:
         text = repr(reply)[2:-1]
     cut = len(text) - LONGEST_SHOWN
     return text if cut <= 0 or "\n" in text else f"{text[:LONGEST_SHOWN]}… ({cut} more)"
+
+
+def _save(database: DatabaseEntry, directory: Path) -> None:
+    saved = save([entry.node() for entry in database.nodes], directory.absolute())
+    size = sum(shard.bytes for shard in saved.shards)
+    shards = "one shard" if len(saved.shards) == 1 else f"{len(saved.shards)} shards"
+    print(f"saved {shards}, {size / 1e6:.1f} MB, in {directory}")
 
 
 def _show_status(database: DatabaseEntry, *, as_json: bool) -> None:
