@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.launchers.options import LaunchOptions
     from orchestrator.model_runtime import ModelRuntime
     from orchestrator.policy import Policy
+    from orchestrator.reconnecting import RunningDatabase, RunningExperiment, reconnect
     from orchestrator.redis_config import RedisConfig
     from orchestrator.resources import Resources
     from orchestrator.script import run_script
@@ -44,8 +45,11 @@ __all__ = [
     "Policy",
     "RedisConfig",
     "Resources",
+    "RunningDatabase",
+    "RunningExperiment",
     "colocate",
     "load_config",
+    "reconnect",
     "run_script",
 ]
 
@@ -67,8 +71,11 @@ _HOMES = {
     "Policy": "orchestrator.policy",
     "RedisConfig": "orchestrator.redis_config",
     "Resources": "orchestrator.resources",
+    "RunningDatabase": "orchestrator.reconnecting",
+    "RunningExperiment": "orchestrator.reconnecting",
     "colocate": "orchestrator.colocated",
     "load_config": "orchestrator.config",
+    "reconnect": "orchestrator.reconnecting",
     "run_script": "orchestrator.script",
 }
 

@@ -15,7 +15,7 @@ from orchestrator.errors import RunError
 from orchestrator.node import Node
 from orchestrator.progress import say
 from orchestrator.redis_config import Endpoint
-from orchestrator.run_files import lock_is_held, read_record, registered_runs, replace_record
+from orchestrator.run_files import RECORD, lock_is_held, read_record, registered_runs, replace_record
 from orchestrator.watcher import Session, read_stat
 
 
@@ -237,6 +237,17 @@ def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:
         hint = f"; `penstock stop` cleans up after what was lost: {lost}" if alive and lost else ""
         raise RunError(f"there is no {'active ' if alive else ''}run {what}{hint}", run=run_id or "")
     return runs[0]
+
+
+def run_at(directory: Path) -> Run:
+    """Return the run whose directory this is.
+
+    Raises:
+        RunError: there is none in it, or its record cannot be read.
+    """
+    if not (directory / RECORD).exists():
+        raise RunError(f"there is no run in {directory}: it has no {RECORD}")
+    return _run(str(read_record(directory).get("run")), directory)
 
 
 def _run(run_id: str, directory: Path) -> Run:

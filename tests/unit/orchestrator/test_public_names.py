@@ -25,8 +25,11 @@ def test_public_names_are_these() -> None:
         "Policy",
         "RedisConfig",
         "Resources",
+        "RunningDatabase",
+        "RunningExperiment",
         "colocate",
         "load_config",
+        "reconnect",
         "run_script",
     ]
     assert all(
