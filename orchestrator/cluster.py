@@ -76,11 +76,11 @@ def forget_placeholders(nodes: Sequence[Node], shards: Sequence[Shard]) -> None:
         shard.forget(placeholder(node.shard) for node in nodes if node.replica == 0)
 
 
-def agreed(nodes: Sequence[Node]) -> Callable[[Shard], bool]:
-    """Return a test: does this node take the cluster for complete, and each slot for its owner's?"""
+def agreed(primaries: Sequence[Node]) -> Callable[[Shard], bool]:
+    """Return a test: does this server take the cluster for complete, and each slot for its primary's?"""
     plan = {
         (node.slots.start, node.slots.stop - 1): (node.endpoint.host, node.endpoint.port)
-        for node in nodes
-        if node.slots is not None and node.replica == 0
+        for node in primaries
+        if node.slots is not None
     }
     return lambda shard: shard.cluster_is_ok() and shard.slot_owners() == plan

@@ -10,12 +10,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import psutil
-
-from orchestrator.binaries import ServerBinary, find_redis_server
+from orchestrator.binaries import ServerBinary, find_redis_server, version_text
 from orchestrator.build import MODULE_NAME, built_module, cached_build
 from orchestrator.cluster import check_replicas, check_shard_count, slot_ranges
-from orchestrator.errors import DatabaseFailed, SavedError, StartFailed, UsageError, describe_exit
+from orchestrator.errors import DatabaseFailed, ServerError, StartFailed, UsageError, describe_exit
+from orchestrator.keeping import ON_SHARD_FAILURE, Keeper
 from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.model_runtime import ModelRuntime
 from orchestrator.node import Node, slot_map
@@ -25,13 +24,11 @@ from orchestrator.redis_config import (
     SLOT_MAP,
     Endpoint,
     RedisConfig,
-    largest_string_bytes,
-    redis_argv,
-    redis_environment,
 )
 from orchestrator.resources import Resources
-from orchestrator.run_files import LONGEST_IDENTIFIER, RunFiles, log_of
-from orchestrator.saved import SAVE_TIMEOUT_S, SavedDatabase, put_back, read_saved, save
+from orchestrator.run_files import LONGEST_IDENTIFIER, RunFiles
+from orchestrator.saved import SAVE_TIMEOUT_S, SavedDatabase, check_fits, put_back, read_saved, save
+from orchestrator.servers import ServerCommand
 from orchestrator.shard import Shard, ShardError
 from orchestrator.status import DatabaseStatus, database_status
 from sim_clients.address import Address, HostPort
@@ -40,6 +37,8 @@ SHUTDOWN_S, STOP_TIMEOUT_S = 1.0, 5.0
 """How long SHUTDOWN may take before a shard gets a SIGTERM, and that before it is killed."""
 COLLISIONS = 5
 LOOPBACK = "lo"
+PROMOTES = (7, 0, 0)
+"""The oldest Redis that can be told to announce another port while it runs."""
 NAME = "database"
 IDENTIFIER = re.compile(rf"[A-Za-z]\w{{0,{LONGEST_IDENTIFIER - 1}}}", re.ASCII)
 LIKE_A_SHARD = re.compile(r".*_\d+")
@@ -69,6 +68,10 @@ class Orchestrator:
             it as `SSDB_<identifier>`.
         restore_from: a directory that `Database.snapshot` has written: the database starts with what was
             saved there. It must have as many shards.
+        on_shard_failure: what the death of a server means. "stop": the run ends with the reason. "promote": a
+            replica takes the place of its primary, and only a shard without one ends the run; needs Redis 7.
+            "restart": the server is started again, up to three times, with what its log of writes has
+            (`RedisConfig(append_only=True)`), or what `Database.snapshot` has last saved, without the rest.
     """
 
     shards: int = 1
@@ -83,11 +86,13 @@ class Orchestrator:
     identifier: str = ""
     replicas: int = 0
     restore_from: str | Path | None = None
+    on_shard_failure: str = "stop"
 
     def __post_init__(self) -> None:
         _check_identifier(self.identifier)
         check_shard_count(self.shards)
         check_replicas(self.replicas, self.shards)
+        _check_on_failure(self.on_shard_failure, self.replicas)
         highest = 65_535 - self.node_count + 1 - (BUS_OFFSET if self.clustered else 0)
         if self.port is not None and not (_is_whole(self.port) and 0 <= self.port <= highest):
             raise UsageError(f"port={self.port!r}: must be 0 to {highest} for {self.node_count} server(s)")
@@ -168,14 +173,37 @@ class Orchestrator:
 class Database:
     """A database that runs: its nodes, their Jobs and its address."""
 
-    def __init__(self, nodes: Sequence[Node], jobs: Sequence[Job], identifier: str = "") -> None:
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        jobs: Sequence[Job],
+        identifier: str = "",
+        keeper: Keeper | None = None,
+    ) -> None:
         self.identifier = identifier
-        self.nodes = tuple(nodes)
-        self.jobs = tuple(jobs)
-        self.address = _address(nodes)
+        self._nodes = tuple(nodes)
+        self.jobs = keeper.jobs if keeper is not None else tuple(jobs)
+        self._keeper = keeper
 
     def __repr__(self) -> str:
         return f"<Database {self.address}, {self.state.value}>"
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Its servers, without those that have died and were not started again."""
+        return self._nodes if self._keeper is None else self._keeper.nodes
+
+    @property
+    def address(self) -> Address:
+        """Where programs find it: its primaries, as they are now."""
+        if self._keeper is not None:
+            return _address(list(self._keeper.primaries.values()))
+        return _address([node for node in self.nodes if node.replica == 0])
+
+    def when_changed(self, listener: Callable[[str], None]) -> None:
+        """Have a function told, on a thread of its own, when a server has died and the database goes on."""
+        if self._keeper is not None:
+            self._keeper.changed = listener
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -185,7 +213,8 @@ class Database:
     @property
     def state(self) -> JobState:
         """ACTIVE as long as every shard is."""
-        return next((job.state for job in self.jobs if job.state.final), JobState.ACTIVE)
+        ended = (job.state for job in self.jobs if job.state.final and not job.tolerated)
+        return next(ended, JobState.ACTIVE)
 
     def status(self) -> DatabaseStatus:
         """Ask every server for its role, memory, slots and keys; those that do not answer are told too."""
@@ -205,14 +234,18 @@ class Database:
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End every shard, without saving. Harmless where it has ended."""
-        _stop_nodes(self.jobs, self.nodes, timeout_s)
+        nodes = {node.name: node for node in self.nodes}
+        jobs = [job for job in self.jobs if job.name in nodes]
+        _stop_nodes(jobs, [nodes[job.name] for job in jobs], timeout_s)
 
     def failure(self) -> DatabaseFailed | None:
         """Return the error of the first shard that ended without being told to."""
         ended = (job for job in self.jobs if job.state in (JobState.FAILED, JobState.COMPLETED))
-        return next(
-            (shard_failure(job, f"{describe_exit(job.returncode)} in the middle") for job in ended), None
-        )
+        job = next((job for job in ended if not job.tolerated), None)
+        if job is None:
+            return None
+        reason = f"; {job.reason}" if job.reason else ""
+        return shard_failure(job, f"{describe_exit(job.returncode)} in the middle{reason}")
 
 
 def start_database(
@@ -240,18 +273,21 @@ def start_database(
     name = name or orchestrator.name
     orchestrator.check_interface()
     server = find_redis_server(orchestrator.redis_server)
+    _check_promotes(orchestrator, server)
     loaded = orchestrator.load_arguments(dry=dry)
     saved = _saved(orchestrator, server, loaded)
+    command = ServerCommand(server.executable, orchestrator.config, loaded, orchestrator.clustered)
+    # A server that logs its writes reads its log when it starts, not what was saved: it begins to log later.
+    config = replace(orchestrator.config, append_only=False) if saved else orchestrator.config
+    first = replace(command, config=config)
     for attempt in range(COLLISIONS):
         nodes = _nodes(orchestrator, files, name)
-        # A server that logs its writes reads its log, not what was saved.
-        config = replace(orchestrator.config, append_only=False) if saved else orchestrator.config
-        launches = _launches(orchestrator, server, nodes, loaded, config)
         jobs: list[Job] = []
         try:
             if saved is not None and not dry:
                 put_back(saved, nodes)
-            for launch, node in zip(launches, nodes, strict=True):
+            for node in nodes:
+                launch = first.launch(node)
                 if orchestrator.clustered and not dry:
                     _write_slot_map(nodes, node, launch)
                 jobs.append(start(launch))
@@ -264,7 +300,8 @@ def start_database(
             if _collided(error, orchestrator) and attempt + 1 < COLLISIONS:
                 continue
             raise
-        return Database(nodes, jobs, orchestrator.identifier)
+        keeper = None if dry else _keeper(orchestrator, nodes, jobs, command, start)
+        return Database(nodes, jobs, orchestrator.identifier, keeper)
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -337,6 +374,27 @@ def _check_identifier(identifier: object) -> None:
         )
 
 
+def _check_on_failure(said: object, replicas: int) -> None:
+    if said not in ON_SHARD_FAILURE:
+        raise UsageError(f"on_shard_failure={said!r}: one of {', '.join(ON_SHARD_FAILURE)}")
+    if said == "promote" and not replicas:
+        raise UsageError('on_shard_failure="promote" needs replicas=1 or more, which it promotes')
+    if said == "restart" and replicas:
+        raise UsageError(
+            'on_shard_failure="restart" with replicas would throw away what they have; "promote" keeps it'
+        )
+
+
+def _check_promotes(orchestrator: Orchestrator, server: ServerBinary) -> None:
+    if orchestrator.on_shard_failure == "promote" and server.version < PROMOTES:
+        raise ServerError(
+            f'on_shard_failure="promote" needs Redis {version_text(PROMOTES)}: in {server} a replica that is '
+            "promoted tells new clients an address where it does not listen. Give another redis_server",
+            executable=server.executable,
+            version=version_text(server.version),
+        )
+
+
 def _check_module(module: object) -> None:
     words = module if isinstance(module, Sequence) and not isinstance(module, str) else [None]
     if not all(isinstance(word, str) for word in words):
@@ -372,32 +430,11 @@ def _nodes(orchestrator: Orchestrator, files: RunFiles, name: str) -> list[Node]
 
 
 def _saved(orchestrator: Orchestrator, server: ServerBinary, loaded: Sequence[str]) -> SavedDatabase | None:
-    """Return what the database starts with, after checking that it can.
-
-    Raises:
-        SavedError
-    """
     if orchestrator.restore_from is None:
         return None
-    directory = Path(orchestrator.restore_from)
-    saved = read_saved(directory)
-    slots = [(each.start, each.stop - 1) for each in slot_ranges(orchestrator.shards)]
-    wanted = slots if orchestrator.clustered else [None]
-    if len(saved.shards) != orchestrator.shards:
-        raise SavedError(
-            directory,
-            f"it has the data of {len(saved.shards)} shard(s), and cannot be divided among "
-            f"{orchestrator.shards}; give shards={len(saved.shards)}",
-        )
-    if [shard.slots for shard in saved.shards] != wanted:
-        raise SavedError(directory, "its shards have other slots than those of this database")
-    if saved.modules and not loaded:
-        raise SavedError(
-            directory, f"it needs the module {next(iter(saved.modules))!r}; module=() loads none"
-        )
-    newest = tuple(int(part) for part in saved.redis.split(".")[:2])
-    if newest > server.version[:2]:
-        raise SavedError(directory, f"Redis {saved.redis} has written it, which {server} may not read")
+    saved = read_saved(Path(orchestrator.restore_from))
+    slots = slot_ranges(orchestrator.shards) if orchestrator.clustered else [None]
+    check_fits(saved, slots, server, has_module=bool(loaded))
     return saved
 
 
@@ -411,29 +448,24 @@ def _log_writes(nodes: Sequence[Node]) -> None:
             shard.log_writes()
 
 
-def _launches(
+def _keeper(
     orchestrator: Orchestrator,
-    server: ServerBinary,
     nodes: Sequence[Node],
-    loaded: Sequence[str],
-    config: RedisConfig,
-) -> list[Launch]:
-    largest = largest_string_bytes(config, psutil.virtual_memory().total)
-    environment = redis_environment(config)
+    jobs: Sequence[Job],
+    command: ServerCommand,
+    start: StartShard,
+) -> Keeper | None:
+    """Return who keeps the database going when a server dies, where that is asked for."""
+    if orchestrator.on_shard_failure == "stop":
+        return None
 
-    def launch(node: Node) -> Launch:
-        argv = redis_argv(
-            server.executable,
-            config,
-            node.endpoint,
-            directory=node.directory,
-            largest_bytes=largest,
-            load_arguments=loaded,
-            clustered=orchestrator.clustered,
-        )
-        return Launch(node.name, argv, node.directory, log_of(node.directory), environment)
+    def start_again(node: Node) -> tuple[Node, Job]:
+        hidden = command.hidden(node)
+        return hidden, start(command.launch(hidden, node.endpoint.port))
 
-    return [launch(node) for node in nodes]
+    restarts = orchestrator.on_shard_failure == "restart"
+    logs_writes = orchestrator.config.append_only
+    return Keeper(nodes, jobs, start_again if restarts else None, logs_writes=logs_writes)
 
 
 def _write_slot_map(nodes: Sequence[Node], node: Node, launch: Launch) -> None:
@@ -474,9 +506,9 @@ def _ask_to_end(job: Job, shard: Shard) -> None:
         job.terminate()
 
 
-def _address(nodes: Sequence[Node]) -> Address:
-    first = nodes[0].endpoint
+def _address(primaries: Sequence[Node]) -> Address:
+    first = primaries[0].endpoint
     if first.unix_socket is not None:
         return Address(unix_socket=first.unix_socket)
-    hosts = tuple(HostPort(node.endpoint.host, node.endpoint.port) for node in nodes if node.replica == 0)
-    return Address(endpoints=hosts, clustered=nodes[0].slots is not None)
+    hosts = tuple(HostPort(node.endpoint.host, node.endpoint.port) for node in primaries)
+    return Address(endpoints=hosts, clustered=primaries[0].slots is not None)

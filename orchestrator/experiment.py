@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import overload
+from typing import Any, overload
 
 from orchestrator.application import Application, check_name
 from orchestrator.database import Database, Orchestrator, as_databases, start_database
@@ -314,12 +314,24 @@ class Experiment:
         name = f"database {database.identifier}".rstrip()
         self._say(f"{name} ready after {time.monotonic() - began:.2f} s at {database.address}")
         self._observe(database.jobs)
+        database.when_changed(self._note_change)
         if self._record is not None:
-            self._record.write(
-                address=self._started.databases[0].address.environment(),
-                databases=[_entry(each) for each in self._started.databases],
-            )
+            self._record.write(**self._databases())
         return database
+
+    def _databases(self) -> dict[str, Any]:
+        """Return what the record says of databases."""
+        databases = self._started.databases
+        return {
+            "address": databases[0].address.environment(),
+            "databases": [_entry(each) for each in databases],
+        }
+
+    def _note_change(self, sentence: str) -> None:
+        """On a database's thread: one of its servers has died, and it goes on."""
+        self._say(sentence)
+        if self._record is not None:
+            self._record.note(**self._databases())
 
     def _observe(self, jobs: Sequence[Job]) -> None:
         """From now on record what becomes of these Jobs, and wake those who wait."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 from orchestrator.cluster import SLOTS, agreed, forget_placeholders, key_within, take_slots
 from orchestrator.errors import DatabaseFailed, describe_exit
@@ -21,6 +22,7 @@ from orchestrator.shard import Shard, ShardError
 
 START_TIMEOUT_S = 60.0
 SLOWEST_LOAD_BYTES_PER_S = 20e6
+"""Of what a server that starts reads from disk."""
 BUG_REPORT = r"=== \w+ BUG REPORT START"
 """What a server that crashes writes after the cause, several hundred lines of it."""
 FIRST_INTERVAL_S, LONGEST_INTERVAL_S = 0.001, 0.02
@@ -58,10 +60,39 @@ def _form_cluster(nodes: Sequence[Node], pairs: Sequence[tuple[Job, Shard]], dea
     for pair in pairs:
         _await(pair, lambda _, shard: shard.cluster_is_ok(), "to read its slot map", deadline)
     take_slots(nodes, shards)
-    knows = agreed(nodes)
+    knows = agreed([node for node in nodes if node.replica == 0])
     for pair in pairs:
         _await(pair, lambda _, shard: knows(shard), "to agree on every slot", deadline)
     forget_placeholders(nodes, shards)
+
+
+def await_server(job: Job, node: Node, deadline: float) -> None:
+    """Wait until a server answers.
+
+    Raises:
+        DatabaseFailed: it ended, or did not in time.
+    """
+    with Shard(node.endpoint) as shard:
+        _await((job, shard), _is_up, "to answer", deadline)
+
+
+def await_agreement(
+    jobs: Sequence[Job], nodes: Sequence[Node], knows: Callable[[Shard], bool], deadline: float
+) -> None:
+    """Wait until servers of a cluster know who owns the slots.
+
+    Raises:
+        DatabaseFailed: one ended, or did not in time.
+    """
+    for job, node in zip(jobs, nodes, strict=True):
+        with Shard(node.endpoint) as shard:
+            _await((job, shard), lambda _, shard: knows(shard), "to agree on every slot", deadline)
+
+
+def load_time_s(directory: Path) -> float:
+    """Return how long a server may take to read what is in its directory."""
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in files) / SLOWEST_LOAD_BYTES_PER_S
 
 
 def _is_up(job: Job, shard: Shard) -> bool:

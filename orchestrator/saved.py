@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from orchestrator.binaries import ServerBinary
 from orchestrator.errors import SavedError
 from orchestrator.node import Node
 from orchestrator.redis_config import DUMP
@@ -133,6 +134,38 @@ def read_saved(directory: Path) -> SavedDatabase:
         if _sha256(path) != shard.sha256:
             raise SavedError(path, "its checksum is not the one of what was saved: the file was changed")
     return saved
+
+
+def check_fits(
+    saved: SavedDatabase, slots: Sequence[range | None], server: ServerBinary, *, has_module: bool
+) -> None:
+    """Refuse to start a database with what it could not hold or read.
+
+    Args:
+        saved: what it is to start with.
+        slots: of each of its shards; None where it has one.
+        server: what it runs on.
+        has_module: whether it has one.
+
+    Raises:
+        SavedError: naming what does not fit.
+    """
+    directory = saved.directory
+    if len(saved.shards) != len(slots):
+        raise SavedError(
+            directory,
+            f"it has the data of {len(saved.shards)} shard(s), and cannot be divided among {len(slots)}; "
+            f"give shards={len(saved.shards)}",
+        )
+    wanted = [(each.start, each.stop - 1) if each is not None else None for each in slots]
+    if [shard.slots for shard in saved.shards] != wanted:
+        raise SavedError(directory, "its shards have other slots than those of this database")
+    if saved.modules and not has_module:
+        name = next(iter(saved.modules))
+        raise SavedError(directory, f"it needs the module {name!r}; module=() loads none")
+    newest = tuple(int(part) for part in saved.redis.split(".")[:2])
+    if newest > server.version[:2]:
+        raise SavedError(directory, f"Redis {saved.redis} has written it, which {server} may not read")
 
 
 def put_back(saved: SavedDatabase, nodes: Sequence[Node]) -> None:

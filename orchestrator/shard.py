@@ -130,6 +130,18 @@ class Shard:
         """Make this replica the primary of its shard, whatever the others think."""
         self.command("CLUSTER FAILOVER", "TAKEOVER")
 
+    def listen_on(self, port: int) -> None:
+        """Let it listen on another port from now on. This connection stays."""
+        self.command("CONFIG SET", "port", port)
+
+    def announce(self, port: int) -> None:
+        """Let it name another port as its own to the cluster's clients, and in time to the other nodes."""
+        self.command("CONFIG SET", "cluster-announce-port", port)
+
+    def look_at(self, other: Endpoint, bus_port: int) -> None:
+        """Let it see now that a node it knows has another address."""
+        self.command("CLUSTER MEET", other.host, other.port, bus_port)
+
     def forget(self, identities: Iterable[str]) -> None:
         """Let it know some nodes no more."""
         for identity in identities:

@@ -92,3 +92,17 @@ def test_ports_that_cannot_be_are_refused(wrong: Any) -> None:
 def test_module_must_be_a_list_of_text(module: Any) -> None:
     with pytest.raises(UsageError, match="module="):
         Orchestrator(module=module)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"on_shard_failure": "panic"}, "one of stop, promote, restart"),
+        ({"on_shard_failure": None}, "one of stop, promote, restart"),
+        ({"on_shard_failure": "promote", "shards": 2}, "needs replicas=1"),
+        ({"on_shard_failure": "restart", "shards": 2, "replicas": 1}, "throw away what they have"),
+    ],
+)
+def test_what_a_dead_server_cannot_mean_is_refused(wrong: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=f"on_shard_failure=.*{said}"):
+        Orchestrator(**wrong)
