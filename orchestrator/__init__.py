@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from orchestrator.application import Application
     from orchestrator.colocated import colocate
     from orchestrator.config import load_config
-    from orchestrator.database import Database, Orchestrator
+    from orchestrator.database import Database
+    from orchestrator.deployment import Orchestrator
     from orchestrator.ensemble import Ensemble
     from orchestrator.errors import PenstockError
     from orchestrator.experiment import Experiment
@@ -66,7 +67,7 @@ _HOMES = {
     "LaunchOptions": "orchestrator.launchers.options",
     "ModelRuntime": "orchestrator.model_runtime",
     "NodeStatus": "orchestrator.status",
-    "Orchestrator": "orchestrator.database",
+    "Orchestrator": "orchestrator.deployment",
     "PenstockError": "orchestrator.errors",
     "Policy": "orchestrator.policy",
     "RedisConfig": "orchestrator.redis_config",

@@ -16,7 +16,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from orchestrator.application import Application
-from orchestrator.database import Database, Orchestrator, start_database
+from orchestrator.database import Database, start_database
+from orchestrator.deployment import Orchestrator
 from orchestrator.environment import RUNTIME_DIR
 from orchestrator.errors import PenstockError, UsageError, describe_exit
 from orchestrator.guard import ended_by_signals

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, overload
 
 from orchestrator.application import Application, check_name
-from orchestrator.database import Database, Orchestrator, as_databases, start_database
+from orchestrator.database import Database, as_databases, start_database
+from orchestrator.deployment import Orchestrator
 from orchestrator.ensemble import Ensemble
 from orchestrator.errors import UsageError, WaitTimeout
 from orchestrator.group import JobGroup

@@ -23,7 +23,6 @@ from orchestrator.readiness import START_TIMEOUT_S, await_agreement, await_serve
 from orchestrator.redis_config import DUMP
 from orchestrator.shard import Shard, ShardError
 
-ON_SHARD_FAILURE = ("stop", "promote", "restart")
 MOST_RESTARTS = 3
 
 

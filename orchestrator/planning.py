@@ -6,7 +6,8 @@ from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from orchestrator.application import Application
-from orchestrator.database import Database, Orchestrator, database_environment, shard_names
+from orchestrator.database import Database, database_environment, shard_names
+from orchestrator.deployment import Orchestrator
 from orchestrator.environment import program_environment, run_environment
 from orchestrator.errors import ApplicationError, PlacementError
 from orchestrator.hosts import Inventory, is_here, this_host

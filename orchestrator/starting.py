@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.application import Application
-from orchestrator.database import Database, Orchestrator, start_database
+from orchestrator.database import Database, start_database
+from orchestrator.deployment import Orchestrator
 from orchestrator.errors import ApplicationError, PenstockError, UsageError
 from orchestrator.group import JobGroup
 from orchestrator.launchers.base import GRACE_S, Job, Launch, Launcher, stop_together

@@ -236,7 +236,7 @@ def test_interface_without_a_port_is_refused(
 
 
 def test_open_interface_must_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.database.interface_address", lambda name: "192.0.2.1")
+    monkeypatch.setattr("orchestrator.deployment.interface_address", lambda name: "192.0.2.1")
     with pytest.raises(UsageError, match="open_port=True"):
         Orchestrator(interface="eth0").host()
     assert Orchestrator(interface="eth0", open_port=True).host() == "192.0.2.1"
