@@ -2,6 +2,7 @@
 
 `colocate` turns an Application into another Application, whose program is this file: it starts a database on
 a Unix socket, runs the original program with its address, and ends the database after it. No launcher knows.
+A program with ranks has one on each of its hosts: one rank there starts it, as sharing.py says, for all.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,12 +24,13 @@ from orchestrator.deployment import Orchestrator
 from orchestrator.environment import RUNTIME_DIR
 from orchestrator.errors import PenstockError, UsageError, describe_exit
 from orchestrator.guard import ended_by_signals
-from orchestrator.launchers.base import Job, Launch
+from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.launchers.local import LocalLauncher
 from orchestrator.model_runtime import ModelRuntime
 from orchestrator.progress import say
 from orchestrator.redis_config import RedisConfig
 from orchestrator.run_files import RunFiles, log_of
+from orchestrator.sharing import Share, Shared, host_name
 from orchestrator.watcher import RUN_ID_VARIABLE
 from sim_clients.identity import NAME_VARIABLE
 
@@ -93,36 +97,77 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(orchestrator: Orchestrator, command: Sequence[str], over: threading.Event) -> int:
     launcher = LocalLauncher()
     started: list[Job] = []
+    files, name = _files(), os.environ[NAME_VARIABLE]
 
     def start(launch: Launch) -> Job:
         started.append(launcher.start(launch))
         return started[-1]
 
-    try:
-        database = start_database(orchestrator, _files(), start, name=f"c{os.getpid()}")
+    def run_program(environment: Mapping[str, str]) -> Job:
         directory = Path.cwd()
-        name = os.environ[NAME_VARIABLE]
-        job = start(Launch(name, command, directory, log_of(directory), database.address.environment()))
-        return _watch(job, database, over)
-    finally:
-        for job in reversed(started):
-            job.stop(GRACE_S)
-        launcher.close()
+        return start(Launch(name, command, directory, log_of(directory), environment, inherits=_of_mpi()))
+
+    with Share(files.share(name, host_name())) as share:
+        try:
+            if share.lead():
+                database = start_database(orchestrator, files, start, name=f"c{os.getpid()}")
+                environment = database.address.environment()
+                share.publish(environment)
+                return _lead(run_program(environment), database, share, over)
+            shared = share.join()
+            return _follow(run_program(shared.environment), shared, share, over)
+        finally:
+            for job in reversed(started):
+                job.stop(GRACE_S)
+            launcher.close()
 
 
-def _watch(job: Job, database: Database, over: threading.Event) -> int:
-    """Wait for the end of the program, or of its database, which ends the program."""
+def _lead(job: Job, database: Database, share: Share, over: threading.Event) -> int:
+    """Wait for the end of the program, or of its database, which ends the program; then for other ranks."""
     for each in (job, *database.jobs):
         each.when_ended(lambda _: over.set())
     over.wait()
     failure = database.failure()
     if failure is not None:
         raise failure
+    if job.state is JobState.COMPLETED:  # else the launcher ends the others
+        share.wait_alone()
     database.stop()
+    share.clear()
+    return _exit_code(job)
+
+
+def _follow(job: Job, shared: Shared, share: Share, over: threading.Event) -> int:
+    """Wait for the end of the program, or of the rank that has the database, which ends the program."""
+    job.when_ended(lambda _: over.set())
+    threading.Thread(target=_await_leader, args=(shared, over), name="penstock-leader", daemon=True).start()
+    over.wait()
+    if not job.state.final:
+        raise share.lost()
+    return _exit_code(job)
+
+
+def _await_leader(shared: Shared, over: threading.Event) -> None:
+    with suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(shared.leader)
+        try:
+            select.select([descriptor], [], [])
+        finally:
+            os.close(descriptor)
+    over.set()
+
+
+def _exit_code(job: Job) -> int:
     if job.returncode is None or job.returncode < 0:
         say(f"{job.name!r} {describe_exit(job.returncode)}")
         return 128 - (job.returncode or 0)
     return job.returncode
+
+
+def _of_mpi() -> tuple[int, ...]:
+    """Return the open files by which mpiexec speaks with a rank: MPICH's Hydra names one."""
+    number = os.environ.get("PMI_FD", "")
+    return (int(number),) if number.isdigit() else ()
 
 
 def _orchestrator(text: str) -> Orchestrator:

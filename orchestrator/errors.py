@@ -10,6 +10,7 @@ PenstockError
 ├── SmartSimError          what SmartSim needs is missing, or its folder cannot be made
 ├── ServerError            redis-server is missing, too old, or cannot be asked for its version
 ├── MpiError               mpiexec is missing, or it cannot be told whose it is
+├── SharingError           the database that ranks on one host share did not come up, or has gone
 ├── PlacementError         the hosts have not the cores, GPUs or memory that were asked for
 ├── PortError              a port is taken
 ├── SavedError             a saved database that cannot be read, written or used
@@ -105,6 +106,14 @@ class MpiError(PenstockError):
         super().__init__(message)
         self.executable = executable
         self.said = said
+
+
+class SharingError(PenstockError):
+    """The database that the ranks of a program share on one host did not come up, or has gone."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(f"the database beside the ranks on this host ({path}): {message}")
+        self.path = path
 
 
 class PlacementError(PenstockError):

@@ -81,6 +81,10 @@ class RunFiles:
         """The Unix socket of a database of one shard."""
         return self.runtime / f"{name}.sock"
 
+    def share(self, name: str, host: str) -> Path:
+        """The file by which the ranks of a program on one host agree on their database."""
+        return self.runtime / f"{name}.{host}.share"
+
     def create(self) -> None:
         """Make both directories and the link in the state directory.
 

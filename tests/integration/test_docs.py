@@ -80,9 +80,14 @@ def test_the_python_of_the_page_on_databases_runs(tmp_path: Path, monkeypatch: p
     ran(tmp_path / "databases.py", monkeypatch)
 
 
+def test_the_python_of_the_page_on_colocation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "colocated.py").write_text("\n".join(snippets(DOCS / "colocated.md")))
+    ran(tmp_path / "colocated.py", monkeypatch)
+
+
 def test_no_page_has_python_that_no_test_runs() -> None:
     with_python = {page.name for page in DOCS.glob("*.md") if snippets(page)}
-    assert with_python == {"inference.md", "ensembles.md", "databases.md"}
+    assert with_python == {"inference.md", "ensembles.md", "databases.md", "colocated.md"}
 
 
 def load_arguments() -> set[str]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from orchestrator import Application, Experiment, JobState, RedisConfig, colocate
 from orchestrator.errors import ApplicationError, JobFailed
+from orchestrator.guard import end_leftovers
+from orchestrator.watcher import belonging
 
 SHOW = "import os; print(os.environ['SSDB']); print(os.environ['PENSTOCK_NAME'])"
 TALK = """
@@ -78,6 +82,29 @@ def test_two_beside_each_other_have_a_database_each() -> None:
         exp.wait(timeout_s=60)
     (first, name_a), (second, name_b) = (job.log.read_text().split() for job in jobs)
     assert first != second and (name_a, name_b) == ("a", "b")
+
+
+def test_a_rank_whose_leader_was_killed_fails_and_says_why(tmp_path: Path) -> None:
+    """The leader's database may live on for a moment; the run ends it."""
+    runtime, run_id = tmp_path / "runtime", f"test-{os.getpid()}"
+    runtime.mkdir(mode=0o700)
+    command = colocate(Application("solver", ["sleep", "1000"]), module=()).argv()
+    names = {"PENSTOCK_RUN_ID": run_id, "PENSTOCK_NAME": "solver", "PENSTOCK_RUNTIME_DIR": str(runtime)}
+    environment = {**os.environ, **names}
+    ranks = []
+    try:
+        for _ in range(2):
+            rank = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+            ranks.append(rank)
+            while len(list(belonging(run_id, set()))) < 2 * len(ranks) + 1:
+                assert rank.poll() is None
+        ranks[0].kill()
+        _, said = ranks[1].communicate(timeout=60)
+        assert ranks[1].returncode == 1 and "the rank that has started it has ended" in said
+    finally:
+        end_leftovers(run_id, set())
+        for rank in ranks:
+            rank.communicate()
 
 
 def test_missing_executable_is_refused_before_anything_starts() -> None:
