@@ -13,23 +13,25 @@ import os
 import select
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from orchestrator.application import Application
 from orchestrator.database import Database, start_database
-from orchestrator.deployment import Orchestrator
+from orchestrator.deployment import LOOPBACK, Orchestrator
 from orchestrator.environment import RUNTIME_DIR
 from orchestrator.errors import PenstockError, UsageError, describe_exit
 from orchestrator.guard import ended_by_signals
+from orchestrator.joining import PROGRAM
 from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.launchers.local import LocalLauncher
 from orchestrator.model_runtime import ModelRuntime
 from orchestrator.progress import say
 from orchestrator.redis_config import RedisConfig
-from orchestrator.run_files import RunFiles, log_of
+from orchestrator.run_files import RunFiles, colocated_directory, log_of
 from orchestrator.sharing import Share, Shared, host_name
 from orchestrator.watcher import RUN_ID_VARIABLE
 from sim_clients.identity import NAME_VARIABLE
@@ -46,6 +48,9 @@ def colocate(
     redis_server: str | Path | None = None,
     module: Sequence[str] | None = None,
     models: ModelRuntime | None = None,
+    port: int | None = None,
+    interface: str = LOOPBACK,
+    open_port: bool = False,
 ) -> Application:
     """Return an Application that runs with a database of its own beside it.
 
@@ -55,20 +60,26 @@ def colocate(
         redis_server: as for an Orchestrator.
         module: as for an Orchestrator.
         models: as for an Orchestrator.
+        port: as for an Orchestrator: on a private Unix socket by default.
+        interface: as for an Orchestrator.
+        open_port: as for an Orchestrator.
 
     Raises:
         ApplicationError: its executable is missing or not executable.
         UsageError: what the database is given cannot be right.
     """
     config, models = config or RedisConfig(), models or ModelRuntime()
-    Orchestrator(config=config, redis_server=redis_server, module=module, models=models)  # or refuse it here
+    listening: dict[str, Any] = {"port": port, "interface": interface, "open_port": open_port}
+    # or refuse it here
+    Orchestrator(config=config, redis_server=redis_server, module=module, models=models, **listening)
     description = {
+        **listening,
         "config": asdict(config),
         "models": asdict(models),
         "redis_server": None if redis_server is None else str(redis_server),
         "module": None if module is None else list(module),
     }
-    command = [sys.executable, "-m", "orchestrator.colocated", json.dumps(description), *application.argv()]
+    command = [sys.executable, "-m", PROGRAM, json.dumps(description), *application.argv()]
     root = str(Path(__file__).absolute().parent.parent)
     inherited = application.environment.get("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
     path = os.pathsep.join(part for part in (inherited, root) if part)
@@ -113,13 +124,29 @@ def _run(orchestrator: Orchestrator, command: Sequence[str], over: threading.Eve
                 database = start_database(orchestrator, files, start, name=f"c{os.getpid()}")
                 environment = database.address.environment()
                 share.publish(environment)
-                return _lead(run_program(environment), database, share, over)
+                with _told(environment):
+                    return _lead(run_program(environment), database, share, over)
             shared = share.join()
             return _follow(run_program(shared.environment), shared, share, over)
         finally:
             for job in reversed(started):
                 job.stop(GRACE_S)
             launcher.close()
+
+
+@contextmanager
+def _told(environment: Mapping[str, str]) -> Iterator[None]:
+    """Let the Experiment know where the database is, as long as it is there."""
+    host = host_name()
+    path = colocated_directory(Path.cwd()) / f"{host}.json"
+    part = path.with_suffix(".part")
+    path.parent.mkdir(exist_ok=True)
+    part.write_text(json.dumps({"host": host, "environment": dict(environment)}))
+    part.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _lead(job: Job, database: Database, share: Share, over: threading.Event) -> int:

@@ -13,6 +13,7 @@ from orchestrator.binaries import ServerBinary, find_redis_server, version_text
 from orchestrator.cluster import slot_ranges
 from orchestrator.deployment import Orchestrator
 from orchestrator.errors import DatabaseFailed, ServerError, StartFailed, UsageError, describe_exit
+from orchestrator.joining import ColocatedDatabase
 from orchestrator.keeping import Keeper
 from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.node import Node, slot_map
@@ -117,6 +118,9 @@ class Database:
         return shard_failure(job, f"{describe_exit(job.returncode)} in the middle{reason}")
 
 
+AnyDatabase = Database | ColocatedDatabase
+
+
 def start_database(
     orchestrator: Orchestrator,
     files: RunFiles,
@@ -179,7 +183,7 @@ def shard_names(orchestrator: Orchestrator, name: str | None = None) -> list[str
     return [f"{name or orchestrator.name}_{number}" for number in range(orchestrator.node_count)]
 
 
-def as_databases(given: Database | Sequence[Database] | None) -> tuple[Database, ...]:
+def as_databases(given: AnyDatabase | Sequence[AnyDatabase] | None) -> tuple[AnyDatabase, ...]:
     """Return the databases that a program is given.
 
     Raises:
@@ -190,8 +194,10 @@ def as_databases(given: Database | Sequence[Database] | None) -> tuple[Database,
     databases = tuple(given) if isinstance(given, list | tuple) else (given,)
     known: set[str] = set()
     for database in databases:
-        if not isinstance(database, Database):
-            raise UsageError(f"database={database!r}: give what start(Orchestrator(...)) returned")
+        if not isinstance(database, Database | ColocatedDatabase):
+            raise UsageError(
+                f"database={database!r}: give what start(Orchestrator(...)) or colocated(job) returned"
+            )
         if database.identifier in known:
             called = f"with the identifier {database.identifier!r}" if database.identifier else "without one"
             raise UsageError(f"database=: two databases {called}; each needs an identifier of its own")
@@ -199,7 +205,7 @@ def as_databases(given: Database | Sequence[Database] | None) -> tuple[Database,
     return databases
 
 
-def database_environment(databases: Sequence[Database]) -> dict[str, str]:
+def database_environment(databases: Sequence[AnyDatabase]) -> dict[str, str]:
     """Return the variables by which a program finds its databases.
 
     One without an identifier, else the first, is also what a program finds that asks for none by name.

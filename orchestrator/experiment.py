@@ -11,12 +11,13 @@ from types import TracebackType
 from typing import Any, overload
 
 from orchestrator.application import Application, check_name
-from orchestrator.database import Database, as_databases, start_database
+from orchestrator.database import AnyDatabase, Database, as_databases, start_database
 from orchestrator.deployment import Orchestrator
 from orchestrator.ensemble import Ensemble
 from orchestrator.errors import UsageError, WaitTimeout
 from orchestrator.group import JobGroup
 from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
+from orchestrator.joining import ColocatedDatabase, colocated_databases
 from orchestrator.launchers.base import GRACE_S, Job, JobState, Launch, Launcher, stop_together
 from orchestrator.launchers.dry_run import ended_job
 from orchestrator.launchers.options import LaunchOptions
@@ -32,6 +33,8 @@ from orchestrator.run_files import RunFiles, take_lock
 from orchestrator.started import Started
 from orchestrator.starting import Awaited, Starter, Turn, flat
 from orchestrator.sweep import Point
+
+COLOCATED_S = 60.0
 
 
 class Experiment:
@@ -145,7 +148,7 @@ class Experiment:
         self,
         thing: Application,
         *,
-        database: Database | Sequence[Database] | None = None,
+        database: AnyDatabase | Sequence[AnyDatabase] | None = None,
         after: Awaited = (),
         policy: Policy | None = None,
     ) -> Job: ...
@@ -154,7 +157,7 @@ class Experiment:
         self,
         thing: Ensemble,
         *,
-        database: Database | Sequence[Database] | None = None,
+        database: AnyDatabase | Sequence[AnyDatabase] | None = None,
         after: Awaited = (),
         policy: Policy | None = None,
     ) -> JobGroup: ...
@@ -163,7 +166,7 @@ class Experiment:
         self,
         thing: Application | Ensemble | Orchestrator,
         *,
-        database: Database | Sequence[Database] | None = None,
+        database: AnyDatabase | Sequence[AnyDatabase] | None = None,
         after: Awaited = (),
         policy: Policy | None = None,
     ) -> Job | JobGroup | Database:
@@ -239,10 +242,25 @@ class Experiment:
         """Return what tells which Jobs there are now, for others may join while they are waited for."""
         return lambda: list(flat(things)) if things else list(self._started.jobs)
 
+    def colocated(self, job: Job, timeout_s: float = COLOCATED_S) -> tuple[ColocatedDatabase, ...]:
+        """Return the databases beside a co-located program, once they are ready, to give them to another.
+
+        Args:
+            job: what start(colocate(...)) returned.
+            timeout_s: how long to wait for them.
+
+        Raises:
+            UsageError: it is not co-located, or has ended.
+            PlacementError: one listens on a Unix socket of another host.
+            WaitTimeout: they were not ready in time.
+        """
+        self._check_open()
+        return colocated_databases(job, timeout_s)
+
     def preview(
         self,
         *things: Application | Ensemble | Orchestrator,
-        database: Database | Sequence[Database] | None = None,
+        database: AnyDatabase | Sequence[AnyDatabase] | None = None,
     ) -> Preview:
         """Show hosts and cores, who holds which, and the exact command lines; start nothing.
 
@@ -264,7 +282,7 @@ class Experiment:
         return Preview(self.name, launcher.shown, self._files, launcher.inventory(), programs, told)
 
     def _planned(
-        self, thing: object, databases: Sequence[Database], before: Sequence[Launch]
+        self, thing: object, databases: Sequence[AnyDatabase], before: Sequence[Launch]
     ) -> list[Launch]:
         if isinstance(thing, Orchestrator):
             return self._planned_shards(thing, before)
@@ -280,7 +298,7 @@ class Experiment:
 
         return [job.launch for job in start_database(orchestrator, self._files, note, dry=True).jobs]
 
-    def _start_ensemble(self, ensemble: Ensemble, databases: Sequence[Database], turn: Turn) -> JobGroup:
+    def _start_ensemble(self, ensemble: Ensemble, databases: Sequence[AnyDatabase], turn: Turn) -> JobGroup:
         def start(applications: Sequence[Application]) -> list[Job]:
             self._check_open()
             return self._starter.in_turn(applications, databases, turn)

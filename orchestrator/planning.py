@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from orchestrator.application import Application
-from orchestrator.database import Database, database_environment, shard_names
+from orchestrator.database import AnyDatabase, database_environment, shard_names
 from orchestrator.deployment import Orchestrator
 from orchestrator.environment import program_environment, run_environment
 from orchestrator.errors import ApplicationError, PlacementError
@@ -23,7 +23,7 @@ def describe_programs(
     applications: Sequence[Application],
     files: RunFiles,
     taken: Container[str],
-    databases: Sequence[Database],
+    databases: Sequence[AnyDatabase],
 ) -> list[Launch]:
     """Check programs and return how they are started, all but where.
 
@@ -166,7 +166,7 @@ def place_shards(
     return placements
 
 
-def out_of_reach(launches: Sequence[Launch], database: Database) -> PlacementError | None:
+def out_of_reach(launches: Sequence[Launch], database: AnyDatabase) -> PlacementError | None:
     """Return why a program cannot reach a database from where it has its place; None where all can."""
     address = database.address
     if address.unix_socket is None and not all(is_loopback(endpoint.host) for endpoint in address.endpoints):

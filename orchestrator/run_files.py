@@ -133,6 +133,11 @@ def log_of(job_directory: Path) -> Path:
     return job_directory / "log.txt"
 
 
+def colocated_directory(job_directory: Path) -> Path:
+    """Where the databases beside a program tell where they are: a file for each host."""
+    return job_directory / "colocated"
+
+
 def registry() -> Path:
     """The user's directory of links to runs."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"

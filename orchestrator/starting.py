@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.application import Application
-from orchestrator.database import Database, start_database
+from orchestrator.database import AnyDatabase, Database, start_database
 from orchestrator.deployment import Orchestrator
 from orchestrator.errors import ApplicationError, PenstockError, UsageError
 from orchestrator.group import JobGroup
@@ -81,7 +81,7 @@ class Starter:
         self._groups: set[str] = set()
 
     def at_once(
-        self, applications: Sequence[Application], databases: Sequence[Database], *, waiting: bool = False
+        self, applications: Sequence[Application], databases: Sequence[AnyDatabase], *, waiting: bool = False
     ) -> list[Job]:
         """Check and place all, then start all: either every one runs or none does.
 
@@ -103,7 +103,7 @@ class Starter:
         return started
 
     def in_turn(
-        self, applications: Sequence[Application], databases: Sequence[Database], turn: Turn
+        self, applications: Sequence[Application], databases: Sequence[AnyDatabase], turn: Turn
     ) -> list[Job]:
         """Check all, then let them join the queue; return when those whose turn it is have been started."""
         if self._launcher.dry:
@@ -144,7 +144,7 @@ class Starter:
     def planned(
         self,
         applications: Sequence[Application],
-        databases: Sequence[Database],
+        databases: Sequence[AnyDatabase],
         before: Sequence[Launch],
         *,
         waiting: bool = False,
@@ -175,7 +175,7 @@ class Starter:
         return things
 
     def _described(
-        self, applications: Sequence[Application], databases: Sequence[Database], before: Sequence[Launch]
+        self, applications: Sequence[Application], databases: Sequence[AnyDatabase], before: Sequence[Launch]
     ) -> list[Launch]:
         names = {job.name for job in self._started.jobs} | {launch.name for launch in before} | self._groups
         return describe_programs(applications, self._files, names, databases)
@@ -186,7 +186,7 @@ class Starter:
             raise ApplicationError(group, "there is one of this name in the experiment already")
 
     def _check_room(
-        self, application: Application, launch: Launch, databases: Sequence[Database], turn: Turn
+        self, application: Application, launch: Launch, databases: Sequence[AnyDatabase], turn: Turn
     ) -> None:
         """Refuse what will never have a place, and what the launcher would refuse to start there."""
         lasting, beside = self._started.database_placements(), self._started.placements()
@@ -195,7 +195,7 @@ class Starter:
         self._launcher.argv(placed)
         self._check_reach([placed], databases)
 
-    def _check_reach(self, launches: Sequence[Launch], databases: Sequence[Database]) -> None:
+    def _check_reach(self, launches: Sequence[Launch], databases: Sequence[AnyDatabase]) -> None:
         errors = (out_of_reach(launches, database) for database in databases)
         error = next((error for error in errors if error is not None), None)
         if error is not None and not self._launcher.dry:
