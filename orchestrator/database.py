@@ -18,7 +18,14 @@ from orchestrator.keeping import Keeper
 from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.node import Node, slot_map
 from orchestrator.ports import BUS_OFFSET, check_port, free_ports
-from orchestrator.readiness import is_ours, shard_failure, wait_ready
+from orchestrator.readiness import (
+    SLOWEST_BYTES_PER_S,
+    START_TIMEOUT_S,
+    begin_logs,
+    is_ours,
+    shard_failure,
+    wait_ready,
+)
 from orchestrator.redis_config import (
     SLOT_MAP,
     Endpoint,
@@ -167,7 +174,7 @@ def start_database(
             if not dry:
                 wait_ready(jobs, nodes, tensors=bool(loaded), load_bytes=_load_bytes(saved))
                 if config != orchestrator.config:
-                    _log_writes(nodes)
+                    begin_logs(jobs, nodes, START_TIMEOUT_S + _load_bytes(saved) / SLOWEST_BYTES_PER_S)
         except BaseException as error:
             _stop_nodes(jobs, nodes[: len(jobs)], STOP_TIMEOUT_S)
             if _collided(error, orchestrator) and attempt + 1 < COLLISIONS:
@@ -284,12 +291,6 @@ def _saved(orchestrator: Orchestrator, server: ServerBinary, loaded: Sequence[st
 
 def _load_bytes(saved: SavedDatabase | None) -> int:
     return max((shard.bytes for shard in saved.shards), default=0) if saved is not None else 0
-
-
-def _log_writes(nodes: Sequence[Node]) -> None:
-    for node in nodes:
-        with Shard(node.endpoint) as shard:
-            shard.log_writes()
 
 
 def _keeper(

@@ -21,8 +21,8 @@ from orchestrator.run_files import tail
 from orchestrator.shard import Shard, ShardError
 
 START_TIMEOUT_S = 60.0
-SLOWEST_LOAD_BYTES_PER_S = 20e6
-"""Of what a server that starts reads from disk."""
+SLOWEST_BYTES_PER_S = 20e6
+"""Of what a server reads from disk when it starts, or writes there."""
 BUG_REPORT = r"=== \w+ BUG REPORT START"
 """What a server that crashes writes after the cause, several hundred lines of it."""
 FIRST_INTERVAL_S, LONGEST_INTERVAL_S = 0.001, 0.02
@@ -40,7 +40,7 @@ def wait_ready(jobs: Sequence[Job], nodes: Sequence[Node], *, tensors: bool, loa
     Raises:
         DatabaseFailed: with the log of the shard that died or did not become ready.
     """
-    deadline = time.monotonic() + START_TIMEOUT_S + load_bytes / SLOWEST_LOAD_BYTES_PER_S
+    deadline = time.monotonic() + START_TIMEOUT_S + load_bytes / SLOWEST_BYTES_PER_S
     with ExitStack() as stack:
         shards = [stack.enter_context(Shard(node.endpoint)) for node in nodes]
         pairs = list(zip(jobs, shards, strict=True))
@@ -89,10 +89,30 @@ def await_agreement(
             _await((job, shard), lambda _, shard: knows(shard), "to agree on every slot", deadline)
 
 
+def begin_logs(jobs: Sequence[Job], nodes: Sequence[Node], timeout_s: float) -> None:
+    """Let servers log every write from now on, and wait until what they have is in the log.
+
+    Raises:
+        DatabaseFailed: one ended, or its log was not there in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    with ExitStack() as stack:
+        pairs = [
+            (job, stack.enter_context(Shard(node.endpoint))) for job, node in zip(jobs, nodes, strict=True)
+        ]
+        try:
+            for _, shard in pairs:
+                shard.log_writes()
+            for pair in pairs:
+                _await(pair, lambda _, shard: shard.has_logged(), "to log what it has", deadline)
+        except ShardError as error:
+            raise _refusal(jobs, error) from error
+
+
 def load_time_s(directory: Path) -> float:
     """Return how long a server may take to read what is in its directory."""
     files = (path for path in directory.rglob("*") if path.is_file())
-    return sum(path.stat().st_size for path in files) / SLOWEST_LOAD_BYTES_PER_S
+    return sum(path.stat().st_size for path in files) / SLOWEST_BYTES_PER_S
 
 
 def _is_up(job: Job, shard: Shard) -> bool:

@@ -96,8 +96,14 @@ class Shard:
         return self.facts()["rdb_last_bgsave_status"] == "ok"
 
     def log_writes(self) -> None:
-        """Log every write to disk from now on, all that there is first."""
+        """Log every write to disk from now on, all that there is first; does not wait for that."""
         self.command("CONFIG SET", "appendonly", "yes")
+
+    def has_logged(self) -> bool:
+        """Tell whether all that there is stands in the log of writes."""
+        facts = self.facts()
+        busy = facts["aof_rewrite_in_progress"] == "1" or facts["aof_rewrite_scheduled"] == "1"
+        return facts["aof_enabled"] == "1" and not busy and facts["aof_last_bgrewrite_status"] == "ok"
 
     def store(self, key: str, *, tensor: bool) -> None:
         """Store a small tensor; a string in a Redis without the module."""

@@ -249,13 +249,35 @@ def test_a_server_that_cannot_start_again_shows_its_log() -> None:
         exp.wait(exp.start(Application("solver", ["sleep", "1000"]), database=db))
 
 
+def test_what_was_restored_is_logged_before_the_database_is_ready(redis_server: str) -> None:
+    """Else a server that dies then would start again with an empty log."""
+    plain = {"module": (), "redis_server": redis_server}
+    with Experiment("e") as exp:
+        db = exp.start(Orchestrator(**plain))
+        with Shard(db.nodes[0].endpoint) as shard:
+            for n in range(20):
+                shard.command("SET", f"k{n}", "x" * (1 << 20))
+        db.snapshot("saved")
+    config = RedisConfig(append_only=True)
+    with Experiment("e") as exp:
+        orchestrator = Orchestrator(on_shard_failure="restart", restore_from="saved", config=config, **plain)
+        db = exp.start(orchestrator)
+        changes = Changes(db)
+        kill(db, 0)
+        assert changes.next().endswith("with every write of it")
+        assert db.status().keys == 20
+
+
 @pytest.mark.parametrize("how", ["promote", "restart"])
 def test_what_is_stopped_is_not_made_good(how: str) -> None:
     replicas = 1 if how == "promote" else 0
     if replicas:
         needs_promotion(find_redis_server().version)
+    config = RedisConfig(append_only=True)
     with suppress(DatabaseFailed), Experiment("e") as exp:
-        db = exp.start(Orchestrator(shards=2, replicas=replicas, on_shard_failure=how, module=()))
+        db = exp.start(
+            Orchestrator(shards=2, replicas=replicas, on_shard_failure=how, module=(), config=config)
+        )
         kill(db, 0)  # its end is seen while that is being made good, or before
         db.stop()
         assert all(job.state.final for job in db.jobs)
