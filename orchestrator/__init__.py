@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from orchestrator.application import Application
     from orchestrator.colocated import colocate
     from orchestrator.config import load_config
-    from orchestrator.database import Database, Orchestrator
+    from orchestrator.database import Database
+    from orchestrator.deployment import Orchestrator
     from orchestrator.ensemble import Ensemble
     from orchestrator.errors import PenstockError
     from orchestrator.experiment import Experiment
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
     from orchestrator.launchers.options import LaunchOptions
     from orchestrator.model_runtime import ModelRuntime
     from orchestrator.policy import Policy
+    from orchestrator.reconnecting import RunningDatabase, RunningExperiment, reconnect
     from orchestrator.redis_config import RedisConfig
     from orchestrator.resources import Resources
     from orchestrator.script import run_script
+    from orchestrator.status import DatabaseStatus, NodeStatus
 
 __all__ = [
     "Application",
     "Database",
+    "DatabaseStatus",
     "Ensemble",
     "Experiment",
     "Host",
@@ -36,19 +40,24 @@ __all__ = [
     "JobState",
     "LaunchOptions",
     "ModelRuntime",
+    "NodeStatus",
     "Orchestrator",
     "PenstockError",
     "Policy",
     "RedisConfig",
     "Resources",
+    "RunningDatabase",
+    "RunningExperiment",
     "colocate",
     "load_config",
+    "reconnect",
     "run_script",
 ]
 
 _HOMES = {
     "Application": "orchestrator.application",
     "Database": "orchestrator.database",
+    "DatabaseStatus": "orchestrator.status",
     "Ensemble": "orchestrator.ensemble",
     "Experiment": "orchestrator.experiment",
     "Host": "orchestrator.hosts",
@@ -57,13 +66,17 @@ _HOMES = {
     "JobState": "orchestrator.launchers.base",
     "LaunchOptions": "orchestrator.launchers.options",
     "ModelRuntime": "orchestrator.model_runtime",
-    "Orchestrator": "orchestrator.database",
+    "NodeStatus": "orchestrator.status",
+    "Orchestrator": "orchestrator.deployment",
     "PenstockError": "orchestrator.errors",
     "Policy": "orchestrator.policy",
     "RedisConfig": "orchestrator.redis_config",
     "Resources": "orchestrator.resources",
+    "RunningDatabase": "orchestrator.reconnecting",
+    "RunningExperiment": "orchestrator.reconnecting",
     "colocate": "orchestrator.colocated",
     "load_config": "orchestrator.config",
+    "reconnect": "orchestrator.reconnecting",
     "run_script": "orchestrator.script",
 }
 

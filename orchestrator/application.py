@@ -14,8 +14,8 @@ from orchestrator.errors import ApplicationError
 from orchestrator.resources import Resources
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-RESERVED = re.compile(r"database(_\d+)?|run\.(json|part)")
-"""Names that a run needs for its database, its shards and its record."""
+RESERVED = re.compile(r"database(_\w+)?|run\.(json|part)")
+"""Names that a run needs for its databases, their shards and its record."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ class Application:
         resources: what it needs of the host.
         environment: variables on top of those of the Experiment script.
         parameters: what sets it apart from other members of its Ensemble; for the record only.
+        prefix_keys: its SmartRedis clients put `<name>.` before the keys of tensors and datasets.
+        reads_from: names of programs with `prefix_keys` among which its SmartRedis clients can choose by
+            `set_data_source`; at first they read from the first. A program with `prefix_keys` itself can read
+            from itself too.
     """
 
     name: str
@@ -37,9 +41,12 @@ class Application:
     resources: Resources = field(default_factory=Resources)
     environment: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str | int | float | Path] = field(default_factory=dict)
+    prefix_keys: bool = False
+    reads_from: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        object.__setattr__(self, "reads_from", checked_sources(self.name, self.reads_from))
         if isinstance(self.command, str) or not self.command:
             raise ApplicationError(
                 self.name, "the command is a list: the program, then each of its arguments"
@@ -86,6 +93,20 @@ class Application:
         if not path.is_file():
             raise ApplicationError(self.name, f"the script {str(path)!r} does not exist")
         return str(path)
+
+
+def checked_sources(name: str, sources: object) -> tuple[str, ...]:
+    """Return the names of the programs whose keys one reads.
+
+    Raises:
+        ApplicationError: naming what is no name of a program.
+    """
+    if isinstance(sources, str) or not isinstance(sources, Sequence):
+        raise ApplicationError(name, f"reads_from={sources!r}: a list of names of programs is needed")
+    for source in sources:
+        if not isinstance(source, str) or not NAME.fullmatch(source):
+            raise ApplicationError(name, f"reads_from: {source!r} cannot be the name of a program")
+    return tuple(sources)
 
 
 def _check_variable(name: str, variable: object, text: object) -> None:

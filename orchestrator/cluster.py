@@ -1,7 +1,6 @@
-"""Slots: which shard owns which, which shard a key belongs to, and how shards become a cluster.
+"""Slots: which shard owns which, which shard a key belongs to, and when nodes agree on it.
 
-A cluster is formed by the commands of Redis itself, no redis-cli is needed. Redis lets a new cluster accept
-writes two seconds after its start at the earliest.
+A cluster is formed by commands of Redis itself, no redis-cli is needed; it starts with the map of node.py.
 """
 
 from __future__ import annotations
@@ -11,10 +10,12 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from orchestrator.errors import UsageError
+from orchestrator.node import Node, placeholder
 from orchestrator.shard import Shard
 
 SLOTS = 16_384
 MOST_SHARDS = 1000
+MOST_REPLICAS = 5
 
 
 def check_shard_count(shards: int) -> None:
@@ -25,6 +26,21 @@ def check_shard_count(shards: int) -> None:
     """
     if not isinstance(shards, int) or isinstance(shards, bool) or not 1 <= shards <= MOST_SHARDS:
         raise UsageError(f"shards={shards!r}: one shard, or a cluster of 2 to {MOST_SHARDS}")
+
+
+def check_replicas(replicas: int, shards: int) -> None:
+    """Refuse a number of replicas that cannot be.
+
+    Raises:
+        UsageError
+    """
+    if not isinstance(replicas, int) or isinstance(replicas, bool) or not 0 <= replicas <= MOST_REPLICAS:
+        raise UsageError(f"replicas={replicas!r}: 0 to {MOST_REPLICAS} of each shard")
+    if replicas and shards == 1:
+        raise UsageError(
+            f"replicas={replicas!r}: only the shards of a cluster have replicas; give shards=2 or more, "
+            "or RedisConfig(append_only=True) to survive the end of a server"
+        )
 
 
 def slot_ranges(shards: int) -> list[range]:
@@ -47,18 +63,24 @@ def key_within(slots: range, stem: str) -> str:
     return next(key for n in itertools.count() if key_slot(key := f"{stem}.{n}") in slots)
 
 
-def form_cluster(shards: Sequence[Shard]) -> None:
-    """Give each shard its slots and introduce the shards to each other; does not wait."""
-    for number, (shard, slots) in enumerate(zip(shards, slot_ranges(len(shards)), strict=True)):
-        shard.own_slots(slots, epoch=number + 1)
-    for shard, other in itertools.combinations(shards, 2):
-        shard.meet(other.endpoint)
+def take_slots(nodes: Sequence[Node], shards: Sequence[Shard]) -> None:
+    """Let the first node of each shard take the slots of its placeholder; does not wait."""
+    for node, shard in zip(nodes, shards, strict=True):
+        if node.replica == 0:
+            shard.take_over()
 
 
-def agreed(shards: Sequence[Shard]) -> Callable[[Shard], bool]:
-    """Return a test: does this shard take the cluster for complete, and each slot for its owner's?"""
+def forget_placeholders(nodes: Sequence[Node], shards: Sequence[Shard]) -> None:
+    """Let every node forget what owned the slots before; all must agree on who does now."""
+    for shard in shards:
+        shard.forget(placeholder(node.shard) for node in nodes if node.replica == 0)
+
+
+def agreed(primaries: Sequence[Node]) -> Callable[[Shard], bool]:
+    """Return a test: does this server take the cluster for complete, and each slot for its primary's?"""
     plan = {
-        (slots.start, slots.stop - 1): shard.endpoint.port
-        for shard, slots in zip(shards, slot_ranges(len(shards)), strict=True)
+        (node.slots.start, node.slots.stop - 1): (node.endpoint.host, node.endpoint.port)
+        for node in primaries
+        if node.slots is not None
     }
     return lambda shard: shard.cluster_is_ok() and shard.slot_owners() == plan

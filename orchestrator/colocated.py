@@ -2,6 +2,7 @@
 
 `colocate` turns an Application into another Application, whose program is this file: it starts a database on
 a Unix socket, runs the original program with its address, and ends the database after it. No launcher knows.
+A program with ranks has one on each of its hosts: one rank there starts it, as sharing.py says, for all.
 """
 
 from __future__ import annotations
@@ -9,23 +10,29 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from orchestrator.application import Application
-from orchestrator.database import Database, Orchestrator, start_database
+from orchestrator.database import Database, start_database
+from orchestrator.deployment import LOOPBACK, Orchestrator
 from orchestrator.environment import RUNTIME_DIR
 from orchestrator.errors import PenstockError, UsageError, describe_exit
 from orchestrator.guard import ended_by_signals
-from orchestrator.launchers.base import Job, Launch
+from orchestrator.joining import PROGRAM
+from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.launchers.local import LocalLauncher
 from orchestrator.model_runtime import ModelRuntime
 from orchestrator.progress import say
 from orchestrator.redis_config import RedisConfig
-from orchestrator.run_files import RunFiles, log_of
+from orchestrator.run_files import RunFiles, colocated_directory, log_of
+from orchestrator.sharing import Share, Shared, host_name
 from orchestrator.watcher import RUN_ID_VARIABLE
 from sim_clients.identity import NAME_VARIABLE
 
@@ -41,6 +48,9 @@ def colocate(
     redis_server: str | Path | None = None,
     module: Sequence[str] | None = None,
     models: ModelRuntime | None = None,
+    port: int | None = None,
+    interface: str = LOOPBACK,
+    open_port: bool = False,
 ) -> Application:
     """Return an Application that runs with a database of its own beside it.
 
@@ -50,20 +60,26 @@ def colocate(
         redis_server: as for an Orchestrator.
         module: as for an Orchestrator.
         models: as for an Orchestrator.
+        port: as for an Orchestrator: on a private Unix socket by default.
+        interface: as for an Orchestrator.
+        open_port: as for an Orchestrator.
 
     Raises:
         ApplicationError: its executable is missing or not executable.
         UsageError: what the database is given cannot be right.
     """
     config, models = config or RedisConfig(), models or ModelRuntime()
-    Orchestrator(config=config, redis_server=redis_server, module=module, models=models)  # or refuse it here
+    listening: dict[str, Any] = {"port": port, "interface": interface, "open_port": open_port}
+    # or refuse it here
+    Orchestrator(config=config, redis_server=redis_server, module=module, models=models, **listening)
     description = {
+        **listening,
         "config": asdict(config),
         "models": asdict(models),
         "redis_server": None if redis_server is None else str(redis_server),
         "module": None if module is None else list(module),
     }
-    command = [sys.executable, "-m", "orchestrator.colocated", json.dumps(description), *application.argv()]
+    command = [sys.executable, "-m", PROGRAM, json.dumps(description), *application.argv()]
     root = str(Path(__file__).absolute().parent.parent)
     inherited = application.environment.get("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
     path = os.pathsep.join(part for part in (inherited, root) if part)
@@ -92,36 +108,93 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(orchestrator: Orchestrator, command: Sequence[str], over: threading.Event) -> int:
     launcher = LocalLauncher()
     started: list[Job] = []
+    files, name = _files(), os.environ[NAME_VARIABLE]
 
     def start(launch: Launch) -> Job:
         started.append(launcher.start(launch))
         return started[-1]
 
-    try:
-        database = start_database(orchestrator, _files(), start, name=f"c{os.getpid()}")
+    def run_program(environment: Mapping[str, str]) -> Job:
         directory = Path.cwd()
-        name = os.environ[NAME_VARIABLE]
-        job = start(Launch(name, command, directory, log_of(directory), database.address.environment()))
-        return _watch(job, database, over)
+        return start(Launch(name, command, directory, log_of(directory), environment, inherits=_of_mpi()))
+
+    with Share(files.share(name, host_name())) as share:
+        try:
+            if share.lead():
+                database = start_database(orchestrator, files, start, name=f"c{os.getpid()}")
+                environment = database.address.environment()
+                share.publish(environment)
+                with _told(environment):
+                    return _lead(run_program(environment), database, share, over)
+            shared = share.join()
+            return _follow(run_program(shared.environment), shared, share, over)
+        finally:
+            for job in reversed(started):
+                job.stop(GRACE_S)
+            launcher.close()
+
+
+@contextmanager
+def _told(environment: Mapping[str, str]) -> Iterator[None]:
+    """Let the Experiment know where the database is, as long as it is there."""
+    host = host_name()
+    path = colocated_directory(Path.cwd()) / f"{host}.json"
+    part = path.with_suffix(".part")
+    path.parent.mkdir(exist_ok=True)
+    part.write_text(json.dumps({"host": host, "environment": dict(environment)}))
+    part.replace(path)
+    try:
+        yield
     finally:
-        for job in reversed(started):
-            job.stop(GRACE_S)
-        launcher.close()
+        path.unlink(missing_ok=True)
 
 
-def _watch(job: Job, database: Database, over: threading.Event) -> int:
-    """Wait for the end of the program, or of its database, which ends the program."""
+def _lead(job: Job, database: Database, share: Share, over: threading.Event) -> int:
+    """Wait for the end of the program, or of its database, which ends the program; then for other ranks."""
     for each in (job, *database.jobs):
         each.when_ended(lambda _: over.set())
     over.wait()
     failure = database.failure()
     if failure is not None:
         raise failure
+    if job.state is JobState.COMPLETED:  # else the launcher ends the others
+        share.wait_alone()
     database.stop()
+    share.clear()
+    return _exit_code(job)
+
+
+def _follow(job: Job, shared: Shared, share: Share, over: threading.Event) -> int:
+    """Wait for the end of the program, or of the rank that has the database, which ends the program."""
+    job.when_ended(lambda _: over.set())
+    threading.Thread(target=_await_leader, args=(shared, over), name="penstock-leader", daemon=True).start()
+    over.wait()
+    if not job.state.final:
+        raise share.lost()
+    return _exit_code(job)
+
+
+def _await_leader(shared: Shared, over: threading.Event) -> None:
+    with suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(shared.leader)
+        try:
+            select.select([descriptor], [], [])
+        finally:
+            os.close(descriptor)
+    over.set()
+
+
+def _exit_code(job: Job) -> int:
     if job.returncode is None or job.returncode < 0:
         say(f"{job.name!r} {describe_exit(job.returncode)}")
         return 128 - (job.returncode or 0)
     return job.returncode
+
+
+def _of_mpi() -> tuple[int, ...]:
+    """Return the open files by which mpiexec speaks with a rank: MPICH's Hydra names one."""
+    number = os.environ.get("PMI_FD", "")
+    return (int(number),) if number.isdigit() else ()
 
 
 def _orchestrator(text: str) -> Orchestrator:

@@ -1,169 +1,131 @@
-"""The database: an Orchestrator describes it, a Database is one that is ready."""
+"""The database: what an Orchestrator describes is started, and a Database is one that is ready."""
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
-import psutil
-
-from orchestrator.binaries import ServerBinary, find_redis_server
-from orchestrator.build import MODULE_NAME, built_module, cached_build
-from orchestrator.cluster import check_shard_count
-from orchestrator.errors import DatabaseFailed, UsageError, describe_exit
+from orchestrator.binaries import ServerBinary, find_redis_server, version_text
+from orchestrator.cluster import slot_ranges
+from orchestrator.deployment import Orchestrator
+from orchestrator.errors import DatabaseFailed, ServerError, StartFailed, UsageError, describe_exit
+from orchestrator.joining import ColocatedDatabase
+from orchestrator.keeping import Keeper
 from orchestrator.launchers.base import Job, JobState, Launch
-from orchestrator.model_runtime import ModelRuntime
-from orchestrator.ports import BUS_OFFSET, check_port, free_ports, interface_address, is_loopback
-from orchestrator.readiness import is_ours, shard_failure, wait_ready
-from orchestrator.redis_config import (
-    Endpoint,
-    RedisConfig,
-    largest_string_bytes,
-    redis_argv,
-    redis_environment,
+from orchestrator.node import Node, slot_map
+from orchestrator.ports import BUS_OFFSET, check_port, free_ports
+from orchestrator.readiness import (
+    SLOWEST_BYTES_PER_S,
+    START_TIMEOUT_S,
+    begin_logs,
+    is_ours,
+    shard_failure,
+    wait_ready,
 )
-from orchestrator.resources import Resources
-from orchestrator.run_files import RunFiles, log_of
+from orchestrator.redis_config import (
+    SLOT_MAP,
+    Endpoint,
+)
+from orchestrator.run_files import RunFiles
+from orchestrator.saved import SAVE_TIMEOUT_S, SavedDatabase, check_fits, put_back, read_saved, save
+from orchestrator.servers import ServerCommand
 from orchestrator.shard import Shard, ShardError
+from orchestrator.status import DatabaseStatus, database_status
 from sim_clients.address import Address, HostPort
 
 SHUTDOWN_S, STOP_TIMEOUT_S = 1.0, 5.0
 """How long SHUTDOWN may take before a shard gets a SIGTERM, and that before it is killed."""
 COLLISIONS = 5
-LOOPBACK = "lo"
+PROMOTES = (7, 0, 0)
+"""The oldest Redis that can be told to announce another port while it runs."""
 TAKEN = ("Address already in use", "Could not create server TCP listening socket", "Failed listening on port")
 
 StartShard = Callable[[Launch], Job]
 
 
-@dataclass(frozen=True)
-class Orchestrator:
-    """A database to start: one shard, or a cluster of several on this host.
-
-    Attributes:
-        shards: 1, or the size of the cluster.
-        port: None: one shard listens on a private Unix socket only, a cluster on ports that the operating
-            system chooses. 0: a port it chooses. Otherwise this one, and those after it for further shards.
-        interface: the network interface it listens on, loopback by default.
-        open_port: allow an interface that other hosts reach. SmartRedis clients can carry no password, so
-            everybody who reaches the port can read and write.
-        redis_server: the redis-server to use; found by itself by default.
-        config: how each shard is set up.
-        module: path of a Redis module and its arguments, in place of Penstock's own; () for none.
-        resources: bind each shard to cores; unbound by default.
-        models: how the models stored in it are run; refused with a `module` of your own.
-    """
-
-    shards: int = 1
-    port: int | None = None
-    interface: str = LOOPBACK
-    open_port: bool = False
-    redis_server: str | Path | None = None
-    config: RedisConfig = field(default_factory=RedisConfig)
-    module: Sequence[str] | None = None
-    resources: Resources | None = None
-    models: ModelRuntime = field(default_factory=ModelRuntime)
-
-    def __post_init__(self) -> None:
-        check_shard_count(self.shards)
-        highest = 65_535 - self.shards + 1 - (BUS_OFFSET if self.clustered else 0)
-        if self.port is not None and not (_is_whole(self.port) and 0 <= self.port <= highest):
-            raise UsageError(f"port={self.port!r}: must be 0 to {highest} for {self.shards} shard(s)")
-        if self.module is not None:
-            _check_module(self.module)
-            if self.models != ModelRuntime():
-                raise UsageError(
-                    f"models={self.models!r} would have no effect: it becomes arguments of our module, and "
-                    "module= names another; give that one its arguments, module=(path, argument, ...)"
-                )
-            object.__setattr__(self, "module", tuple(self.module))
-
-    @property
-    def clustered(self) -> bool:
-        """Whether keys are spread over several shards."""
-        return self.shards > 1
-
-    @property
-    def private(self) -> bool:
-        """Whether it listens on a Unix socket only."""
-        return self.port is None and not self.clustered
-
-    def check_interface(self) -> None:
-        """Refuse an interface that does not exist, must not be opened, or would not be listened on.
-
-        Raises:
-            UsageError
-        """
-        self.host()
-        if self.private and self.interface != LOOPBACK:
-            raise UsageError(
-                f"interface {self.interface!r} without a port: one shard listens on a Unix socket then; "
-                "give a port too, port=0 for one that the operating system chooses"
-            )
-
-    def host(self) -> str:
-        """Return the address it listens on.
-
-        Raises:
-            UsageError: no such interface, or an open one that was not allowed.
-        """
-        host = interface_address(self.interface)
-        if not is_loopback(host) and not self.open_port:
-            raise UsageError(
-                f"interface {self.interface!r} ({host}) can be reached from other hosts, and the database "
-                "has no password that SmartRedis could carry; Orchestrator(open_port=True) allows it"
-            )
-        return host
-
-    def load_arguments(self, *, dry: bool = False) -> tuple[str, ...]:
-        """Return the module and its arguments; builds Penstock's own where that has not been done.
-
-        Args:
-            dry: build nothing; a module that has not been built goes by its name.
-
-        Raises:
-            BuildError
-        """
-        if self.module is not None:
-            return tuple(self.module)
-        build = cached_build() if dry else built_module(print)
-        said = self.models.load_arguments(private=self.private)
-        if build is None:
-            return (MODULE_NAME, *said)
-        return (str(build.module), *build.load_arguments(), *said)
-
-
 class Database:
-    """A database that runs: its address and its shards' Jobs."""
+    """A database that runs: its nodes, their Jobs and its address."""
 
-    name = "database"
-
-    def __init__(self, endpoints: Sequence[Endpoint], jobs: Sequence[Job]) -> None:
-        self.endpoints = tuple(endpoints)
-        self.jobs = tuple(jobs)
-        self.address = _address(endpoints)
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        jobs: Sequence[Job],
+        identifier: str = "",
+        keeper: Keeper | None = None,
+    ) -> None:
+        self.identifier = identifier
+        self._nodes = tuple(nodes)
+        self.jobs = keeper.jobs if keeper is not None else tuple(jobs)
+        self._keeper = keeper
 
     def __repr__(self) -> str:
         return f"<Database {self.address}, {self.state.value}>"
 
     @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Its servers, without those that have died and were not started again."""
+        return self._nodes if self._keeper is None else self._keeper.nodes
+
+    @property
+    def address(self) -> Address:
+        """Where programs find it: its primaries, as they are now."""
+        if self._keeper is not None:
+            return _address(list(self._keeper.primaries.values()))
+        return _address([node for node in self.nodes if node.replica == 0])
+
+    def when_changed(self, listener: Callable[[str], None]) -> None:
+        """Have a function told, on a thread of its own, when a server has died and the database goes on."""
+        if self._keeper is not None:
+            self._keeper.changed = listener
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where each node listens."""
+        return tuple(node.endpoint for node in self.nodes)
+
+    @property
     def state(self) -> JobState:
         """ACTIVE as long as every shard is."""
-        return next((job.state for job in self.jobs if job.state.final), JobState.ACTIVE)
+        ended = (job.state for job in self.jobs if job.state.final and not job.tolerated)
+        return next(ended, JobState.ACTIVE)
+
+    def status(self) -> DatabaseStatus:
+        """Ask every server for its role, memory, slots and keys; those that do not answer are told too."""
+        return database_status(self.identifier, self.nodes)
+
+    def snapshot(self, directory: str | Path, timeout_s: float = SAVE_TIMEOUT_S) -> SavedDatabase:
+        """Save all data to disk while the database goes on; `Orchestrator(restore_from=...)` reads it.
+
+        Args:
+            directory: where to; is made.
+            timeout_s: how long it may take.
+
+        Raises:
+            SavedError: saying why; no half of it is left.
+        """
+        return save(self.nodes, Path(directory).absolute(), timeout_s)
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End every shard, without saving. Harmless where it has ended."""
-        _stop_shards(self.jobs, self.endpoints, timeout_s)
+        nodes = {node.name: node for node in self.nodes}
+        jobs = [job for job in self.jobs if job.name in nodes]
+        _stop_nodes(jobs, [nodes[job.name] for job in jobs], timeout_s)
 
     def failure(self) -> DatabaseFailed | None:
         """Return the error of the first shard that ended without being told to."""
         ended = (job for job in self.jobs if job.state in (JobState.FAILED, JobState.COMPLETED))
-        return next(
-            (shard_failure(job, f"{describe_exit(job.returncode)} in the middle") for job in ended), None
-        )
+        job = next((job for job in ended if not job.tolerated), None)
+        if job is None:
+            return None
+        reason = f"; {job.reason}" if job.reason else ""
+        return shard_failure(job, f"{describe_exit(job.returncode)} in the middle{reason}")
+
+
+AnyDatabase = Database | ColocatedDatabase
 
 
 def start_database(
@@ -172,7 +134,7 @@ def start_database(
     start: StartShard,
     *,
     dry: bool = False,
-    name: str = Database.name,
+    name: str | None = None,
 ) -> Database:
     """Start the shards and wait until the database is ready.
 
@@ -181,47 +143,96 @@ def start_database(
         files: where its sockets, directories and logs are.
         start: starts one shard.
         dry: nothing is really started, so nothing is built and nothing is waited for.
-        name: of its socket; the shards are called `<name>_0`, ….
+        name: in place of its own; of its socket and its shards' directories.
 
     Raises:
-        ServerError, BuildError, PortError, UsageError: before anything is started.
+        ServerError, BuildError, PortError, SavedError, UsageError: before anything is started.
         StartFailed: the operating system refused to start a shard.
         DatabaseFailed: with the log of the shard that died or did not become ready.
     """
+    name = name or orchestrator.name
     orchestrator.check_interface()
     server = find_redis_server(orchestrator.redis_server)
+    _check_promotes(orchestrator, server)
     loaded = orchestrator.load_arguments(dry=dry)
+    saved = _saved(orchestrator, server, loaded)
+    command = ServerCommand(server.executable, orchestrator.config, loaded, orchestrator.clustered)
+    # A server that logs its writes reads its log when it starts, not what was saved: it begins to log later.
+    config = replace(orchestrator.config, append_only=False) if saved else orchestrator.config
+    first = replace(command, config=config)
     for attempt in range(COLLISIONS):
-        endpoints = _choose_endpoints(orchestrator, files, name)
-        launches = _shard_launches(orchestrator, server, endpoints, loaded, files, name)
+        nodes = _nodes(orchestrator, files, name)
         jobs: list[Job] = []
         try:
-            for launch in launches:
+            if saved is not None and not dry:
+                put_back(saved, nodes)
+            for node in nodes:
+                launch = first.launch(node)
+                if orchestrator.clustered and not dry:
+                    _write_slot_map(nodes, node, launch)
                 jobs.append(start(launch))
             if not dry:
-                wait_ready(jobs, endpoints, tensors=bool(loaded))
+                wait_ready(jobs, nodes, tensors=bool(loaded), load_bytes=_load_bytes(saved))
+                if config != orchestrator.config:
+                    begin_logs(jobs, nodes, START_TIMEOUT_S + _load_bytes(saved) / SLOWEST_BYTES_PER_S)
         except BaseException as error:
-            _stop_shards(jobs, endpoints[: len(jobs)], STOP_TIMEOUT_S)
+            _stop_nodes(jobs, nodes[: len(jobs)], STOP_TIMEOUT_S)
             if _collided(error, orchestrator) and attempt + 1 < COLLISIONS:
-                _forget_cluster(launches)
                 continue
             raise
-        return Database(endpoints, jobs)
+        keeper = None if dry else _keeper(orchestrator, nodes, jobs, command, start)
+        return Database(nodes, jobs, orchestrator.identifier, keeper)
     raise AssertionError("the last attempt returns or raises")
 
 
-def shard_names(orchestrator: Orchestrator, name: str = Database.name) -> list[str]:
-    """Return what the shards of a database are called."""
-    return [f"{name}_{number}" for number in range(orchestrator.shards)]
+def shard_names(orchestrator: Orchestrator, name: str | None = None) -> list[str]:
+    """Return what the servers of a database are called: those of its shards, then those of replicas."""
+    return [f"{name or orchestrator.name}_{number}" for number in range(orchestrator.node_count)]
 
 
-def _stop_shards(shards: Sequence[Job], endpoints: Sequence[Endpoint], timeout_s: float) -> None:
-    running = [pair for pair in zip(shards, endpoints, strict=True) if not pair[0].state.final]
+def as_databases(given: AnyDatabase | Sequence[AnyDatabase] | None) -> tuple[AnyDatabase, ...]:
+    """Return the databases that a program is given.
+
+    Raises:
+        UsageError: something else is among them, or two that its environment could not tell apart.
+    """
+    if given is None:
+        return ()
+    databases = tuple(given) if isinstance(given, list | tuple) else (given,)
+    known: set[str] = set()
+    for database in databases:
+        if not isinstance(database, Database | ColocatedDatabase):
+            raise UsageError(
+                f"database={database!r}: give what start(Orchestrator(...)) or colocated(job) returned"
+            )
+        if database.identifier in known:
+            called = f"with the identifier {database.identifier!r}" if database.identifier else "without one"
+            raise UsageError(f"database=: two databases {called}; each needs an identifier of its own")
+        known.add(database.identifier)
+    return databases
+
+
+def database_environment(databases: Sequence[AnyDatabase]) -> dict[str, str]:
+    """Return the variables by which a program finds its databases.
+
+    One without an identifier, else the first, is also what a program finds that asks for none by name.
+    """
+    unnamed = next((each for each in databases if not each.identifier), None) or next(iter(databases), None)
+    environment = unnamed.address.environment() if unnamed is not None else {}
+    for database in databases:
+        environment |= database.address.environment(database.identifier)
+    return environment
+
+
+def _stop_nodes(all_jobs: Sequence[Job], nodes: Sequence[Node], timeout_s: float) -> None:
+    """End replicas before their primaries, which would wait for what they have not told them yet."""
+    pairs = [pair for pair in zip(all_jobs, nodes, strict=True) if not pair[0].state.final]
+    running = sorted(pairs, key=lambda pair: pair[1].replica, reverse=True)
     jobs = [job for job, _ in running]
     with ExitStack() as stack:
-        for job, endpoint in running:
+        for job, node in running:
             job.expect_end()
-            _ask_to_end(job, stack.enter_context(Shard(endpoint, timeout_s=timeout_s)))
+            _ask_to_end(job, stack.enter_context(Shard(node.endpoint, timeout_s=timeout_s)))
         _wait_all(jobs, min(timeout_s, SHUTDOWN_S))
         for job in jobs:
             job.terminate()
@@ -231,14 +242,14 @@ def _stop_shards(shards: Sequence[Job], endpoints: Sequence[Endpoint], timeout_s
         _wait_all(jobs, None)
 
 
-def _is_whole(number: object) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool)
-
-
-def _check_module(module: object) -> None:
-    words = module if isinstance(module, Sequence) and not isinstance(module, str) else [None]
-    if not all(isinstance(word, str) for word in words):
-        raise UsageError(f"module={module!r}: a list of text, its path and its arguments; () for none")
+def _check_promotes(orchestrator: Orchestrator, server: ServerBinary) -> None:
+    if orchestrator.on_shard_failure == "promote" and server.version < PROMOTES:
+        raise ServerError(
+            f'on_shard_failure="promote" needs Redis {version_text(PROMOTES)}: in {server} a replica that is '
+            "promoted tells new clients an address where it does not listen. Give another redis_server",
+            executable=server.executable,
+            version=version_text(server.version),
+        )
 
 
 def _choose_endpoints(orchestrator: Orchestrator, files: RunFiles, name: str) -> list[Endpoint]:
@@ -246,9 +257,9 @@ def _choose_endpoints(orchestrator: Orchestrator, files: RunFiles, name: str) ->
         return [Endpoint(unix_socket=files.socket(name))]
     host = orchestrator.host()
     if not orchestrator.port:
-        ports = free_ports(host, orchestrator.shards, with_bus=orchestrator.clustered)
+        ports = free_ports(host, orchestrator.node_count, with_bus=orchestrator.clustered)
         return [Endpoint(host, port) for port in ports]
-    chosen = range(orchestrator.port, orchestrator.port + orchestrator.shards)
+    chosen = range(orchestrator.port, orchestrator.port + orchestrator.node_count)
     for port in chosen:
         check_port(host, port)
         if orchestrator.clustered:
@@ -256,32 +267,62 @@ def _choose_endpoints(orchestrator: Orchestrator, files: RunFiles, name: str) ->
     return [Endpoint(host, port) for port in chosen]
 
 
-def _shard_launches(
-    orchestrator: Orchestrator,
-    server: ServerBinary,
-    endpoints: Sequence[Endpoint],
-    loaded: Sequence[str],
-    files: RunFiles,
-    name: str,
-) -> list[Launch]:
-    largest = largest_string_bytes(orchestrator.config, psutil.virtual_memory().total)
+def _nodes(orchestrator: Orchestrator, files: RunFiles, name: str) -> list[Node]:
+    endpoints = _choose_endpoints(orchestrator, files, name)
+    ranges: Sequence[range | None] = slot_ranges(orchestrator.shards) if orchestrator.clustered else [None]
 
-    def launch(number: int, shard: str, endpoint: Endpoint) -> Launch:
-        directory = files.shard_directory(number)
-        argv = redis_argv(
-            server.executable,
-            orchestrator.config,
-            endpoint,
-            directory=directory,
-            largest_bytes=largest,
-            load_arguments=loaded,
-            clustered=orchestrator.clustered,
-        )
-        environment = redis_environment(orchestrator.config)
-        return Launch(shard, argv, directory, log_of(directory), environment)
+    def node(number: int, called: str, endpoint: Endpoint) -> Node:
+        replica, shard = divmod(number, orchestrator.shards)
+        directory = files.shard_directory(name, number)
+        return Node(called, shard, endpoint, directory, ranges[shard], replica, secrets.token_hex(20))
 
     named = zip(shard_names(orchestrator, name), endpoints, strict=True)
-    return [launch(number, shard, endpoint) for number, (shard, endpoint) in enumerate(named)]
+    return [node(number, called, endpoint) for number, (called, endpoint) in enumerate(named)]
+
+
+def _saved(orchestrator: Orchestrator, server: ServerBinary, loaded: Sequence[str]) -> SavedDatabase | None:
+    if orchestrator.restore_from is None:
+        return None
+    saved = read_saved(Path(orchestrator.restore_from))
+    slots = slot_ranges(orchestrator.shards) if orchestrator.clustered else [None]
+    check_fits(saved, slots, server, has_module=bool(loaded))
+    return saved
+
+
+def _load_bytes(saved: SavedDatabase | None) -> int:
+    return max((shard.bytes for shard in saved.shards), default=0) if saved is not None else 0
+
+
+def _keeper(
+    orchestrator: Orchestrator,
+    nodes: Sequence[Node],
+    jobs: Sequence[Job],
+    command: ServerCommand,
+    start: StartShard,
+) -> Keeper | None:
+    """Return who keeps the database going when a server dies, where that is asked for."""
+    if orchestrator.on_shard_failure == "stop":
+        return None
+
+    def start_again(node: Node) -> tuple[Node, Job]:
+        hidden = command.hidden(node)
+        return hidden, start(command.launch(hidden, node.endpoint.port))
+
+    restarts = orchestrator.on_shard_failure == "restart"
+    logs_writes = orchestrator.config.append_only
+    return Keeper(nodes, jobs, start_again if restarts else None, logs_writes=logs_writes)
+
+
+def _write_slot_map(nodes: Sequence[Node], node: Node, launch: Launch) -> None:
+    try:
+        node.directory.mkdir(parents=True, exist_ok=True)
+        (node.directory / SLOT_MAP).write_text(slot_map(nodes, node))
+    except OSError as error:
+        raise StartFailed(
+            f"{node.name!r} could not be started: its slot map cannot be written: {error}",
+            name=node.name,
+            command=launch.command,
+        ) from error
 
 
 def _collided(error: BaseException, orchestrator: Orchestrator) -> bool:
@@ -291,11 +332,6 @@ def _collided(error: BaseException, orchestrator: Orchestrator) -> bool:
         and not orchestrator.port
         and any(text in error.log_tail for text in TAKEN)
     )
-
-
-def _forget_cluster(launches: Sequence[Launch]) -> None:
-    for launch in launches:
-        (launch.directory / "nodes.conf").unlink(missing_ok=True)
 
 
 def _wait_all(jobs: Sequence[Job], timeout_s: float | None) -> None:
@@ -315,9 +351,9 @@ def _ask_to_end(job: Job, shard: Shard) -> None:
         job.terminate()
 
 
-def _address(endpoints: Sequence[Endpoint]) -> Address:
-    first = endpoints[0]
+def _address(primaries: Sequence[Node]) -> Address:
+    first = primaries[0].endpoint
     if first.unix_socket is not None:
         return Address(unix_socket=first.unix_socket)
-    hosts = tuple(HostPort(endpoint.host, endpoint.port) for endpoint in endpoints)
-    return Address(endpoints=hosts, clustered=len(hosts) > 1)
+    hosts = tuple(HostPort(node.endpoint.host, node.endpoint.port) for node in primaries)
+    return Address(endpoints=hosts, clustered=primaries[0].slots is not None)

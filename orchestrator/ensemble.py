@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
 
-from orchestrator.application import Application, check_name
+from orchestrator.application import Application, check_name, checked_sources
 from orchestrator.errors import GridError, SweepError
 from orchestrator.resources import Resources
 from orchestrator.sweep import Point, Value
@@ -32,6 +32,8 @@ class Ensemble:
         replicas: how many members each point gets; `{replica}` is 0, 1, …
         points: in place of `grid`: a list of points, each parameter -> value, as the functions of
             `orchestrator.sweep` return it; or a function without arguments that returns one.
+        prefix_keys: as for an Application; then members that use the same names do not overwrite each other.
+        reads_from: as for an Application.
     """
 
     name: str
@@ -41,10 +43,13 @@ class Ensemble:
     environment: Mapping[str, str] = field(default_factory=dict)
     replicas: int = 1
     points: Sequence[Mapping[str, Value]] | Callable[[], Iterable[Mapping[str, Value]]] | None = None
+    prefix_keys: bool = False
+    reads_from: Sequence[str] = ()
     _points: tuple[Point, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        object.__setattr__(self, "reads_from", checked_sources(self.name, self.reads_from))
         if self.replicas < 1:
             raise GridError(self.name, "replicas", f"replicas={self.replicas}: at least 1 is needed")
         object.__setattr__(self, "_points", self._visited())
@@ -85,6 +90,8 @@ class Ensemble:
             resources=self.resources or Resources(),
             environment={key: _filled_text(text, texts) for key, text in self.environment.items()},
             parameters=parameters,
+            prefix_keys=self.prefix_keys,
+            reads_from=self.reads_from,
         )
 
     def _visited(self) -> tuple[Point, ...]:

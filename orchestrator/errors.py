@@ -11,8 +11,12 @@ PenstockError
 ├── ServerError            redis-server is missing, too old, or cannot be asked for its version
 ├── MpiError               mpiexec is missing, or it cannot be told whose it is
 ├── SlurmError             a command of Slurm is missing, or refuses; or what it says cannot be read
+
+
+├── SharingError           the database that ranks on one host share did not come up, or has gone
 ├── PlacementError         the hosts have not the cores, GPUs or memory that were asked for
 ├── PortError              a port is taken
+├── SavedError             a saved database that cannot be read, written or used
 ├── RunError               no such run, or more than one
 ├── JobError               a program that was started
 │   ├── StartFailed        the operating system refused to start it
@@ -116,6 +120,14 @@ class SlurmError(PenstockError):
         self.said = said
 
 
+class SharingError(PenstockError):
+    """The database that the ranks of a program share on one host did not come up, or has gone."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(f"the database beside the ranks on this host ({path}): {message}")
+        self.path = path
+
+
 class PlacementError(PenstockError):
     """The hosts have not what was asked for: `what` of it, `asked` and `available` numbers."""
 
@@ -136,6 +148,14 @@ class PortError(PenstockError):
         )
         self.host = host
         self.port = port
+
+
+class SavedError(PenstockError):
+    """A saved database that cannot be read, written or used; `path` is the directory or the file."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(f"the saved database {path}: {message}")
+        self.path = path
 
 
 class RunError(PenstockError):

@@ -8,14 +8,16 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import overload
+from typing import Any, overload
 
 from orchestrator.application import Application, check_name
-from orchestrator.database import Database, Orchestrator, start_database
+from orchestrator.database import AnyDatabase, Database, as_databases, start_database
+from orchestrator.deployment import Orchestrator
 from orchestrator.ensemble import Ensemble
 from orchestrator.errors import UsageError, WaitTimeout
 from orchestrator.group import JobGroup
 from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
+from orchestrator.joining import ColocatedDatabase, colocated_databases
 from orchestrator.launchers.base import GRACE_S, Job, JobState, Launch, Launcher, stop_together
 from orchestrator.launchers.dry_run import ended_job
 from orchestrator.launchers.options import AUTO, LaunchOptions
@@ -25,12 +27,15 @@ from orchestrator.policy import Policy
 from orchestrator.preview import Preview, Program
 from orchestrator.progress import following, say
 from orchestrator.queueing import Queue
+from orchestrator.record import NodeEntry
 from orchestrator.recording import RunRecord
 from orchestrator.run_files import RunFiles, take_lock
 from orchestrator.slurm import allocation_here
 from orchestrator.started import Started
 from orchestrator.starting import Awaited, Starter, Turn, flat
 from orchestrator.sweep import Point
+
+COLOCATED_S = 60.0
 
 
 class Experiment:
@@ -139,13 +144,13 @@ class Experiment:
             raise news
 
     @overload
-    def start(self, thing: Orchestrator, *, database: None = None) -> Database: ...
+    def start(self, thing: Orchestrator) -> Database: ...
     @overload
     def start(
         self,
         thing: Application,
         *,
-        database: Database | None = None,
+        database: AnyDatabase | Sequence[AnyDatabase] | None = None,
         after: Awaited = (),
         policy: Policy | None = None,
     ) -> Job: ...
@@ -154,7 +159,7 @@ class Experiment:
         self,
         thing: Ensemble,
         *,
-        database: Database | None = None,
+        database: AnyDatabase | Sequence[AnyDatabase] | None = None,
         after: Awaited = (),
         policy: Policy | None = None,
     ) -> JobGroup: ...
@@ -163,7 +168,7 @@ class Experiment:
         self,
         thing: Application | Ensemble | Orchestrator,
         *,
-        database: Database | None = None,
+        database: AnyDatabase | Sequence[AnyDatabase] | None = None,
         after: Awaited = (),
         policy: Policy | None = None,
     ) -> Job | JobGroup | Database:
@@ -174,7 +179,7 @@ class Experiment:
 
         Args:
             thing: what to start.
-            database: the one whose address the programs find in their environment.
+            database: the one whose address the programs find in their environment; or several.
             after: what must have completed first; where it does not, these programs are canceled.
             policy: priority, time-out and retries of each program, and what its failure means for the others.
 
@@ -185,18 +190,20 @@ class Experiment:
         """
         self._check_open()
         if isinstance(thing, Orchestrator):
-            if after != () or policy is not None:
-                raise UsageError("a database is started at once: it comes after nothing and has no policy")
+            if after != () or policy is not None or database is not None:
+                raise UsageError(
+                    "a database is started at once: it comes after nothing, and has no policy and no database"
+                )
             return self._start_database(thing)
-        applications = _applications(thing)
+        applications, databases = _applications(thing), as_databases(database)
         share = not isinstance(thing, Ensemble) or thing.resources is None
         turn = Turn(thing.name, policy or Policy(), self._starter.known(after), share)
         if isinstance(thing, Ensemble):
-            return self._start_ensemble(thing, database, turn)
+            return self._start_ensemble(thing, databases, turn)
         if turn.awaited or policy is not None:
-            (job,) = self._starter.in_turn(applications, database, turn)
+            (job,) = self._starter.in_turn(applications, databases, turn)
         else:
-            (job,) = self._starter.at_once(applications, database)
+            (job,) = self._starter.at_once(applications, databases)
         self._say(f"{job.name} waits for its turn" if job.state is JobState.QUEUED else f"started {job.name}")
         return job
 
@@ -237,14 +244,31 @@ class Experiment:
         """Return what tells which Jobs there are now, for others may join while they are waited for."""
         return lambda: list(flat(things)) if things else list(self._started.jobs)
 
+    def colocated(self, job: Job, timeout_s: float = COLOCATED_S) -> tuple[ColocatedDatabase, ...]:
+        """Return the databases beside a co-located program, once they are ready, to give them to another.
+
+        Args:
+            job: what start(colocate(...)) returned.
+            timeout_s: how long to wait for them.
+
+        Raises:
+            UsageError: it is not co-located, or has ended.
+            PlacementError: one listens on a Unix socket of another host.
+            WaitTimeout: they were not ready in time.
+        """
+        self._check_open()
+        return colocated_databases(job, timeout_s)
+
     def preview(
-        self, *things: Application | Ensemble | Orchestrator, database: Database | None = None
+        self,
+        *things: Application | Ensemble | Orchestrator,
+        database: AnyDatabase | Sequence[AnyDatabase] | None = None,
     ) -> Preview:
         """Show hosts and cores, who holds which, and the exact command lines; start nothing.
 
         Args:
             things: what is to be started, beside what has been.
-            database: the one whose address the programs find in their environment.
+            database: the one whose address the programs find in their environment; or several.
 
         Raises:
             UsageError, PlacementError: as `start` would.
@@ -252,18 +276,20 @@ class Experiment:
         self._check_open()
         launches = [job.launch for job in self._started.holding()]
         for thing in things:
-            launches.extend(self._planned(thing, database, launches))
+            launches.extend(self._planned(thing, as_databases(database), launches))
         launcher = self._launcher
         programs = tuple(Program(launch, launcher.argv(launch)) for launch in launches)
-        notes = [out_of_reach(launches, known.address) for known in self._started.databases]
+        notes = [out_of_reach(launches, known) for known in self._started.databases]
         told = tuple(str(note) for note in notes if note is not None)
         return Preview(self.name, launcher.shown, self._files, launcher.inventory(), programs, told)
 
-    def _planned(self, thing: object, database: Database | None, before: Sequence[Launch]) -> list[Launch]:
+    def _planned(
+        self, thing: object, databases: Sequence[AnyDatabase], before: Sequence[Launch]
+    ) -> list[Launch]:
         if isinstance(thing, Orchestrator):
             return self._planned_shards(thing, before)
         waiting = isinstance(thing, Ensemble) and thing.resources is not None
-        return self._starter.planned(_applications(thing), database, before, waiting=waiting)
+        return self._starter.planned(_applications(thing), databases, before, waiting=waiting)
 
     def _planned_shards(self, orchestrator: Orchestrator, before: Sequence[Launch]) -> list[Launch]:
         taken = [launch.placement for launch in before if launch.placement is not None]
@@ -274,10 +300,10 @@ class Experiment:
 
         return [job.launch for job in start_database(orchestrator, self._files, note, dry=True).jobs]
 
-    def _start_ensemble(self, ensemble: Ensemble, database: Database | None, turn: Turn) -> JobGroup:
+    def _start_ensemble(self, ensemble: Ensemble, databases: Sequence[AnyDatabase], turn: Turn) -> JobGroup:
         def start(applications: Sequence[Application]) -> list[Job]:
             self._check_open()
-            return self._starter.in_turn(applications, database, turn)
+            return self._starter.in_turn(applications, databases, turn)
 
         def add(number: int, point: Point, replica: int) -> Job:
             return start([ensemble.further(number, point, replica)])[0]
@@ -294,20 +320,39 @@ class Experiment:
                 f"the experiment {self.name!r} is not running: use it in a `with` block, and in it start"
             )
 
-    def _start_database(self, orchestrator: Orchestrator) -> Database:
-        if self._started.databases:
-            raise UsageError(f"the experiment {self.name!r} has a database already")
-        if orchestrator.clustered:
-            self._say(
-                f"starting {orchestrator.shards} shards; Redis lets two seconds pass before it serves them"
+    def _check_identifier(self, identifier: str) -> None:
+        if any(database.identifier == identifier for database in self._started.databases):
+            called = f" that is called {identifier!r}" if identifier else ""
+            raise UsageError(
+                f"the experiment {self.name!r} has a database already{called}; "
+                'give this one an identifier of its own, as in Orchestrator(identifier="fields")'
             )
+
+    def _start_database(self, orchestrator: Orchestrator) -> Database:
+        self._check_identifier(orchestrator.identifier)
         began = time.monotonic()
         database = self._starter.database(orchestrator)
-        self._say(f"database ready after {time.monotonic() - began:.2f} s at {database.address}")
+        name = f"database {database.identifier}".rstrip()
+        self._say(f"{name} ready after {time.monotonic() - began:.2f} s at {database.address}")
         self._observe(database.jobs)
+        database.when_changed(self._note_change)
         if self._record is not None:
-            self._record.write(address=database.address.environment())
+            self._record.write(**self._databases())
         return database
+
+    def _databases(self) -> dict[str, Any]:
+        """Return what the record says of databases."""
+        databases = self._started.databases
+        return {
+            "address": databases[0].address.environment(),
+            "databases": [_entry(each) for each in databases],
+        }
+
+    def _note_change(self, sentence: str) -> None:
+        """On a database's thread: one of its servers has died, and it goes on."""
+        self._say(sentence)
+        if self._record is not None:
+            self._record.note(**self._databases())
 
     def _observe(self, jobs: Sequence[Job]) -> None:
         """From now on record what becomes of these Jobs, and wake those who wait."""
@@ -387,6 +432,14 @@ class Experiment:
         if isinstance(error, KeyboardInterrupt):
             state = "interrupted"
         self._record.close(state=state, error=None if error is None else str(error), ended=time.time())
+
+
+def _entry(database: Database) -> dict[str, object]:
+    return {
+        "identifier": database.identifier,
+        "environment": database.address.environment(database.identifier),
+        "nodes": [NodeEntry.of(node).model_dump(mode="json") for node in database.nodes],
+    }
 
 
 def _applications(thing: object) -> Sequence[Application]:

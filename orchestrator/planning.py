@@ -6,7 +6,8 @@ from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from orchestrator.application import Application
-from orchestrator.database import Orchestrator, shard_names
+from orchestrator.database import AnyDatabase, database_environment, shard_names
+from orchestrator.deployment import Orchestrator
 from orchestrator.environment import program_environment, run_environment
 from orchestrator.errors import ApplicationError, PlacementError
 from orchestrator.hosts import Inventory, is_here, this_host
@@ -16,11 +17,13 @@ from orchestrator.placing import place
 from orchestrator.ports import is_loopback
 from orchestrator.resources import is_called
 from orchestrator.run_files import RunFiles, log_of
-from sim_clients.address import Address
 
 
 def describe_programs(
-    applications: Sequence[Application], files: RunFiles, taken: Container[str], address: Address | None
+    applications: Sequence[Application],
+    files: RunFiles,
+    taken: Container[str],
+    databases: Sequence[AnyDatabase],
 ) -> list[Launch]:
     """Check programs and return how they are started, all but where.
 
@@ -28,12 +31,13 @@ def describe_programs(
         applications: the programs.
         files: of the run.
         taken: names that others have.
-        address: of the database that they find in their environment.
+        databases: those that they find in their environment.
 
     Raises:
         ApplicationError: one cannot be started, or there is another of its name.
     """
     names: set[str] = set()
+    variables = database_environment(databases)
     launches = []
     for application in applications:
         name = application.name
@@ -42,7 +46,7 @@ def describe_programs(
         names.add(name)
         directory = files.job_directory(name)
         environment = {
-            **program_environment(application, address),
+            **program_environment(application, variables),
             **run_environment(name, directory, files),
         }
         launches.append(
@@ -162,14 +166,16 @@ def place_shards(
     return placements
 
 
-def out_of_reach(launches: Sequence[Launch], address: Address) -> PlacementError | None:
-    """Return why a program cannot reach its database from where it has its place; None where all can."""
+def out_of_reach(launches: Sequence[Launch], database: AnyDatabase) -> PlacementError | None:
+    """Return why a program cannot reach a database from where it has its place; None where all can."""
+    address = database.address
     if address.unix_socket is None and not all(is_loopback(endpoint.host) for endpoint in address.endpoints):
         return None
+    variables = address.environment(database.identifier).items()
     for launch in launches:
         hosts = launch.placement.hosts if launch.placement is not None else ()
         away = [host for host in hosts if not is_here(host)]
-        if away and address.environment().items() <= launch.environment.items():
+        if away and variables <= launch.environment.items():
             return PlacementError(
                 f"{launch.name!r} has its place on {', '.join(away)}, from where the database at {address} "
                 "cannot be reached: give it an interface that other hosts reach, as in "

@@ -1,7 +1,7 @@
 """When a database is ready, and how it tells why it is not.
 
 Ready means: each process we started (and no other) listens where it should, every shard knows the owner of
-every slot, and a tensor was stored on each shard and read back.
+every slot, and a tensor was stored on each shard and read back, from its replicas too.
 """
 
 from __future__ import annotations
@@ -9,47 +9,110 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
-from orchestrator.cluster import agreed, form_cluster, key_within, slot_ranges
+from orchestrator.cluster import SLOTS, agreed, forget_placeholders, key_within, take_slots
 from orchestrator.errors import DatabaseFailed, describe_exit
 from orchestrator.launchers.base import Job
+from orchestrator.node import Node
 from orchestrator.ports import listens
 from orchestrator.redis_config import Endpoint
 from orchestrator.run_files import tail
 from orchestrator.shard import Shard, ShardError
 
 START_TIMEOUT_S = 60.0
+SLOWEST_BYTES_PER_S = 20e6
+"""Of what a server reads from disk when it starts, or writes there."""
 BUG_REPORT = r"=== \w+ BUG REPORT START"
 """What a server that crashes writes after the cause, several hundred lines of it."""
 FIRST_INTERVAL_S, LONGEST_INTERVAL_S = 0.001, 0.02
 
 
-def wait_ready(jobs: Sequence[Job], endpoints: Sequence[Endpoint], *, tensors: bool) -> None:
-    """Wait until the shards are a database that is ready, and give several their slots first.
+def wait_ready(jobs: Sequence[Job], nodes: Sequence[Node], *, tensors: bool, load_bytes: int = 0) -> None:
+    """Wait until the nodes are a database that is ready; several take their slots first.
 
     Args:
-        jobs: the shards' processes, which have just been started.
-        endpoints: where each listens.
+        jobs: the nodes' processes, which have just been started.
+        nodes: in the same order.
         tensors: whether they have a module that stores tensors.
+        load_bytes: how much one of them has to read from disk before it answers.
 
     Raises:
         DatabaseFailed: with the log of the shard that died or did not become ready.
     """
-    deadline = time.monotonic() + START_TIMEOUT_S
+    deadline = time.monotonic() + START_TIMEOUT_S + load_bytes / SLOWEST_BYTES_PER_S
     with ExitStack() as stack:
-        shards = [stack.enter_context(Shard(endpoint)) for endpoint in endpoints]
+        shards = [stack.enter_context(Shard(node.endpoint)) for node in nodes]
         pairs = list(zip(jobs, shards, strict=True))
         try:
             for pair in pairs:
                 _await(pair, _is_up, "to answer", deadline)
-            if len(shards) > 1:
-                form_cluster(shards)
-                knows = agreed(shards)
-                for pair in pairs:
-                    _await(pair, lambda _, shard: knows(shard), "to agree on every slot", deadline)
-            _check_storage(pairs, tensors)
+            if nodes[0].slots is not None:
+                _form_cluster(nodes, pairs, deadline)
+            _check_storage(nodes, pairs, tensors, deadline)
         except ShardError as error:
             raise _refusal(jobs, error) from error
+
+
+def _form_cluster(nodes: Sequence[Node], pairs: Sequence[tuple[Job, Shard]], deadline: float) -> None:
+    """Let each shard's first node take its slots, and wait until all know of it."""
+    shards = [shard for _, shard in pairs]
+    for pair in pairs:
+        _await(pair, lambda _, shard: shard.cluster_is_ok(), "to read its slot map", deadline)
+    take_slots(nodes, shards)
+    knows = agreed([node for node in nodes if node.replica == 0])
+    for pair in pairs:
+        _await(pair, lambda _, shard: knows(shard), "to agree on every slot", deadline)
+    forget_placeholders(nodes, shards)
+
+
+def await_server(job: Job, node: Node, deadline: float) -> None:
+    """Wait until a server answers.
+
+    Raises:
+        DatabaseFailed: it ended, or did not in time.
+    """
+    with Shard(node.endpoint) as shard:
+        _await((job, shard), _is_up, "to answer", deadline)
+
+
+def await_agreement(
+    jobs: Sequence[Job], nodes: Sequence[Node], knows: Callable[[Shard], bool], deadline: float
+) -> None:
+    """Wait until servers of a cluster know who owns the slots.
+
+    Raises:
+        DatabaseFailed: one ended, or did not in time.
+    """
+    for job, node in zip(jobs, nodes, strict=True):
+        with Shard(node.endpoint) as shard:
+            _await((job, shard), lambda _, shard: knows(shard), "to agree on every slot", deadline)
+
+
+def begin_logs(jobs: Sequence[Job], nodes: Sequence[Node], timeout_s: float) -> None:
+    """Let servers log every write from now on, and wait until what they have is in the log.
+
+    Raises:
+        DatabaseFailed: one ended, or its log was not there in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    with ExitStack() as stack:
+        pairs = [
+            (job, stack.enter_context(Shard(node.endpoint))) for job, node in zip(jobs, nodes, strict=True)
+        ]
+        try:
+            for _, shard in pairs:
+                shard.log_writes()
+            for pair in pairs:
+                _await(pair, lambda _, shard: shard.has_logged(), "to log what it has", deadline)
+        except ShardError as error:
+            raise _refusal(jobs, error) from error
+
+
+def load_time_s(directory: Path) -> float:
+    """Return how long a server may take to read what is in its directory."""
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in files) / SLOWEST_BYTES_PER_S
 
 
 def _is_up(job: Job, shard: Shard) -> bool:
@@ -75,7 +138,7 @@ def _await(
         if job.wait_ended(interval):
             raise shard_failure(job, f"{describe_exit(job.returncode)} at its start")
         if time.monotonic() > deadline:
-            raise shard_failure(job, f"was waited for {START_TIMEOUT_S:g} s in vain {what}")
+            raise shard_failure(job, f"was waited for in vain {what}, {START_TIMEOUT_S:g} s and more")
 
 
 def _intervals() -> Iterator[float]:
@@ -85,11 +148,28 @@ def _intervals() -> Iterator[float]:
         interval = min(interval * 1.3, LONGEST_INTERVAL_S)
 
 
-def _check_storage(pairs: Sequence[tuple[Job, Shard]], tensors: bool) -> None:
-    for (job, shard), slots in zip(pairs, slot_ranges(len(pairs)), strict=True):
-        key = key_within(slots, "penstock.ready")
-        if not (shard.keeps_a_tensor(key) if tensors else shard.keeps_a_string(key)):
+def _check_storage(
+    nodes: Sequence[Node], pairs: Sequence[tuple[Job, Shard]], tensors: bool, deadline: float
+) -> None:
+    """Store something through each shard, and wait until it has reached the replicas."""
+    placed = list(zip(nodes, pairs, strict=True))
+    for node, (job, shard) in placed:
+        if node.replica:
+            continue
+        key = key_within(node.slots or range(SLOTS), "penstock.ready")
+        shard.store(key, tensor=tensors)
+        if not shard.has_stored(key, tensor=tensors):
             raise shard_failure(job, "did not give back what was stored")
+        for replica in (pair for other, pair in placed if other.shard == node.shard and other.replica):
+            _check_replica(replica, key, tensors, deadline)
+        shard.remove(key)
+
+
+def _check_replica(pair: tuple[Job, Shard], key: str, tensors: bool, deadline: float) -> None:
+    _await(pair, lambda _, replica: replica.follows(), "to copy its shard", deadline)
+    pair[1].serve_reads()
+    said = "to get what its shard was given"
+    _await(pair, lambda _, replica: replica.has_stored(key, tensor=tensors), said, deadline)
 
 
 def shard_failure(job: Job, what: str) -> DatabaseFailed:

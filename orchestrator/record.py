@@ -6,7 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,17 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.errors import RunError, SlurmError
+from orchestrator.node import Node
 from orchestrator.progress import say
-from orchestrator.run_files import QUEUED, lock_is_held, read_record, registered_runs, replace_record
+from orchestrator.redis_config import Endpoint
+from orchestrator.run_files import (
+    QUEUED,
+    RECORD,
+    lock_is_held,
+    read_record,
+    registered_runs,
+    replace_record,
+)
 from orchestrator.slurm import JobStatus, jobs_of_user
 from orchestrator.watcher import Session, read_stat
 
@@ -65,13 +74,54 @@ class JobEntry(Entry):
         return stat is not None and stat.state not in "ZX" and stat.start_time == self.start_time
 
 
+class NodeEntry(Entry):
+    """One server of a database, as a Node names its facts."""
+
+    name: str
+    shard: int
+    host: str
+    port: int
+    unix_socket: Path | None
+    directory: Path
+    slots: tuple[int, int] | None
+    replica: int
+    identity: str
+
+    @classmethod
+    def of(cls, node: Node) -> NodeEntry:
+        """Return the entry of a node."""
+        facts = {name: getattr(node, name) for name in ("name", "shard", "directory", "replica", "identity")}
+        slots = (node.slots.start, node.slots.stop - 1) if node.slots is not None else None
+        return cls(**facts, **asdict(node.endpoint), slots=slots)
+
+    def node(self) -> Node:
+        """Return the node."""
+        return Node(
+            self.name,
+            self.shard,
+            Endpoint(self.host, self.port, self.unix_socket),
+            self.directory,
+            range(self.slots[0], self.slots[1] + 1) if self.slots is not None else None,
+            self.replica,
+            self.identity,
+        )
+
+
+class DatabaseEntry(Entry):
+    """A database; `environment` has the variables by which a program finds it."""
+
+    identifier: str
+    environment: dict[str, str]
+    nodes: list[NodeEntry] = []
+
+
 class RunEntry(Entry):
     """A whole record.
 
     Attributes:
         driver: None as long as a run waits for its batch job.
         started: or queued.
-        address: the variables by which a program finds the database.
+        address: the variables by which a program finds the first database.
         batch: the number of the batch job that its driver is.
         allocation: the numbers, with commas, of the jobs in whose allocation it runs.
     """
@@ -89,6 +139,7 @@ class RunEntry(Entry):
     address: dict[str, str] | None
     batch: str | None = None
     allocation: str | None = None
+    databases: list[DatabaseEntry] = []
     jobs: list[JobEntry]
 
 
@@ -126,6 +177,23 @@ class Run:
     def runtime(self) -> Path:
         """Its runtime directory."""
         return self.record.runtime
+
+    def database(self, identifier: str = "") -> DatabaseEntry:
+        """Return one of its databases, by default the one without an identifier, else the first.
+
+        Raises:
+            RunError: it has none, or none of this identifier; names those it has.
+        """
+        databases = self.record.databases
+        if not databases:
+            raise RunError(f"the run {self.run_id} has no database", run=self.run_id)
+        found = next((each for each in databases if each.identifier == identifier), None)
+        if found is None and identifier:
+            known = ", ".join(each.identifier or "one without an identifier" for each in databases)
+            raise RunError(
+                f"the run {self.run_id} has no database {identifier!r}; it has: {known}", run=self.run_id
+            )
+        return found or databases[0]
 
     @property
     def sessions(self) -> set[Session]:
@@ -199,6 +267,17 @@ def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:
         hint = f"; `penstock stop` cleans up after what was lost: {lost}" if alive and lost else ""
         raise RunError(f"there is no {'active ' if alive else ''}run {what}{hint}", run=run_id or "")
     return runs[0]
+
+
+def run_at(directory: Path) -> Run:
+    """Return the run whose directory this is.
+
+    Raises:
+        RunError: there is none in it, or its record cannot be read.
+    """
+    if not (directory / RECORD).exists():
+        raise RunError(f"there is no run in {directory}: it has no {RECORD}")
+    return _run(str(read_record(directory).get("run")), directory)
 
 
 def _run(run_id: str, directory: Path, jobs: Callable[[], Mapping[str, JobStatus]] = jobs_of_user) -> Run:

@@ -100,6 +100,12 @@ class RunRecord:
                 self._thread.start()
             self._changed.notify_all()
 
+    def note(self, **facts: Any) -> None:
+        """Note further facts, and have them written soon. Returns at once."""
+        with self._lock:
+            self._facts.update(facts)
+        self.touch()
+
     def write(self, **facts: Any) -> None:
         """Note further facts, and write now.
 

@@ -9,8 +9,15 @@ from functools import cache
 from pathlib import Path
 
 from orchestrator.errors import UsageError
+from orchestrator.ports import BUS_OFFSET
 
 UNLIMITED_BYTES = 1 << 40
+SLOT_MAP = "nodes.conf"
+"""In a node's directory: what it knows of its cluster."""
+DUMP = "dump.rdb"
+"""In a node's directory: its data as it was last saved; a node that starts reads it."""
+NO_MIGRATION = 1_000
+"""More replicas than a shard can have: none changes to another shard by itself."""
 LEAST_BYTES = 1 << 20
 """Redis accepts no smaller limit of an argument's length."""
 
@@ -88,6 +95,7 @@ def redis_argv(
     largest_bytes: int,
     load_arguments: Sequence[str] = (),
     clustered: bool = False,
+    announced_port: int | None = None,
 ) -> tuple[str, ...]:
     """Return the exact command of one shard.
 
@@ -101,6 +109,7 @@ def redis_argv(
         largest_bytes: the longest argument it accepts; Redis allocates what a client declares.
         load_arguments: path of the database module and its arguments; empty for a plain Redis.
         clustered: whether it is one of several shards.
+        announced_port: where it is going to listen, if that is not where it does at first.
     """
     return (
         executable,
@@ -110,7 +119,7 @@ def redis_argv(
         *("--proto-max-bulk-len", str(largest_bytes), "--client-query-buffer-limit", str(UNLIMITED_BYTES)),
         *("--maxmemory", str(config.maxmemory_bytes), "--maxmemory-policy", "noeviction"),
         *("--disable-thp", "no" if config.huge_pages else "yes"),
-        *(_clustering(config, endpoint) if clustered else ()),
+        *(_clustering(config, endpoint, largest_bytes, announced_port) if clustered else ()),
         *config.extra_args,
         *(("--loadmodule", *load_arguments) if load_arguments else ()),
     )
@@ -165,9 +174,18 @@ def _listening(endpoint: Endpoint) -> tuple[str, ...]:
     return ("--bind", endpoint.host, "--port", str(endpoint.port), "--protected-mode", "no")
 
 
-def _clustering(config: RedisConfig, endpoint: Endpoint) -> tuple[str, ...]:
+def _clustering(
+    config: RedisConfig, endpoint: Endpoint, largest_bytes: int, announced_port: int | None
+) -> tuple[str, ...]:
+    """Replicas get their first copy at once and as a stream; only the run decides that one is promoted."""
+    # Its bus stays where it is when a server changes its port.
     return (
-        *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"),
+        *("--cluster-enabled", "yes", "--cluster-config-file", SLOT_MAP),
         *("--cluster-announce-ip", endpoint.host),
+        *(("--cluster-announce-port", str(announced_port)) if announced_port is not None else ()),
+        *("--cluster-announce-bus-port", str(endpoint.port + BUS_OFFSET)),
         *("--cluster-node-timeout", str(config.cluster_node_timeout_ms)),
+        *("--cluster-replica-no-failover", "yes", "--cluster-migration-barrier", str(NO_MIGRATION)),
+        *("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"),
+        *("--client-output-buffer-limit", "replica", str(largest_bytes), "0", "0"),
     )

@@ -25,7 +25,9 @@ from typing import Any
 from orchestrator.errors import RunError
 
 SOCKET_PATH_LIMIT = 107
-LONGEST_SOCKET_NAME = len("/shard_000.sock")
+LONGEST_IDENTIFIER = 24
+"""Of a database: its socket is called so."""
+LONGEST_SOCKET_NAME = len("/database_.sock") + LONGEST_IDENTIFIER
 TAIL_LINES = 20
 TAIL_BYTES, LONG_TAIL_BYTES = 1 << 14, 1 << 20
 RECORD = "run.json"
@@ -90,13 +92,17 @@ class RunFiles:
         """Where a program runs."""
         return self.directory / name
 
-    def shard_directory(self, number: int) -> Path:
-        """Where a shard of the database runs."""
-        return self.directory / "database" / f"shard_{number}"
+    def shard_directory(self, database: str, number: int) -> Path:
+        """Where a shard of a database runs."""
+        return self.directory / database / f"shard_{number}"
 
     def socket(self, name: str) -> Path:
-        """The Unix socket of a shard."""
+        """The Unix socket of a database of one shard."""
         return self.runtime / f"{name}.sock"
+
+    def share(self, name: str, host: str) -> Path:
+        """The file by which the ranks of a program on one host agree on their database."""
+        return self.runtime / f"{name}.{host}.share"
 
     def create(self) -> None:
         """Make both directories and the link in the state directory.
@@ -180,6 +186,11 @@ def log_of(job_directory: Path) -> Path:
 def batch_log_of(directory: Path) -> Path:
     """What the driver of a run prints where it is a batch job."""
     return directory / "batch.log"
+
+
+def colocated_directory(job_directory: Path) -> Path:
+    """Where the databases beside a program tell where they are: a file for each host."""
+    return job_directory / "colocated"
 
 
 def registry() -> Path:

@@ -1,10 +1,11 @@
-"""One shard, spoken to over redis-py: the only file of the orchestrator that imports it.
+"""One node of a shard, spoken to over redis-py: the only file of the orchestrator that imports it.
 
 The orchestrator asks whether a shard is ready, assigns slots and ends it. It never moves field data.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
@@ -66,37 +67,100 @@ class Shard:
             return False
         return True
 
-    def keeps_a_tensor(self, key: str) -> bool:
-        """Store a small tensor, read it back, remove it, and tell whether it was the same."""
-        self.command("AI.TENSORSET", key, "UINT8", len(READY_BYTES), "BLOB", READY_BYTES)
-        reply = self.command("AI.TENSORGET", key, "META", "BLOB")
+    def facts(self) -> dict[str, str]:
+        """Return what INFO tells, name -> text."""
+        lines = self.command("INFO").decode(errors="replace").splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+
+    def modules(self) -> dict[str, int]:
+        """Return the version of each loaded module."""
+        known = (dict(zip(each[::2], each[1::2], strict=True)) for each in self.command("MODULE LIST"))
+        return {each[b"name"].decode(): int(each[b"ver"]) for each in known}
+
+    def begin_save(self) -> bool:
+        """Begin to save to disk; False where it is not the time, since a copy of the server is at work."""
+        try:
+            self.command("BGSAVE")
+        except redis.ResponseError as error:
+            if "in progress" in str(error) or "child process" in str(error):
+                return False
+            raise
+        return True
+
+    def has_saved(self) -> bool:
+        """Tell whether it is not, or no longer, saving to disk."""
+        return self.facts()["rdb_bgsave_in_progress"] == "0"
+
+    def saved_well(self) -> bool:
+        """Tell whether what was last saved to disk is there."""
+        return self.facts()["rdb_last_bgsave_status"] == "ok"
+
+    def log_writes(self) -> None:
+        """Log every write to disk from now on, all that there is first; does not wait for that."""
+        self.command("CONFIG SET", "appendonly", "yes")
+
+    def has_logged(self) -> bool:
+        """Tell whether all that there is stands in the log of writes."""
+        facts = self.facts()
+        busy = facts["aof_rewrite_in_progress"] == "1" or facts["aof_rewrite_scheduled"] == "1"
+        return facts["aof_enabled"] == "1" and not busy and facts["aof_last_bgrewrite_status"] == "ok"
+
+    def store(self, key: str, *, tensor: bool) -> None:
+        """Store a small tensor; a string in a Redis without the module."""
+        if tensor:
+            self.command("AI.TENSORSET", key, "UINT8", len(READY_BYTES), "BLOB", READY_BYTES)
+        else:
+            self.command("SET", key, READY_BYTES)
+
+    def has_stored(self, key: str, *, tensor: bool) -> bool:
+        """Tell whether the bytes that `store` stores are there, on a primary or a replica."""
+        if not tensor:
+            return bool(self.command("GET", key) == READY_BYTES)
+        if not self.command("EXISTS", key):
+            return False
+        return READY_BYTES in list(self.command("AI.TENSORGET", key, "META", "BLOB"))
+
+    def remove(self, key: str) -> None:
+        """Remove what was stored."""
         self.command("DEL", key)
-        return READY_BYTES in list(reply)
 
-    def keeps_a_string(self, key: str) -> bool:
-        """Do the same with a string, for a Redis without the module."""
-        self.command("SET", key, READY_BYTES)
-        reply = self.command("GET", key)
-        self.command("DEL", key)
-        return bool(reply == READY_BYTES)
+    def serve_reads(self) -> None:
+        """Let this connection read from a replica."""
+        self.command("READONLY")
 
-    def own_slots(self, slots: range, epoch: int) -> None:
-        """Make this shard the owner of slots, in an epoch no other shard has."""
-        self.command("CLUSTER SET-CONFIG-EPOCH", epoch)
-        self.command("CLUSTER ADDSLOTS", *slots)
+    def follows(self) -> bool:
+        """Tell whether this replica has all that its primary had, and hears of what comes."""
+        return b"master_link_status:up" in self.command("INFO", "replication")
 
-    def meet(self, other: Endpoint) -> None:
-        """Introduce another shard to this one."""
-        self.command("CLUSTER MEET", other.host, other.port)
+    def take_over(self) -> None:
+        """Make this replica the primary of its shard, whatever the others think."""
+        self.command("CLUSTER FAILOVER", "TAKEOVER")
+
+    def listen_on(self, port: int) -> None:
+        """Let it listen on another port from now on. This connection stays."""
+        self.command("CONFIG SET", "port", port)
+
+    def announce(self, port: int) -> None:
+        """Let it name another port as its own to the cluster's clients, and in time to the other nodes."""
+        self.command("CONFIG SET", "cluster-announce-port", port)
+
+    def look_at(self, other: Endpoint, bus_port: int) -> None:
+        """Let it see now that a node it knows has another address."""
+        self.command("CLUSTER MEET", other.host, other.port, bus_port)
+
+    def forget(self, identities: Iterable[str]) -> None:
+        """Let it know some nodes no more."""
+        for identity in identities:
+            self.command("CLUSTER FORGET", identity)
 
     def cluster_is_ok(self) -> bool:
         """Tell whether this shard takes the cluster for complete."""
         return b"cluster_state:ok" in self.command("CLUSTER INFO")
 
-    def slot_owners(self) -> dict[tuple[int, int], int]:
-        """Return (first, last slot) -> port of the owner, as this shard sees it."""
+    def slot_owners(self) -> dict[tuple[int, int], tuple[str, int]]:
+        """Return (first, last slot) -> host and port of the owner, as this node sees it."""
         reply = self.command("CLUSTER SLOTS")
-        return {(first, last): port for first, last, (_, port, *_), *_ in reply}
+        return {(first, last): (host.decode(), port) for first, last, (host, port, *_), *_ in reply}
 
     def ask_to_end(self) -> None:
         """Tell the shard to end at once, without saving, and do not wait for it."""

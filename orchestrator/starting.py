@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.application import Application
-from orchestrator.database import Database, Orchestrator, start_database
+from orchestrator.database import AnyDatabase, Database, start_database
+from orchestrator.deployment import Orchestrator
 from orchestrator.errors import ApplicationError, PenstockError, UsageError
 from orchestrator.group import JobGroup
 from orchestrator.launchers.base import GRACE_S, Job, Launch, Launcher, stop_together
@@ -80,20 +81,20 @@ class Starter:
         self._groups: set[str] = set()
 
     def at_once(
-        self, applications: Sequence[Application], database: Database | None, *, waiting: bool = False
+        self, applications: Sequence[Application], databases: Sequence[AnyDatabase], *, waiting: bool = False
     ) -> list[Job]:
         """Check and place all, then start all: either every one runs or none does.
 
         Args:
             applications: the programs.
-            database: the one they find.
+            databases: those they find.
             waiting: in a dry run, those that find no room are only noted.
         """
         started: list[Job] = []
         try:
             with self._started.placing:
-                launches = self.planned(applications, database, (), waiting=waiting)
-                self._check_reach(launches, database)
+                launches = self.planned(applications, databases, (), waiting=waiting)
+                self._check_reach(launches, databases)
                 for launch in launches:
                     started.append(self._start(launch))
         except PenstockError:
@@ -102,14 +103,14 @@ class Starter:
         return started
 
     def in_turn(
-        self, applications: Sequence[Application], database: Database | None, turn: Turn
+        self, applications: Sequence[Application], databases: Sequence[AnyDatabase], turn: Turn
     ) -> list[Job]:
         """Check all, then let them join the queue; return when those whose turn it is have been started."""
         if self._launcher.dry:
-            return self.at_once(applications, database, waiting=not turn.share)
-        launches = self._described(applications, database, ())
+            return self.at_once(applications, databases, waiting=not turn.share)
+        launches = self._described(applications, databases, ())
         self._check_group(turn.group)
-        self._check_room(applications[0], launches[0], database, turn)
+        self._check_room(applications[0], launches[0], databases, turn)
         tasks = [turn.task(application) for application in applications]
         if turn.group != applications[0].name:
             self._groups.add(turn.group)
@@ -143,7 +144,7 @@ class Starter:
     def planned(
         self,
         applications: Sequence[Application],
-        database: Database | None,
+        databases: Sequence[AnyDatabase],
         before: Sequence[Launch],
         *,
         waiting: bool = False,
@@ -152,11 +153,11 @@ class Starter:
 
         Args:
             applications: the programs.
-            database: the one they find.
+            databases: those they find.
             before: what is to be started before them.
             waiting: those that find no cores of their own wait for their turn.
         """
-        launches = self._described(applications, database, before)
+        launches = self._described(applications, databases, before)
         placed = [launch.placement for launch in before if launch.placement is not None]
         taken = [*self._started.placements(), *placed]
         return place_programs(applications, launches, self._launcher.inventory(), taken, waiting=waiting)
@@ -174,11 +175,10 @@ class Starter:
         return things
 
     def _described(
-        self, applications: Sequence[Application], database: Database | None, before: Sequence[Launch]
+        self, applications: Sequence[Application], databases: Sequence[AnyDatabase], before: Sequence[Launch]
     ) -> list[Launch]:
         names = {job.name for job in self._started.jobs} | {launch.name for launch in before} | self._groups
-        address = database.address if database is not None else None
-        return describe_programs(applications, self._files, names, address)
+        return describe_programs(applications, self._files, names, databases)
 
     def _check_group(self, group: str) -> None:
         """Refuse an Ensemble that is called like a program, as is the contrary: a name means one of them."""
@@ -186,20 +186,19 @@ class Starter:
             raise ApplicationError(group, "there is one of this name in the experiment already")
 
     def _check_room(
-        self, application: Application, launch: Launch, database: Database | None, turn: Turn
+        self, application: Application, launch: Launch, databases: Sequence[AnyDatabase], turn: Turn
     ) -> None:
         """Refuse what will never have a place, and what the launcher would refuse to start there."""
         lasting, beside = self._started.database_placements(), self._started.placements()
         inventory = self._launcher.inventory()
         placed = place_in_the_end(application, launch, inventory, lasting, beside, share=turn.share)
         self._launcher.argv(placed)
-        self._check_reach([placed], database)
+        self._check_reach([placed], databases)
 
-    def _check_reach(self, launches: Sequence[Launch], database: Database | None) -> None:
-        if self._launcher.dry or database is None:
-            return
-        error = out_of_reach(launches, database.address)
-        if error is not None:
+    def _check_reach(self, launches: Sequence[Launch], databases: Sequence[AnyDatabase]) -> None:
+        errors = (out_of_reach(launches, database) for database in databases)
+        error = next((error for error in errors if error is not None), None)
+        if error is not None and not self._launcher.dry:
             raise error
 
     def _start(self, launch: Launch) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import readline
 import shlex
 import sys
@@ -11,18 +12,24 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
-from orchestrator.cli.options import Debug
+from orchestrator.cli.options import Debug, Json
 from orchestrator.cluster import SLOTS, key_slot
 from orchestrator.errors import PenstockError, RunError, UsageError
 from orchestrator.progress import say
-from orchestrator.record import Run, find_run
+from orchestrator.record import DatabaseEntry, Run, find_run
 from orchestrator.redis_config import Endpoint
 from orchestrator.run_files import database_history
+from orchestrator.saved import save
 from orchestrator.shard import Shard, ShardError
+from orchestrator.status import database_status
 from sim_clients.address import Address
 
 LONGEST_SHOWN = 400
+WIDE = 150
+"""Of what goes into a file or a pipe, where nothing is cut."""
 
 
 def db(
@@ -32,12 +39,30 @@ def db(
     run_id: Annotated[
         str | None, typer.Option("--run", help="The run; the newest active by default.")
     ] = None,
+    identifier: Annotated[
+        str, typer.Option("--database", metavar="NAME", help="Its identifier, where there are several.")
+    ] = "",
+    status: Annotated[
+        bool, typer.Option("--status", metavar="", help="Show role, memory, slots and keys of each server.")
+    ] = False,
+    as_json: Json = False,
+    snapshot: Annotated[
+        Path | None, typer.Option("--snapshot", metavar="DIR", help="Save all data into a new directory.")
+    ] = None,
     shard: Annotated[int, typer.Option("--shard", help="The shard to ask where a command names no key.")] = 0,
     debug: Debug = False,
 ) -> None:
     """Send commands to the database of a running experiment."""
     run = find_run(run_id, alive=True)
-    shards = _shards(run)
+    if as_json and not status:
+        raise UsageError("--json goes with --status")
+    if status:
+        _show_status(run.database(identifier), as_json=as_json)
+        return
+    if snapshot is not None:
+        _save(run.database(identifier), snapshot)
+        return
+    shards = _shards(run.database(identifier))
     if not 0 <= shard < len(shards):
         there = "one shard, 0" if len(shards) == 1 else f"the shards 0 to {len(shards) - 1}"
         raise RunError(f"the database of {run.run_id} has {there}", run=run.run_id)
@@ -72,11 +97,31 @@ def _text(reply: bytes) -> str:
     return text if cut <= 0 or "\n" in text else f"{text[:LONGEST_SHOWN]}… ({cut} more)"
 
 
-def _shards(run: Run) -> list[Shard]:
-    variables = run.record.address
-    if variables is None:
-        raise RunError(f"the run {run.run_id} has no database", run=run.run_id)
-    address = Address.from_environment(environ=variables)
+def _save(database: DatabaseEntry, directory: Path) -> None:
+    saved = save([entry.node() for entry in database.nodes], directory.absolute())
+    size = sum(shard.bytes for shard in saved.shards)
+    shards = "one shard" if len(saved.shards) == 1 else f"{len(saved.shards)} shards"
+    print(f"saved {shards}, {size / 1e6:.1f} MB, in {directory}")
+
+
+def _show_status(database: DatabaseEntry, *, as_json: bool) -> None:
+    status = database_status(database.identifier, [entry.node() for entry in database.nodes])
+    if as_json:
+        print(json.dumps(status.as_json(), indent=2))
+        return
+    table = Table("server", "shard", "role", "address", "slots", "keys", "MB", "behind")
+    for node in status.nodes:
+        behind = "" if node.lag_bytes is None else f"{node.lag_bytes} bytes"
+        counts = (str(node.slots or ""), str(node.keys), f"{node.memory_bytes / 1e6:.1f}", behind)
+        told = counts if node.role is not None else ("",) * len(counts)
+        table.add_row(node.name, str(node.shard), node.role or "no answer", node.address, *told)
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+    for problem in status.problems:
+        say(problem)
+
+
+def _shards(database: DatabaseEntry) -> list[Shard]:
+    address = Address.from_environment(database.identifier, database.environment)
     if address.unix_socket is not None:
         return [Shard(Endpoint(unix_socket=address.unix_socket))]
     return [Shard(Endpoint(at.host, at.port)) for at in address.endpoints]

@@ -52,6 +52,7 @@ class Launch:
         ranks: MPI ranks; None for a program without MPI.
         parameters: what sets it apart from other members of its Ensemble.
         waits: it has no place yet, because it waits for its turn.
+        inherits: open files of this process, by number, that the program gets too.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Launch:
     ranks: int | None = None
     parameters: Mapping[str, str | int | float | Path] = field(default_factory=dict)
     waits: bool = False
+    inherits: Sequence[int] = ()
 
 
 class Job:

@@ -148,6 +148,7 @@ def _spawn(launch: Launch, command: Sequence[str], cores: Sequence[int]) -> subp
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=launch.inherits,
             )
     except OSError as error:
         raise StartFailed(

@@ -45,11 +45,13 @@ def _bare_start(modules: tuple[Module, ...] = ()) -> float:
             return time.perf_counter() - start
 
 
-def _experiment_start(shards: int) -> float:
+def _experiment_start(shards: int, replicas: int = 0) -> float:
     with _directory() as directory:
         start = time.perf_counter()
         with Experiment("bench", run_dir=directory / "run") as exp:
-            exp.start(Orchestrator(shards=shards))  # ready means that a tensor was stored in every shard
+            exp.start(
+                Orchestrator(shards=shards, replicas=replicas)
+            )  # ready means that a tensor was stored in every shard
             return time.perf_counter() - start
 
 
@@ -96,7 +98,10 @@ def run(quick: bool) -> dict[str, Any]:
         ),
         "three shards": compare(
             _timed("bare cluster", _bare_cluster),
-            [_timed("Experiment", lambda: _experiment_start(SHARDS))],
+            [
+                _timed("Experiment", lambda: _experiment_start(SHARDS)),
+                _timed("Experiment, a replica each", lambda: _experiment_start(SHARDS, replicas=1)),
+            ],
             rounds=rounds,
         ),
         "stop": compare(

@@ -70,9 +70,20 @@ def test_the_python_of_the_page_on_ensembles_runs(tmp_path: Path, monkeypatch: p
     assert "these have failed, and are let be: m_2" in done.stderr
 
 
+def test_the_python_of_the_page_on_databases_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "databases.py").write_text("\n".join(snippets(DOCS / "databases.md")))
+    ran(tmp_path / "databases.py", monkeypatch)
+
+
+def test_the_python_of_the_page_on_colocation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "colocated.py").write_text("\n".join(snippets(DOCS / "colocated.md")))
+    ran(tmp_path / "colocated.py", monkeypatch)
+
+
 def test_no_page_has_python_that_no_test_runs() -> None:
     with_python = {page.name for page in DOCS.glob("*.md") if snippets(page)}
-    assert with_python == {"inference.md", "ensembles.md", "slurm.md"}  # the last in test_slurm_batch.py
+    expected = {"inference.md", "ensembles.md", "databases.md", "colocated.md"}
+    assert with_python == {*expected, "slurm.md"}  # the last in test_slurm_batch.py
 
 
 def load_arguments() -> set[str]:

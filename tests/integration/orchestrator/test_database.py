@@ -77,6 +77,20 @@ def test_cluster_serves_every_slot_and_says_so(redis_server: str) -> None:
             assert all(host == "127.0.0.1" for host, _ in listening_sockets(db.jobs[0].pid))
 
 
+def test_nodes_of_a_cluster_know_each_other_and_no_placeholders(redis_server: str) -> None:
+    """The owners of the slots in the map they start with exist nowhere; a restart must not meet them."""
+    with Experiment("e") as exp:
+        db = exp.start(plain(redis_server, shards=3))
+        for node in db.nodes:
+            with Shard(node.endpoint) as shard:
+                known = [line.split() for line in shard.command("CLUSTER NODES").decode().splitlines()]
+            assert sorted(words[0] for words in known) == sorted(each.identity for each in db.nodes)
+            assert all("master" in words[2] for words in known)
+            assert {words[8] for words in known} == {f"{n.slots.start}-{n.slots.stop - 1}" for n in db.nodes}
+            written = (node.directory / "nodes.conf").read_text()
+            assert "noaddr" not in written and written.count("master") == 3
+
+
 def test_no_port_is_another_shards_bus(monkeypatch: pytest.MonkeyPatch) -> None:
     offered = [20_000, 30_000, 20_000, 10_000, 20_001]
     monkeypatch.setattr("orchestrator.ports._offered_ports", lambda host, highest: iter(offered))
@@ -222,7 +236,7 @@ def test_interface_without_a_port_is_refused(
 
 
 def test_open_interface_must_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.database.interface_address", lambda name: "192.0.2.1")
+    monkeypatch.setattr("orchestrator.deployment.interface_address", lambda name: "192.0.2.1")
     with pytest.raises(UsageError, match="open_port=True"):
         Orchestrator(interface="eth0").host()
     assert Orchestrator(interface="eth0", open_port=True).host() == "192.0.2.1"

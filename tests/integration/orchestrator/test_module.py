@@ -28,7 +28,11 @@ def test_ready_database_keeps_tensors_on_each_shard(redis_server: str, shards: i
         db = exp.start(Orchestrator(shards=shards, redis_server=redis_server))
         for endpoint, slots in zip(db.endpoints, slot_ranges(shards), strict=True):
             with Shard(endpoint) as shard:
-                assert shard.keeps_a_tensor(key_within(slots, "t"))
+                key = key_within(slots, "t")
+                assert not shard.has_stored(key, tensor=True)
+                shard.store(key, tensor=True)
+                assert shard.has_stored(key, tensor=True)
+                shard.remove(key)
                 assert shard.command("DBSIZE") == 0
 
 

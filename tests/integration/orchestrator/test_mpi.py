@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from orchestrator import (
     LaunchOptions,
     Orchestrator,
     Resources,
+    colocate,
 )
 from orchestrator.errors import JobFailed, MpiError, PlacementError, UsageError
 from orchestrator.run_files import read_record
@@ -240,3 +242,27 @@ def test_options_of_mpi_are_no_other_launchers(tmp_path: Path) -> None:
     ):
         pass
     assert not list(tmp_path.glob("runs/e/*/*.part"))
+
+
+def test_ranks_share_one_database_on_their_host_and_are_one_world(
+    mpi: LaunchOptions, ranks: Path, gone: Callable[..., None]
+) -> None:
+    text = f'echo "at $SSDB"; redis-cli -s "${{SSDB#unix://}}" INCR ranks; exec {ranks}'
+    if shutil.which("redis-cli") is None:
+        pytest.skip("there is no redis-cli (Debian: apt install redis-tools)")
+    app = Application("solver", ["sh", "-c", text], resources=Resources(ranks=2))
+    with Experiment("e", mpi) as exp:
+        job = exp.start(colocate(app, module=()))
+        exp.wait(job, timeout_s=60)
+        lines = job.log.read_text().splitlines()
+        assert told(job) == [f"rank {rank} of 2, sum 1, cores {CORES[rank]}" for rank in (0, 1)]
+        at = [line for line in lines if line.startswith("at unix://")]
+        assert len(at) == 2 and len(set(at)) == 1
+        assert sorted(line for line in lines if line.isdigit()) == ["1", "2"]
+        assert len(list(job.directory.glob("c[0-9]*"))) == 1
+
+
+def test_a_rank_that_fails_beside_its_database_fails_the_program(mpi: LaunchOptions, ranks: Path) -> None:
+    app = Application("solver", [ranks, "abort"], resources=Resources(ranks=2))
+    with pytest.raises(JobFailed), Experiment("e", mpi) as exp:
+        exp.wait(exp.start(colocate(app, module=())), timeout_s=60)

@@ -60,12 +60,24 @@ def test_impossible_numbers_of_shards_are_refused(shards: int) -> None:
         Orchestrator(shards=shards)
 
 
+@pytest.mark.parametrize("replicas", [-1, 6, 1.5, True, "1", None])
+def test_impossible_numbers_of_replicas_are_refused(replicas: Any) -> None:
+    with pytest.raises(UsageError, match=r"replicas=.*0 to 5"):
+        Orchestrator(shards=2, replicas=replicas)
+
+
+def test_one_shard_has_no_replicas_and_the_refusal_says_what_has() -> None:
+    with pytest.raises(UsageError, match=r"replicas=1.*shards=2.*append_only"):
+        Orchestrator(replicas=1)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"port": -1},
         {"port": 65536},
         {"port": 55535, "shards": 2},
+        {"port": 55533, "shards": 2, "replicas": 1},
         {"port": "x"},
         {"port": 1.5},
         {"port": True},
@@ -80,3 +92,17 @@ def test_ports_that_cannot_be_are_refused(wrong: Any) -> None:
 def test_module_must_be_a_list_of_text(module: Any) -> None:
     with pytest.raises(UsageError, match="module="):
         Orchestrator(module=module)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"on_shard_failure": "panic"}, "one of stop, promote, restart"),
+        ({"on_shard_failure": None}, "one of stop, promote, restart"),
+        ({"on_shard_failure": "promote", "shards": 2}, "needs replicas=1"),
+        ({"on_shard_failure": "restart", "shards": 2, "replicas": 1}, "throw away what they have"),
+    ],
+)
+def test_what_a_dead_server_cannot_mean_is_refused(wrong: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=f"on_shard_failure=.*{said}"):
+        Orchestrator(**wrong)

@@ -10,6 +10,7 @@ def test_public_names_are_these() -> None:
     assert orchestrator.__all__ == [
         "Application",
         "Database",
+        "DatabaseStatus",
         "Ensemble",
         "Experiment",
         "Host",
@@ -18,13 +19,17 @@ def test_public_names_are_these() -> None:
         "JobState",
         "LaunchOptions",
         "ModelRuntime",
+        "NodeStatus",
         "Orchestrator",
         "PenstockError",
         "Policy",
         "RedisConfig",
         "Resources",
+        "RunningDatabase",
+        "RunningExperiment",
         "colocate",
         "load_config",
+        "reconnect",
         "run_script",
     ]
     assert all(

@@ -15,6 +15,7 @@ import pytest
 from orchestrator.errors import RunError
 from orchestrator.record import all_runs, find_run
 from orchestrator.run_files import (
+    LONGEST_IDENTIFIER,
     RunFiles,
     lock_is_held,
     read_record,
@@ -60,7 +61,7 @@ def test_socket_paths_are_short_enough_wherever_the_user_lives(
     deep.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
     monkeypatch.setattr("tempfile.tempdir", str(deep))
-    assert len(os.fsencode(RunFiles.plan("e" * 100).socket("shard_000"))) <= 107
+    assert len(os.fsencode(RunFiles.plan("e" * 100).socket("database_" + "x" * LONGEST_IDENTIFIER))) <= 107
 
 
 def test_no_place_for_sockets_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
