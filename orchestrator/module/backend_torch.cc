@@ -161,7 +161,7 @@ class TorchBackend : public backend::Backend {
       auto reader = std::make_shared<PieceReader>(source);
       program = LoadTorchPackage(source, reader, settings_).release();
       if (program != nullptr) return;
-      RefuseDeepCode(reader);
+      CheckTorchScript(reader);
       auto module = torch::jit::load(reader, device);
       RefuseOperators(*module._ivalue()->compilation_unit());
       module.eval();

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "backend_torch_bounds.h"
+#include "backend_torch_source.h"
 #include "backend_torch_values.h"
 #include "instruction_set.h"
 #include "temporary_file.h"
@@ -199,15 +200,6 @@ class PackagedModel : public backend::Program {
   std::vector<std::string> names_;
 };
 
-std::unique_ptr<PyTorchStreamReader> OpenArchive(
-    const std::shared_ptr<caffe2::serialize::ReadAdapterInterface>& reader) {
-  try {
-    return std::make_unique<PyTorchStreamReader>(reader);
-  } catch (const c10::Error&) {
-    return nullptr;  // no archive: whoever loads TorchScript says what is wrong with it
-  }
-}
-
 }  // namespace
 
 std::unique_ptr<backend::Program> LoadTorchPackage(
@@ -215,7 +207,7 @@ std::unique_ptr<backend::Program> LoadTorchPackage(
     const std::shared_ptr<caffe2::serialize::ReadAdapterInterface>& reader,
     const backend::Settings& settings) {
   auto archive = OpenArchive(reader);
-  if (archive == nullptr) return nullptr;
+  if (archive == nullptr) return nullptr;  // whoever loads TorchScript says what is wrong with it
   Package package = ReadPackage(*archive);
   TORCH_CHECK(!package.model.empty() || !package.exported,
               "this archive of torch.export has not been compiled: store what "

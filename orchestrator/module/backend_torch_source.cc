@@ -1,22 +1,38 @@
 #include "backend_torch_source.h"
 
 #include <c10/util/Exception.h>
-#include <caffe2/serialize/inline_container.h>
 
 #include "code_depth.h"
 
 namespace penstock {
+namespace {
+
+constexpr char kWhatToStore[] = "store what torch.jit.save writes of a scripted or traced network";
+
+}  // namespace
+
+std::unique_ptr<caffe2::serialize::PyTorchStreamReader> OpenArchive(
+    const std::shared_ptr<caffe2::serialize::ReadAdapterInterface>& reader) {
+  try {
+    return std::make_unique<caffe2::serialize::PyTorchStreamReader>(reader);
+  } catch (const c10::Error&) {
+    return nullptr;
+  }
+}
 
 void RefuseDeepCode(const std::string& what, std::string_view code) {
   TORCH_CHECK(CodeDepth(code) <= kDeepestCode, what, " nests more than ", kDeepestCode,
               " deep: split it into functions");
 }
 
-void RefuseDeepCode(const std::shared_ptr<caffe2::serialize::ReadAdapterInterface>& archive) {
-  caffe2::serialize::PyTorchStreamReader records(archive);
-  for (const std::string& record : records.getAllRecords()) {
+void CheckTorchScript(const std::shared_ptr<caffe2::serialize::ReadAdapterInterface>& archive) {
+  auto records = OpenArchive(archive);
+  TORCH_CHECK(records != nullptr, "this is no file of TorchScript: ", kWhatToStore);
+  TORCH_CHECK(records->hasRecord("constants.pkl"),
+              "this file has no code, as torch.save writes it: ", kWhatToStore);
+  for (const std::string& record : records->getAllRecords()) {
     if (!record.ends_with(".py")) continue;
-    auto [code, size] = records.getRecord(record);
+    auto [code, size] = records->getRecord(record);
     RefuseDeepCode(record, {static_cast<const char*>(code.get()), size});
   }
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
 import pytest
 import redis
+import torch
 
 from tests.integration.ai_commands import execute, get, put, refusal, store_model
 from tests.integration.torchscript import (
@@ -116,6 +118,28 @@ def test_garbage_does_not_replace_a_good_model(db: redis.Redis, blob: bytes) -> 
     execute(db, "m", ["x"], ["y"])
     np.testing.assert_array_equal(get(db, "y"), np.full(2, 3.0, np.float32))
     assert db.execute_command("AI.MODELGET", "m", "BLOB") == constant(3.0)
+
+
+def saved(**options: bool) -> bytes:
+    """Return what people store first: parameters, saved by torch.save."""
+    file = io.BytesIO()
+    torch.save(torch.nn.Linear(2, 2).state_dict(), file, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("blob", "said"),
+    [
+        (b"this is no model", "this is no file of TorchScript: store what torch.jit.save writes"),
+        (saved(), "this file has no code, as torch.save writes it: store what torch.jit.save writes"),
+        (saved(_use_new_zipfile_serialization=False), "this is no file of TorchScript: store what"),
+    ],
+    ids=["text", "parameters", "parameters in the old form"],
+)
+def test_what_is_no_torchscript_is_refused_with_what_to_store(
+    db: redis.Redis, blob: bytes, said: str
+) -> None:
+    assert said in refusal(db, "AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", blob)
 
 
 def test_empty_blob_is_refused(db: redis.Redis) -> None:
