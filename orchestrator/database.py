@@ -40,6 +40,7 @@ from sim_clients.address import Address, HostPort
 SHUTDOWN_S, STOP_TIMEOUT_S = 1.0, 5.0
 """How long SHUTDOWN may take before a shard gets a SIGTERM, and that before it is killed."""
 COLLISIONS = 5
+KNOW_SHARD_IDS = (7, 2, 0)
 PROMOTES = (7, 0, 0)
 """The oldest Redis that can be told to announce another port while it runs."""
 TAKEN = ("Address already in use", "Could not create server TCP listening socket", "Failed listening on port")
@@ -169,7 +170,7 @@ def start_database(
             for node in nodes:
                 launch = first.launch(node)
                 if orchestrator.clustered and not dry:
-                    _write_slot_map(nodes, node, launch)
+                    _write_slot_map(nodes, node, launch, shard_ids=server.version >= KNOW_SHARD_IDS)
                 jobs.append(start(launch))
             if not dry:
                 wait_ready(jobs, nodes, tensors=bool(loaded), load_bytes=_load_bytes(saved))
@@ -313,10 +314,10 @@ def _keeper(
     return Keeper(nodes, jobs, start_again if restarts else None, logs_writes=logs_writes)
 
 
-def _write_slot_map(nodes: Sequence[Node], node: Node, launch: Launch) -> None:
+def _write_slot_map(nodes: Sequence[Node], node: Node, launch: Launch, *, shard_ids: bool) -> None:
     try:
         node.directory.mkdir(parents=True, exist_ok=True)
-        (node.directory / SLOT_MAP).write_text(slot_map(nodes, node))
+        (node.directory / SLOT_MAP).write_text(slot_map(nodes, node, shard_ids=shard_ids))
     except OSError as error:
         raise StartFailed(
             f"{node.name!r} could not be started: its slot map cannot be written: {error}",

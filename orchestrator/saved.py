@@ -26,6 +26,8 @@ from orchestrator.shard import Shard, ShardError
 
 LIST = "saved.json"
 FORMAT = 1
+MODULE = "ai"
+"""What our module is called in a server."""
 SAVE_TIMEOUT_S = 600.0
 INTERVAL_S = 0.01
 CHUNK_BYTES = 1 << 20
@@ -160,9 +162,8 @@ def check_fits(
     wanted = [(each.start, each.stop - 1) if each is not None else None for each in slots]
     if [shard.slots for shard in saved.shards] != wanted:
         raise SavedError(directory, "its shards have other slots than those of this database")
-    if saved.modules and not has_module:
-        name = next(iter(saved.modules))
-        raise SavedError(directory, f"it needs the module {name!r}; module=() loads none")
+    if MODULE in saved.modules and not has_module:  # others are a part of Redis 8
+        raise SavedError(directory, f"it needs the module {MODULE!r}; module=() loads none")
     newest = tuple(int(part) for part in saved.redis.split(".")[:2])
     if newest > server.version[:2]:
         raise SavedError(directory, f"Redis {saved.redis} has written it, which {server} may not read")

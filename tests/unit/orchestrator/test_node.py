@@ -29,16 +29,18 @@ def cluster(shards: int, replicas: int = 0) -> list[Node]:
     ]
 
 
-def test_map_is_the_recorded_one() -> None:
+@pytest.mark.parametrize("shard_ids", [False, True])
+def test_map_is_the_recorded_one(shard_ids: bool) -> None:
     nodes = cluster(2, replicas=1)
     zeros = "0" * 38
-    assert slot_map(nodes, nodes[1]).splitlines() == [
-        f"{zeros}00 :0@0 master,noaddr - 0 0 1 disconnected 0-8191",
-        f"{zeros}01 :0@0 master,noaddr - 0 0 2 disconnected 8192-16383",
-        f"{zeros}a0 127.0.0.1:7000@17000 slave {zeros}00 0 0 0 connected",
-        f"{zeros}a1 127.0.0.1:7001@17001 myself,slave {zeros}01 0 0 0 connected",
-        f"{zeros}a2 127.0.0.1:7002@17002 slave {zeros}00 0 0 0 connected",
-        f"{zeros}a3 127.0.0.1:7003@17003 slave {zeros}01 0 0 0 connected",
+    first, second = (f",,shard-id={zeros}{end}" if shard_ids else "" for end in ("a0", "a1"))
+    assert slot_map(nodes, nodes[1], shard_ids=shard_ids).splitlines() == [
+        f"{zeros}00 127.0.0.1:1@10001{first} master - 0 0 1 disconnected 0-8191",
+        f"{zeros}01 127.0.0.1:1@10001{second} master - 0 0 2 disconnected 8192-16383",
+        f"{zeros}a0 127.0.0.1:7000@17000{first} slave {zeros}00 0 0 0 connected",
+        f"{zeros}a1 127.0.0.1:7001@17001{second} myself,slave {zeros}01 0 0 0 connected",
+        f"{zeros}a2 127.0.0.1:7002@17002{first} slave {zeros}00 0 0 0 connected",
+        f"{zeros}a3 127.0.0.1:7003@17003{second} slave {zeros}01 0 0 0 connected",
         "vars currentEpoch 2 lastVoteEpoch 0",
     ]
 
@@ -49,7 +51,7 @@ def test_every_map_names_all_slots_once_and_every_node(
 ) -> None:
     nodes = cluster(shards, replicas)
     myself = data.draw(st.sampled_from(nodes))
-    lines = [line.split() for line in slot_map(nodes, myself).splitlines()[:-1]]
+    lines = [line.split() for line in slot_map(nodes, myself, shard_ids=True).splitlines()[:-1]]
     owned = [tuple(map(int, words[8].split("-"))) for words in lines if len(words) > 8]
     assert [slot for first, last in owned for slot in range(first, last + 1)] == list(range(SLOTS))
     assert [words[0] for words in lines if "slave" in words[2]] == [node.identity for node in nodes]
@@ -60,4 +62,4 @@ def test_every_map_names_all_slots_once_and_every_node(
 def test_one_shard_has_no_map() -> None:
     alone = Node("database_0", 0, Endpoint("127.0.0.1", 7000), Path("/run"))
     with pytest.raises(AssertionError, match="slot map"):
-        slot_map([alone], alone)
+        slot_map([alone], alone, shard_ids=False)

@@ -123,3 +123,12 @@ def test_another_number_of_shards_is_refused_and_says_which(
         said = f"data of 3 shard.*among {shards}; give shards=3"
         with Experiment("e", "dry_run") as exp, pytest.raises(SavedError, match=said):
             exp.start(Orchestrator(shards=shards, module=(), restore_from=directory))
+
+
+def test_modules_that_are_a_part_of_the_server_are_not_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    directory = saved(tmp_path / "s", modules={"vectorset": 1})
+    with Experiment("e", "dry_run") as exp:
+        exp.start(Orchestrator(shards=2, module=(), restore_from=directory))
