@@ -22,7 +22,7 @@ from orchestrator.launchers.base import GRACE_S, Job, JobState, Launch, Launcher
 from orchestrator.launchers.dry_run import ended_job
 from orchestrator.launchers.options import AUTO, LaunchOptions
 from orchestrator.launchers.table import check_options, find_launcher, is_dry, make_launcher
-from orchestrator.planning import out_of_reach, place_shards, placed_shard
+from orchestrator.planning import out_of_reach, place_shards, shard_of_run
 from orchestrator.policy import Policy
 from orchestrator.preview import Preview, Program
 from orchestrator.progress import following, say
@@ -296,9 +296,10 @@ class Experiment:
         places = place_shards(orchestrator, self._launcher.inventory(), taken, dry=True)
 
         def note(launch: Launch) -> Job:
-            return ended_job(placed_shard(launch, places, self._files))
+            return ended_job(shard_of_run(launch, self._files))
 
-        return [job.launch for job in start_database(orchestrator, self._files, note, dry=True).jobs]
+        database = start_database(orchestrator, self._files, note, places=places, dry=True)
+        return [job.launch for job in database.jobs]
 
     def _start_ensemble(self, ensemble: Ensemble, databases: Sequence[AnyDatabase], turn: Turn) -> JobGroup:
         def start(applications: Sequence[Application]) -> list[Job]:
