@@ -12,6 +12,7 @@ from orchestrator.deployment import LOOPBACK, Orchestrator
 from orchestrator.environment import program_environment, run_environment
 from orchestrator.errors import ApplicationError, PlacementError, UsageError
 from orchestrator.hosts import Host, Inventory, is_here, this_host
+from orchestrator.joining import ColocatedDatabase
 from orchestrator.launchers.base import Launch
 from orchestrator.placement import Placement, visible_gpus
 from orchestrator.placing import place
@@ -227,17 +228,27 @@ def out_of_reach(launches: Sequence[Launch], database: AnyDatabase) -> Placement
     variables = address.environment(database.identifier).items()
     for launch in launches:
         hosts = launch.placement.hosts if launch.placement is not None else ()
-        away = [host for host in hosts if not is_here(host)]
+        away = [host for host in hosts if not _is_beside(host, database)]
         if away and variables <= launch.environment.items():
+            where, call = "", "Orchestrator("
+            if isinstance(database, ColocatedDatabase):
+                where, call = f" on {database.host}", "colocate(program, "
             return PlacementError(
-                f"{launch.name!r} has its place on {', '.join(away)}, from where the database at {address} "
-                "cannot be reached: give it an interface that other hosts reach, as in "
-                'Orchestrator(port=0, interface="eth0", open_port=True)',
+                f"{launch.name!r} has its place on {', '.join(away)}, from where the database at {address}"
+                f"{where} cannot be reached: give it an interface that other hosts reach, as in "
+                f'{call}port=0, interface="eth0", open_port=True)',
                 asked=len(hosts),
                 available=len(hosts) - len(away),
                 what="hosts",
             )
     return None
+
+
+def _is_beside(host: str, database: AnyDatabase) -> bool:
+    """Whether a database that no network reaches is on this host."""
+    if isinstance(database, ColocatedDatabase) and not is_here(database.host):
+        return host == database.host
+    return is_here(host)
 
 
 def shard_of_run(launch: Launch, files: RunFiles) -> Launch:
