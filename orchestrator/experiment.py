@@ -102,7 +102,8 @@ class Experiment:
                 self._files.create()
                 self._stack.callback(self._files.remove_runtime)
                 self._stack.callback(os.close, take_lock(self._files.lock))
-                self._guard = Guard(self._files, find_launcher(self._options.launcher).undo(self.run_id))
+                undo = find_launcher(self._options.launcher).undo(self.run_id, self._files.runtime)
+                self._guard = Guard(self._files, undo)
                 self._stack.callback(self._guard.leave)
                 self._record = RunRecord(self.name, self._files)
                 self._record.write()
@@ -253,7 +254,6 @@ class Experiment:
 
         Raises:
             UsageError: it is not co-located, or has ended.
-            PlacementError: one listens on a Unix socket of another host.
             WaitTimeout: they were not ready in time.
         """
         self._check_open()
