@@ -63,6 +63,21 @@ def key_within(slots: range, stem: str) -> str:
     return next(key for n in itertools.count() if key_slot(key := f"{stem}.{n}") in slots)
 
 
+def spread(shards: int, replicas: int, hosts: Sequence[str]) -> list[str]:
+    """Return the host of each server: those of the shards, then those of their replicas.
+
+    A replica is not with others of its shard where there is a host without one; besides all hosts get alike.
+    """
+    chosen = [hosts[shard % len(hosts)] for shard in range(shards)]
+    for number in range(shards, shards * (1 + replicas)):
+        same = chosen[number % shards :: shards]
+        # the least loaded; of several, the first after the shard's own
+        first = hosts.index(same[0])
+        order = [*hosts[first + 1 :], *hosts[: first + 1]]
+        chosen.append(min(order, key=lambda host: (same.count(host), chosen.count(host))))
+    return chosen
+
+
 def take_slots(nodes: Sequence[Node], shards: Sequence[Shard]) -> None:
     """Let the first node of each shard take the slots of its placeholder; does not wait."""
     for node, shard in zip(nodes, shards, strict=True):

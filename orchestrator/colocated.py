@@ -31,7 +31,7 @@ from orchestrator.launchers.local import LocalLauncher
 from orchestrator.model_runtime import ModelRuntime
 from orchestrator.progress import say
 from orchestrator.redis_config import RedisConfig
-from orchestrator.run_files import RunFiles, colocated_directory, log_of
+from orchestrator.run_files import RunFiles, colocated_directory, log_of, runtime_here
 from orchestrator.sharing import Share, Shared, host_name
 from orchestrator.watcher import RUN_ID_VARIABLE
 from sim_clients.identity import NAME_VARIABLE
@@ -39,6 +39,8 @@ from sim_clients.identity import NAME_VARIABLE
 GRACE_S = 3.0
 """Shorter than an Experiment's, so that this program is through before it is killed itself."""
 INTERRUPTED = 130
+LONGEST_HOST = 20
+"""As much of a host's name, its end, as there is room for in that of a socket."""
 
 
 def colocate(
@@ -109,6 +111,9 @@ def _run(orchestrator: Orchestrator, command: Sequence[str], over: threading.Eve
     launcher = LocalLauncher()
     started: list[Job] = []
     files, name = _files(), os.environ[NAME_VARIABLE]
+    # a pid alone is of several hosts, and their databases have their directories side by side
+    database_name = f"c{os.getpid()}_{host_name().partition('.')[0][-LONGEST_HOST:]}"
+    leads = False
 
     def start(launch: Launch) -> Job:
         started.append(launcher.start(launch))
@@ -116,12 +121,14 @@ def _run(orchestrator: Orchestrator, command: Sequence[str], over: threading.Eve
 
     def run_program(environment: Mapping[str, str]) -> Job:
         directory = Path.cwd()
-        return start(Launch(name, command, directory, log_of(directory), environment, inherits=_of_mpi()))
+        found = {**environment, RUNTIME_DIR: str(files.runtime)}
+        return start(Launch(name, command, directory, log_of(directory), found, inherits=_of_mpi()))
 
     with Share(files.share(name, host_name())) as share:
         try:
-            if share.lead():
-                database = start_database(orchestrator, files, start, name=f"c{os.getpid()}")
+            leads = share.lead()
+            if leads:
+                database = start_database(orchestrator, files, start, name=database_name)
                 environment = database.address.environment()
                 share.publish(environment)
                 with _told(environment):
@@ -132,6 +139,9 @@ def _run(orchestrator: Orchestrator, command: Sequence[str], over: threading.Eve
             for job in reversed(started):
                 job.stop(GRACE_S)
             launcher.close()
+            if leads:  # the driver, who removes what is on its own host, may be on another
+                files.socket(database_name).unlink(missing_ok=True)
+                share.clear()
 
 
 @contextmanager
@@ -160,7 +170,6 @@ def _lead(job: Job, database: Database, share: Share, over: threading.Event) -> 
     if job.state is JobState.COMPLETED:  # else the launcher ends the others
         share.wait_alone()
     database.stop()
-    share.clear()
     return _exit_code(job)
 
 
@@ -210,7 +219,7 @@ def _files() -> RunFiles:
         raise UsageError(
             f"a co-located program is started by an Experiment; the environment has no {missing[0]}"
         )
-    return RunFiles(os.environ[RUN_ID_VARIABLE], Path.cwd(), Path(os.environ[RUNTIME_DIR]))
+    return RunFiles(os.environ[RUN_ID_VARIABLE], Path.cwd(), runtime_here(Path(os.environ[RUNTIME_DIR])))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from orchestrator.joining import ColocatedDatabase
 from orchestrator.keeping import Keeper
 from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.node import Node, slot_map
-from orchestrator.ports import BUS_OFFSET, check_port, free_ports
+from orchestrator.placement import Placement
 from orchestrator.readiness import (
     SLOWEST_BYTES_PER_S,
     START_TIMEOUT_S,
@@ -34,6 +34,7 @@ from orchestrator.run_files import RunFiles
 from orchestrator.saved import SAVE_TIMEOUT_S, SavedDatabase, check_fits, put_back, read_saved, save
 from orchestrator.servers import ServerCommand
 from orchestrator.shard import Shard, ShardError
+from orchestrator.sites import Site, Sites
 from orchestrator.status import DatabaseStatus, database_status
 from sim_clients.address import Address, HostPort
 
@@ -134,6 +135,7 @@ def start_database(
     files: RunFiles,
     start: StartShard,
     *,
+    places: Mapping[str, Placement] | None = None,
     dry: bool = False,
     name: str | None = None,
 ) -> Database:
@@ -142,7 +144,8 @@ def start_database(
     Args:
         orchestrator: what to start.
         files: where its sockets, directories and logs are.
-        start: starts one shard.
+        start: starts one shard, or what asks its host.
+        places: of its servers, by their names; those without one run unbound on this host.
         dry: nothing is really started, so nothing is built and nothing is waited for.
         name: in place of its own; of its socket and its shards' directories.
 
@@ -151,8 +154,9 @@ def start_database(
         StartFailed: the operating system refused to start a shard.
         DatabaseFailed: with the log of the shard that died or did not become ready.
     """
-    name = name or orchestrator.name
-    orchestrator.check_interface()
+    name, places = name or orchestrator.name, places or {}
+    sites = Sites(orchestrator, files, name, places, start, dry)
+    sites.check(shard_names(orchestrator, name))
     server = find_redis_server(orchestrator.redis_server)
     _check_promotes(orchestrator, server)
     loaded = orchestrator.load_arguments(dry=dry)
@@ -162,13 +166,13 @@ def start_database(
     config = replace(orchestrator.config, append_only=False) if saved else orchestrator.config
     first = replace(command, config=config)
     for attempt in range(COLLISIONS):
-        nodes = _nodes(orchestrator, files, name)
+        nodes = _nodes(orchestrator, sites)
         jobs: list[Job] = []
         try:
             if saved is not None and not dry:
                 put_back(saved, nodes)
             for node in nodes:
-                launch = first.launch(node)
+                launch = replace(first.launch(node), placement=places.get(node.name))
                 if orchestrator.clustered and not dry:
                     _write_slot_map(nodes, node, launch, shard_ids=server.version >= KNOW_SHARD_IDS)
                 jobs.append(start(launch))
@@ -181,7 +185,7 @@ def start_database(
             if _collided(error, orchestrator) and attempt + 1 < COLLISIONS:
                 continue
             raise
-        keeper = None if dry else _keeper(orchestrator, nodes, jobs, command, start)
+        keeper = None if dry else _keeper(nodes, jobs, command, sites)
         return Database(nodes, jobs, orchestrator.identifier, keeper)
     raise AssertionError("the last attempt returns or raises")
 
@@ -253,32 +257,18 @@ def _check_promotes(orchestrator: Orchestrator, server: ServerBinary) -> None:
         )
 
 
-def _choose_endpoints(orchestrator: Orchestrator, files: RunFiles, name: str) -> list[Endpoint]:
-    if orchestrator.private:
-        return [Endpoint(unix_socket=files.socket(name))]
-    host = orchestrator.host()
-    if not orchestrator.port:
-        ports = free_ports(host, orchestrator.node_count, with_bus=orchestrator.clustered)
-        return [Endpoint(host, port) for port in ports]
-    chosen = range(orchestrator.port, orchestrator.port + orchestrator.node_count)
-    for port in chosen:
-        check_port(host, port)
-        if orchestrator.clustered:
-            check_port(host, port + BUS_OFFSET)
-    return [Endpoint(host, port) for port in chosen]
-
-
-def _nodes(orchestrator: Orchestrator, files: RunFiles, name: str) -> list[Node]:
-    endpoints = _choose_endpoints(orchestrator, files, name)
+def _nodes(orchestrator: Orchestrator, sites: Sites) -> list[Node]:
+    names = shard_names(orchestrator, sites.name)
     ranges: Sequence[range | None] = slot_ranges(orchestrator.shards) if orchestrator.clustered else [None]
 
-    def node(number: int, called: str, endpoint: Endpoint) -> Node:
+    def node(number: int, called: str, site: Site) -> Node:
         replica, shard = divmod(number, orchestrator.shards)
-        directory = files.shard_directory(name, number)
-        return Node(called, shard, endpoint, directory, ranges[shard], replica, secrets.token_hex(20))
+        directory = sites.files.shard_directory(sites.name, number)
+        identity, memory = secrets.token_hex(20), site.memory_bytes
+        return Node(called, shard, site.endpoint, directory, ranges[shard], replica, identity, memory)
 
-    named = zip(shard_names(orchestrator, name), endpoints, strict=True)
-    return [node(number, called, endpoint) for number, (called, endpoint) in enumerate(named)]
+    placed = zip(names, sites.choose(names), strict=True)
+    return [node(number, called, site) for number, (called, site) in enumerate(placed)]
 
 
 def _saved(orchestrator: Orchestrator, server: ServerBinary, loaded: Sequence[str]) -> SavedDatabase | None:
@@ -295,19 +285,17 @@ def _load_bytes(saved: SavedDatabase | None) -> int:
 
 
 def _keeper(
-    orchestrator: Orchestrator,
-    nodes: Sequence[Node],
-    jobs: Sequence[Job],
-    command: ServerCommand,
-    start: StartShard,
+    nodes: Sequence[Node], jobs: Sequence[Job], command: ServerCommand, sites: Sites
 ) -> Keeper | None:
     """Return who keeps the database going when a server dies, where that is asked for."""
+    orchestrator = sites.orchestrator
     if orchestrator.on_shard_failure == "stop":
         return None
 
     def start_again(node: Node) -> tuple[Node, Job]:
-        hidden = command.hidden(node)
-        return hidden, start(command.launch(hidden, node.endpoint.port))
+        hidden = sites.another(node)
+        launch = command.launch(hidden, node.endpoint.port)
+        return hidden, sites.start(replace(launch, placement=sites.places.get(node.name)))
 
     restarts = orchestrator.on_shard_failure == "restart"
     logs_writes = orchestrator.config.append_only
@@ -343,7 +331,7 @@ def _wait_all(jobs: Sequence[Job], timeout_s: float | None) -> None:
 
 def _ask_to_end(job: Job, shard: Shard) -> None:
     """SHUTDOWN acts at once; SIGTERM, the fallback, is only looked at ten times a second."""
-    if not is_ours(job, shard.endpoint):
+    if not is_ours(job, shard):
         job.terminate()
         return
     try:

@@ -25,7 +25,7 @@ ON_SHARD_FAILURE = ("stop", "promote", "restart")
 
 @dataclass(frozen=True)
 class Orchestrator:
-    """A database to start: one shard, or a cluster of several on this host.
+    """A database to start: one shard, or a cluster of several; on this host, or on hosts that are chosen.
 
     Attributes:
         shards: 1, or the size of the cluster.
@@ -48,6 +48,10 @@ class Orchestrator:
             replica takes the place of its primary, and only a shard without one ends the run; needs Redis 7.
             "restart": the server is started again, up to three times, with what its log of writes has
             (`RedisConfig(append_only=True)`), or what `Database.snapshot` has last saved, without the rest.
+        hosts: names of those it is on; on the driver's by default. Its servers are dealt out to them in turn,
+            a replica to another host than its shard's where there is one. Each has `resources`, one core by
+            default, and with `port` each host counts from there.
+        nodes: likewise, but only how many hosts: those that have room for it.
     """
 
     shards: int = 1
@@ -63,12 +67,21 @@ class Orchestrator:
     replicas: int = 0
     restore_from: str | Path | None = None
     on_shard_failure: str = "stop"
+    hosts: Sequence[str] = ()
+    nodes: int | None = None
 
     def __post_init__(self) -> None:
         _check_identifier(self.identifier)
         check_shard_count(self.shards)
         check_replicas(self.replicas, self.shards)
         _check_on_failure(self.on_shard_failure, self.replicas)
+        _check_hosts(self.hosts, self.nodes, self.node_count)
+        object.__setattr__(self, "hosts", tuple(self.hosts))
+        if self.resources is not None and self.resources.mpi:
+            raise UsageError(
+                f"resources={self.resources!r}: they are those of each server, which is one process; "
+                "Resources(cores=...) says how many it has, and nodes= on how many hosts they are"
+            )
         highest = 65_535 - self.node_count + 1 - (BUS_OFFSET if self.clustered else 0)
         if self.port is not None and not (_is_whole(self.port) and 0 <= self.port <= highest):
             raise UsageError(f"port={self.port!r}: must be 0 to {highest} for {self.node_count} server(s)")
@@ -95,6 +108,11 @@ class Orchestrator:
     def node_count(self) -> int:
         """How many servers it has: each shard's first, then their replicas."""
         return self.shards * (1 + self.replicas)
+
+    @property
+    def on_chosen_hosts(self) -> bool:
+        """Whether it is on hosts that are chosen, rather than on the driver's."""
+        return bool(self.hosts) or self.nodes is not None
 
     @property
     def private(self) -> bool:
@@ -158,6 +176,19 @@ def _check_identifier(identifier: object) -> None:
             f"SSDB_<identifier>, so up to {LONGEST_IDENTIFIER} letters, digits and '_', beginning with a "
             "letter; and it does not end in '_' and a number, as the names of shards do"
         )
+
+
+def _check_hosts(hosts: object, nodes: object, servers: int) -> None:
+    names = list(hosts) if isinstance(hosts, list | tuple) else [None]
+    if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+        raise UsageError(f"hosts={hosts!r}: a list of the names of hosts, each once")
+    if nodes is not None and not (_is_whole(nodes) and nodes >= 1):  # type: ignore[operator]
+        raise UsageError(f"nodes={nodes!r}: must be a whole number of at least 1")
+    if names and nodes is not None:
+        raise UsageError(f"hosts={hosts!r} says on which hosts, nodes={nodes!r} on how many: give one")
+    count = len(names) or nodes or 1
+    if count > servers:  # type: ignore[operator]
+        raise UsageError(f"{count} hosts for {servers} server(s): some would have none; give fewer")
 
 
 def _check_on_failure(said: object, replicas: int) -> None:

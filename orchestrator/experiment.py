@@ -22,7 +22,7 @@ from orchestrator.launchers.base import GRACE_S, Job, JobState, Launch, Launcher
 from orchestrator.launchers.dry_run import ended_job
 from orchestrator.launchers.options import AUTO, LaunchOptions
 from orchestrator.launchers.table import check_options, find_launcher, is_dry, make_launcher
-from orchestrator.planning import out_of_reach, place_shards, placed_shard
+from orchestrator.planning import out_of_reach, place_shards, shard_of_run
 from orchestrator.policy import Policy
 from orchestrator.preview import Preview, Program
 from orchestrator.progress import following, say
@@ -102,7 +102,8 @@ class Experiment:
                 self._files.create()
                 self._stack.callback(self._files.remove_runtime)
                 self._stack.callback(os.close, take_lock(self._files.lock))
-                self._guard = Guard(self._files, find_launcher(self._options.launcher).undo(self.run_id))
+                undo = find_launcher(self._options.launcher).undo(self.run_id, self._files.runtime)
+                self._guard = Guard(self._files, undo)
                 self._stack.callback(self._guard.leave)
                 self._record = RunRecord(self.name, self._files)
                 self._record.write()
@@ -253,7 +254,6 @@ class Experiment:
 
         Raises:
             UsageError: it is not co-located, or has ended.
-            PlacementError: one listens on a Unix socket of another host.
             WaitTimeout: they were not ready in time.
         """
         self._check_open()
@@ -296,9 +296,10 @@ class Experiment:
         places = place_shards(orchestrator, self._launcher.inventory(), taken, dry=True)
 
         def note(launch: Launch) -> Job:
-            return ended_job(placed_shard(launch, places, self._files))
+            return ended_job(shard_of_run(launch, self._files))
 
-        return [job.launch for job in start_database(orchestrator, self._files, note, dry=True).jobs]
+        database = start_database(orchestrator, self._files, note, places=places, dry=True)
+        return [job.launch for job in database.jobs]
 
     def _start_ensemble(self, ensemble: Ensemble, databases: Sequence[AnyDatabase], turn: Turn) -> JobGroup:
         def start(applications: Sequence[Application]) -> list[Job]:

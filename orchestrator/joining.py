@@ -8,8 +8,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from orchestrator.errors import PlacementError, UsageError, WaitTimeout, describe_exit
-from orchestrator.hosts import is_here
+from orchestrator.errors import UsageError, WaitTimeout, describe_exit
 from orchestrator.launchers.base import Job
 from orchestrator.run_files import colocated_directory
 from sim_clients.address import Address
@@ -43,7 +42,6 @@ def colocated_databases(job: Job, timeout_s: float) -> tuple[ColocatedDatabase, 
 
     Raises:
         UsageError: it is not co-located, or has ended.
-        PlacementError: one listens on a Unix socket of another host.
         WaitTimeout: they were not ready in time.
     """
     if PROGRAM not in job.command:
@@ -61,8 +59,6 @@ def colocated_databases(job: Job, timeout_s: float) -> tuple[ColocatedDatabase, 
             raise WaitTimeout(
                 f"the databases beside {job.name!r} ({len(found)} of {expected} are there)", timeout_s
             )
-    for database in found:
-        _check_reach(job, database)
     return tuple(found)
 
 
@@ -76,14 +72,3 @@ def _told(job: Job) -> list[ColocatedDatabase]:
             address = Address.from_environment(environ=told["environment"])
             found.append(ColocatedDatabase(f"{stem}_{len(found)}", address, told["host"]))
     return found
-
-
-def _check_reach(job: Job, database: ColocatedDatabase) -> None:
-    if database.address.unix_socket is not None and not is_here(database.host):
-        raise PlacementError(
-            f"the database beside {job.name!r} on {database.host} listens on a Unix socket there, which no "
-            'other host reaches: colocate(..., port=0, interface="eth0", open_port=True) can be joined',
-            asked=1,
-            available=0,
-            what="hosts",
-        )

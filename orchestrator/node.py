@@ -32,6 +32,7 @@ class Node:
         slots: of its shard; None where there is only one.
         replica: 0 for the one that is the shard's primary at first, else which replica of the shard.
         identity: 40 hexadecimal digits by which the nodes of a cluster know each other.
+        memory_bytes: of its host; None where that is the driver's.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Node:
     slots: range | None = None
     replica: int = 0
     identity: str = ""
+    memory_bytes: int | None = None
 
 
 def placeholder(shard: int) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import replace
 
 from orchestrator.application import Application
+from orchestrator.cluster import spread
 from orchestrator.database import AnyDatabase, database_environment, shard_names
-from orchestrator.deployment import Orchestrator
+from orchestrator.deployment import LOOPBACK, Orchestrator
 from orchestrator.environment import program_environment, run_environment
-from orchestrator.errors import ApplicationError, PlacementError
-from orchestrator.hosts import Inventory, is_here, this_host
+from orchestrator.errors import ApplicationError, PlacementError, UsageError
+from orchestrator.hosts import Host, Inventory, is_here, this_host
+from orchestrator.joining import ColocatedDatabase
 from orchestrator.launchers.base import Launch
 from orchestrator.placement import Placement, visible_gpus
 from orchestrator.placing import place
 from orchestrator.ports import is_loopback
-from orchestrator.resources import is_called
+from orchestrator.resources import Resources, is_called
 from orchestrator.run_files import RunFiles, log_of
 
 
@@ -141,29 +143,81 @@ def place_shards(
 ) -> dict[str, Placement]:
     """Place all shards before any is started, and once: a shard started again keeps its cores.
 
-    They run on the driver's host; a preview on other hosts takes the first for it.
+    They run on hosts that are chosen, or on the driver's; a preview on other hosts takes the first for it.
 
     Raises:
         PlacementError: one finds no place there.
+        UsageError: programs on other hosts could not reach it there.
     """
+    if orchestrator.resources is None and not orchestrator.on_chosen_hosts:
+        return {}
+    resources = orchestrator.resources or Resources()
+    hosts = _hosts_of(orchestrator, resources, inventory, taken, dry=dry)
     placements: dict[str, Placement] = {}
-    if orchestrator.resources is None:
-        return placements
+    spread_out = spread(orchestrator.shards, orchestrator.replicas, [host.name for host in hosts])
+    for name, host in zip(shard_names(orchestrator), spread_out, strict=True):
+        (chosen,) = (each for each in hosts if each.name == host)
+        others = [*taken, *placements.values()]
+        placements[name] = place(name, resources, Inventory((chosen,)), others)
+    return placements
+
+
+def _hosts_of(
+    orchestrator: Orchestrator,
+    resources: Resources,
+    inventory: Inventory,
+    taken: Sequence[Placement],
+    *,
+    dry: bool,
+) -> list[Host]:
+    """Return the hosts on which a database is to be."""
+    if not orchestrator.on_chosen_hosts:
+        return [_driver_host(inventory, dry=dry)]
+    known = {host.name: host for host in inventory.hosts}
+    names = orchestrator.hosts
+    if orchestrator.nodes is not None:
+        _check_there(orchestrator, orchestrator.nodes, len(known), known)
+        each = replace(resources, cores=1, cores_per_rank=resources.rank_cores)
+        all_of_them = replace(each, ranks=orchestrator.node_count, nodes=orchestrator.nodes)
+        names = place(orchestrator.name, all_of_them, inventory, taken).hosts
+    there = [name for name in names if name in known]
+    _check_there(orchestrator, len(names), len(there), known)
+    away = [name for name in names if not is_here(name)]
+    if away and (orchestrator.interface == LOOPBACK or not orchestrator.open_port):
+        raise UsageError(
+            f"the database {orchestrator.name!r} has its place on {', '.join(away)}, where it must listen on "
+            "an interface that other hosts reach, and be allowed to, for SmartRedis can carry no password: "
+            'Orchestrator(..., port=0, interface="eth0", open_port=True)'
+        )
+    return [known[name] for name in names]
+
+
+def _check_there(orchestrator: Orchestrator, asked: int, available: int, known: Collection[str]) -> None:
+    if available < asked:
+        wanted = ", ".join(orchestrator.hosts) or f"{asked} hosts"
+        raise PlacementError(
+            f"the database {orchestrator.name!r} is to be on {wanted}, and the hosts there are: "
+            f"{', '.join(known)}; the launchers slurm, in an allocation, and mpi reach others",
+            asked=asked,
+            available=available,
+            what="hosts",
+        )
+
+
+def _driver_host(inventory: Inventory, *, dry: bool) -> Host:
     here = [host for host in inventory.hosts if is_here(host.name)]
     if not here and dry:
-        here = list(inventory.hosts[:1])
+        here = list(inventory.hosts)
     if not here:
         names = ", ".join(host.name for host in inventory.hosts)
         raise PlacementError(
-            f"the database runs on this host, {this_host().name!r}, which is not among the hosts: {names}",
+            f"the database runs on this host, {this_host().name!r}, which is not among the hosts: {names}; "
+            "Orchestrator(nodes=1) or hosts=[...] puts it there",
             asked=1,
             available=0,
             what="hosts",
         )
-    for name in shard_names(orchestrator):
-        others = [*taken, *placements.values()]
-        placements[name] = place(name, orchestrator.resources, Inventory(tuple(here)), others)
-    return placements
+    return here[0]
 
 
 def out_of_reach(launches: Sequence[Launch], database: AnyDatabase) -> PlacementError | None:
@@ -174,12 +228,15 @@ def out_of_reach(launches: Sequence[Launch], database: AnyDatabase) -> Placement
     variables = address.environment(database.identifier).items()
     for launch in launches:
         hosts = launch.placement.hosts if launch.placement is not None else ()
-        away = [host for host in hosts if not is_here(host)]
+        away = [host for host in hosts if not _is_beside(host, database)]
         if away and variables <= launch.environment.items():
+            where, call = "", "Orchestrator("
+            if isinstance(database, ColocatedDatabase):
+                where, call = f" on {database.host}", "colocate(program, "
             return PlacementError(
-                f"{launch.name!r} has its place on {', '.join(away)}, from where the database at {address} "
-                "cannot be reached: give it an interface that other hosts reach, as in "
-                'Orchestrator(port=0, interface="eth0", open_port=True)',
+                f"{launch.name!r} has its place on {', '.join(away)}, from where the database at {address}"
+                f"{where} cannot be reached: give it an interface that other hosts reach, as in "
+                f'{call}port=0, interface="eth0", open_port=True)',
                 asked=len(hosts),
                 available=len(hosts) - len(away),
                 what="hosts",
@@ -187,7 +244,14 @@ def out_of_reach(launches: Sequence[Launch], database: AnyDatabase) -> Placement
     return None
 
 
-def placed_shard(launch: Launch, placements: dict[str, Placement], files: RunFiles) -> Launch:
-    """Return the launch of a shard at its place, and with the environment of its run."""
+def _is_beside(host: str, database: AnyDatabase) -> bool:
+    """Whether a database that no network reaches is on this host."""
+    if isinstance(database, ColocatedDatabase) and not is_here(database.host):
+        return host == database.host
+    return is_here(host)
+
+
+def shard_of_run(launch: Launch, files: RunFiles) -> Launch:
+    """Return the launch of a shard with the environment of its run."""
     environment = {**launch.environment, **run_environment(launch.name, launch.directory, files)}
-    return replace(launch, environment=environment, placement=placements.get(launch.name))
+    return replace(launch, environment=environment)

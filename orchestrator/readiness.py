@@ -13,10 +13,10 @@ from pathlib import Path
 
 from orchestrator.cluster import SLOTS, agreed, forget_placeholders, key_within, take_slots
 from orchestrator.errors import DatabaseFailed, describe_exit
+from orchestrator.hosts import is_here
 from orchestrator.launchers.base import Job
 from orchestrator.node import Node
 from orchestrator.ports import listens
-from orchestrator.redis_config import Endpoint
 from orchestrator.run_files import tail
 from orchestrator.shard import Shard, ShardError
 
@@ -117,13 +117,19 @@ def load_time_s(directory: Path) -> float:
 
 def _is_up(job: Job, shard: Shard) -> bool:
     """Whether our process (not a stranger on its port) answers."""
-    return is_ours(job, shard.endpoint) and shard.answers()
+    return is_ours(job, shard) and shard.answers()
 
 
-def is_ours(job: Job, endpoint: Endpoint) -> bool:
-    """Whether it is the process we started that listens there. Our sockets' directory is closed to others."""
+def is_ours(job: Job, shard: Shard) -> bool:
+    """Whether it is the process we started that listens there. Our sockets' directory is closed to others.
+
+    That of another host is no process that we could look at: the server is asked for its directory.
+    """
+    endpoint = shard.endpoint
     if endpoint.unix_socket is not None:
         return endpoint.unix_socket.exists()
+    if job.placement is not None and not all(map(is_here, job.placement.hosts)):
+        return shard.runs_in(job.directory)
     return job.pid is not None and listens(job.pid, endpoint.port)
 
 

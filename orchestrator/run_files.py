@@ -4,6 +4,8 @@ A run has two places. Its *run directory*, `runs/<experiment>/<id>/`, is the use
 program a directory with its log. Its *runtime directory*, private and short-lived, holds what must be on this
 host and short: the Unix sockets (whose paths are limited to 107 bytes) and the lock that its driver holds.
 A link in the user's state directory leads from anywhere to the runs.
+
+As a program, `python -m orchestrator.run_files RUNTIME`, it removes from another host what a run has there.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -228,6 +231,15 @@ def _forget_removed_runs() -> None:
             link.unlink(missing_ok=True)
 
 
+def runtime_here(runtime: Path) -> Path:
+    """Return the runtime directory of a run on this host, given that on the driver's; makes nothing.
+
+    It is the same where there can be one: TMPDIR and XDG_RUNTIME_DIR may be the driver's host's alone.
+    """
+    parent = runtime.parent
+    return runtime if os.access(parent, os.W_OK | os.X_OK) else _runtime_parent() / runtime.name
+
+
 def read_record(directory: Path) -> dict[str, Any]:
     """Return the record of a run.
 
@@ -310,3 +322,7 @@ def _runtime_parent() -> Path:
         f"no directory is short enough for a Unix socket (at most {longest} bytes) and writable: tried "
         + ", ".join(str(candidate) for candidate in wanted if candidate)
     )
+
+
+if __name__ == "__main__":
+    shutil.rmtree(runtime_here(Path(sys.argv[1])), ignore_errors=True)

@@ -6,6 +6,7 @@ The orchestrator asks whether a shard is ready, assigns slots and ends it. It ne
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -66,6 +67,14 @@ class Shard:
         except redis.ConnectionError:  # also while it loads
             return False
         return True
+
+    def runs_in(self, directory: Path) -> bool:
+        """Tell whether the server that answers is the one whose working directory this is."""
+        try:
+            _, told = self.command("CONFIG GET", "dir")
+        except RedisError:  # it starts, or is somebody else's
+            return False
+        return Path(told.decode()).resolve() == directory.resolve()
 
     def facts(self) -> dict[str, str]:
         """Return what INFO tells, name -> text."""

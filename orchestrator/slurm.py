@@ -1,7 +1,8 @@
 """What Slurm is asked: which hosts an allocation has, which steps run in it, and to signal one.
 
 Its commands are the interface, for they are on every cluster; functions without I/O read what they print.
-As a program, `python -m orchestrator.slurm JOBS RUN`, it ends the steps of a run whose driver was killed.
+As a program, `python -m orchestrator.slurm JOBS RUN RUNTIME`, it ends the steps of a run whose driver was
+killed, and removes its runtime directory from their hosts.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,6 +23,9 @@ from orchestrator.hosts import Host, Inventory
 
 JOB_VARIABLE = "SLURM_JOB_ID"
 TIMEOUT_S = 60.0
+INTERVAL_S = 0.1
+REMOVING = "orchestrator.run_files"
+"""By which a program removes the runtime directory of a run from its host."""
 RUNNING = ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING")
 BYTES_PER_MB = 1 << 20
 ON_NODES = re.compile(r"\bNodes=(?P<nodes>\S+) CPU_IDs=(?P<cores>\S+) Mem=(?P<memory>\d+) GRES=(?P<gres>\S*)")
@@ -133,8 +138,13 @@ def find_steps(jobs: str, name: str) -> list[str]:
     return sorted(steps, key=lambda step: int(step.rpartition(".")[2]))
 
 
-def end_run(jobs: str, run_id: str) -> None:
-    """Kill the steps of a run in jobs, whose numbers have commas between them.
+def end_run(jobs: str, run_id: str, runtime: str) -> None:
+    """Kill the steps of a run in jobs, whose numbers have commas between them, and clear the hosts of these.
+
+    Args:
+        jobs: the jobs.
+        run_id: of the run.
+        runtime: its directory among the temporary files of a host.
 
     Raises:
         SlurmError: Slurm does not tell of them, or refuses.
@@ -142,6 +152,9 @@ def end_run(jobs: str, run_id: str) -> None:
     for step, called in _steps(jobs):
         if called.startswith(f"{run_id}."):
             signal_step(step, signal.SIGKILL)
+    for job in jobs.split(","):
+        if (nodes := _running_nodes(job)) is not None:
+            _clear(job, nodes, run_id, runtime)
 
 
 def check_script(script: str) -> None:
@@ -256,6 +269,24 @@ def missing(name: str) -> SlurmError:
         "on a machine without Slurm use --launcher local",
         command=(name,),
     )
+
+
+def _running_nodes(job: str) -> str | None:
+    """Return how many nodes a job has; None where it has ended, or is about to."""
+    told = ask("squeue", "--noheader", "--states=all", "--format=%i|%T|%D").splitlines()
+    running = f"{job}|RUNNING|"
+    return next((line.removeprefix(running) for line in told if line.startswith(running)), None)
+
+
+def _clear(job: str, nodes: str, run_id: str, runtime: str) -> None:
+    """Remove what a run has left on the hosts of a job, once its steps have ended."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while any(called.startswith(f"{run_id}.") for _, called in _steps(job)):
+        if time.monotonic() > deadline:
+            raise SlurmError(f"the steps of {run_id} in the job {job} have not ended after {TIMEOUT_S:g} s")
+        time.sleep(INTERVAL_S)
+    on_each = (f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--overlap", "--chdir=/")
+    ask("srun", f"--jobid={job}", *on_each, sys.executable, "-m", REMOVING, runtime)
 
 
 def _steps(jobs: str) -> list[tuple[str, str]]:

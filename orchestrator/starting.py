@@ -17,7 +17,7 @@ from orchestrator.planning import (
     place_in_the_end,
     place_programs,
     place_shards,
-    placed_shard,
+    shard_of_run,
 )
 from orchestrator.policy import Policy
 from orchestrator.queueing import Queue
@@ -132,10 +132,10 @@ class Starter:
             self._started.promised.extend(places.values())
 
         def start(launch: Launch) -> Job:
-            return self._launcher.start(placed_shard(launch, places, self._files))
+            return self._launcher.start(shard_of_run(launch, self._files))
 
         try:
-            database = start_database(orchestrator, self._files, start, dry=dry)
+            database = start_database(orchestrator, self._files, start, places=places, dry=dry)
             self._started.databases.append(database)
         finally:
             self._started.promised.clear()

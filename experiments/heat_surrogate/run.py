@@ -42,7 +42,7 @@ def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | Non
     evaluation = Application("evaluation", program("evaluate.py", "--seeds", *examined, jumps))
 
     with Experiment("heat_surrogate", launcher=launcher, run_dir=run_dir) as exp:
-        db = exp.start(Orchestrator(shards=config["shards"]))
+        db = exp.start(database_of(config["shards"], config["nodes"], config["interface"]))
         learning = exp.start(trainer, database=db)
         for application in (coupled, learned, held_out):
             exp.start(application, database=db)
@@ -50,6 +50,13 @@ def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | Non
         exp.wait(exp.start(evaluation, database=db), timeout_s=TIMEOUT_S)
     if not exp.dry_run:
         report(exp.run_dir, config["bars"], solvers=members(learned) + members(held_out))
+
+
+def database_of(shards: int, nodes: int, interface: str) -> Orchestrator:
+    """Return the database: for this host alone, or on hosts of an allocation."""
+    if interface == "lo":
+        return Orchestrator(shards=shards)
+    return Orchestrator(shards=shards, nodes=nodes, port=0, interface=interface, open_port=True)
 
 
 def check(config: dict[str, Any], table: str = "") -> None:

@@ -68,7 +68,7 @@ def _clean_up(run: Run) -> str:
         return f"cleaned up {run.run_id}, whose job {run.record.batch} ended before its driver had started"
     hit = end_leftovers(run.run_id, run.sessions)
     if run.record.allocation is not None:
-        end_run(run.record.allocation, run.run_id)
+        end_run(run.record.allocation, run.run_id, str(run.runtime))
     shutil.rmtree(run.runtime, ignore_errors=True)
     run.close()
     ended = f"ended {len(hit)} process{'es' if len(hit) > 1 else ''}" if hit else "nothing of it ran"

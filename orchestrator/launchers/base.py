@@ -327,8 +327,12 @@ class Launcher(Protocol):
         ...
 
     @staticmethod
-    def undo(run_id: str) -> tuple[str, ...]:
+    def undo(run_id: str, runtime: Path) -> tuple[str, ...]:
         """Return the command that ends what a run has left on other hosts where its driver was killed.
+
+        Args:
+            run_id: of the run.
+            runtime: its directory among the temporary files of hosts.
 
         Returns:
             Nothing where all ends with the processes of the driver's host.

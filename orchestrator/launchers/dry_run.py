@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 from orchestrator.hosts import Inventory
@@ -35,7 +36,7 @@ class DryRunLauncher:
         self.shown = self._launcher.shown
 
     @staticmethod
-    def undo(run_id: str) -> tuple[str, ...]:
+    def undo(run_id: str, runtime: Path) -> tuple[str, ...]:
         """Return nothing: nothing is started."""
         return ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 from orchestrator.errors import PlacementError
@@ -29,7 +30,7 @@ class LocalLauncher:
         self._hosts = options.hosts if options is not None else None
 
     @staticmethod
-    def undo(run_id: str) -> tuple[str, ...]:
+    def undo(run_id: str, runtime: Path) -> tuple[str, ...]:
         """Return nothing: this host is all there is."""
         return ()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 from orchestrator.errors import PlacementError
@@ -48,7 +49,7 @@ class MpiLauncher:
         self._processes = Processes(started)
 
     @staticmethod
-    def undo(run_id: str) -> tuple[str, ...]:
+    def undo(run_id: str, runtime: Path) -> tuple[str, ...]:
         """Return nothing: ranks end with their mpiexec."""
         return ()
 

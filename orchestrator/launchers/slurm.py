@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 from orchestrator.errors import SlurmError, UsageError
@@ -81,10 +82,10 @@ class SlurmLauncher:
         self._processes = Processes(started)
 
     @staticmethod
-    def undo(run_id: str) -> tuple[str, ...]:
-        """Return the command that ends the steps of a run; without their srun they would stay listed."""
+    def undo(run_id: str, runtime: Path) -> tuple[str, ...]:
+        """Return what ends the steps of a run, which would stay listed else, and clears their hosts."""
         jobs = jobs_here()
-        return (sys.executable, "-m", SLURM_PROGRAM, jobs, run_id) if jobs else ()
+        return (sys.executable, "-m", SLURM_PROGRAM, jobs, run_id, str(runtime)) if jobs else ()
 
     def inventory(self) -> Inventory:
         """Return the hosts of the allocation, or those of them that were given."""

@@ -106,14 +106,18 @@ def gone():
 
 
 @pytest.fixture(scope="session")
-def slurm_nodes() -> Iterator[SlurmNodes]:
-    """A Slurm of four nodes with two cores each, for all tests that need one."""
+def slurm_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmNodes]:
+    """A Slurm of four nodes with two cores each, for all tests that need one; they share tests' files."""
     reason = missing()
     if reason is not None and os.environ.get("CI") == "true":
         pytest.fail(reason)
     if reason is not None:
         pytest.skip(reason)
-    with tempfile.TemporaryDirectory(prefix="penstock-") as directory, SlurmNodes(Path(directory)) as nodes:
+    shared = [tmp_path_factory.getbasetemp()]
+    with (
+        tempfile.TemporaryDirectory(prefix="penstock-") as directory,
+        SlurmNodes(Path(directory), shared=shared) as nodes,
+    ):
         yield nodes
 
 

@@ -1,9 +1,9 @@
 """A real Slurm of several nodes on this machine, for tests; needs root.
 
 Each node is a slurmd in network, UTS, IPC and mount namespaces of its own: it has an address, a host name, a
-/dev/shm and a /etc/hosts. A bridge joins them to this host, where the controller and munge run. The cores of
-every node are the same ones of this machine; the last has two GPUs, which are empty files. Files, keys and
-logs are below one directory.
+/dev/shm, a /etc/hosts and a directory for temporary files, where it shares with others what it is told to. A
+bridge joins them to this host, where the controller and munge run. The cores of every node are the same ones
+of this machine; the last has two GPUs, which are empty files. Files, keys and logs are below one directory.
 
 Daemons stay in the foreground, as children that the kernel ends with the thread that started them, so that
 they do not outlive a test run that is killed; the next start removes the namespaces and bridge of such a run.
@@ -18,8 +18,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.watcher import read_stat
@@ -29,6 +30,19 @@ PREFIX = "penstock"
 FIRST_ADDRESS = 11
 GPUS = 2
 DEADLINE_S = 60.0
+NODE = """
+set -e
+hostname "$0"
+mount -t tmpfs tmpfs /dev/shm
+mount --bind "$1" /etc/hosts
+mount --bind "$2" /proc/sys/kernel/random/boot_id
+temporary=$3; shift 3
+mount --bind "$temporary" /mnt
+mount -t tmpfs tmpfs "$temporary"
+for path; do mkdir -p "$temporary/$path"; mount --bind "/mnt/$path" "$temporary/$path"; done
+umount /mnt
+exec slurmd -D -N "$0"
+"""
 
 
 def missing() -> str | None:
@@ -50,12 +64,14 @@ class SlurmNodes:
         directory: of all its files; its path must leave room for the name of a Unix socket.
         count: of the nodes.
         cores: of each node, at most those of this machine.
+        shared: directories that all nodes see, though they are among the temporary ones.
     """
 
-    def __init__(self, directory: Path, count: int = 4, cores: int = 2) -> None:
+    def __init__(self, directory: Path, count: int = 4, cores: int = 2, shared: Sequence[Path] = ()) -> None:
         self.directory = directory
         self.names = [f"n{number + 1}" for number in range(count)]
         self.cores = cores
+        self._shared = (directory, *shared)
         self.environment = {"SLURM_CONF": str(directory / "slurm.conf")}
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._number = 0
@@ -135,14 +151,13 @@ class SlurmNodes:
         namespace = f"{self.bridge}-{name}"
         if not Path("/run/netns", namespace).exists():
             self._make_namespace(namespace, name)
-        script = (
-            'hostname "$0" && mount -t tmpfs tmpfs /dev/shm && mount --bind "$1" /etc/hosts'
-            ' && mount --bind "$2" /proc/sys/kernel/random/boot_id && exec slurmd -D -N "$0"'
-        )
         boot_id = self.directory / f"{name}.boot_id"
         boot_id.write_text(Path("/proc/sys/kernel/random/uuid").read_text())
         apart = ("nsenter", f"--net=/run/netns/{namespace}", "unshare", "--uts", "--ipc", "--mount")
-        self._start(name, *apart, "sh", "-c", script, name, str(self.directory / "hosts"), str(boot_id))
+        temporary = Path(tempfile.gettempdir())
+        shared = [path.relative_to(temporary) for path in self._shared if path.is_relative_to(temporary)]
+        own = (self.directory / "hosts", boot_id, temporary, *shared)
+        self._start(name, *apart, "sh", "-c", NODE, name, *map(str, own))
 
     def kill_node(self, name: str) -> None:
         """Kill the slurmd of a node; its programs go on."""

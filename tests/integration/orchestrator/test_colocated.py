@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -160,12 +161,13 @@ def test_databases_that_do_not_come_are_waited_for_no_longer_than_said(tmp_path:
         job.stop()
 
 
-def test_a_socket_of_another_host_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.joining.is_here", lambda host: False)
+def test_a_socket_of_another_host_is_out_of_reach() -> None:
     with Experiment("e") as exp:
         job = exp.start(colocate(Application("solver", ["sleep", "1000"]), module=()))
-        with pytest.raises(PlacementError, match=r"Unix socket there.*open_port=True"):
-            exp.colocated(job)
+        (beside,) = exp.colocated(job)
+        elsewhere = replace(beside, host="n7")
+        with pytest.raises(PlacementError, match=r"'trainer' .*on n7 cannot be reached.*open_port=True"):
+            exp.start(Application("trainer", ["true"]), database=[elsewhere])
         job.stop()
 
 

@@ -138,7 +138,7 @@ def test_foreign_redis_on_the_port_is_never_spoken_to(
                 assert stranger.poll() is None
             offered = iter([[port]])
             monkeypatch.setattr(
-                "orchestrator.database.free_ports",
+                "orchestrator.survey.free_ports",
                 lambda host, count, *, with_bus: (
                     next(offered, None) or free_ports(host, count, with_bus=with_bus)
                 ),

@@ -250,6 +250,22 @@ def test_an_experiment_runs_unchanged_on_a_node(slurm: SlurmNodes) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_heat_surrogate_runs_over_nodes_with_a_clustered_database(slurm: SlurmNodes) -> None:
+    clustered = ("--set", "shards=2", "--set", "nodes=2", "--set", "interface=eth0")
+    heat = str(ROOT / "experiments" / "heat_surrogate")
+    done = penstock("run", heat, "--quick", "--on", "slurm", "--nodes", "4", "--time", "10", *clustered)
+    assert done.returncode == 0, done.stderr
+    until(lambda: shown()["state"] not in ("queued", "active"), 240)
+    run = shown()
+    assert (run["state"], run["error"]) == ("completed", None)
+    assert json.loads((the_run().directory / "result.json").read_text())["passed"]
+    hosts = {job["name"]: job["ranks"][0]["host"] for job in run["jobs"] if job["ranks"]}
+    assert (hosts["database_0"], hosts["database_1"]) == ("n1", "n2")
+    assert len(set(hosts.values())) == 4, hosts
+
+
+@pytest.mark.slow
 def test_a_node_that_dies_ends_the_run_with_its_reason(toy: Path, slurm: SlurmNodes) -> None:
     penstock("run", "toy", *ON, *FOREVER)
     until(lambda: the_run().state == "active" and penstock("logs", "solver").stdout.count("up on") == 2)
