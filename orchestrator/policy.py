@@ -55,7 +55,7 @@ class Policy:
         if self.on_failure == "restart":
             raise UsageError(
                 'Policy(on_failure="restart"): retries=N is how often one that failed is started again, '
-                f"after its pause_s; on_failure says what follows if that does not help: {', '.join(ON_FAILURE)}"
+                f"after its pause_s; on_failure says what follows then: {', '.join(ON_FAILURE)}"
             )
         if self.on_failure not in ON_FAILURE:
             raise UsageError(f"Policy(on_failure={self.on_failure!r}): one of {', '.join(ON_FAILURE)}")
