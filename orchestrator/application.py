@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,11 @@ class Application:
         command: the program and its arguments. A `Path` is made absolute where the Experiment script runs;
             so is a program named with a slash, and a Python script named directly after the interpreter,
             for the program itself runs in its own directory. Everything else is passed as it is.
+        pre: lines of bash that run before it in the same shell, as in `["module load gcc"]`; where one ends
+            with another exit code than 0, the program has failed with it. Each rank of a program runs them.
+        prefix: words before the command, as in `["apptainer", "exec", Path("image.sif")]`: a container or a
+            wrapper, which is found as the program else is; a `Path` in it must exist. What the command names
+            may then be known to the container alone: it is passed as it is, each `Path` made absolute.
         resources: what it needs of the host.
         environment: variables on top of those of the Experiment script.
         parameters: what sets it apart from other members of its Ensemble; for the record only.
@@ -43,18 +49,15 @@ class Application:
     parameters: Mapping[str, str | int | float | Path] = field(default_factory=dict)
     prefix_keys: bool = False
     reads_from: Sequence[str] = ()
+    pre: Sequence[str] = ()
+    prefix: Sequence[str | Path] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name)
         object.__setattr__(self, "reads_from", checked_sources(self.name, self.reads_from))
-        if isinstance(self.command, str) or not self.command:
-            raise ApplicationError(
-                self.name, "the command is a list: the program, then each of its arguments"
-            )
-        for item in self.command:
-            if not isinstance(item, str | Path) or "\0" in str(item):
-                raise ApplicationError(self.name, f"{item!r} in the command is neither text nor a Path")
-        object.__setattr__(self, "command", tuple(self.command))
+        for where in ("command", "prefix"):
+            object.__setattr__(self, where, checked_words(self.name, where, getattr(self, where)))
+        object.__setattr__(self, "pre", checked_lines(self.name, self.pre))
         for variable, text in dict(self.environment).items():
             _check_variable(self.name, variable, text)
         object.__setattr__(self, "environment", dict(self.environment))
@@ -65,15 +68,23 @@ class Application:
         Raises:
             ApplicationError: naming the executable or script that is missing or not executable.
         """
-        executable = self._executable()
-        rest = [str(item.absolute()) if isinstance(item, Path) else item for item in self.command[1:]]
-        if rest and rest[0].endswith(".py") and Path(executable).name.startswith("python"):
-            rest[0] = self._script(rest[0])
-        return (executable, *rest)
+        if self.prefix:
+            for path in (item for item in self.prefix[1:] if isinstance(item, Path)):
+                if not path.exists():
+                    raise ApplicationError(self.name, f"prefix: {str(path.absolute())!r} does not exist")
+            words = (self._executable(self.prefix[0]), *map(_word, (*self.prefix[1:], *self.command)))
+        else:
+            executable = self._executable(self.command[0])
+            rest = [_word(item) for item in self.command[1:]]
+            if rest and rest[0].endswith(".py") and Path(executable).name.startswith("python"):
+                rest[0] = self._script(rest[0])
+            words = (executable, *rest)
+        return after_lines(self.pre, words) if self.pre else words
 
-    def _executable(self) -> str:
-        program = self.command[0]
+    def _executable(self, program: str | Path) -> str:
         if isinstance(program, str) and "/" not in program:
+            if self.pre:
+                return program  # which of this name it is depends on what these lines do to PATH
             found = shutil.which(program, path=search_path(self.environment))
             if found is None:
                 raise ApplicationError(self.name, f"there is no executable {program!r} on PATH")
@@ -93,6 +104,64 @@ class Application:
         if not path.is_file():
             raise ApplicationError(self.name, f"the script {str(path)!r} does not exist")
         return str(path)
+
+
+def after_lines(lines: Sequence[str], words: Sequence[str]) -> tuple[str, ...]:
+    """Return the command of a shell that runs lines and then becomes a program. Pure.
+
+    It is bash, for which sites export the function `module`. Each line stands in braces of its own, so that a
+    comment at its end hides nothing.
+
+    Args:
+        lines: of bash.
+        words: the program and its arguments.
+    """
+    script = "".join(f"{{ {line}\n}} || {_ended(line)}\n" for line in lines)
+    return ("bash", "-c", f'{script}exec "$@"', "bash", *words)
+
+
+def _ended(line: str) -> str:
+    """Return what says in the log which line has failed, and ends the shell with its exit code."""
+    said = shlex.quote(f"penstock: this line of pre has failed: {line}")
+    return f"{{ code=$?; echo {said} >&2; exit $code; }}"
+
+
+def checked_lines(name: str, lines: object) -> tuple[str, ...]:
+    """Return lines of bash.
+
+    Raises:
+        ApplicationError: naming what is none.
+    """
+    if isinstance(lines, str) or not isinstance(lines, Sequence):
+        raise ApplicationError(name, f'pre={lines!r}: a list of lines is needed, as in ["module load gcc"]')
+    for line in lines:
+        if not isinstance(line, str) or not line.strip() or {"\0", "\n"} & set(line):
+            raise ApplicationError(name, f"pre: {line!r} is no line of text")
+    return tuple(lines)
+
+
+def checked_words(name: str, where: str, words: object) -> tuple[str | Path, ...]:
+    """Return the words of a command or a prefix.
+
+    Raises:
+        ApplicationError: naming what is no word.
+    """
+    if isinstance(words, str) or not isinstance(words, Sequence) or (where == "command" and not words):
+        ours = "the program, then each of its arguments"
+        what = (
+            ours
+            if where == "command"
+            else 'words before the command, as in ["apptainer", "exec", "image.sif"]'
+        )
+        raise ApplicationError(name, f"the {where} is a list: {what}")
+    for item in words:
+        if not isinstance(item, str | Path) or "\0" in str(item):
+            raise ApplicationError(name, f"{item!r} in the {where} is neither text nor a Path")
+    return tuple(words)
+
+
+def _word(item: str | Path) -> str:
+    return str(item.absolute()) if isinstance(item, Path) else item
 
 
 def checked_sources(name: str, sources: object) -> tuple[str, ...]:

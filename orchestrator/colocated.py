@@ -85,7 +85,8 @@ def colocate(
     root = str(Path(__file__).absolute().parent.parent)
     inherited = application.environment.get("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
     path = os.pathsep.join(part for part in (inherited, root) if part)
-    return replace(application, command=command, environment={**application.environment, "PYTHONPATH": path})
+    environment = {**application.environment, "PYTHONPATH": path}
+    return replace(application, command=command, pre=(), prefix=(), environment=environment)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

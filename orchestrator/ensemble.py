@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
 
-from orchestrator.application import Application, check_name, checked_sources
+from orchestrator.application import Application, check_name, checked_lines, checked_sources, checked_words
 from orchestrator.errors import GridError, SweepError
 from orchestrator.resources import Resources
 from orchestrator.sweep import Point, Value
@@ -34,6 +34,8 @@ class Ensemble:
             `orchestrator.sweep` return it; or a function without arguments that returns one.
         prefix_keys: as for an Application; then members that use the same names do not overwrite each other.
         reads_from: as for an Application.
+        pre: as for an Application; `{parameter}` in it is replaced.
+        prefix: as for an Application; `{parameter}` in it is replaced.
     """
 
     name: str
@@ -45,11 +47,15 @@ class Ensemble:
     points: Sequence[Mapping[str, Value]] | Callable[[], Iterable[Mapping[str, Value]]] | None = None
     prefix_keys: bool = False
     reads_from: Sequence[str] = ()
+    pre: Sequence[str] = ()
+    prefix: Sequence[str | Path] = ()
     _points: tuple[Point, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_name(self.name)
         object.__setattr__(self, "reads_from", checked_sources(self.name, self.reads_from))
+        object.__setattr__(self, "pre", checked_lines(self.name, self.pre))
+        object.__setattr__(self, "prefix", checked_words(self.name, "prefix", self.prefix))
         if self.replicas < 1:
             raise GridError(self.name, "replicas", f"replicas={self.replicas}: at least 1 is needed")
         object.__setattr__(self, "_points", self._visited())
@@ -92,6 +98,8 @@ class Ensemble:
             parameters=parameters,
             prefix_keys=self.prefix_keys,
             reads_from=self.reads_from,
+            pre=[_filled_text(line, texts) for line in self.pre],
+            prefix=[_filled(item, texts) for item in self.prefix],
         )
 
     def _visited(self) -> tuple[Point, ...]:
@@ -137,7 +145,8 @@ class Ensemble:
                 )
 
     def _check_placeholders(self) -> None:
-        texts = [*map(str, self.command), *self.environment.values()]
+        words = [*self.prefix, *self.command, *self.pre]
+        texts = [*map(str, words), *self.environment.values()]
         used = {found for text in texts for found in PLACEHOLDER.findall(text)}
         kind = "grid parameter" if self.grid else "parameter"
         for parameter in self.parameters:

@@ -22,6 +22,7 @@ PenstockError
 │   ├── StartFailed        the operating system refused to start it
 │   ├── JobFailed          it ended with another exit code than 0
 │   └── DatabaseFailed     a shard died, or never became ready
+├── TimeOver               the run had to end before its allocation does, or at its limit
 └── WaitTimeout            a deadline passed; also a TimeoutError
 """
 
@@ -198,6 +199,18 @@ class JobFailed(JobError):
 
 class DatabaseFailed(JobError):
     """A shard of the database died, or never became ready."""
+
+
+class TimeOver(PenstockError):
+    """The time of a run is over: it was ended in order, before its allocation ends or at its own limit.
+
+    Attributes:
+        end: when it had to end, seconds since 1970.
+    """
+
+    def __init__(self, message: str, *, end: float) -> None:
+        super().__init__(message)
+        self.end = end
 
 
 class WaitTimeout(PenstockError, TimeoutError):

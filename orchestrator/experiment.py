@@ -14,7 +14,7 @@ from orchestrator.application import Application, check_name
 from orchestrator.database import AnyDatabase, Database, as_databases, start_database
 from orchestrator.deployment import Orchestrator
 from orchestrator.ensemble import Ensemble
-from orchestrator.errors import UsageError, WaitTimeout
+from orchestrator.errors import TimeOver, UsageError, WaitTimeout
 from orchestrator.group import JobGroup
 from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
 from orchestrator.joining import ColocatedDatabase, colocated_databases
@@ -29,7 +29,8 @@ from orchestrator.progress import following, say
 from orchestrator.queueing import Queue
 from orchestrator.record import NodeEntry
 from orchestrator.recording import RunRecord
-from orchestrator.run_files import RunFiles, take_lock
+from orchestrator.run_files import OUT_OF_TIME, RunFiles, take_lock
+from orchestrator.run_time import RunTime
 from orchestrator.slurm import allocation_here
 from orchestrator.started import Started
 from orchestrator.starting import Awaited, Starter, Turn, flat
@@ -48,6 +49,9 @@ class Experiment:
             in an allocation, and "local" elsewhere. LaunchOptions say more.
         run_dir: the directory of this run; `runs/<name>/<id>` under the current one by default.
         grace_s: how long programs may take to end when they are told to, before they are killed.
+        time_limit_s: how long the run may take; then it is ended in order. For ever by default.
+        stop_before_s: end it in order so long before its time is over, be that the limit or the end of the
+            allocation. It takes `grace_s` for the programs, and what it takes to save the databases.
     """
 
     def __init__(
@@ -57,12 +61,15 @@ class Experiment:
         *,
         run_dir: Path | None = None,
         grace_s: float = GRACE_S,
+        time_limit_s: float | None = None,
+        stop_before_s: float | None = None,
     ) -> None:
         check_name(name)
         self.name = name
         self._options = launcher if isinstance(launcher, LaunchOptions) else LaunchOptions(launcher)
         check_options(self._options)
         self._grace_s = grace_s
+        self._time = RunTime(time_limit_s, stop_before_s)
         self._files = RunFiles.plan(name, run_dir, allocation_here())
         self._stack = ExitStack()
         self._started = Started(dry=self.dry_run)
@@ -99,6 +106,8 @@ class Experiment:
         self._stack.enter_context(ended_by_signals(self._started.wake_all))
         try:
             if not self.dry_run:
+                self._stack.callback(self._time.stop)
+                self._time.begin()
                 self._files.create()
                 self._stack.callback(self._files.remove_runtime)
                 self._stack.callback(os.close, take_lock(self._files.lock))
@@ -128,8 +137,10 @@ class Experiment:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         news = self._started.news()
+        over = self._time.over if isinstance(error, KeyboardInterrupt) else None
         with self._stack:
             try:
+                self._time.stop()
                 if self.dry_run and error is None:
                     self._options.show(self.preview())
                 self._stop_all(interrupted=isinstance(error, KeyboardInterrupt))
@@ -140,7 +151,9 @@ class Experiment:
                 self._launcher.close()
                 self._queue.close()  # from now on no listener is called
                 news = news or self._started.listener_error()
-                self._close_record(error or self._started.failure() or news)
+                self._close_record(over or error or self._started.failure() or news)
+        if over is not None:
+            raise over from error
         if error is None and news is not None:
             raise news
 
@@ -432,6 +445,8 @@ class Experiment:
         state = "completed" if error is None else "failed"
         if isinstance(error, KeyboardInterrupt):
             state = "interrupted"
+        if isinstance(error, TimeOver):
+            state = OUT_OF_TIME
         self._record.close(state=state, error=None if error is None else str(error), ended=time.time())
 
 

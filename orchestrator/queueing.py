@@ -16,10 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from orchestrator.database import Database
 from orchestrator.errors import JobError, PenstockError, StartFailed
+from orchestrator.heartbeat import Heartbeats
 from orchestrator.launchers.base import Job, JobState, Launch, Launcher
 from orchestrator.placement import Placement
 from orchestrator.planning import placed_program
+from orchestrator.progress import say
 from orchestrator.schedule import Canceled, Overdue, Schedule, Start, Task
 from orchestrator.started import Started
 
@@ -33,8 +36,9 @@ class _Program:
 
     launch: Launch
     job: Job
+    databases: Sequence[Database] = ()
     attempt: Job | None = None
-    reason: str | None = None
+    reason: str | None = None  # why it is told to end
 
 
 class Queue:
@@ -54,16 +58,17 @@ class Queue:
         self._started = started
         self._note = note
         self._schedule = Schedule(launcher.inventory(), grace_s)
+        self._heartbeats = Heartbeats(self._note_stuck, started.note_error)
         self._programs: dict[str, _Program] = {}
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._joined: list[threading.Event] = []
         self._stopping = False
         self._thread: threading.Thread | None = None
 
-    def job(self, launch: Launch, task: Task) -> Job:
-        """Return the Job of a program that is going to join."""
+    def job(self, launch: Launch, task: Task, databases: Sequence[Database] = ()) -> Job:
+        """Return the Job of a program that is going to join, whose snapshots these databases get."""
         job = Job(launch, partial(self._signal, launch.name), tolerated=task.policy.tolerant)
-        self._programs[launch.name] = _Program(launch, job)
+        self._programs[launch.name] = _Program(launch, job, databases)
         return job
 
     def join(self, tasks: Sequence[Task], awaited: Sequence[Job] = ()) -> None:
@@ -93,7 +98,8 @@ class Queue:
             self._inbox.put(self._cancel_all)
 
     def close(self) -> None:
-        """End the thread."""
+        """End the threads."""
+        self._heartbeats.close()
         if self._thread is not None:
             self._inbox.put(None)
             self._thread.join()
@@ -174,6 +180,9 @@ class Queue:
         if self._stopping or program.job.stopping:
             self._finish(program, None, JobState.CANCELED, program.reason or STOPPED)
             return
+        policy = start.task.policy
+        if policy.heartbeat_s is not None:
+            self._heartbeats.prepare(program.databases, policy.heartbeat_stream)
         try:
             attempt = self._launcher.start(placed_program(program.launch, start.placement))
         except PenstockError as error:
@@ -185,13 +194,20 @@ class Queue:
         if program.job.stopping:  # it was told so while it was being started
             attempt.terminate()
         attempt.when_ended(lambda ended: self._inbox.put(partial(self._hear_end, program, ended)))
+        if policy.heartbeat_s is not None:
+            self._heartbeats.watch(
+                attempt,
+                program.databases,
+                heartbeat_s=policy.heartbeat_s,
+                stream=policy.heartbeat_stream,
+                again=program.job.attempts > 1,
+            )
         self._note(program.job)
 
     def _hear_end(self, program: _Program, attempt: Job) -> None:
         if attempt.stopping and not program.job.stopping:
-            timeout_s = self._schedule.timeout_of(program.job.name)
-            reason = f"ran longer than its {timeout_s:g} s and was stopped"
-            self._finish(program, attempt.returncode, JobState.FAILED, reason)
+            told, program.reason = program.reason, None
+            self._finish(program, attempt.returncode, JobState.FAILED, told)
         else:
             told = program.reason if attempt.state is JobState.CANCELED else attempt.reason
             self._finish(program, attempt.returncode, attempt.state, told)
@@ -232,9 +248,24 @@ class Queue:
                 job.report_ended(None, JobState.FAILED, each.reason, error)
 
     def _end_overdue(self, overdue: Overdue) -> None:
-        attempt = self._programs[overdue.task.name].attempt
-        if attempt is not None:
-            attempt.signal(signal.SIGKILL if overdue.kill else signal.SIGTERM)
+        program = self._programs[overdue.task.name]
+        if program.reason is None:
+            program.reason = f"ran longer than its {overdue.task.policy.timeout_s:g} s and was stopped"
+        if program.attempt is not None:
+            program.attempt.signal(signal.SIGKILL if overdue.kill else signal.SIGTERM)
+
+    def _note_stuck(self, attempt: Job, reason: str) -> None:
+        """On the thread of the heartbeats."""
+        self._inbox.put(partial(self._end_stuck, attempt, reason))
+
+    def _end_stuck(self, attempt: Job, reason: str) -> None:
+        program = self._programs.get(attempt.name)
+        if program is None or program.attempt is not attempt or attempt.stopping:
+            return  # it has ended by itself meanwhile, or is ending
+        say(f"{attempt.name} {reason}")
+        program.reason = reason
+        self._schedule.stop(attempt.name, time.monotonic())
+        attempt.terminate()
 
     def _signal(self, name: str, number: int) -> None:
         """Send a signal to a program; one that waits is canceled. On any thread."""

@@ -35,6 +35,7 @@ TAIL_LINES = 20
 TAIL_BYTES, LONG_TAIL_BYTES = 1 << 14, 1 << 20
 RECORD = "run.json"
 QUEUED = "queued"
+OUT_OF_TIME = "out_of_time"
 
 
 @dataclass(frozen=True)

@@ -235,10 +235,6 @@ class Schedule:
         canceled = [self._cancel(waiting.task, reason) for waiting in found if waiting is not None]
         return (*canceled, *self._without_hope()) if canceled else ()
 
-    def timeout_of(self, name: str) -> float:
-        """Return how long each attempt of one that runs may take, s."""
-        return self._running[name].waited.task.policy.timeout_s or math.inf
-
     def stop(self, name: str, now: float) -> None:
         """Note that one that runs has been told to end; it is overdue when its time of grace is over."""
         running = self._running[name]

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 from orchestrator.errors import SlurmError
@@ -29,6 +30,8 @@ REMOVING = "orchestrator.run_files"
 RUNNING = ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING")
 BYTES_PER_MB = 1 << 20
 ON_NODES = re.compile(r"\bNodes=(?P<nodes>\S+) CPU_IDs=(?P<cores>\S+) Mem=(?P<memory>\d+) GRES=(?P<gres>\S*)")
+END = re.compile(r"\bEndTime=(\S+)")
+NO_END = ("Unknown", "NONE", "None")
 UNKNOWN_JOB = "Invalid job id"
 PART = re.compile(r"\bHetJobOffset=(\d+)")
 PART_VARIABLE = re.compile(r"SLURM_JOB_ID_HET_GROUP_\d+")
@@ -120,6 +123,21 @@ def read_allocation(job: str, told: str, names: Mapping[str, Sequence[str]]) -> 
         name: part for part, line in parts for on in ON_NODES.finditer(line) for name in names[on["nodes"]]
     }
     return Allocation(Inventory(tuple(hosts)), groups)
+
+
+def end_of(job: str) -> float | None:
+    """Return when Slurm will end a job, seconds since 1970; None where it has no limit.
+
+    Raises:
+        SlurmError: Slurm does not tell.
+    """
+    return read_end(ask("scontrol", "show", "job", "--oneliner", job))
+
+
+def read_end(told: str) -> float | None:
+    """Return the end of a job, as `scontrol show job` tells it in local time; of its parts the first."""
+    ends = [time for time in END.findall(told) if time not in NO_END]
+    return min((datetime.fromisoformat(time).timestamp() for time in ends), default=None)
 
 
 def parse_numbers(text: str) -> tuple[int, ...]:

@@ -106,6 +106,7 @@ class Starter:
         self, applications: Sequence[Application], databases: Sequence[AnyDatabase], turn: Turn
     ) -> list[Job]:
         """Check all, then let them join the queue; return when those whose turn it is have been started."""
+        watched = watched_databases(turn.policy, databases)
         if self._launcher.dry:
             return self.at_once(applications, databases, waiting=not turn.share)
         launches = self._described(applications, databases, ())
@@ -114,7 +115,7 @@ class Starter:
         tasks = [turn.task(application) for application in applications]
         if turn.group != applications[0].name:
             self._groups.add(turn.group)
-        jobs = [self._queue.job(launch, task) for launch, task in zip(launches, tasks, strict=True)]
+        jobs = [self._queue.job(launch, task, watched) for launch, task in zip(launches, tasks, strict=True)]
         self._started.jobs.extend(jobs)
         self._observe(jobs)
         self._queue.join(tasks, list(flat(turn.awaited)))
@@ -207,6 +208,21 @@ class Starter:
         self._started.direct.append(job)
         self._observe([job])
         return job
+
+
+def watched_databases(policy: Policy, databases: Sequence[AnyDatabase]) -> list[Database]:
+    """Return the databases in which the driver sees the snapshots of programs.
+
+    Raises:
+        UsageError: there is none, and the policy needs one.
+    """
+    watched = [database for database in databases if isinstance(database, Database)]
+    if policy.heartbeat_s is not None and not watched:
+        raise UsageError(
+            f"Policy(heartbeat_s={policy.heartbeat_s:g}) looks for snapshots in the database of "
+            "database=, and there is none; one beside a program is out of the driver's sight: use timeout_s"
+        )
+    return watched
 
 
 def flat(things: Sequence[Job | JobGroup]) -> Iterator[Job]:

@@ -21,6 +21,7 @@ STYLES = {
     "failed": "red",
     "lost": "red",
     "interrupted": "yellow",
+    "out_of_time": "yellow",
     "completed": "dim",
 }
 

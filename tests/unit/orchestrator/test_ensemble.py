@@ -125,3 +125,12 @@ def test_every_point_of_the_grid_is_there_once(grid: dict[str, list[Any]]) -> No
     for values in unique.values():
         expected *= len(values)
     assert len(set(commands)) == len(commands) == expected
+
+
+def test_lines_and_prefix_of_members_have_their_parameters() -> None:
+    ensemble = Ensemble("m", ["sim"], grid={"n": [1, 2]}, pre=["export N={n}"], prefix=["env", "M={n}"])
+    first, second = ensemble.members()
+    assert (first.pre, first.prefix) == (("export N=1",), ("env", "M=1"))
+    assert (second.pre, second.prefix) == (("export N=2",), ("env", "M=2"))
+    with pytest.raises(GridError, match=r"\{x\}"):
+        Ensemble("m", ["sim"], pre=["export N={x}"])

@@ -22,7 +22,11 @@ from orchestrator.policy import Policy
         ({"retries": 2.0}, "retries=2.0"),
         ({"pause_s": -1.0}, "pause_s=-1.0"),
         ({"pause_s": float("nan")}, "pause_s=nan"),
-        ({"on_failure": "restart"}, "on_failure='restart'.*stop, continue"),
+        ({"heartbeat_s": 0}, "heartbeat_s=0"),
+        ({"heartbeat_s": True}, "heartbeat_s=True"),
+        ({"heartbeat_stream": "a{b}"}, "heartbeat_stream='a{b}'"),
+        ({"on_failure": "ignore"}, "on_failure='ignore'.*stop, continue"),
+        ({"on_failure": "restart"}, "retries=N is how often.*stop, continue"),
     ],
 )
 def test_what_cannot_be_is_named(wrong: dict[str, Any], named: str) -> None:

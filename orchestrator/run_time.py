@@ -1,0 +1,123 @@
+"""When a run must end: at its own limit, or before the allocation does that it runs in.
+
+Its time being over is told to the driver as a scheduler would tell it, by a SIGTERM to its main thread: that
+ends it in order wherever it is, in a wait of ours or in the user's own code. The difference is only what the
+run says of it. An allocation may be prolonged meanwhile, so Slurm is asked again when the time seems over.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from dataclasses import dataclass
+
+from orchestrator.errors import SlurmError, TimeOver, UsageError
+from orchestrator.progress import say
+from orchestrator.slurm import allocation_here, end_of
+
+LONGEST_S = threading.TIMEOUT_MAX / 2
+
+
+@dataclass(frozen=True)
+class End:
+    """A moment at which a run must have ended, seconds since 1970, and what ends it."""
+
+    at: float
+    of: str
+
+
+class RunTime:
+    """The time of one run.
+
+    Args:
+        time_limit_s: how long it may take; None for ever.
+        stop_before_s: how long before its time is over it is ended; None: at the limit, and not for the sake
+            of an allocation.
+    """
+
+    def __init__(self, time_limit_s: float | None = None, stop_before_s: float | None = None) -> None:
+        for name, given in (("time_limit_s", time_limit_s), ("stop_before_s", stop_before_s)):
+            if given is not None and not (_is_time(given) and given > 0):
+                raise UsageError(f"Experiment({name}={given!r}): must be a number of seconds above 0")
+        self._limit_s = time_limit_s
+        self._before_s = stop_before_s
+        if time_limit_s is not None and self._margin_s >= time_limit_s:
+            raise UsageError(
+                f"Experiment(time_limit_s={time_limit_s:g}, stop_before_s={stop_before_s:g}): nothing is left"
+            )
+        self._began = time.time()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.over: TimeOver | None = None
+        """Why the run was told to end, once it was."""
+
+    def begin(self) -> None:
+        """Let the time run, on a thread of its own that sleeps until it is over.
+
+        Raises:
+            UsageError: the driver could not be told, for this is not its main thread; or no time is left.
+            SlurmError: Slurm does not tell when the allocation ends.
+        """
+        self._began = time.time()
+        if self._limit_s is None and self._before_s is None:
+            return
+        if threading.current_thread() is not threading.main_thread():
+            raise UsageError("time_limit_s and stop_before_s need the Experiment to be in the main thread")
+        end = self._end()
+        if end is None:
+            say("stop_before_s: nothing is stopped, for there is no time_limit_s and no allocation that ends")
+            return
+        if end.at - self._margin_s <= self._began:
+            raise UsageError(f"there is no time left: {self._told(end)}")
+        self._thread = threading.Thread(target=self._watch, args=(end,), name="penstock-time", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """From now on the run is told nothing any more."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    @property
+    def _margin_s(self) -> float:
+        return self._before_s or 0.0
+
+    def _watch(self, end: End) -> None:
+        while not self._stopped.wait(min(LONGEST_S, max(0.0, end.at - self._margin_s - time.time()))):
+            end = self._end_now(end)
+            if end.at - self._margin_s <= time.time():
+                self.over = TimeOver(f"the time of the run is over: {self._told(end)}", end=end.at)
+                say(f"{self.over}; it is ended in order")
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+                return
+
+    def _end_now(self, known: End) -> End:
+        """Return when the run must end as it stands now."""
+        try:
+            return self._end() or known
+        except SlurmError as error:
+            say(f"{error}; what Slurm said before is taken for true")
+            return known
+
+    def _end(self) -> End | None:
+        """Return the first of the ends that there are."""
+        ends = []
+        if self._limit_s is not None:
+            ends.append(End(self._began + self._limit_s, f"its limit of {self._limit_s:g} s"))
+        job = allocation_here() if self._before_s is not None else None
+        end = end_of(job) if job is not None else None
+        if end is not None:
+            ends.append(End(end, f"the end of the allocation {job}"))
+        return min(ends, key=lambda end: end.at, default=None)
+
+    def _told(self, end: End) -> str:
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(end.at))
+        before = f"{self._margin_s:g} s before " if self._margin_s else ""
+        return f"{before}{end.of}, at {at}"
+
+
+def _is_time(number: object) -> bool:
+    some = isinstance(number, int | float) and not isinstance(number, bool)
+    return some and 0 <= number < math.inf  # type: ignore[operator]

@@ -1,0 +1,73 @@
+"""A run whose time is over ends in order, and says why."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from orchestrator import Application, Experiment, JobState, Orchestrator
+from orchestrator.errors import TimeOver
+from orchestrator.run_files import read_record
+from tests.integration.orchestrator.command import penstock
+from tests.integration.orchestrator.conftest import Driver
+from tests.integration.orchestrator.slurm_nodes import SlurmNodes
+
+DEADLINE_S = 60.0
+
+
+def test_at_its_limit_a_run_ends_in_order_and_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+    began = time.time()
+    told = r"1 s before its limit of 2 s, at \d{4}-"
+    limit = Experiment("e", time_limit_s=2, stop_before_s=1)
+    with pytest.raises(TimeOver, match=told) as caught, limit as exp:
+        db = exp.start(Orchestrator(module=()))
+        job = exp.start(Application("a", ["sleep", "1000"]), database=db)
+        exp.wait(timeout_s=DEADLINE_S)
+    assert 0.9 < time.time() - began < 10 and caught.value.end == pytest.approx(began + 2, abs=1)
+    assert job.state is JobState.CANCELED
+    record = read_record(exp.run_dir)
+    assert record["state"] == "out_of_time" and "its limit of 2 s" in record["error"]
+    assert "it is ended in order" in capfd.readouterr().err
+    (shown,) = json.loads(penstock("ps", "--all", "--json").stdout)
+    assert shown["state"] == "out_of_time"
+
+
+def test_wherever_the_driver_is() -> None:
+    with pytest.raises(TimeOver), Experiment("e", time_limit_s=0.5) as exp:
+        exp.start(Application("a", ["sleep", "1000"]))
+        time.sleep(DEADLINE_S)
+
+
+def test_a_run_that_ends_before_is_not_told() -> None:
+    with Experiment("e", time_limit_s=3) as exp:
+        exp.start(Application("a", ["true"]))
+        exp.wait(timeout_s=DEADLINE_S)
+    assert read_record(exp.run_dir)["state"] == "completed"
+
+
+def test_a_signal_of_others_is_still_an_interruption(driver: Callable[[str], Driver]) -> None:
+    script = driver("""
+        with Experiment("e", time_limit_s=1000) as exp:
+            print(exp.run_dir, flush=True)
+            exp.wait(exp.start(Application("a", ["sleep", "1000"])))
+    """)
+    script.line()
+    script.signal(signal.SIGTERM)
+    code, said = script.end()
+    assert code != 0 and "ended by SIGTERM" in said
+
+
+@pytest.mark.slurm
+@pytest.mark.slow
+def test_before_the_end_of_an_allocation(allocation: SlurmNodes) -> None:
+    job = os.environ["SLURM_JOB_ID"]
+    allocation.command("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    told = f"50 s before the end of the allocation {job}"
+    with pytest.raises(TimeOver, match=told), Experiment("e", "slurm", stop_before_s=50) as exp:
+        exp.start(Application("a", ["sleep", "1000"]))
+        exp.wait(timeout_s=DEADLINE_S)
