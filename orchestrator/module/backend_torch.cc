@@ -18,6 +18,7 @@
 
 #include "backend.h"
 #include "backend_torch_bounds.h"
+#include "backend_torch_checked.h"
 #include "backend_torch_containers.h"
 #include "backend_torch_graph.h"
 #include "backend_torch_package.h"
@@ -195,6 +196,7 @@ backend::Backend* Open(const backend::Settings& wanted, Sink& out) {
     ForkOnTheSpot();
     ReplaceRefusedOperators();
     BoundContainers();
+    CheckOperators();
   });
   return set_up ? opened : nullptr;
 }

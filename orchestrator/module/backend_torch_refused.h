@@ -1,5 +1,5 @@
-// torch's operators that no model may have: those that reach the files of the host, and those that take
-// indices on trust and write wherever they point.
+// torch's operators that no model may have: those that reach the files of the host, and those that
+// check nothing of what they are given and write wherever it points.
 #pragma once
 
 #include <torch/script.h>

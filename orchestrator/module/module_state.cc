@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <string_view>
 
 namespace penstock {
 namespace {
@@ -37,7 +38,10 @@ void MeasureSpareMemory(RedisModuleCtx* context) {
   auto* info = redis::GetServerInfo(context, "memory");
   uint64_t most = redis::ServerInfoGetFieldUnsigned(info, "maxmemory", nullptr);
   uint64_t used = redis::ServerInfoGetFieldUnsigned(info, "used_memory", nullptr);
+  const char* policy = redis::ServerInfoGetFieldC(info, "maxmemory_policy");
+  bool evicts = policy != nullptr && std::string_view(policy).starts_with("allkeys");
   redis::FreeServerInfo(context, info);
+  if (evicts) used = 0;  // whatever is needed is made room for, as in any cache
   SetSpareMemory(most == 0 ? 0 : most > used ? most - used : 1);
 }
 

@@ -182,6 +182,7 @@ struct TypeMethods {
   X(int, ACLCheckCommandPermissions, (RedisModuleUser*, RedisModuleString**, int))                   \
   X(int, FreeModuleUser, (RedisModuleUser*))                                                         \
   X(RedisModuleServerInfoData*, GetServerInfo, (RedisModuleCtx*, const char*))                       \
+  X(const char*, ServerInfoGetFieldC, (RedisModuleServerInfoData*, const char*))                     \
   X(unsigned long long, ServerInfoGetFieldUnsigned, (RedisModuleServerInfoData*, const char*, int*)) \
   X(void, FreeServerInfo, (RedisModuleCtx*, RedisModuleServerInfoData*))
 

@@ -13,7 +13,7 @@ from tests.integration.ai_commands import execute, get, info, put, refusal, stor
 from tests.integration.model_files import store_onnx
 from tests.integration.module.long_runs import resp, workers_sleep
 from tests.integration.servers import Module, StartServer, wait_until
-from tests.integration.torchscript import forward, heavy
+from tests.integration.torchscript import forward, heavy, torchscript
 
 F32 = np.float32
 HUGE = 1 << 34
@@ -187,4 +187,82 @@ def test_an_array_that_reaches_beyond_its_memory_is_refused(db: redis.Redis, mad
 def test_an_operator_that_takes_indices_on_trust_is_refused(db: redis.Redis, call: str) -> None:
     blob = forward(f"return torch.ops.aten.{call}.to_dense()")
     text = refusal(db, "AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", blob)
-    assert "checks none of the indices that it is given, and is refused" in text
+    assert "checks nothing of what it is given, and is refused" in text
+
+
+REACHING = {
+    "a negative offset": (
+        "def forward(self, w, i, o):\n    return torch.embedding_bag(w, i, o)[0]\n",
+        [np.ones((4, 4), F32), np.array([0, 0, 0]), np.array([0, -500_000_000])],
+    ),
+    "offsets that decrease": (
+        "def forward(self, w, i, o):\n    return torch.embedding_bag(w, i, o)[0]\n",
+        [np.ones((4, 4), F32), np.array([0, 0, 0]), np.array([2, 0])],
+    ),
+    "an offset beyond the end": (
+        "def forward(self, x, o):\n    return torch.segment_reduce(x, 'sum', offsets=o)\n",
+        [np.ones((1, 4), F32), np.array([0, 100_000_000])],
+    ),
+    "a target that is no class": (
+        "def forward(self, p, t, a, b):\n    return torch.ctc_loss(p.log_softmax(2), t, a, b)\n",
+        [np.ones((5, 1, 4), F32), np.array([[2_000_000_000]]), np.array([5]), np.array([1])],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REACHING)
+def test_inputs_that_reach_beyond_an_array_are_refused(db: redis.Redis, kind: str) -> None:
+    source, arrays = REACHING[kind]
+    names = [f"i{number}" for number in range(len(arrays))]
+    for name, array in zip(names, arrays, strict=True):
+        put(db, name, array)
+    store_model(db, "m", torchscript(source))
+    text = refusal(db, "AI.MODELEXECUTE", "m", "INPUTS", len(names), *names, "OUTPUTS", 1, "y")
+    assert "must be from 0 to" in text or "must not decrease" in text
+    assert db.ping()
+
+
+def test_inputs_that_stay_within_an_array_are_computed_with(db: redis.Redis) -> None:
+    bags = torchscript("def forward(self, w, i, o):\n    return torch.embedding_bag(w, i, o, mode=0)[0]\n")
+    store_model(db, "m", bags)
+    put(db, "w", np.arange(8, dtype=F32).reshape(4, 2))
+    put(db, "i", np.array([0, 1, 3]))
+    put(db, "o", np.array([0, 2]))
+    execute(db, "m", ["w", "i", "o"], ["y"])
+    np.testing.assert_array_equal(get(db, "y"), np.array([[2, 4], [6, 7]], F32))
+
+
+@pytest.mark.parametrize("indices", ["_indices", "coalesce().indices"])
+def test_the_indices_of_a_sparse_array_cannot_be_changed(db: redis.Redis, indices: str) -> None:
+    made = "s = torch.sparse_coo_tensor(torch.tensor([[0], [0]]), x[:1], [2, 2])\n"
+    store_model(db, "m", forward(f"{made}s.{indices}().fill_(99999999)\nreturn s.to_dense()"))
+    put(db, "x", np.ones(2, F32))
+    execute(db, "m", ["x"], ["y"])
+    np.testing.assert_array_equal(get(db, "y"), np.array([[1, 0], [0, 0]], F32))
+
+
+def test_a_server_that_evicts_makes_room_for_runs_and_models(start_server: StartServer) -> None:
+    options = {"maxmemory": "150mb", "maxmemory-policy": "allkeys-lru"}
+    with start_server(options=options).connect() as db:
+        store_model(db, "warm", forward("return x.repeat(100, 1).sum(0)"))  # torch itself is not counted
+        for number in range(200):
+            db.set(f"other{number}", bytes(1_000_000))
+        wait_until(lambda: db.info("memory")["used_memory"] > 140_000_000, "the server to be full")
+        run = forward("return x.repeat(100, 1).sum(0)")  # takes 26 MB
+        answers = [stored_and_run(db, blob) for blob in (*[run] * 10, heavy(24))]
+        assert answers.count("OK") >= 7
+        assert set(answers) <= {"OK", *EVICTED}
+
+
+EVICTED = ("model key is empty", "tensor key is empty", "tensor key is empty or in a different shard")
+"""Of an evicting server's choice are also what was stored a moment ago."""
+
+
+def stored_and_run(db: redis.Redis, blob: bytes) -> str:
+    try:
+        put(db, "x", np.ones((1, 65536), F32))
+        store_model(db, "m", blob)
+        execute(db, "m", ["x"], ["y"])
+    except redis.ResponseError as error:
+        return str(error)
+    return "OK"
