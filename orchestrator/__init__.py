@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.errors import PenstockError
     from orchestrator.experiment import Experiment
     from orchestrator.hosts import Host, Inventory
+    from orchestrator.joining import ColocatedDatabase
     from orchestrator.launchers.base import Job, JobState
     from orchestrator.launchers.options import LaunchOptions
     from orchestrator.model_runtime import ModelRuntime
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Application",
+    "ColocatedDatabase",
     "Database",
     "DatabaseStatus",
     "Ensemble",
@@ -56,6 +58,7 @@ __all__ = [
 
 _HOMES = {
     "Application": "orchestrator.application",
+    "ColocatedDatabase": "orchestrator.joining",
     "Database": "orchestrator.database",
     "DatabaseStatus": "orchestrator.status",
     "Ensemble": "orchestrator.ensemble",

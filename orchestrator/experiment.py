@@ -17,7 +17,7 @@ from orchestrator.ensemble import Ensemble
 from orchestrator.errors import TimeOver, UsageError, WaitTimeout
 from orchestrator.group import JobGroup
 from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
-from orchestrator.joining import ColocatedDatabase, colocated_databases
+from orchestrator.joining import ColocatedDatabase, colocated_databases, shown_databases
 from orchestrator.launchers.base import GRACE_S, Job, JobState, Launch, Launcher, stop_together
 from orchestrator.launchers.dry_run import ended_job
 from orchestrator.launchers.options import AUTO, LaunchOptions
@@ -270,7 +270,7 @@ class Experiment:
             WaitTimeout: they were not ready in time.
         """
         self._check_open()
-        return colocated_databases(job, timeout_s)
+        return shown_databases(job) if self.dry_run else colocated_databases(job, timeout_s)
 
     def preview(
         self,

@@ -21,12 +21,10 @@ from orchestrator.placement import Placement
 from orchestrator.ports import is_loopback
 from orchestrator.redis_config import Endpoint
 from orchestrator.run_files import RunFiles, log_of, tail
-from orchestrator.survey import PROGRAM, Question, Survey, read_answer, survey
+from orchestrator.survey import PROGRAM, SHOWN_PORT, Question, Survey, read_answer, survey
 
 ANSWER_TIMEOUT_S = 60.0
 HERE = ""
-SHOWN_PORT = 6379
-"""From which a preview counts ports that only another host can choose."""
 
 
 @dataclass(frozen=True)

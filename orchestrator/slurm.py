@@ -167,12 +167,16 @@ def end_run(jobs: str, run_id: str, runtime: str) -> None:
     Raises:
         SlurmError: Slurm does not tell of them, or refuses.
     """
-    for step, called in _steps(jobs):
-        if called.startswith(f"{run_id}."):
+    deadline = time.monotonic() + TIMEOUT_S
+    while steps := [step for step, called in _steps(jobs) if called.startswith(f"{run_id}.")]:
+        if time.monotonic() > deadline:
+            raise SlurmError(f"these steps of {run_id} do not end: {', '.join(steps)}")
+        for step in steps:  # each time: one may only just have been made, by an srun that was killed then
             signal_step(step, signal.SIGKILL)
+        time.sleep(INTERVAL_S)
     for job in jobs.split(","):
         if (nodes := _running_nodes(job)) is not None:
-            _clear(job, nodes, run_id, runtime)
+            _clear(job, nodes, runtime)
 
 
 def check_script(script: str) -> None:
@@ -296,15 +300,14 @@ def _running_nodes(job: str) -> str | None:
     return next((line.removeprefix(running) for line in told if line.startswith(running)), None)
 
 
-def _clear(job: str, nodes: str, run_id: str, runtime: str) -> None:
-    """Remove what a run has left on the hosts of a job, once its steps have ended."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while any(called.startswith(f"{run_id}.") for _, called in _steps(job)):
-        if time.monotonic() > deadline:
-            raise SlurmError(f"the steps of {run_id} in the job {job} have not ended after {TIMEOUT_S:g} s")
-        time.sleep(INTERVAL_S)
+def _clear(job: str, nodes: str, runtime: str) -> None:
+    """Remove what a run has left among the temporary files of a job's nodes."""
     on_each = (f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--overlap", "--chdir=/")
-    ask("srun", f"--jobid={job}", *on_each, sys.executable, "-m", REMOVING, runtime)
+    try:
+        ask("srun", f"--jobid={job}", *on_each, sys.executable, "-m", REMOVING, runtime)
+    except SlurmError:
+        if _running_nodes(job) is not None:  # else it has just ended
+            raise
 
 
 def _steps(jobs: str) -> list[tuple[str, str]]:

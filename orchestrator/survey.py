@@ -17,6 +17,8 @@ from orchestrator.errors import PenstockError
 from orchestrator.ports import BUS_OFFSET, check_port, free_ports, interface_address
 
 PROGRAM = "orchestrator.survey"
+SHOWN_PORT = 6379
+"""From which a preview counts ports that only another host can choose."""
 
 
 class Question(NamedTuple):

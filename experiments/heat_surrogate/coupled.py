@@ -16,19 +16,20 @@ from names import MODEL, TRAINED, run, write_report
 from sim_clients import Client, InferenceFailed, ModelMissing, connect
 
 LAST_JUMPS = 4
-"""Jumps with the final version after the trainer has ended."""
+"""Jumps after the flag is raised: with the final version."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--until", default=TRAINED, help="the flag after which it ends")
     plate_arguments(parser)
     arguments = parser.parse_args()
     plate = plate_from(arguments)
 
     client = connect()
     coupled = Coupled(client, plate, Member(plate, arguments.seed))
-    while not client.flag_raised(TRAINED):
+    while not client.flag_raised(arguments.until):
         coupled.step()
     for _ in range(LAST_JUMPS):
         coupled.step()

@@ -7,7 +7,7 @@ import argparse
 import numpy as np
 from coupled import infer_jump
 from heat import Member, plate_arguments, plate_from, relative_error
-from names import EXAMPLE, MODEL, run, write_report
+from names import EXAMINED, EXAMPLE, MODEL, run, write_report
 
 from sim_clients import connect
 
@@ -32,6 +32,7 @@ def main() -> None:
             before, u = u, member.advance(u, source)
             errors.append(relative_error(answer, u))
             persistence.append(relative_error(before, u))
+    client.raise_flag(EXAMINED)
     client.close()
     np.savez(EXAMPLE, before=before, source=source, truth=u, prediction=answer)
     write_report({"version": version, "errors": errors, "persistence": persistence})

@@ -13,6 +13,8 @@ from sim_clients import ClientError
 MODEL = "heat"
 TRAINED = "heat.trained"
 """Flag that the trainer raises after its last version: the solvers may end."""
+EXAMINED = "heat.examined"
+"""Flag that the evaluation raises: nobody needs the database any more."""
 
 REPORT = "report.json"
 EXAMPLE = "example.npz"

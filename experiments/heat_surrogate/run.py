@@ -6,13 +6,25 @@ Run it with `penstock run heat_surrogate`, or as a script: `python run.py --quic
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from heat import Plate
+from names import EXAMINED, TRAINED
 from report import report
 
-from orchestrator import Application, Ensemble, Experiment, LaunchOptions, Orchestrator, run_script
+from orchestrator import (
+    Application,
+    ColocatedDatabase,
+    Database,
+    Ensemble,
+    Experiment,
+    LaunchOptions,
+    Orchestrator,
+    colocate,
+    run_script,
+)
 from orchestrator.errors import UsageError
 
 HERE = Path(__file__).parent
@@ -21,6 +33,7 @@ TIMEOUT_S = 600.0
 
 def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | None) -> None:
     check(config)
+    check_database(config)
     plate = plate_of(**config["plate"])
     seeds = iter(range(config["seed"], sys.maxsize))  # no two plates of a run share one
 
@@ -36,27 +49,43 @@ def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | Non
     names = ["--producers", *members(learned), "--held_out", *members(held_out)]
     settings = options({"seed": config["seed"]} | config["network"] | config["training"])
     trainer = Application("trainer", program("train.py", *names, *settings))
-    coupled = Application("coupled", program("coupled.py", f"--seed={next(seeds)}"))
+    until = f"--until={EXAMINED if config['colocated'] else TRAINED}"
+    coupled = Application("coupled", program("coupled.py", f"--seed={next(seeds)}", until))
     examined = [str(seed) for seed in seeds_for(config["evaluation"]["members"])]
     jumps = f"--jumps={config['evaluation']['jumps']}"
     evaluation = Application("evaluation", program("evaluate.py", "--seeds", *examined, jumps))
 
     with Experiment("heat_surrogate", launcher=launcher, run_dir=run_dir) as exp:
-        db = exp.start(database_of(config["shards"], config["nodes"], config["interface"]))
+        db = start_database(exp, config, coupled)
         learning = exp.start(trainer, database=db)
-        for application in (coupled, learned, held_out):
-            exp.start(application, database=db)
-        exp.wait(timeout_s=TIMEOUT_S, follow=learning)
-        exp.wait(exp.start(evaluation, database=db), timeout_s=TIMEOUT_S)
+        if not config["colocated"]:
+            exp.start(coupled, database=db)
+        solvers = [exp.start(ensemble, database=db) for ensemble in (learned, held_out)]
+        exp.wait(learning, *solvers, timeout_s=TIMEOUT_S, follow=learning)
+        exp.start(evaluation, database=db)
+        exp.wait(timeout_s=TIMEOUT_S)
     if not exp.dry_run:
         report(exp.run_dir, config["bars"], solvers=members(learned) + members(held_out))
 
 
-def database_of(shards: int, nodes: int, interface: str) -> Orchestrator:
-    """Return the database: for this host alone, or on hosts of an allocation."""
-    if interface == "lo":
-        return Orchestrator(shards=shards)
-    return Orchestrator(shards=shards, nodes=nodes, port=0, interface=interface, open_port=True)
+def start_database(
+    exp: Experiment, config: dict[str, Any], coupled: Application
+) -> Database | Sequence[ColocatedDatabase]:
+    """Start the database: beside the coupled solver, which is started with it, or of its own."""
+    open_to_others = config["interface"] != "lo"
+    listening = {"port": 0, "interface": config["interface"], "open_port": True} if open_to_others else {}
+    if config["colocated"]:
+        return exp.colocated(exp.start(colocate(coupled, **listening)))
+    nodes = config["nodes"] if open_to_others else None
+    return exp.start(Orchestrator(shards=config["shards"], nodes=nodes, **listening))
+
+
+def check_database(config: dict[str, Any]) -> None:
+    """Refuse settings that would have no effect."""
+    if config["colocated"] and (config["shards"], config["nodes"]) != (1, 1):
+        raise UsageError("colocated is one database on one host: leave shards and nodes at 1")
+    if config["nodes"] > 1 and config["interface"] == "lo":
+        raise UsageError('nodes beyond 1 need an interface that other hosts reach, as interface="eth0"')
 
 
 def check(config: dict[str, Any], table: str = "") -> None:
@@ -64,7 +93,7 @@ def check(config: dict[str, Any], table: str = "") -> None:
     for name, value in config.items():
         if isinstance(value, dict):
             check(value, f"{table}{name}.")
-        elif isinstance(value, int | float) and name != "seed" and value <= 0:
+        elif isinstance(value, int | float) and name not in ("seed", "colocated") and value <= 0:
             raise UsageError(f"{table}{name} must be greater than 0, got {value}")
 
 

@@ -51,6 +51,14 @@ def test_heat_surrogate(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_heat_surrogate_with_its_database_beside_the_coupled_solver(tmp_path: Path) -> None:
+    done = run("heat_surrogate", "--quick", "--set=colocated=true", run_dir=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["passed"]
+    assert not (tmp_path / "run" / "database").exists()
+
+
+@pytest.mark.slow
 def test_a_missed_bar_is_a_failed_run(tmp_path: Path) -> None:
     done = run("sine_hello", "--set=training.steps=10", run_dir=tmp_path / "run")
     assert done.returncode == 1
@@ -84,6 +92,7 @@ def test_a_preview_shows_every_program_and_starts_none(tmp_path: Path, name: str
         ("plate.diffusivity=[0.01]", "the [plate] of the configuration"),
         ("evaluation.members=0", "evaluation.members must be greater than 0"),
         ("training.steps=-1", "training.steps must be greater than 0"),
+        ("nodes=2", "nodes beyond 1 need an interface"),
     ],
 )
 def test_a_setting_without_sense_is_refused_before_anything_starts(

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import Application, Experiment, JobState, RedisConfig, colocate
+from orchestrator import Application, Experiment, JobState, LaunchOptions, RedisConfig, Resources, colocate
 from orchestrator.errors import ApplicationError, JobFailed, PlacementError, UsageError, WaitTimeout
 from orchestrator.guard import end_leftovers
+from orchestrator.hosts import parse_hosts
 from orchestrator.watcher import belonging
 
 SHOW = "import os; print(os.environ['SSDB']); print(os.environ['PENSTOCK_NAME'])"
@@ -169,6 +170,22 @@ def test_a_socket_of_another_host_is_out_of_reach() -> None:
         with pytest.raises(PlacementError, match=r"'trainer' .*on n7 cannot be reached.*open_port=True"):
             exp.start(Application("trainer", ["true"]), database=[elsewhere])
         job.stop()
+
+
+@pytest.mark.parametrize("port", [None, 0, 7000])
+def test_a_preview_shows_who_joins_them(port: int | None) -> None:
+    hosts = LaunchOptions("slurm", hosts=parse_hosts("a:2,b:2"), preview=True, show=lambda preview: None)
+    with Experiment("e", hosts) as exp:
+        app = Application("solver", ["true"], resources=Resources(nodes=2))
+        listening = {} if port is None else {"port": port, "interface": "eth0", "open_port": True}
+        beside = exp.colocated(exp.start(colocate(app, module=(), **listening)))
+        assert [(each.identifier, each.host) for each in beside] == [("solver_0", "a"), ("solver_1", "b")]
+        at = [str(each.address) for each in beside]
+        assert at == [f"eth0.{host}:{port or 6379}" for host in "ab"] or at[0].endswith("/solver.sock")
+        exp.start(Application("trainer", ["true"]), database=beside)
+        assert "SSDB_solver_1=" in str(exp.preview())
+        with pytest.raises(UsageError, match="'trainer' has no database beside it"):
+            exp.colocated(exp.jobs[-1])
 
 
 def test_missing_executable_is_refused_before_anything_starts() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -13,8 +14,18 @@ from typing import Any
 
 import pytest
 
-from orchestrator import Application, Database, Experiment, JobState, Orchestrator, RedisConfig, Resources
+from orchestrator import (
+    Application,
+    Database,
+    Experiment,
+    JobState,
+    LaunchOptions,
+    Orchestrator,
+    RedisConfig,
+    Resources,
+)
 from orchestrator.errors import DatabaseFailed, UsageError
+from orchestrator.hosts import parse_hosts
 from orchestrator.watcher import everybody
 from tests.integration.orchestrator.command import penstock
 from tests.integration.orchestrator.conftest import Driver
@@ -206,3 +217,44 @@ def test_the_preview_shows_hosts_cores_and_commands_of_shards(tmp_path: Path, al
     assert done.returncode == 0, done.stderr
     said = Path("here/told/log.txt").read_text()
     assert said.startswith(f"{allocation.address('n1')}:")
+
+
+SSH = """#!/bin/sh
+# stands in for ssh: drops its options, and runs the rest on a node with as little of the environment
+while [ "${1#-}" != "$1" ]; do shift; done
+case $1 in CASES esac
+shift
+exec nsenter --target=$pid --net --uts --ipc --mount env -i PATH="$PATH" HOME="$HOME" sh -c "$*"
+"""
+
+
+@pytest.mark.skipif(shutil.which("mpiexec.mpich") is None, reason="there is no mpiexec.mpich (apt: mpich)")
+def test_mpiexec_carries_servers_to_other_hosts(slurm: SlurmNodes, tmp_path: Path) -> None:
+    cases = " ".join(f"{slurm.address(name)}) pid={slurm.pid(name)};;" for name in slurm.names)
+    ssh = tmp_path / "ssh"
+    ssh.write_text(SSH.replace("CASES", cases))
+    ssh.chmod(0o755)
+    hosts = parse_hosts(",".join(f"{slurm.address(name)}:2" for name in slurm.names[:3]))
+    by_ssh = ("-launcher", "ssh", "-launcher-exec", str(ssh))
+    mpich = LaunchOptions("mpi", mpiexec="mpiexec.mpich", hosts=hosts, extra_args=by_ssh)
+    ping = "h, p = os.environ['SSDB'].split(',')[0].split(':'); print(redis.Redis(h, int(p)).ping())"
+    program = f"import os, redis; {ping}"
+    with Experiment("carried", mpich) as exp:
+        db = exp.start(Orchestrator(shards=2, nodes=2, replicas=1, module=(), **OPEN))
+        assert [node.endpoint.host for node in db.nodes[:2]] == list(map(slurm.address, ("n1", "n2")))
+        apart = Resources(away_from="database")
+        asks = exp.start(Application("ask", [sys.executable, "-c", program], resources=apart), database=db)
+        exp.wait(asks, timeout_s=60)
+        assert asks.log.read_text() == "True\n"
+        servers = servers_in(exp.run_dir)
+        assert len(servers) == 4
+    assert servers_in(exp.run_dir) == []
+    with (
+        pytest.raises(DatabaseFailed, match=r"'database_1'.* in the middle"),
+        Experiment("shot", mpich) as exp,
+    ):
+        exp.start(Orchestrator(shards=2, nodes=2, module=(), **OPEN))
+        exp.start(Application("solver", ["sleep", "1000"]))
+        os.kill(server_pid(exp.run_dir / "database" / "shard_1"), signal.SIGKILL)
+        exp.wait(timeout_s=60)
+    assert servers_in(exp.run_dir) == []

@@ -9,6 +9,7 @@ from orchestrator.errors import describe_exit
 def test_public_names_are_these() -> None:
     assert orchestrator.__all__ == [
         "Application",
+        "ColocatedDatabase",
         "Database",
         "DatabaseStatus",
         "Ensemble",

@@ -21,6 +21,7 @@ from orchestrator.run_files import (
     read_record,
     registered_runs,
     registry,
+    runtime_here,
     tail,
     take_lock,
 )
@@ -237,3 +238,19 @@ def test_facts_of_a_later_penstock_survive_the_closing_of_a_lost_run(files: RunF
         "failed",
         "the driver was killed",
     )
+
+
+def test_another_host_has_the_runtime_directory_where_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
+    monkeypatch.setattr("tempfile.tempdir", "/tmp")
+    assert runtime_here(tmp_path / "penstock-1") == tmp_path / "penstock-1"
+    assert runtime_here(Path("/nowhere/penstock-1")) == Path("/tmp/penstock-1")
+    assert not (tmp_path / "penstock-1").exists()
+
+
+def test_another_host_without_any_room_for_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(RunError, match="no directory is short enough"):
+        runtime_here(Path("/nowhere/penstock-1"))

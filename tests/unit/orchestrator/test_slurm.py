@@ -102,6 +102,7 @@ def test_steps_are_found_by_their_whole_name_and_those_of_a_run_by_its_id(squeue
     squeue.write_text(f"#!/bin/sh\necho '{lines}'\n")
     assert find_steps("1", "r.a") == ["1.8", "1.10"]
     assert find_steps("1", "r") == []
+    squeue.write_text(f"#!/bin/sh\ntest -e {squeue.parent}/canceled || echo '{lines}'\n")
     end_run("1", "r", "/tmp/r")
     asked = (squeue.parent / "canceled").read_text().splitlines()
     assert asked == [f"--ctld --signal=9 1.{number}" for number in (8, 9, 10)]
