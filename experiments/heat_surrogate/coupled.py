@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 from heat import Field, Member, Plate, plate_arguments, plate_from, relative_error
-from names import MODEL, TRAINED, run, write_report
+from names import MODEL, run, write_report
 
 from sim_clients import Client, InferenceFailed, ModelMissing, connect
 
@@ -28,7 +28,7 @@ def main() -> None:
 
     client = connect()
     coupled = Coupled(client, plate, Member(plate, arguments.seed))
-    while not client.flag_raised(TRAINED):
+    while not client.stop_requested():
         coupled.step()
     for _ in range(LAST_JUMPS):
         coupled.step()
