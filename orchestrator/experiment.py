@@ -114,11 +114,11 @@ class Experiment:
             if not self.dry_run:
                 self._stack.callback(self._time.stop)
                 self._time.begin()
+                earlier = self._resume()
                 self._files.create()
                 self._stack.callback(self._files.remove_runtime)
                 self._stack.callback(os.close, take_lock(self._files.lock))
                 self._stack.callback(self._saves.stop)
-                earlier = self._resume()
                 self._guard = Guard(self._files, find_launcher(self._options.launcher).undo(self.run_id))
                 self._stack.callback(self._guard.leave)
                 self._record = RunRecord(self.name, self._files, self._options.source, earlier)

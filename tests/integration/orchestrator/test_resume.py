@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator import Application, Experiment, LaunchOptions
-from orchestrator.errors import RunError, UsageError
+from orchestrator import Application, Ensemble, Experiment, LaunchOptions, Resources
+from orchestrator.errors import ResumeError, RunError, UsageError
 from orchestrator.record import Run, all_runs
-from orchestrator.run_files import read_record
+from orchestrator.run_files import read_record, take_lock
 from tests.integration.orchestrator.command import penstock
 
 DEADLINE_S = 60.0
@@ -266,3 +267,34 @@ def test_a_run_of_a_plain_script_says_that_nobody_knows_how(home: Path) -> None:
 def test_a_time_between_saves_that_cannot_be(wrong: Any) -> None:
     with pytest.raises(UsageError, match="checkpoint_s="):
         Experiment("e", checkpoint_s=wrong)
+
+
+def test_who_comes_after_an_ensemble_that_had_completed_is_started(home: Path) -> None:
+    def run(options: LaunchOptions, fails: bool) -> dict[str, str]:
+        with Experiment("e", options, run_dir=home / "run") as exp:
+            members = Ensemble("m", ["true"], replicas=3, resources=Resources(cores=1))
+            group = exp.start(members)
+            group.wait(DEADLINE_S)
+            if fails:
+                raise KeyError("in the script")
+            exp.start(Application("last", ["true"]), after=group)
+            exp.wait(timeout_s=DEADLINE_S)
+        return {job["name"]: job["reason"] for job in read_record(home / "run")["jobs"]}
+
+    with pytest.raises(KeyError):
+        run(LaunchOptions(), True)
+    told = run(LaunchOptions(resume=True), False)
+    assert told == {**{f"m_{n}": "had completed when the run was resumed" for n in range(3)}, "last": None}
+
+
+def test_of_two_drivers_that_resume_one_is_refused(home: Path) -> None:
+    with pytest.raises(KeyError), Experiment("e", run_dir=home / "run") as exp:
+        raise KeyError("in the script")
+    lock = take_lock(home / "run" / "resume.lock")
+    try:
+        second = Experiment("e", LaunchOptions(resume=True), run_dir=home / "run")
+        with pytest.raises(ResumeError, match="another driver has resumed the run in"), second:
+            raise AssertionError("it began")
+    finally:
+        os.close(lock)
+    assert [(run.run_id, run.state) for run in all_runs()] == [(exp.run_id, "failed")]
