@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator import Application, Ensemble, Experiment, LaunchOptions, Resources
+from orchestrator import Application, Ensemble, Experiment, LaunchOptions, Orchestrator, Resources
+from orchestrator.cluster import key_within
 from orchestrator.errors import ResumeError, RunError, UsageError
 from orchestrator.record import Run, all_runs
 from orchestrator.run_files import read_record, take_lock
+from orchestrator.shard import Shard
 from tests.integration.orchestrator.command import penstock
 
 DEADLINE_S = 60.0
@@ -298,3 +300,19 @@ def test_of_two_drivers_that_resume_one_is_refused(home: Path) -> None:
     finally:
         os.close(lock)
     assert [(run.run_id, run.state) for run in all_runs()] == [(exp.run_id, "failed")]
+
+
+def test_a_cluster_comes_back_as_it_was_when_the_run_failed(home: Path) -> None:
+    orchestrator = Orchestrator(module=(), shards=3)
+    options = {"run_dir": home / "run", "checkpoint_s": 1000.0}
+    with pytest.raises(KeyError), Experiment("e", **options) as exp:
+        for node in exp.start(orchestrator).nodes:
+            with Shard(node.endpoint) as shard:
+                shard.command("SET", key_within(node.slots, "k"), node.shard)
+        raise KeyError("in the script")
+    with Experiment("e", LaunchOptions(resume=True), **options) as exp:
+        found = []
+        for node in exp.start(orchestrator).nodes:
+            with Shard(node.endpoint) as shard:
+                found.append(shard.command("GET", key_within(node.slots, "k")))
+    assert found == [b"0", b"1", b"2"]
