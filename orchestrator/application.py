@@ -15,7 +15,7 @@ from orchestrator.errors import ApplicationError
 from orchestrator.resources import Resources
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-RESERVED = re.compile(r"database(_\w+)?|run\.(json|part)")
+RESERVED = re.compile(r"database(_\w+)?|run\.(json|part)|resume\.lock")
 """Names that a run needs for its databases, their shards and its record."""
 
 

@@ -18,6 +18,7 @@ PenstockError
 ├── PortError              a port is taken
 ├── SavedError             a saved database that cannot be read, written or used
 ├── RunError               no such run, or more than one
+│   └── ResumeError        a run that cannot be resumed, or is not what it was
 ├── JobError               a program that was started
 │   ├── StartFailed        the operating system refused to start it
 │   ├── JobFailed          it ended with another exit code than 0
@@ -165,6 +166,10 @@ class RunError(PenstockError):
     def __init__(self, message: str, *, run: str = "") -> None:
         super().__init__(message)
         self.run = run
+
+
+class ResumeError(RunError):
+    """A run cannot be resumed: it goes on, has completed, or is not what it was."""
 
 
 class JobError(PenstockError):

@@ -14,7 +14,7 @@ from orchestrator.application import Application, check_name
 from orchestrator.database import AnyDatabase, Database, as_databases, start_database
 from orchestrator.deployment import Orchestrator
 from orchestrator.ensemble import Ensemble
-from orchestrator.errors import TimeOver, UsageError, WaitTimeout
+from orchestrator.errors import ResumeError, TimeOver, UsageError, WaitTimeout
 from orchestrator.group import JobGroup
 from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
 from orchestrator.joining import ColocatedDatabase, colocated_databases, shown_databases
@@ -29,6 +29,7 @@ from orchestrator.progress import following, say
 from orchestrator.queueing import Queue
 from orchestrator.record import NodeEntry
 from orchestrator.recording import RunRecord
+from orchestrator.resuming import Resumed, Saves
 from orchestrator.run_files import OUT_OF_TIME, RunFiles, take_lock
 from orchestrator.run_time import RunTime
 from orchestrator.slurm import allocation_here
@@ -50,6 +51,8 @@ class Experiment:
         run_dir: the directory of this run; `runs/<name>/<id>` under the current one by default.
         grace_s: how long programs may take to end when they are told to, before they are killed.
         time_limit_s: how long the run may take; then it is ended in order. For ever by default.
+        checkpoint_s: how often the databases are saved meanwhile, for `penstock run --resume`; then also when
+            the run ends early. By default only when its time is over.
         stop_before_s: end it in order so long before its time is over, be that the limit or the end of the
             allocation. It takes `grace_s` for the programs, and what it takes to save the databases.
     """
@@ -63,6 +66,7 @@ class Experiment:
         grace_s: float = GRACE_S,
         time_limit_s: float | None = None,
         stop_before_s: float | None = None,
+        checkpoint_s: float | None = None,
     ) -> None:
         check_name(name)
         self.name = name
@@ -70,7 +74,9 @@ class Experiment:
         check_options(self._options)
         self._grace_s = grace_s
         self._time = RunTime(time_limit_s, stop_before_s)
-        self._files = RunFiles.plan(name, run_dir, allocation_here())
+        self._files = RunFiles.plan(name, run_dir, allocation_here(), resume=self._options.resume)
+        self._saves = Saves(self._files, checkpoint_s)
+        self._resumed: Resumed | None = None
         self._stack = ExitStack()
         self._started = Started(dry=self.dry_run)
         self._open = False
@@ -108,13 +114,15 @@ class Experiment:
             if not self.dry_run:
                 self._stack.callback(self._time.stop)
                 self._time.begin()
+                earlier = self._resume()
                 self._files.create()
                 self._stack.callback(self._files.remove_runtime)
                 self._stack.callback(os.close, take_lock(self._files.lock))
+                self._stack.callback(self._saves.stop)
                 undo = find_launcher(self._options.launcher).undo(self.run_id, self._files.runtime)
                 self._guard = Guard(self._files, undo)
                 self._stack.callback(self._guard.leave)
-                self._record = RunRecord(self.name, self._files)
+                self._record = RunRecord(self.name, self._files, self._options.source, earlier)
                 self._record.write()
             self._launcher = make_launcher(self._options, self._note_process)
             self._queue = Queue(self._launcher, self._started, self._grace_s, self._note_start)
@@ -124,6 +132,7 @@ class Experiment:
                 self._started,
                 self._queue,
                 self._observe,
+                self._resumed,
                 grace_s=self._grace_s,
             )
         except BaseException:
@@ -143,7 +152,8 @@ class Experiment:
                 self._time.stop()
                 if self.dry_run and error is None:
                     self._options.show(self.preview())
-                self._stop_all(interrupted=isinstance(error, KeyboardInterrupt))
+                early = error is not None or news is not None
+                self._stop_all(interrupted=isinstance(error, KeyboardInterrupt), early=early)
             except KeyboardInterrupt as interrupt:
                 error = interrupt
                 raise
@@ -248,7 +258,7 @@ class Experiment:
         self._tell_of_failures()
         if news is not None:
             self._started.report(news)
-            self._stop_all()
+            self._stop_all(early=True)
             raise news
         running = [job.name for job in jobs if not job.state.final]
         if running:
@@ -349,6 +359,8 @@ class Experiment:
         name = f"database {database.identifier}".rstrip()
         self._say(f"{name} ready after {time.monotonic() - began:.2f} s at {database.address}")
         self._observe(database.jobs)
+        if not orchestrator.config.append_only:
+            self._saves.add(database)
         database.when_changed(self._note_change)
         if self._record is not None:
             self._record.write(**self._databases())
@@ -418,14 +430,35 @@ class Experiment:
         if self._guard is not None:
             self._guard.add(pid)
 
-    def _stop_all(self, *, interrupted: bool = False) -> None:
-        """End programs, then databases, then what they have left; a signal meanwhile kills at once."""
+    def _resume(self) -> dict[str, Any] | None:
+        """Return the record of the run that is to go on; None where a new one begins.
+
+        Raises:
+            ResumeError: it cannot go on, or another driver has just resumed it.
+        """
+        if not self._options.resume:
+            return None
+        try:
+            self._stack.callback(os.close, take_lock(self._files.resume_lock))
+        except BlockingIOError as error:
+            raise ResumeError(f"another driver has resumed the run in {self.run_dir}") from error
+        self._resumed = Resumed(self._files)
+        return self._resumed.record
+
+    def _stop_all(self, *, interrupted: bool = False, early: bool = False) -> None:
+        """End programs, then databases, then what they have left; a signal meanwhile kills at once.
+
+        Databases of a run that ends early are saved for its resume, when its programs write no more.
+        """
         self._open = False
         with killing_on_signals(self._kill_all):
             if interrupted:
                 say("stopping everything; Ctrl-C again kills at once")
             self._queue.stop()
             stop_together(self._started.running(), self._grace_s)
+            self._saves.stop()
+            if early and (self._saves.wanted or self._time.over is not None):
+                self._saves.save()
             for database in self._started.databases:
                 database.stop()
             if self._guard is not None:

@@ -42,11 +42,6 @@ class _Watched:
     meters: tuple[StreamMeter, ...]
     seen: float | None = None
 
-    @property
-    def producers(self) -> tuple[str, str]:
-        """Its name, also as it is where SmartRedis puts `<name>.` before keys (`prefix_keys`)."""
-        return self.job.name, f"{self.job.name}.{self.job.name}"
-
     def has_ended(self) -> bool:
         """Tell whether every rank has ended its stream."""
         ranks = range(self.job.launch.ranks or 1)
@@ -207,7 +202,7 @@ class Heartbeats:
                 self._begin_anew(watched)
             else:
                 for each in watched:
-                    if not found.isdisjoint(each.producers):
+                    if each.job.name in found:
                         each.seen = time.monotonic()
         for each in [each for each in self._watched if _is_overdue(each)]:
             self._judge(each)
@@ -234,8 +229,11 @@ def _is_overdue(watched: _Watched) -> bool:
 
 
 def _producer(name: bytes) -> str | None:
-    """Return who put a snapshot; None where a stream has something else, which its reader complains of."""
+    """Return who put a snapshot; None where a stream has something else, which its reader complains of.
+
+    SmartRedis writes `{heat_0.0.40}`, and with a prefix of keys (`SSKEYOUT`) that before it.
+    """
     try:
-        return keys.parse_snapshot(name.decode(errors="replace").strip("{}")).producer
+        return keys.parse_snapshot(name.decode(errors="replace").rpartition("{")[2].rstrip("}")).producer
     except SnapshotError:
         return None

@@ -44,13 +44,13 @@ class Policy:
         if not _is_whole(self.retries) or self.retries < 0:
             raise UsageError(f"Policy(retries={self.retries!r}): must be a whole number of at least 0")
         for name, time in (("timeout_s", self.timeout_s), ("heartbeat_s", self.heartbeat_s)):
-            if time is not None and not (_is_time(time) and time > 0):
+            if time is not None and not (is_time(time) and time > 0):
                 raise UsageError(f"Policy({name}={time!r}): must be a number of seconds above 0")
         try:
             checked("stream", self.heartbeat_stream)
         except NameRefused as error:
             raise UsageError(f"Policy(heartbeat_stream={self.heartbeat_stream!r}): {error}") from error
-        if not _is_time(self.pause_s):
+        if not is_time(self.pause_s):
             raise UsageError(f"Policy(pause_s={self.pause_s!r}): must be a number of seconds of at least 0")
         if self.on_failure == "restart":
             raise UsageError(
@@ -74,6 +74,7 @@ def _is_whole(number: object) -> bool:
     return isinstance(number, int) and not isinstance(number, bool)
 
 
-def _is_time(number: object) -> bool:
+def is_time(number: object) -> bool:
+    """Tell whether something is a finite number of seconds of at least 0."""
     some = isinstance(number, int | float) and not isinstance(number, bool)
     return some and 0 <= number < math.inf  # type: ignore[operator]

@@ -141,6 +141,11 @@ class Queue:
             for task in tasks:
                 self._cancel(task.name)
             return
+        for name in {name for task in tasks for name in task.after}:
+            if not self._schedule.knows(
+                name
+            ):  # an Ensemble all of whose members had completed before a resume
+                self._schedule.note_completed(name)
         self._end_canceled(self._schedule.add(tasks))
 
     def _await(self, job: Job) -> None:

@@ -18,6 +18,7 @@ from orchestrator.node import Node
 from orchestrator.progress import say
 from orchestrator.redis_config import Endpoint
 from orchestrator.run_files import (
+    OUT_OF_TIME,
     QUEUED,
     RECORD,
     lock_is_held,
@@ -27,6 +28,8 @@ from orchestrator.run_files import (
 )
 from orchestrator.slurm import JobStatus, jobs_of_user
 from orchestrator.watcher import Session, read_stat
+
+RESUMABLE = ("failed", "interrupted", OUT_OF_TIME, "lost")
 
 
 class Entry(BaseModel):
@@ -115,6 +118,25 @@ class DatabaseEntry(Entry):
     nodes: list[NodeEntry] = []
 
 
+class SourceEntry(Entry):
+    """What a run was made from.
+
+    Attributes:
+        experiment: the directory.
+        quick, overrides, launcher, mpiexec: its options.
+        config: the configuration that followed.
+        script: the checksum of run.py.
+    """
+
+    experiment: Path
+    quick: bool
+    overrides: list[str]
+    launcher: str | None
+    mpiexec: str | None
+    config: dict[str, Any]
+    script: str
+
+
 class RunEntry(Entry):
     """A whole record.
 
@@ -124,6 +146,7 @@ class RunEntry(Entry):
         address: the variables by which a program finds the first database.
         batch: the number of the batch job that its driver is.
         allocation: the numbers, with commas, of the jobs in whose allocation it runs.
+        source: what it was made from; None where it was not started by `penstock run` or `run_script`.
     """
 
     run: str
@@ -140,6 +163,7 @@ class RunEntry(Entry):
     batch: str | None = None
     allocation: str | None = None
     databases: list[DatabaseEntry] = []
+    source: SourceEntry | None = None
     jobs: list[JobEntry]
 
 
@@ -167,6 +191,11 @@ class Run:
         """The recorded state, or `lost` where the driver ended without recording its end."""
         gone = {"active": not self.alive, QUEUED: self.job is None}
         return "lost" if gone.get(self.record.state) else self.record.state
+
+    @property
+    def resumable(self) -> bool:
+        """Whether it has ended, has not completed, and is known how to start again."""
+        return self.record.source is not None and self.state in RESUMABLE
 
     @property
     def is_here(self) -> bool:
@@ -207,7 +236,8 @@ class Run:
     def as_json(self) -> dict[str, Any]:
         """Return the record with the true state."""
         job = {} if self.job is None else {"job": self.job._asdict()}
-        return {**self.record.model_dump(mode="json"), "state": self.state, **job}
+        facts = {"state": self.state, "resumable": self.resumable}
+        return {**self.record.model_dump(mode="json"), **facts, **job}
 
     def again(self) -> Run:
         """Return what the record tells now.

@@ -15,7 +15,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -54,9 +54,23 @@ def write_queued(experiment: str, files: RunFiles, job: str) -> None:
 
 
 class RunRecord:
-    """Writes the record of a run soon after something has changed. Any thread may tell it."""
+    """Writes the record of a run soon after something has changed. Any thread may tell it.
 
-    def __init__(self, experiment: str, files: RunFiles) -> None:
+    Args:
+        experiment: its name.
+        files: of the run.
+        source: what it is made from.
+        earlier: the record of the run before it was resumed. Its programs stay in the record until they are
+            asked for again.
+    """
+
+    def __init__(
+        self,
+        experiment: str,
+        files: RunFiles,
+        source: Mapping[str, Any] | None = None,
+        earlier: Mapping[str, Any] | None = None,
+    ) -> None:
         self._files = files
         self._writing = threading.Lock()  # one write at a time; taken before _lock
         self._lock = threading.RLock()  # taken itself: a signal cannot come between taking and holding it
@@ -81,12 +95,20 @@ class RunRecord:
             "address": None,
             "batch": files.batch,
             "allocation": jobs_here() or None,
+            "source": source,
         }
+        self._earlier: dict[str, str] = {}
+        if earlier is not None:
+            past = {name: earlier.get(name) for name in ("run", "state", "error", "started", "ended")}
+            self._facts["resumed"] = [*earlier.get("resumed", []), past]
+            self._earlier = {job["name"]: json.dumps(job) for job in earlier["jobs"]}
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Note programs that are being started."""
         with self._lock:
             self._jobs.extend(jobs)
+            for job in jobs:
+                self._earlier.pop(job.name, None)
         self.touch()
 
     def touch(self) -> None:
@@ -158,8 +180,9 @@ class RunRecord:
             return False
 
     def _text(self) -> str:
-        head = json.dumps(self._facts, indent=2).removesuffix("\n}")
-        lines = ",\n".join(f"    {self._line(job)}" for job in self._jobs)
+        head = json.dumps(self._facts, indent=2, default=str).removesuffix("\n}")
+        every = (*self._earlier.values(), *map(self._line, self._jobs))
+        lines = ",\n".join(f"    {line}" for line in every)
         return f'{head},\n  "jobs": [\n{lines}\n  ]\n}}\n'
 
     def _line(self, job: Job) -> str:

@@ -34,6 +34,7 @@ LONGEST_SOCKET_NAME = len("/database_.sock") + LONGEST_IDENTIFIER
 TAIL_LINES = 20
 TAIL_BYTES, LONG_TAIL_BYTES = 1 << 14, 1 << 20
 RECORD = "run.json"
+RESUMED_ID = re.compile(r"(.+)-r(\d+)")
 QUEUED = "queued"
 OUT_OF_TIME = "out_of_time"
 
@@ -47,15 +48,19 @@ class RunFiles:
         directory: the run directory.
         runtime: the runtime directory.
         batch: the number of the batch job that the driver is, or will be.
+        earlier: the id that the run had before it was resumed.
     """
 
     run_id: str
     directory: Path
     runtime: Path
     batch: str | None = None
+    earlier: str | None = None
 
     @classmethod
-    def plan(cls, experiment: str, run_dir: Path | None = None, job: str | None = None) -> RunFiles:
+    def plan(
+        cls, experiment: str, run_dir: Path | None = None, job: str | None = None, *, resume: bool = False
+    ) -> RunFiles:
         """Choose the paths of a new run.
 
         Args:
@@ -63,10 +68,17 @@ class RunFiles:
             run_dir: the run directory itself; `runs/<experiment>/<id>` under the current one by default.
             job: of the batch system, in which this driver runs. If it was submitted with this run directory,
                 the run is the one that was queued then, and keeps its id.
+            resume: go on with the run in this directory. It gets a new id, so that what still ends the
+                leftovers of the old one ends none of its own.
         """
         stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         directory = run_dir if run_dir is not None else Path("runs") / experiment / stamp
         runtime = _runtime_parent() / f"penstock-{stamp}"
+        if resume and run_dir is None:
+            raise RunError("a run is resumed in its directory, and none is given: pass run_dir on")
+        if resume:
+            earlier = str(read_record(directory).get("run"))
+            return cls(_next_id(earlier), directory.absolute(), runtime, earlier=earlier)
         queued = _queued(directory) if job is not None else {}
         if queued.get("batch") == job and queued:
             return cls(queued["run"], directory.absolute(), runtime, job)
@@ -92,6 +104,11 @@ class RunFiles:
         """Held by the driver as long as it lives."""
         return self.runtime / "driver.lock"
 
+    @property
+    def resume_lock(self) -> Path:
+        """Held by a driver that has resumed the run as long as it lives."""
+        return self.directory / "resume.lock"
+
     def job_directory(self, name: str) -> Path:
         """Where a program runs."""
         return self.directory / name
@@ -99,6 +116,10 @@ class RunFiles:
     def shard_directory(self, database: str, number: int) -> Path:
         """Where a shard of a database runs."""
         return self.directory / database / f"shard_{number}"
+
+    def saves(self, database: str) -> Path:
+        """Where a database is saved for a resume: a directory for each time, called by its number."""
+        return self.directory / database / "saved"
 
     def socket(self, name: str) -> Path:
         """The Unix socket of a database of one shard."""
@@ -117,7 +138,7 @@ class RunFiles:
         try:
             with ExitStack() as undo:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                if self.batch is None:
+                if self.batch is None and self.earlier is None:
                     self._claim()
                     undo.callback(self.record.unlink)
                 self.runtime.mkdir(mode=0o700)
@@ -159,6 +180,8 @@ class RunFiles:
         """Make the link in the state directory, unless whoever queued the run has."""
         registry().mkdir(mode=0o700, parents=True, exist_ok=True)
         _forget_removed_runs()
+        if self.earlier is not None:
+            (registry() / self.earlier).unlink(missing_ok=True)
         link = registry() / self.run_id
         if not link.is_symlink():
             link.symlink_to(self.directory)
@@ -214,6 +237,12 @@ def registered_runs() -> Iterator[tuple[str, Path]]:
     for link in sorted(links, key=lambda link: link.lstat().st_mtime_ns, reverse=True):
         if _is_written(link / RECORD):
             yield link.name, link.readlink()
+
+
+def _next_id(run_id: str) -> str:
+    """Return the id of a run when it is resumed: `-r1` comes after it, then `-r2`."""
+    stem, number = match.groups() if (match := RESUMED_ID.fullmatch(run_id)) else (run_id, "0")
+    return f"{stem}-r{int(number) + 1}"
 
 
 def _queued(directory: Path) -> dict[str, Any]:

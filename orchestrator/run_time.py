@@ -7,13 +7,13 @@ run says of it. An allocation may be prolonged meanwhile, so Slurm is asked agai
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
 import time
 from dataclasses import dataclass
 
 from orchestrator.errors import SlurmError, TimeOver, UsageError
+from orchestrator.policy import is_time
 from orchestrator.progress import say
 from orchestrator.slurm import allocation_here, end_of
 
@@ -39,7 +39,7 @@ class RunTime:
 
     def __init__(self, time_limit_s: float | None = None, stop_before_s: float | None = None) -> None:
         for name, given in (("time_limit_s", time_limit_s), ("stop_before_s", stop_before_s)):
-            if given is not None and not (_is_time(given) and given > 0):
+            if given is not None and not (is_time(given) and given > 0):
                 raise UsageError(f"Experiment({name}={given!r}): must be a number of seconds above 0")
         self._limit_s = time_limit_s
         self._before_s = stop_before_s
@@ -116,8 +116,3 @@ class RunTime:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(end.at))
         before = f"{self._margin_s:g} s before " if self._margin_s else ""
         return f"{before}{end.of}, at {at}"
-
-
-def _is_time(number: object) -> bool:
-    some = isinstance(number, int | float) and not isinstance(number, bool)
-    return some and 0 <= number < math.inf  # type: ignore[operator]

@@ -55,7 +55,7 @@ class SavedDatabase(BaseModel):
 
     Attributes:
         penstock_database: the version of this format.
-        saved: when, seconds since 1970.
+        saved: when, seconds since 1970; what was written before is in it.
         origin: the directory of the database that was saved.
         redis: the version of its servers.
         modules: version of each of their modules; where a tensor or model is saved, one is ours.
@@ -85,7 +85,7 @@ def save(nodes: Sequence[Node], directory: Path, timeout_s: float = SAVE_TIMEOUT
         SavedError: a shard has no primary, could not write, or took too long; the directory cannot be made.
             No half of it is left.
     """
-    deadline = time.monotonic() + timeout_s
+    began, deadline = time.time(), time.monotonic() + timeout_s
     part = _part_of(directory)
     try:
         with ExitStack() as stack:
@@ -102,7 +102,7 @@ def save(nodes: Sequence[Node], directory: Path, timeout_s: float = SAVE_TIMEOUT
             first = primaries[0][1]
             saved = SavedDatabase(
                 penstock_database=FORMAT,
-                saved=time.time(),
+                saved=began,
                 origin=str(nodes[0].directory.parent),
                 redis=first.facts()["redis_version"],
                 modules=first.modules(),

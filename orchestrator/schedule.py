@@ -167,6 +167,10 @@ class Schedule:
         """Note a program outside the queue that somebody comes after; `close` tells of its end."""
         self._awaited.setdefault(name, _Awaited(unfinished=1))
 
+    def note_completed(self, name: str) -> None:
+        """Note a group that has completed without having been here."""
+        self._awaited.setdefault(name, _Awaited())
+
     def close(self, name: str, state: JobState) -> tuple[Canceled, ...]:
         """Note the end of a program outside the queue; return who is not started any more."""
         self._settle((name,), name, state)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import json
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
@@ -55,6 +56,7 @@ class Options:
         hosts: where, as `name:cores,…`; the allocation or this host by default. Others are reached by the
             launchers mpi and slurm.
         mpiexec: of the launcher mpi.
+        resume: go on with the run that is in `run_dir`.
     """
 
     quick: bool = False
@@ -66,6 +68,7 @@ class Options:
     as_json: bool = False
     hosts: str | None = None
     mpiexec: str | None = None
+    resume: bool = False
 
     def launch_options(self) -> LaunchOptions:
         """Return how programs are to be started.
@@ -99,9 +102,24 @@ def run_main(main: Main, directory: Path, options: Options) -> None:
     """Load the configuration of an experiment and run it."""
     launcher = options.launch_options()
     config = load_config(directory, quick=options.quick, overrides=options.overrides)
+    launcher = replace(launcher, resume=options.resume, source=source_of(directory, options, config))
     run_dir = options.run_dir.absolute() if options.run_dir is not None else None
     with redirect_stdout(sys.stderr) if options.as_json else nullcontext():  # what else the script prints
         main(config, launcher=launcher, run_dir=run_dir)
+
+
+def source_of(directory: Path, options: Options, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run is made from, for its record."""
+    plain: dict[str, Any] = json.loads(json.dumps(config, default=str))
+    return {
+        "experiment": str(directory),
+        "quick": options.quick,
+        "overrides": list(options.overrides),
+        "launcher": options.launcher,
+        "mpiexec": options.mpiexec,
+        "config": plain,
+        "script": hashlib.sha256((directory / SCRIPT).read_bytes()).hexdigest(),
+    }
 
 
 def find_experiment(name: str) -> Path:

@@ -21,6 +21,7 @@ from orchestrator.planning import (
 )
 from orchestrator.policy import Policy
 from orchestrator.queueing import Queue
+from orchestrator.resuming import Resumed
 from orchestrator.run_files import RunFiles
 from orchestrator.schedule import Task
 from orchestrator.started import Started
@@ -59,6 +60,7 @@ class Starter:
         started: what the Experiment has started.
         queue: where programs wait for their turn.
         observe: is told of Jobs when they are there.
+        resumed: what is known of the run from before it was resumed.
         grace_s: how long programs may take to end where another of theirs could not be started.
     """
 
@@ -69,6 +71,7 @@ class Starter:
         started: Started,
         queue: Queue,
         observe: Callable[[Sequence[Job]], None],
+        resumed: Resumed | None = None,
         *,
         grace_s: float = GRACE_S,
     ) -> None:
@@ -77,6 +80,7 @@ class Starter:
         self._started = started
         self._queue = queue
         self._observe = observe
+        self._resumed = resumed
         self._grace_s = grace_s
         self._groups: set[str] = set()
 
@@ -96,7 +100,7 @@ class Starter:
                 launches = self.planned(applications, databases, (), waiting=waiting)
                 self._check_reach(launches, databases)
                 for launch in launches:
-                    started.append(self._start(launch))
+                    started.append(self._start(launch, self._finished(launch, databases)))
         except PenstockError:
             stop_together(started, self._grace_s)
             raise
@@ -115,10 +119,14 @@ class Starter:
         tasks = [turn.task(application) for application in applications]
         if turn.group != applications[0].name:
             self._groups.add(turn.group)
-        jobs = [self._queue.job(launch, task, watched) for launch, task in zip(launches, tasks, strict=True)]
+        finished = [self._finished(launch, databases) for launch in launches]
+        every = list(zip(launches, tasks, finished, strict=True))
+        jobs = [done or self._queue.job(launch, task, watched) for launch, task, done in every]
         self._started.jobs.extend(jobs)
         self._observe(jobs)
-        self._queue.join(tasks, list(flat(turn.awaited)))
+        waiting = [task for _, task, done in every if done is None]
+        if waiting:
+            self._queue.join(waiting, list(flat(turn.awaited)))
         unstarted = next((job for job in jobs if job.error is not None and not job.tolerated), None)
         if unstarted is not None:
             stop_together(jobs, self._grace_s)
@@ -136,6 +144,8 @@ class Starter:
             return self._launcher.start(shard_of_run(launch, self._files))
 
         try:
+            if self._resumed is not None:
+                orchestrator = self._resumed.database(orchestrator)
             database = start_database(orchestrator, self._files, start, places=places, dry=dry)
             self._started.databases.append(database)
         finally:
@@ -202,8 +212,11 @@ class Starter:
         if error is not None and not self._launcher.dry:
             raise error
 
-    def _start(self, launch: Launch) -> Job:
-        job = self._launcher.start(launch)
+    def _finished(self, launch: Launch, databases: Sequence[AnyDatabase]) -> Job | None:
+        return self._resumed.finished(launch, databases) if self._resumed is not None else None
+
+    def _start(self, launch: Launch, finished: Job | None) -> Job:
+        job = finished or self._launcher.start(launch)
         self._started.jobs.append(job)
         self._started.direct.append(job)
         self._observe([job])

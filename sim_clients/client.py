@@ -95,6 +95,17 @@ class Client(Protocol):
         """Tell whether `raise_flag` was called with this name by anyone."""
         ...
 
+    def request_stop(self) -> None:
+        """Ask all programs of this database to end when they are ready to: the network is good enough.
+
+        It is the flag `stop`, so programs that use plain SmartRedis can ask and be asked too.
+        """
+        ...
+
+    def stop_requested(self) -> bool:
+        """Tell whether anyone has called `request_stop`; a solver looks between its steps."""
+        ...
+
     def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
         """Store an immutable version `name@version`, then make it the live one, last.
 

@@ -22,6 +22,9 @@ DEFAULT_STREAM = "snapshots"
 TIME_FIELD = "time"
 """Name of the scalar metadata field of a snapshot that holds the physical time, s."""
 
+STOP = "stop"
+"""Name of the flag by which one program asks all others of the database to end."""
+
 _METADATA = "meta"
 _NAME = re.compile(r"[A-Za-z0-9_.+=/-]+")
 _SNAPSHOT = re.compile(r"(?P<producer>.+)\.(?P<rank>\d+)\.(?P<step>\d+)")

@@ -137,6 +137,14 @@ class MemoryClient:
         """Tell whether `raise_flag` was called with this name by anyone."""
         return keys.flag(name) in self._database.flags
 
+    def request_stop(self) -> None:
+        """Ask all programs of this database to end; see `Client.request_stop`."""
+        self.raise_flag(keys.STOP)
+
+    def stop_requested(self) -> bool:
+        """Tell whether anyone has called `request_stop`."""
+        return self.flag_raised(keys.STOP)
+
     def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
         """Store a version and make it the live one; see `Client.put_model`. The device is not used."""
         check_post(name, model, device)

@@ -161,6 +161,14 @@ class SmartRedisClient:
         with self._translated("look for flag", name):
             return bool(self._wheel.key_exists(keys.flag(name)))
 
+    def request_stop(self) -> None:
+        """Ask all programs of this database to end; see `Client.request_stop`."""
+        self.raise_flag(keys.STOP)
+
+    def stop_requested(self) -> bool:
+        """Tell whether anyone has called `request_stop`."""
+        return self.flag_raised(keys.STOP)
+
     def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
         """Store a version on every shard, then make it the live one; see `Client.put_model`."""
         check_post(name, model, device)

@@ -221,6 +221,14 @@ class ClientContract:
         assert other.flag_raised("stop")
         assert not other.flag_raised("sto")
 
+    def test_all_can_be_asked_to_stop(self, open_client: OpenClient) -> None:
+        client, other = open_client("trainer"), open_client("heat_1")
+        assert not client.stop_requested() and not other.stop_requested()
+        client.request_stop()
+        client.request_stop()
+        assert client.stop_requested() and other.stop_requested()
+        assert other.flag_raised("stop")
+
     def test_the_end_of_a_stream_is_told_by_rank_and_stream(self, open_client: OpenClient) -> None:
         client, reader = open_client("heat_0", 1), open_client("trainer")
         assert not reader.stream_ended("heat_0", 1)

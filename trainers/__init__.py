@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         StreamStalled,
         TrainerError,
         TrainingRefused,
+        TrainingStopped,
     )
     from trainers.publish import Publisher, export
     from trainers.reservoir import Buffer, Fifo, Reservoir
@@ -39,6 +40,7 @@ __all__ = [
     "StreamStalled",
     "TrainerError",
     "TrainingRefused",
+    "TrainingStopped",
     "export",
 ]
 
@@ -57,6 +59,7 @@ _HOMES = {
     "StreamStalled": "trainers.errors",
     "TrainerError": "trainers.errors",
     "TrainingRefused": "trainers.errors",
+    "TrainingStopped": "trainers.errors",
     "export": "trainers.publish",
 }
 

@@ -5,6 +5,7 @@ TrainerError
 ├── StreamStalled       nothing new was announced for too long (also a TimeoutError)
 ├── NonFiniteField      a snapshot carries NaN or infinity
 ├── NonFiniteLoss       the loss is NaN or infinite
+├── TrainingStopped     it was told to end before it was through; its checkpoint is written
 ├── NoSamples           the stream has ended with too little to learn from or to judge by
 ├── SampleError         a snapshot lacks a field that the network is trained on
 ├── ExportMismatch      the exported network does not answer as the trained one
@@ -54,6 +55,15 @@ class NonFiniteField(TrainerError):
         self.snapshot = snapshot
         self.field = field
         self.count = count
+
+
+class TrainingStopped(TrainerError):
+    """The training was told to end (SIGTERM) before it was through; started again it goes on."""
+
+    def __init__(self, step: int, checkpoint: Path) -> None:
+        super().__init__(f"the training was told to end after step {step}; {checkpoint} goes on from there")
+        self.step = step
+        self.checkpoint = checkpoint
 
 
 class NonFiniteLoss(TrainerError):

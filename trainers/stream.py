@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,11 +83,17 @@ class SnapshotStream:
         Raises:
             IncompleteSnapshot, NonFiniteField, SnapshotError: naming the snapshot; it stays unread.
         """
-        count = self._client.announced(self._stream) - self._cursor
+        announced = self._client.announced(self._stream)
+        self._cursor = min(self._cursor, announced)  # the database came back as it was before some were read
+        count = announced - self._cursor
         return [self._read() for _ in range(count if limit is None else min(count, limit))]
 
-    def wait(self, limit: int | None = None) -> list[Snapshot]:
+    def wait(self, limit: int | None = None, *, unless: Callable[[], bool] = lambda: False) -> list[Snapshot]:
         """Return at least one new snapshot, or none when the stream has ended.
+
+        Args:
+            limit: at most so many; the rest stays for the next call.
+            unless: asked at each look; when it says so, none is waited for any longer.
 
         Raises:
             StreamStalled: nothing came before the deadline; and what `new` raises.
@@ -95,7 +101,7 @@ class SnapshotStream:
         pauses = Pauses(self._timeout_s)
         while True:
             ended = self.ended()  # asked before counting: what an ended producer announced is then counted
-            if (snapshots := self.new(limit)) or ended:
+            if (snapshots := self.new(limit)) or ended or unless():
                 return snapshots
             if not pauses.pause():
                 raise StreamStalled(self._stream, self._cursor, self._timeout_s, self._still_running())
@@ -113,6 +119,10 @@ class SnapshotStream:
             if not self._client.stream_ended(producer, rank, self._stream)
         ]
         return bool(self._writers) and not self._running
+
+    def drained(self) -> bool:
+        """Tell whether every producer has ended, and all that they announced has been read."""
+        return self.ended() and self._client.announced(self._stream) <= self._cursor
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs to go on from here."""

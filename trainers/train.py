@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ import torch
 
 from sim_clients import Client, Snapshot
 from trainers import checkpoint
-from trainers.errors import CheckpointError, NonFiniteLoss, NoSamples, TrainingRefused
+from trainers.errors import CheckpointError, NonFiniteLoss, NoSamples, TrainingRefused, TrainingStopped
 from trainers.history import append_history
 from trainers.loader import NEXT, Batch, Pairs, Sample, batch_of
 from trainers.publish import Publisher
 from trainers.reservoir import Buffer
+from trainers.stopping import asked_to_end
 from trainers.stream import SnapshotStream
 
 CHECKPOINT = "checkpoint.pt"
@@ -48,6 +50,9 @@ class Training:
         validate_every, checkpoint_every: in gradient steps.
         improvement: by which fraction a network must be better than the last one posted.
         timeout_s: how long the producers may be silent.
+        converged: the training ends when the validation is at most this; by default it goes on.
+        end_with_producers: the training ends soon after all producers have ended and all they put was taken
+            in; by default it goes on learning from what it has.
     """
 
     model: str
@@ -66,11 +71,15 @@ class Training:
     checkpoint_every: int = 200
     improvement: float = 0.02
     timeout_s: float = 60.0
+    converged: float | None = None
+    end_with_producers: bool = False
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:
             if not getattr(self, name) > 0:
                 raise TrainingRefused(name, getattr(self, name), "greater than 0")
+        if self.converged is not None and not self.converged > 0:
+            raise TrainingRefused("converged", self.converged, "greater than 0, or None")
         for name in ("producers", "held_out", "inputs"):
             if not getattr(self, name):
                 raise TrainingRefused(name, getattr(self, name), "at least one name")
@@ -89,8 +98,21 @@ def train(
         The publisher, which knows the last version and its loss.
 
     Raises:
+        TrainingStopped: this process was told to end (SIGTERM); the checkpoint is written.
         TrainerError, ClientError: naming what went wrong.
     """
+    with asked_to_end() as asked:
+        return _train(network, client, training, buffer, directory, asked)
+
+
+def _train(
+    network: torch.nn.Module,
+    client: Client,
+    training: Training,
+    buffer: Buffer[Sample],
+    directory: Path,
+    asked: Callable[[], bool],
+) -> Publisher:
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
     producers = training.producers + training.held_out
     stream = SnapshotStream(client, producers, timeout_s=training.timeout_s)
@@ -98,17 +120,25 @@ def train(
     publisher = Publisher(client, training.model, improvement=training.improvement)
     state = TrainingState(network, optimizer, stream, pairs, buffer, publisher)
     state.resume(directory / CHECKPOINT)
+    if publisher.is_lost():
+        judges = batch_of(state.judges)
+        example = [judges[name][:1] for name in training.inputs]
+        publisher.post_again(network, example, judge(network, judges, training))
 
-    over = state.progress(training) >= 1
+    over = state.over or state.progress(training) >= 1
     while not over:
+        if asked():
+            state.save(directory / CHECKPOINT)
+            raise TrainingStopped(state.step, directory / CHECKPOINT)
+
         # 1. Take in what has been announced, at most a batch a step, so that fast solvers cannot keep the
         #    trainer from learning; wait only while there is too little to learn from.
         starved = len(buffer) < training.warm_up or len(state.judges) < training.judges
-        snapshots = stream.wait() if starved else stream.new(limit=training.batch_size)
+        snapshots = stream.wait(unless=asked) if starved else stream.new(limit=training.batch_size)
         for snapshot in snapshots:
             state.take(snapshot, training)
         if starved:
-            if not snapshots:
+            if not snapshots and not asked():
                 raise NoSamples(len(buffer), training.warm_up, len(state.judges), training.judges)
             continue
 
@@ -124,14 +154,17 @@ def train(
         over = state.progress(training) >= 1
         version = None
         if over or state.step % training.validate_every == 0:
+            over = over or (training.end_with_producers and stream.drained())
             judges = batch_of(state.judges)
             validation = judge(network, judges, training)
+            over = over or (training.converged is not None and validation <= training.converged)
             version = publisher.offer(network, [judges[name][:1] for name in training.inputs], validation)
             record(directory, state, training, loss, validation, version)
 
         # 4. Remember.
         if version is not None or state.step % training.checkpoint_every == 0:
             state.save(directory / CHECKPOINT)
+    state.over = True
     state.save(directory / CHECKPOINT)
     return publisher
 
@@ -144,6 +177,7 @@ class TrainingState:
         judges: the held-out samples.
         step: gradient steps made.
         seconds: spent on them, in earlier lives too.
+        over: the training has ended.
     """
 
     network: torch.nn.Module
@@ -155,6 +189,7 @@ class TrainingState:
     judges: list[Sample] = field(default_factory=list)
     step: int = 0
     seconds: float = 0.0
+    over: bool = False
     _started_at: float | None = None
 
     def take(self, snapshot: Snapshot, training: Training) -> None:
@@ -184,7 +219,7 @@ class TrainingState:
     def save(self, path: Path) -> None:
         """Write a checkpoint."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        own = {"judges": self.judges, "step": self.step, "seconds": self.elapsed()}
+        own = {"judges": self.judges, "step": self.step, "seconds": self.elapsed(), "over": self.over}
         checkpoint.save(path, {"parts": parts, "own": own, "torch": torch.get_rng_state()})
 
     def resume(self, path: Path) -> None:
@@ -200,6 +235,7 @@ class TrainingState:
             for name, part in self._parts().items():
                 part.load_state_dict(state["parts"][name])
             self.judges, self.step, self.seconds = (state["own"][k] for k in ("judges", "step", "seconds"))
+            self.over = state["own"].get("over", False)  # those of older versions do not say
             torch.set_rng_state(state["torch"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise CheckpointError(path, f"it is of another training: {error}") from error

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 from heat import Field, Member, Plate, plate_arguments, plate_from, relative_error
-from names import MODEL, TRAINED, run, write_report
+from names import MODEL, run, write_report
 
 from sim_clients import Client, InferenceFailed, ModelMissing, connect
 
@@ -22,14 +22,14 @@ LAST_JUMPS = 4
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--until", default=TRAINED, help="the flag after which it ends")
+    parser.add_argument("--until", metavar="FLAG", help="ends when this is raised, not with all")
     plate_arguments(parser)
     arguments = parser.parse_args()
     plate = plate_from(arguments)
 
     client = connect()
     coupled = Coupled(client, plate, Member(plate, arguments.seed))
-    while not client.flag_raised(arguments.until):
+    while not (client.flag_raised(arguments.until) if arguments.until else client.stop_requested()):
         coupled.step()
     for _ in range(LAST_JUMPS):
         coupled.step()

@@ -11,8 +11,6 @@ from typing import Any
 from sim_clients import ClientError
 
 MODEL = "heat"
-TRAINED = "heat.trained"
-"""Flag that the trainer raises after its last version: the solvers may end."""
 EXAMINED = "heat.examined"
 """Flag that the evaluation raises: nobody needs the database any more."""
 

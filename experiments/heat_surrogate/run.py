@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from heat import Plate
-from names import EXAMINED, TRAINED
+from names import EXAMINED
 from report import report
 
 from orchestrator import (
@@ -49,8 +49,8 @@ def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | Non
     names = ["--producers", *members(learned), "--held_out", *members(held_out)]
     settings = options({"seed": config["seed"]} | config["network"] | config["training"])
     trainer = Application("trainer", program("train.py", *names, *settings))
-    until = f"--until={EXAMINED if config['colocated'] else TRAINED}"
-    coupled = Application("coupled", program("coupled.py", f"--seed={next(seeds)}", until))
+    until = [f"--until={EXAMINED}"] * config["colocated"]
+    coupled = Application("coupled", program("coupled.py", f"--seed={next(seeds)}", *until))
     examined = [str(seed) for seed in seeds_for(config["evaluation"]["members"])]
     jumps = f"--jumps={config['evaluation']['jumps']}"
     evaluation = Application("evaluation", program("evaluate.py", "--seeds", *examined, jumps))

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 from heat import Member, Plate, plate_arguments, plate_from
-from names import TRAINED, run, write_report
+from names import run, write_report
 
 from sim_clients import Client, connect
 
@@ -27,7 +27,7 @@ def main() -> None:
 
     client = connect()
     waves = 0
-    while waves < given.waves and not client.flag_raised(TRAINED):
+    while waves < given.waves and not client.stop_requested():
         simulate_wave(client, plate_from(given), given.seed, waves, given.wave_jumps)
         waves += 1
     client.end_stream()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from heat import plate_arguments, plate_from
-from names import MODEL, TRAINED, run
+from names import MODEL, run
 from network import HeatJump
 
 from sim_clients import connect
@@ -49,7 +49,7 @@ def main() -> None:
     )
     client = connect()
     train(network, client, training, Reservoir(given.capacity, given.seed), Path.cwd())
-    client.raise_flag(TRAINED)
+    client.request_stop()
     client.close()
 
 

@@ -28,7 +28,7 @@ def learn(steps: int, seconds: float) -> None:
     )
     client = connect()
     train(Mlp(1, 1), client, training, Reservoir(1000, seed=0), Path.cwd())
-    client.raise_flag("learned")
+    client.request_stop()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def swing() -> np.ndarray:
 
 def produce(seed: int) -> None:
     client, places, step = connect(), np.random.default_rng(seed), 0
-    while not client.flag_raised("learned"):
+    while not client.stop_requested():
         y, i = swing(), places.integers(-STEPS, STEPS + 1, size=(64, 1))
         x, y_there = i * math.pi / STEPS, np.sign(i) * y[abs(i)]
         client.put_snapshot(step, {"x": x.astype(np.float32), "y": y_there.astype(np.float32)})

@@ -9,6 +9,7 @@ import typer
 
 from orchestrator.batch import SCHEDULERS, Batch
 from orchestrator.cli.options import Debug
+from orchestrator.cli.resume import resume_run
 from orchestrator.cli.submit import submit_run
 from orchestrator.errors import UsageError
 from orchestrator.script import Options, find_experiment, load_main, run_main
@@ -16,8 +17,8 @@ from orchestrator.script import Options, find_experiment, load_main, run_main
 
 def run(
     experiment: Annotated[
-        str, typer.Argument(metavar="EXPERIMENT", help="A directory with a run.py, or its name.")
-    ],
+        str | None, typer.Argument(metavar="EXPERIMENT", help="A directory with a run.py, or its name.")
+    ] = None,
     quick: Annotated[
         bool,
         typer.Option("--quick", metavar="", help="Shorter: the values of the table quick in config.toml."),
@@ -54,6 +55,12 @@ def run(
             "--run-dir", metavar="DIR", help="The directory of this run; runs/NAME/TIME by default."
         ),
     ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume", metavar="RUN", help="Go on with a run that ended early: its id or directory."
+        ),
+    ] = None,
     on: Annotated[
         str | None,
         typer.Option("--on", metavar="SCHEDULER", help="Submit the run as a batch job: slurm."),
@@ -72,10 +79,17 @@ def run(
 ) -> None:
     """Run an experiment and wait for it, or submit it as a batch job."""
     batch = _batch(on, nodes, time, tuple(sbatch or ()))
-    directory = find_experiment(experiment)
     options = Options(
         quick, preview, tuple(overrides or ()), run_dir, debug, launcher, as_json, hosts, mpiexec
     )
+    if resume is not None:
+        if experiment is not None or batch is not None:
+            raise UsageError("--resume knows the experiment of the run, and goes on here: give it alone")
+        resume_run(resume, options)
+        return
+    if experiment is None:
+        raise UsageError("give an EXPERIMENT: a directory with a run.py, or its name; or --resume RUN")
+    directory = find_experiment(experiment)
     main = load_main(directory)
     if batch is None:
         run_main(main, directory, options)

@@ -34,13 +34,17 @@ def ps(
     debug: Debug = False,
 ) -> None:
     """Show the runs that are queued or active (or were lost), and their programs."""
-    runs = [run for run in all_runs() if everything or run.state in ("queued", "active", "lost")]
+    known = all_runs()
+    runs = [run for run in known if everything or run.state in ("queued", "active", "lost")]
     if as_json:
         print(json.dumps([run.as_json() for run in runs], indent=2))
         return
     console = Console()
     if not runs:
         console.print("no run is active" if not everything else "there are no runs")
+        ended = [run for run in known if run.resumable]
+        if ended and not everything:
+            console.print(f"{len(ended)} that ended early can be resumed: penstock ps --all", highlight=False)
     for run in runs:
         state = f"[{STYLES[run.state]}]{run.state}[/]" if run.state in STYLES else run.state
         console.print(f"{run.run_id}  {state}  {run.directory}", soft_wrap=True, highlight=False)
@@ -48,6 +52,8 @@ def ps(
             console.print(f"  {_job_text(run.record.batch, run.job)}", soft_wrap=True, highlight=False)
         if run.record.jobs:
             console.print(_table(run))
+        if run.resumable:
+            console.print(f"  to go on: penstock run --resume {run.run_id}", soft_wrap=True, highlight=False)
 
 
 def _job_text(number: str | None, job: JobStatus) -> str:

@@ -37,7 +37,7 @@ def stop(
     runs = _chosen(run_id)
     for run in runs:
         if run.state == "lost":
-            print(_clean_up(run))
+            print(clean_up(run))
     active = [run for run in runs if run.state in (QUEUED, "active")]
     if len(active) > 1 and not everything:
         names = ", ".join(run.run_id for run in active)
@@ -61,7 +61,7 @@ def _chosen(run_id: str | None) -> list[Run]:
     return [run]
 
 
-def _clean_up(run: Run) -> str:
+def clean_up(run: Run) -> str:
     """End what a killed driver has left where its watcher was killed too, and close the record."""
     if run.record.driver is None:
         run.close(error=f"its job {run.record.batch} ended before its driver had started")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ class LaunchOptions:
         show: how; gets the Preview, whose text is printed by default.
         mpiexec: of the launcher mpi; the one on PATH by default.
         extra_args: further arguments of mpiexec or srun, before those of the launcher.
+        resume: go on with the run that is in the run directory.
+        source: what the run is made from, for its record: the experiment, its options and configuration.
     """
 
     launcher: str = AUTO
@@ -32,6 +34,8 @@ class LaunchOptions:
     show: Callable[[Any], None] = print
     mpiexec: str | Path | None = None
     extra_args: tuple[str, ...] = ()
+    resume: bool = False
+    source: Mapping[str, Any] | None = None
 
 
 def check_words(extra_args: object, program: str, ours: Container[str]) -> None:

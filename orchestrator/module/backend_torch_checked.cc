@@ -13,7 +13,9 @@ using torch::jit::Stack;
 using Values = c10::ArrayRef<IValue>;
 
 // Of a type that is no whole number torch says what is wrong itself.
-bool HasNumbers(const at::Tensor& array) { return at::isIntegralType(array.scalar_type(), false) && array.numel() > 0; }
+bool HasNumbers(const at::Tensor& array) {
+  return at::isIntegralType(array.scalar_type(), false) && array.numel() > 0;
+}
 
 void CheckWithin(const at::Tensor& numbers, int64_t least, int64_t most, const char* what) {
   if (!HasNumbers(numbers)) return;

@@ -75,6 +75,14 @@ def test_the_python_of_the_page_on_databases_runs(tmp_path: Path, monkeypatch: p
     ran(tmp_path / "databases.py", monkeypatch)
 
 
+def test_the_python_of_the_page_on_runs_that_survive_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "survive.py").write_text("\n".join(snippets(DOCS / "survive.md")))
+    done = ran(tmp_path / "survive.py", monkeypatch)
+    assert "has put no snapshot for 1 s and was stopped" in done.stderr
+
+
 def test_the_python_of_the_page_on_colocation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "colocated.py").write_text("\n".join(snippets(DOCS / "colocated.md")))
     ran(tmp_path / "colocated.py", monkeypatch)
@@ -82,7 +90,7 @@ def test_the_python_of_the_page_on_colocation_runs(tmp_path: Path, monkeypatch: 
 
 def test_no_page_has_python_that_no_test_runs() -> None:
     with_python = {page.name for page in DOCS.glob("*.md") if snippets(page)}
-    expected = {"inference.md", "ensembles.md", "databases.md", "colocated.md"}
+    expected = {"inference.md", "ensembles.md", "databases.md", "colocated.md", "survive.md"}
     assert with_python == {*expected, "slurm.md"}  # the last in test_slurm_batch.py
 
 

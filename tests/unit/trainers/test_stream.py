@@ -145,3 +145,27 @@ def test_pauses_grow_and_end() -> None:
         count += 1
     assert 2 <= count <= 25
     assert not pauses.pause()
+
+
+def test_a_database_that_came_back_as_it_was_before_is_read_from_its_end(database: MemoryDatabase) -> None:
+    put(database, "a", 0, 1, 2)
+    reader = SnapshotStream(MemoryClient(database))
+    assert len(reader.new()) == 3
+    del database.streams[keys.DEFAULT_STREAM][1:]
+    assert reader.new() == [] and reader.cursor == 1
+    put(database, "b", 7)
+    assert [snapshot.name for snapshot in reader.new()] == ["b.0.7"]
+
+
+def test_it_is_drained_when_all_have_ended_and_all_was_read(database: MemoryDatabase) -> None:
+    client = put(database, "a", 0)
+    reader = SnapshotStream(MemoryClient(database), ["a"])
+    assert not reader.drained()
+    client.end_stream()
+    assert not reader.drained()
+    reader.new()
+    assert reader.drained()
+
+
+def test_waiting_can_be_called_off(database: MemoryDatabase) -> None:
+    assert SnapshotStream(MemoryClient(database), timeout_s=60).wait(unless=lambda: True) == []

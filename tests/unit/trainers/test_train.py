@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from sim_clients import MemoryClient, MemoryDatabase
+from sim_clients import MemoryClient, MemoryDatabase, keys
 from tests.unit.trainers.test_publish import load_torchscript
 from trainers import (
     CheckpointError,
@@ -19,6 +20,7 @@ from trainers import (
     Publisher,
     Reservoir,
     TrainingRefused,
+    TrainingStopped,
     checkpoint,
 )
 from trainers.history import HISTORY, read_history
@@ -201,3 +203,65 @@ def test_a_training_without_sense_is_refused_by_the_name_of_the_setting(setting:
 def test_a_training_without_judges_is_refused() -> None:
     with pytest.raises(TrainingRefused, match="held_out"):
         dataclasses.replace(TRAINING, held_out=())
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan")])
+def test_a_convergence_that_cannot_be_is_refused(wrong: float) -> None:
+    with pytest.raises(TrainingRefused, match="converged"):
+        dataclasses.replace(TRAINING, converged=wrong)
+
+
+def test_it_ends_when_it_has_converged_and_is_not_repeated(database: MemoryDatabase, tmp_path: Path) -> None:
+    training = dataclasses.replace(TRAINING, steps=10_000, converged=0.3)
+    for _ in range(2):
+        train(network(), MemoryClient(database), training, Reservoir(100, seed=0), tmp_path)
+        *earlier, last = read_history(tmp_path)
+        assert last["validation"] <= 0.3 < min(line["validation"] for line in earlier)
+        assert last["step"] < 10_000
+
+
+def test_it_ends_with_its_producers(database: MemoryDatabase, tmp_path: Path) -> None:
+    training = dataclasses.replace(TRAINING, steps=10_000, end_with_producers=True)
+    train(network(), MemoryClient(database), training, Reservoir(100, seed=0), tmp_path)
+    last = read_history(tmp_path)[-1]
+    assert last["step"] == 10 and last["snapshots"] == 40 and last["version"] == 1
+
+
+def test_told_to_end_it_writes_its_checkpoint_and_goes_on_later(
+    database: MemoryDatabase, tmp_path: Path
+) -> None:
+    class Telling(MemoryClient):
+        def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
+            super().put_model(name, model, version, device=device)
+            if version == 2:
+                signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(TrainingStopped, match=r"after step 20; .*checkpoint\.pt goes on") as caught:
+        train(network(), Telling(database), TRAINING, Reservoir(100, seed=0), tmp_path)
+    assert caught.value.step == 20
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    train(network(), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
+    assert read_history(tmp_path)[-1]["step"] == 60
+
+
+def test_told_to_end_while_it_waits_it_ends_at_once(tmp_path: Path) -> None:
+    class Telling(MemoryClient):
+        def announced(self, stream: str = keys.DEFAULT_STREAM) -> int:
+            signal.raise_signal(signal.SIGTERM)
+            return super().announced(stream)
+
+    with pytest.raises(TrainingStopped, match="after step 0"):
+        train(network(), Telling(MemoryDatabase()), TRAINING, Reservoir(100, seed=0), tmp_path)
+
+
+def test_a_database_that_came_back_without_its_models_gets_the_last_one(
+    database: MemoryDatabase, tmp_path: Path
+) -> None:
+    last = train(network(), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path).version
+    database.live.clear()
+    database.versions.clear()
+    train(network(), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
+    client = MemoryClient(database)
+    assert client.model_version("line") == last + 1
+    x = np.array([[0.3]], np.float32)
+    assert abs(client.infer("line", x)[0, 0] - 2.15) < 0.8
