@@ -18,6 +18,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ TOOLS = ("slurmctld", "slurmd", "munged", "sbatch", "ip", "nsenter", "unshare", 
 PREFIX = "penstock"
 FIRST_ADDRESS = 11
 GPUS = 2
+USED = (Path(__file__).parents[3], Path(sys.prefix), Path.home())
 DEADLINE_S = 60.0
 NODE = """
 set -e
@@ -64,14 +66,15 @@ class SlurmNodes:
         directory: of all its files; its path must leave room for the name of a Unix socket.
         count: of the nodes.
         cores: of each node, at most those of this machine.
-        shared: directories that all nodes see, though they are among the temporary ones.
+        shared: directories that all nodes see, though they are among the temporary ones; as are the home,
+            the checkout and its Python where somebody has them there.
     """
 
     def __init__(self, directory: Path, count: int = 4, cores: int = 2, shared: Sequence[Path] = ()) -> None:
         self.directory = directory
         self.names = [f"n{number + 1}" for number in range(count)]
         self.cores = cores
-        self._shared = (directory, *shared)
+        self._shared = (directory, *shared, *USED)
         self.environment = {"SLURM_CONF": str(directory / "slurm.conf")}
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._number = 0

@@ -6,7 +6,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,10 +37,12 @@ TELL = (
     'X $X gpu ${CUDA_VISIBLE_DEVICES:-none} cores $(taskset -cp $$ | sed "s/.*: //") in $(basename $(pwd))"'
 )
 SSH = """#!/bin/sh
-# stands in for ssh: drops its options, and runs the rest here with as little of the environment as ssh would
+# stands in for ssh: drops its options, and runs the rest here with as little of the environment as ssh would;
+# each host has its own temporary files, in which Open MPI's daemons would get in each other's way
 while [ "${1#-}" != "$1" ]; do shift; done
 host=$1; shift
-exec env -i PATH="$PATH" HOME="$HOME" STAND_IN="$host" sh -c "$*"
+mkdir -p "TEMPORARY/$host"
+exec env -i PATH="$PATH" HOME="$HOME" TMPDIR="TEMPORARY/$host" STAND_IN="$host" sh -c "$*"
 """
 
 pytestmark = pytest.mark.skipif(len(CORES) < 2, reason="ranks are told apart by their cores: two are needed")
@@ -52,16 +55,17 @@ def mpi(request) -> LaunchOptions:
 
 
 @pytest.fixture
-def elsewhere(mpi: LaunchOptions, tmp_path: Path) -> LaunchOptions:
+def elsewhere(mpi: LaunchOptions, tmp_path: Path) -> Iterator[LaunchOptions]:
     """The same, which reaches two other hosts."""
     ssh = tmp_path / "ssh"
-    ssh.write_text(SSH)
-    ssh.chmod(0o755)
     mpich = ("-launcher", "ssh", "-launcher-exec", str(ssh))
     open_mpi = ("--mca", "plm_rsh_agent", str(ssh))
     extra_args = mpich if mpi.mpiexec == MPIEXECS["mpich"] else open_mpi
     hosts = Inventory((Host("127.0.0.2", tuple(CORES[:2])), Host("127.0.0.3", tuple(CORES[1:2]))))
-    return replace(mpi, hosts=hosts, extra_args=extra_args)
+    with tempfile.TemporaryDirectory(prefix="penstock-") as temporary:  # short: sockets will lie in it
+        ssh.write_text(SSH.replace("TEMPORARY", temporary))
+        ssh.chmod(0o755)
+        yield replace(mpi, hosts=hosts, extra_args=extra_args)
 
 
 @pytest.fixture
