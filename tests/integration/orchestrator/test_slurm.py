@@ -387,6 +387,7 @@ def test_stop_ends_steps_where_the_watcher_was_killed_too(
 ) -> None:
     running = driver(START)
     *pids, watcher = running.numbers()
+    until(lambda: all_runs()[0].record.jobs)  # it is written a moment later
     (srun,) = [job.pid for job in all_runs()[0].record.jobs]
     os.kill(running.process.pid, signal.SIGSTOP)  # it starts no other watcher
     os.kill(watcher, signal.SIGKILL)
