@@ -46,11 +46,14 @@ def command(*words):
 name = os.environ["PENSTOCK_NAME"]
 for number, word in enumerate(sys.argv[1:]):
     if word == "step":
+        deadline = time.monotonic() + 60
         while True:
             try:
                 command("RPUSH", "snapshots", "{%s.0.%d}" % (name, number))
                 break
             except OSError:
+                if time.monotonic() > deadline:
+                    raise
                 time.sleep(0.05)
         time.sleep(0.3)
     elif word == "end":

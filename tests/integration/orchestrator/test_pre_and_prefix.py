@@ -59,7 +59,10 @@ def test_signals_reach_the_program() -> None:
         assert job.wait_ended(DEADLINE_S) and job.returncode == 7
 
 
-def test_a_preview_has_the_exact_lines_and_they_run(tmp_path: Path) -> None:
+def test_a_preview_has_the_exact_lines_and_they_run(
+    short_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_directory))  # the lines make the runtime directory too
     ensemble = Ensemble(
         "m",
         ["sh", "-c", 'echo "$A {n}"'],
