@@ -19,17 +19,13 @@ from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.node import Node, slot_map
 from orchestrator.placement import Placement
 from orchestrator.readiness import (
-    SLOWEST_BYTES_PER_S,
-    START_TIMEOUT_S,
     begin_logs,
     is_ours,
     shard_failure,
+    start_time_s,
     wait_ready,
 )
-from orchestrator.redis_config import (
-    SLOT_MAP,
-    Endpoint,
-)
+from orchestrator.redis_config import SLOT_MAP, Endpoint
 from orchestrator.run_files import RunFiles
 from orchestrator.saved import SAVE_TIMEOUT_S, SavedDatabase, check_fits, put_back, read_saved, save
 from orchestrator.servers import ServerCommand
@@ -171,15 +167,16 @@ def start_database(
         try:
             if saved is not None and not dry:
                 put_back(saved, nodes)
+            timeout_s = start_time_s(node.directory for node in nodes)
             for node in nodes:
                 launch = replace(first.launch(node), placement=places.get(node.name))
                 if orchestrator.clustered and not dry:
                     _write_slot_map(nodes, node, launch, shard_ids=server.version >= KNOW_SHARD_IDS)
                 jobs.append(start(launch))
             if not dry:
-                wait_ready(jobs, nodes, tensors=bool(loaded), load_bytes=_load_bytes(saved))
+                wait_ready(jobs, nodes, tensors=bool(loaded), timeout_s=timeout_s)
                 if config != orchestrator.config:
-                    begin_logs(jobs, nodes, START_TIMEOUT_S + _load_bytes(saved) / SLOWEST_BYTES_PER_S)
+                    begin_logs(jobs, nodes, timeout_s)
         except BaseException as error:
             _stop_nodes(jobs, nodes[: len(jobs)], STOP_TIMEOUT_S)
             if _collided(error, orchestrator) and attempt + 1 < COLLISIONS:
@@ -278,10 +275,6 @@ def _saved(orchestrator: Orchestrator, server: ServerBinary, loaded: Sequence[st
     slots = slot_ranges(orchestrator.shards) if orchestrator.clustered else [None]
     check_fits(saved, slots, server, has_module=bool(loaded))
     return saved
-
-
-def _load_bytes(saved: SavedDatabase | None) -> int:
-    return max((shard.bytes for shard in saved.shards), default=0) if saved is not None else 0
 
 
 def _keeper(

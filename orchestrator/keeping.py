@@ -19,7 +19,7 @@ from orchestrator.errors import PenstockError, describe_exit
 from orchestrator.launchers.base import Job, JobState
 from orchestrator.node import Node
 from orchestrator.ports import BUS_OFFSET
-from orchestrator.readiness import START_TIMEOUT_S, await_agreement, await_server, load_time_s
+from orchestrator.readiness import START_TIMEOUT_S, await_agreement, await_server, start_time_s
 from orchestrator.redis_config import DUMP
 from orchestrator.shard import Shard, ShardError
 
@@ -138,7 +138,7 @@ class Keeper:
         self._watch(node, again)
         if job.stopping:  # it was told so while it was being started
             again.terminate()
-        deadline = time.monotonic() + START_TIMEOUT_S + load_time_s(node.directory)
+        deadline = time.monotonic() + start_time_s([node.directory])
         await_server(again, hidden, deadline)
         if node.slots is not None:
             await_agreement([again], [hidden], agreed(list(self.primaries.values())), deadline)

@@ -142,9 +142,7 @@ class Queue:
                 self._cancel(task.name)
             return
         for name in {name for task in tasks for name in task.after}:
-            if not self._schedule.knows(
-                name
-            ):  # an Ensemble all of whose members had completed before a resume
+            if not self._schedule.knows(name):  # an Ensemble that had completed before a resume
                 self._schedule.note_completed(name)
         self._end_canceled(self._schedule.add(tasks))
 

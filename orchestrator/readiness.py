@@ -7,7 +7,7 @@ every slot, and a tensor was stored on each shard and read back, from its replic
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -28,19 +28,19 @@ BUG_REPORT = r"=== \w+ BUG REPORT START"
 FIRST_INTERVAL_S, LONGEST_INTERVAL_S = 0.001, 0.02
 
 
-def wait_ready(jobs: Sequence[Job], nodes: Sequence[Node], *, tensors: bool, load_bytes: int = 0) -> None:
+def wait_ready(jobs: Sequence[Job], nodes: Sequence[Node], *, tensors: bool, timeout_s: float) -> None:
     """Wait until the nodes are a database that is ready; several take their slots first.
 
     Args:
         jobs: the nodes' processes, which have just been started.
         nodes: in the same order.
         tensors: whether they have a module that stores tensors.
-        load_bytes: how much one of them has to read from disk before it answers.
+        timeout_s: how long that may take; see `start_time_s`.
 
     Raises:
         DatabaseFailed: with the log of the shard that died or did not become ready.
     """
-    deadline = time.monotonic() + START_TIMEOUT_S + load_bytes / SLOWEST_BYTES_PER_S
+    deadline = time.monotonic() + timeout_s
     with ExitStack() as stack:
         shards = [stack.enter_context(Shard(node.endpoint)) for node in nodes]
         pairs = list(zip(jobs, shards, strict=True))
@@ -109,10 +109,10 @@ def begin_logs(jobs: Sequence[Job], nodes: Sequence[Node], timeout_s: float) -> 
             raise _refusal(jobs, error) from error
 
 
-def load_time_s(directory: Path) -> float:
-    """Return how long a server may take to read what is in its directory."""
-    files = (path for path in directory.rglob("*") if path.is_file())
-    return sum(path.stat().st_size for path in files) / SLOWEST_BYTES_PER_S
+def start_time_s(directories: Iterable[Path]) -> float:
+    """Return how long servers may take to start, each of which first reads what is in its directory."""
+    sizes = (sum(path.stat().st_size for path in each.rglob("*") if path.is_file()) for each in directories)
+    return START_TIMEOUT_S + max(sizes, default=0) / SLOWEST_BYTES_PER_S
 
 
 def _is_up(job: Job, shard: Shard) -> bool:
