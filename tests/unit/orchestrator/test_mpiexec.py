@@ -11,39 +11,19 @@ import pytest
 
 from orchestrator import Resources
 from orchestrator.errors import MpiError, UsageError
-from orchestrator.hosts import Host, Inventory, parse_hosts
 from orchestrator.launchers.base import Launch
 from orchestrator.launchers.mpi_argv import check_extra_args, mpiexec_argv, program_outcome
 from orchestrator.mpiexec import Flavour, Mpiexec, find_mpiexec, recognise
 from orchestrator.placement import Placement, RankPlacement
-from orchestrator.placing import place
+from tests.unit.orchestrator.launches import GPUS, launch, launches
 
 GOLDEN = Path(__file__).parents[2] / "data" / "mpiexec_argv.json"
 MPICH = Mpiexec("/usr/bin/mpiexec.mpich", Flavour.MPICH, "4.0.2")
 OPEN_MPI = Mpiexec("/usr/bin/mpiexec.openmpi", Flavour.OPEN_MPI, "4.1.4")
-GPUS = Inventory((Host("g", tuple(range(4)), (0, 1)),))
-
-
-def launch(resources: Resources, inventory: Inventory | None) -> Launch:
-    """A solver with ranks at the place it gets."""
-    placement = place("solver", resources, inventory, []) if inventory is not None else None
-    directory = Path("/run/solver")
-    environment = {"SSDB": "10.0.0.1:7000", "OMP_NUM_THREADS": "2"}
-    command = ("/bin/solver", "--alpha=0.1")
-    return Launch(
-        "solver", command, directory, directory / "log.txt", environment, placement, resources.rank_count
-    )
-
-
+ENVIRONMENT = {"SSDB": "10.0.0.1:7000", "OMP_NUM_THREADS": "2"}
 LAUNCHES = {
-    "ranks on one host": launch(Resources(ranks=3, cores_per_rank=2), parse_hosts("a:8")),
-    "hosts alike": launch(Resources(nodes=2, ranks_per_node=2), parse_hosts("a:4,b:4")),
-    "the last host with fewer": launch(Resources(ranks=3, ranks_per_node=2), parse_hosts("a:4,b:4")),
-    "hosts that differ": launch(Resources(nodes=2), Inventory((Host("a", (0, 1)), Host("b", (4, 5))))),
-    "ranks that share cores": launch(Resources(ranks=3), parse_hosts("a:2")),
-    "GPUs": launch(Resources(ranks=2, gpus=1), GPUS),
-    "one rank with a GPU": launch(Resources(ranks=1, gpus=1), GPUS),
-    "no place": launch(Resources(ranks=2), None),
+    **launches(ENVIRONMENT),
+    "one rank with a GPU": launch(Resources(ranks=1, gpus=1), GPUS, ENVIRONMENT),
 }
 
 

@@ -11,8 +11,7 @@ import pytest
 
 from orchestrator import Resources
 from orchestrator.errors import PlacementError, UsageError
-from orchestrator.hosts import Host, Inventory, parse_hosts
-from orchestrator.launchers.base import Launch
+from orchestrator.hosts import parse_hosts
 from orchestrator.launchers.slurm_argv import (
     check_extra_args,
     lost,
@@ -20,32 +19,13 @@ from orchestrator.launchers.slurm_argv import (
     program_outcome,
     srun_argv,
 )
-from orchestrator.placing import place
+from tests.unit.orchestrator.launches import launch, launches
 
 GOLDEN = Path(__file__).parents[2] / "data" / "srun_argv.json"
-GPUS = Inventory((Host("g", tuple(range(4)), (0, 1)),))
-
-
-def launch(resources: Resources, inventory: Inventory | None) -> Launch:
-    """A solver with ranks at the place it gets."""
-    placement = place("solver", resources, inventory, []) if inventory is not None else None
-    directory = Path("/run/solver")
-    environment = {"PENSTOCK_RUN_ID": "heat-1"}
-    command = ("/bin/solver", "--alpha=0.1")
-    return Launch(
-        "solver", command, directory, directory / "log.txt", environment, placement, resources.rank_count
-    )
-
-
+ENVIRONMENT = {"PENSTOCK_RUN_ID": "heat-1"}
 LAUNCHES = {
-    "ranks on one host": launch(Resources(ranks=3, cores_per_rank=2), parse_hosts("a:8")),
-    "hosts alike": launch(Resources(nodes=2, ranks_per_node=2), parse_hosts("a:4,b:4")),
-    "the last host with fewer": launch(Resources(ranks=3, ranks_per_node=2), parse_hosts("a:4,b:4")),
-    "hosts that differ": launch(Resources(nodes=2), Inventory((Host("a", (0, 1)), Host("b", (4, 5))))),
-    "ranks that share cores": launch(Resources(ranks=3), parse_hosts("a:2")),
-    "GPUs": launch(Resources(ranks=2, gpus=1), GPUS),
-    "many cores": launch(Resources(ranks=1, cores_per_rank=70), parse_hosts("a:128")),
-    "no place": launch(Resources(ranks=2), None),
+    **launches(ENVIRONMENT),
+    "many cores": launch(Resources(ranks=1, cores_per_rank=70), parse_hosts("a:128"), ENVIRONMENT),
 }
 
 
