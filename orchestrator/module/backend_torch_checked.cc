@@ -7,10 +7,8 @@
 namespace penstock {
 namespace {
 
-using c10::IValue;
 using torch::jit::Operator;
 using torch::jit::Stack;
-using Values = c10::ArrayRef<IValue>;
 
 // Of a type that is no whole number torch says what is wrong itself.
 bool HasNumbers(const at::Tensor& array) {
@@ -30,10 +28,12 @@ void CheckOffsets(const at::Tensor& offsets, int64_t length) {
   TORCH_CHECK(!several || offsets.diff().min().item<int64_t>() >= 0, "offsets must not decrease");
 }
 
-void CheckBags(Values arguments) { CheckOffsets(arguments[2].toTensor(), arguments[1].toTensor().numel()); }
+void CheckBags(Arguments arguments) {
+  CheckOffsets(arguments[2].toTensor(), arguments[1].toTensor().numel());
+}
 
 // Data, how, lengths, indices, offsets, dimension, unsafe.
-void CheckSegments(Values arguments) {
+void CheckSegments(Arguments arguments) {
   TORCH_CHECK(!arguments[6].toBool(), "segment_reduce: unsafe=True is refused");
   const at::Tensor data = arguments[0].toTensor();
   int64_t dimension = arguments[5].toInt();
@@ -41,7 +41,7 @@ void CheckSegments(Values arguments) {
   CheckOffsets(arguments[4].toTensor(), data.size(dimension));
 }
 
-void CheckTargets(Values arguments) {
+void CheckTargets(Arguments arguments) {
   const at::Tensor& probabilities = arguments[0].toTensor();
   if (probabilities.dim() > 0)
     CheckWithin(arguments[1].toTensor(), 0, probabilities.size(-1) - 1, "the targets of ctc_loss");
@@ -49,7 +49,7 @@ void CheckTargets(Values arguments) {
 
 struct Checked {
   const char* name;
-  void (*check)(Values arguments);
+  void (*check)(Arguments arguments);
 };
 
 constexpr Checked kChecked[] = {
@@ -69,15 +69,7 @@ bool Any(const c10::FunctionSchema&) { return true; }
 }  // namespace
 
 void CheckOperators() {
-  for (const Checked& checked : kChecked) {
-    ReplaceOperators(checked.name, Any, [&checked](const Operator& original) {
-      return [check = checked.check, count = original.schema().arguments().size(),
-              operation = original.getOperation()](Stack& stack) mutable {
-        check(torch::jit::last(stack, count));
-        operation(stack);
-      };
-    });
-  }
+  for (const Checked& checked : kChecked) LookBefore(checked.name, Any, checked.check);
   for (const char* name : kIndices) {
     ReplaceOperators(name, Any, [](const Operator& original) {
       return [operation = original.getOperation()](Stack& stack) mutable {

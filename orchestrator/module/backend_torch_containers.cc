@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +18,6 @@ namespace {
 using c10::IValue;
 using torch::jit::Node;
 using torch::jit::Stack;
-using Values = c10::ArrayRef<IValue>;
 
 constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
 constexpr uint64_t kEntryBytes = 64;   // of a dictionary, near enough
@@ -70,22 +68,22 @@ uint64_t Signs(const IValue& value, int depth = 0) {
 }
 
 // What the result of an operator with these arguments takes, at most.
-using Estimate = uint64_t (*)(Values arguments);
+using Estimate = uint64_t (*)(Arguments arguments);
 
-uint64_t All(Values arguments) {
+uint64_t All(Arguments arguments) {
   uint64_t sum = 0;
   for (const IValue& value : arguments) sum = Plus(sum, Bytes(value));
   return sum;
 }
 
-uint64_t Printed(Values arguments) {
+uint64_t Printed(Arguments arguments) {
   uint64_t sum = 0;
   for (const IValue& value : arguments) sum = Plus(sum, Signs(value));
   return sum;
 }
 
 // Of an array, as its second argument says: how many, or where they end.
-uint64_t Parts(Values arguments) {
+uint64_t Parts(Arguments arguments) {
   const IValue& parts = arguments[1];
   if (parts.isInt()) return Times(kArrayBytes, parts.toInt());
   if (parts.isList()) return Times(kArrayBytes, static_cast<int64_t>(parts.toListRef().size()) + 1);
@@ -93,17 +91,17 @@ uint64_t Parts(Values arguments) {
   return Times(kArrayBytes, array.dim() == 0 ? array.item().toLong() : array.numel() + 1);
 }
 
-uint64_t AtMostRows(Values arguments) {
+uint64_t AtMostRows(Arguments arguments) {
   return std::min(Parts(arguments),
                   Times(kArrayBytes, LengthOf(arguments[0].toTensor(), arguments[2].toInt())));
 }
 
-uint64_t Rows(Values arguments) {
+uint64_t Rows(Arguments arguments) {
   return Times(kArrayBytes, LengthOf(arguments[0].toTensor(), arguments[1].toInt()));
 }
 
 // An array into parts of a size, a text into as many as it has signs.
-uint64_t Split(Values arguments) {
+uint64_t Split(Arguments arguments) {
   if (arguments[0].isString()) return Times(kTextBytes, static_cast<int64_t>(Bytes(arguments[0])));
   if (!arguments[0].isTensor()) return All(arguments);
   if (!arguments[1].isInt()) return Parts(arguments);
@@ -111,25 +109,25 @@ uint64_t Split(Values arguments) {
   return Times(kArrayBytes, whole / std::max<int64_t>(arguments[1].toInt(), 1) + 1);
 }
 
-uint64_t Numbers(Values arguments) { return Times(sizeof(IValue), arguments[0].toTensor().numel()); }
+uint64_t Numbers(Arguments arguments) { return Times(sizeof(IValue), arguments[0].toTensor().numel()); }
 
-uint64_t Repeated(Values arguments) {
+uint64_t Repeated(Arguments arguments) {
   bool list_first = arguments[0].isList();
   return Times(Bytes(arguments[list_first ? 0 : 1]), arguments[list_first ? 1 : 0].toInt());
 }
 
-uint64_t Padded(Values arguments) { return std::max(Bytes(arguments[0]), Times(1, arguments[1].toInt())); }
+uint64_t Padded(Arguments arguments) { return std::max(Bytes(arguments[0]), Times(1, arguments[1].toInt())); }
 
-uint64_t Expanded(Values arguments) { return Times(Bytes(arguments[0]), arguments[1].toInt()); }
+uint64_t Expanded(Arguments arguments) { return Times(Bytes(arguments[0]), arguments[1].toInt()); }
 
-uint64_t Joined(Values arguments) {
+uint64_t Joined(Arguments arguments) {
   uint64_t sum = 0;
   for (const IValue& part : arguments[1].toListRef()) sum = Plus(sum, Plus(Bytes(part), Bytes(arguments[0])));
   return sum;
 }
 
 // Text, old, new: of an empty `old` there is one between any two characters.
-uint64_t Substituted(Values arguments) {
+uint64_t Substituted(Arguments arguments) {
   uint64_t most = Bytes(arguments[0]) / std::max<uint64_t>(Bytes(arguments[1]), 1) + 1;
   return Plus(Bytes(arguments[0]), Times(Bytes(arguments[2]), static_cast<int64_t>(most)));
 }
@@ -206,18 +204,6 @@ bool MakesContainer(const c10::FunctionSchema& schema) {
                      [](const c10::Argument& argument) { return IsContainer(argument.type()); });
 }
 
-// Of arguments; none where each call says itself how many there are.
-std::optional<size_t> CountOf(const c10::FunctionSchema& schema) {
-  if (schema.is_vararg()) return std::nullopt;
-  return schema.arguments().size();
-}
-
-Values Given(const Stack& stack, std::optional<size_t> count) {
-  if (count) return torch::jit::last(stack, *count);
-  auto said = static_cast<size_t>(stack.back().toInt());
-  return torch::jit::last(stack, said + 1).slice(0, said);
-}
-
 // The interpreter has instructions of its own for these: our operator goes before them.
 constexpr Growing kInstructions[] = {{"aten::format", Printed}, {"prim::tolist", Numbers}};
 
@@ -255,17 +241,11 @@ void GuardContainers(const torch::jit::CompilationUnit& unit) { EachNode(unit, G
 
 void BoundContainers() {
   for (const Growing& growing : kGrowing) {
-    auto bounded = [estimate = growing.estimate](const torch::jit::Operator& original) {
-      return [estimate, count = CountOf(original.schema()),
-              operation = original.getOperation()](Stack& stack) mutable {
-        CheckAllocation(estimate(Given(stack, count)));
-        operation(stack);
-      };
-    };
     auto chosen = [&growing](const c10::FunctionSchema& schema) {
       return growing.always || MakesContainer(schema);
     };
-    ReplaceOperators(growing.name, chosen, bounded);
+    LookBefore(growing.name, chosen,
+               [estimate = growing.estimate](Arguments arguments) { CheckAllocation(estimate(arguments)); });
   }
   RegisterChecks();
 }

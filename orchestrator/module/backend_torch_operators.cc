@@ -1,6 +1,7 @@
 #include "backend_torch_operators.h"
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace penstock {
@@ -17,6 +18,18 @@ Operator Like(const c10::FunctionSchema& schema, torch::jit::Operation operation
           schema.returns(), std::move(operation),   kind};
 }
 
+// Of arguments; none where each call says itself how many there are.
+std::optional<size_t> CountOf(const c10::FunctionSchema& schema) {
+  if (schema.is_vararg()) return std::nullopt;
+  return schema.arguments().size();
+}
+
+Arguments Given(const torch::jit::Stack& stack, std::optional<size_t> count) {
+  if (count) return torch::jit::last(stack, *count);
+  auto said = static_cast<size_t>(stack.back().toInt());
+  return torch::jit::last(stack, said + 1).slice(0, said);
+}
+
 }  // namespace
 
 void ReplaceOperators(const char* name, const std::function<bool(const c10::FunctionSchema&)>& chosen,
@@ -30,6 +43,17 @@ void ReplaceOperators(const char* name, const std::function<bool(const c10::Func
     torch::jit::deregisterOperator(schema);
     torch::jit::registerOperator(std::move(ours));
   }
+}
+
+void LookBefore(const char* name, const std::function<bool(const c10::FunctionSchema&)>& chosen,
+                const std::function<void(Arguments)>& look) {
+  ReplaceOperators(name, chosen, [&look](const Operator& original) {
+    return [look, count = CountOf(original.schema()),
+            operation = original.getOperation()](torch::jit::Stack& stack) mutable {
+      look(Given(stack, count));
+      operation(stack);
+    };
+  });
 }
 
 }  // namespace penstock

@@ -15,4 +15,10 @@ using MakeOperation = std::function<torch::jit::Operation(const torch::jit::Oper
 void ReplaceOperators(const char* name, const std::function<bool(const c10::FunctionSchema&)>& chosen,
                       const MakeOperation& make);
 
+using Arguments = c10::ArrayRef<c10::IValue>;
+
+/// The same, with torch's operation after a look at its arguments; `look` throws to refuse.
+void LookBefore(const char* name, const std::function<bool(const c10::FunctionSchema&)>& chosen,
+                const std::function<void(Arguments)>& look);
+
 }  // namespace penstock

@@ -134,13 +134,13 @@ std::vector<RunPtr> RunQueue::Shared::Next(std::unique_lock<std::mutex>& lock) {
       lock.lock();
     } else if (turn) {
       return TakeTurn(*turn);
-    } else if (next == Clock::time_point::max()) {
-      ++idle;
-      work.wait(lock);
-      --idle;
     } else {
       ++idle;
-      work.wait_until(lock, next);
+      if (next == Clock::time_point::max()) {
+        work.wait(lock);
+      } else {
+        work.wait_until(lock, next);
+      }
       --idle;
     }
   }
