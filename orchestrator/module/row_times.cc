@@ -31,7 +31,10 @@ bool RowTimes::SharingPays(uint64_t kind, int workers) {
   std::lock_guard lock(mutex_);
   Kind& entry = kinds_.Use(kind);
   bool pays = entry.Pays(workers);
-  if (pays != entry.paid) entry.between = kTryOther;
+  if (pays != entry.paid) {
+    entry.between = kTryOther;
+    entry.decisions = 0;
+  }
   entry.paid = pays;
   if (++entry.decisions < entry.between) return pays;
   entry.between = std::min(2 * entry.between, kMostBetween);

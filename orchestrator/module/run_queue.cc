@@ -1,7 +1,6 @@
 #include "run_queue.h"
 
 #include <algorithm>
-#include <bit>
 #include <condition_variable>
 #include <list>
 #include <mutex>
@@ -18,12 +17,6 @@ namespace {
 // A text that clients of RedisAI know.
 constexpr char kOverLimit[] = "Exiting due to terminate flag being set to true";
 constexpr char kNobodyWaits[] = "the run was canceled";
-
-// Runs that take the same time: of one shape, and of about as many rows.
-uint64_t KindOf(const Run& run) {
-  constexpr int kWidths = 65;
-  return ShapeKey(run) * kWidths + static_cast<uint64_t>(std::bit_width(static_cast<uint64_t>(run.rows)));
-}
 
 // And lets the main thread know how long such runs take.
 Outcome RunMeasured(const std::vector<RunPtr>& members, backend::Canceler* canceler) {
@@ -58,6 +51,11 @@ struct RunQueue::Shared : std::enable_shared_from_this<RunQueue::Shared> {
     Lane lane;
   };
   using Turns = std::list<Turn>;
+  // Taken out with the mutex, to be answered and destroyed without: it may be the last to hold a model.
+  struct Gone {
+    std::vector<RunPtr> runs;
+    Turns turns;
+  };
   using FlightPtr = std::shared_ptr<Flight>;
 
   std::string device;
@@ -80,8 +78,8 @@ struct RunQueue::Shared : std::enable_shared_from_this<RunQueue::Shared> {
   int StartWorkers(int count);
   void Work();
   std::vector<RunPtr> Next(std::unique_lock<std::mutex>& lock);
-  std::optional<Turns::iterator> FirstReady(std::vector<RunPtr>* dead, Clock::time_point* next);
-  Batching Fitting(const Turn& turn);
+  std::optional<Turns::iterator> FirstReady(Gone* gone, Clock::time_point* next);
+  void Leave(Turns::iterator turn, Gone* gone);
   std::vector<RunPtr> TakeTurn(Turns::iterator turn);
   FlightPtr Begin(std::vector<RunPtr> runs);
   Outcome Fly(const FlightPtr& flight);
@@ -95,7 +93,7 @@ struct RunQueue::Shared : std::enable_shared_from_this<RunQueue::Shared> {
   void AnswerAll(const std::vector<RunPtr>& runs, const Status& status);
 };
 
-// How many the system had threads for. `workers` counts them already: they may be gone before this returns.
+// With the mutex, for which the new ones wait. How many the system had threads for.
 int RunQueue::Shared::StartWorkers(int count) {
   int started = 0;
   try {
@@ -105,8 +103,7 @@ int RunQueue::Shared::StartWorkers(int count) {
   } catch (const std::system_error& error) {
     settings.log("no thread for runs on " + device + ": " + error.what());
   }
-  std::lock_guard lock(mutex);
-  workers -= count - started;
+  workers += started;
   return started;
 }
 
@@ -133,13 +130,13 @@ void RunQueue::Shared::Work() {
 // Waits for it; empty when stopping.
 std::vector<RunPtr> RunQueue::Shared::Next(std::unique_lock<std::mutex>& lock) {
   while (!stopping) {
-    std::vector<RunPtr> dead;
+    Gone gone;
     Clock::time_point next = Clock::time_point::max();
-    auto turn = FirstReady(&dead, &next);
-    if (!dead.empty()) {
+    auto turn = FirstReady(&gone, &next);
+    if (!gone.runs.empty() || !gone.turns.empty()) {
       lock.unlock();
-      AnswerAll(dead, Status::Error(kNobodyWaits));
-      dead.clear();
+      AnswerAll(gone.runs, Status::Error(kNobodyWaits));
+      gone = {};
       lock.lock();
     } else if (turn) {
       return TakeTurn(*turn);
@@ -156,17 +153,21 @@ std::vector<RunPtr> RunQueue::Shared::Next(std::unique_lock<std::mutex>& lock) {
   return {};
 }
 
+void RunQueue::Shared::Leave(Turns::iterator turn, Gone* gone) {
+  turn_of.erase(turn->executable.get());
+  gone->turns.splice(gone->turns.end(), turns, turn);
+}
+
 // The first lane whose head may run now, in the order of turns; `next` is when another may.
-std::optional<RunQueue::Shared::Turns::iterator> RunQueue::Shared::FirstReady(std::vector<RunPtr>* dead,
+std::optional<RunQueue::Shared::Turns::iterator> RunQueue::Shared::FirstReady(Gone* gone,
                                                                               Clock::time_point* next) {
   Clock::time_point now = Clock::now();
   for (auto turn = turns.begin(); turn != turns.end();) {
     size_t before = turn->lane.size();
-    turn->lane.TakeDeadHead(dead);
+    turn->lane.TakeDeadHead(&gone->runs);
     outstanding -= static_cast<int64_t>(before - turn->lane.size());
     if (turn->lane.empty()) {
-      turn_of.erase(turn->executable.get());
-      turn = turns.erase(turn);
+      Leave(turn++, gone);
       continue;
     }
     auto ready = turn->lane.ReadyAt(turn->executable->batching(), settings.patience);
@@ -177,24 +178,9 @@ std::optional<RunQueue::Shared::Turns::iterator> RunQueue::Shared::FirstReady(st
   return std::nullopt;
 }
 
-// The executable's own, or less: where a shared run does not pay, or other workers wait for their share.
-Batching RunQueue::Shared::Fitting(const Turn& turn) {
-  Batching batching = turn.executable->batching();
-  const Run& head = turn.lane.head();
-  if (batching.size <= 1 || !head.may_share || turn.lane.size() == 1) return batching;
-  RowTimes& times = turn.executable->row_times();
-  uint64_t kind = KindOf(head);
-  bool asked_for = batching.at_least > 1;
-  if (!asked_for && !times.SharingPays(kind, workers)) {
-    batching.size = 1;
-  } else if (turns.size() == 1 && idle > 0) {
-    batching.size = ShareOf(turn.lane.RowsThatFit(batching.size), idle + 1, batching, times.RowTime(kind));
-  }
-  return batching;
-}
-
 std::vector<RunPtr> RunQueue::Shared::TakeTurn(Turns::iterator turn) {
-  std::vector<RunPtr> runs = turn->lane.Take(Fitting(*turn));
+  Staff staff{workers, turns.size() == 1 ? idle : 0};
+  std::vector<RunPtr> runs = turn->lane.Take(Fitting(turn->lane, *turn->executable, staff));
   if (turn->lane.empty()) {
     turn_of.erase(turn->executable.get());
     turns.erase(turn);
@@ -287,18 +273,15 @@ void RunQueue::Shared::WriteOff(const FlightPtr& flight) {
   std::unique_lock lock(mutex);
   if (stopping || flying.erase(flight) == 0) return;
   outstanding -= static_cast<int64_t>(flight->members.size());
-  bool replace = written_off - not_replaced < settings.most_written_off;
+  bool may = written_off - not_replaced < settings.most_written_off;
   ++written_off;
-  (replace ? workers : not_replaced) += 1;
+  bool replaced = may && StartWorkers(1) == 1;
+  not_replaced += replaced ? 0 : 1;
   lock.unlock();
-  settings.log("a run on " + device + " does not end although it was canceled; " +
-               (replace ? "another worker takes the place of its own"
-                        : "too many do that already: this device has a worker less"));
-  if (replace && StartWorkers(1) == 0) {
-    lock.lock();
-    ++not_replaced;
-    lock.unlock();
-  }
+  settings.log(
+      "a run on " + device + " does not end although it was canceled; " +
+      (replaced ? "another worker takes the place of its own"
+                : std::string(may ? "" : "too many do that already: ") + "this device has a worker less"));
   AnswerAll(flight->members, Status::Error(kNobodyWaits));
 }
 
@@ -314,10 +297,10 @@ void RunQueue::Shared::AnswerAll(const std::vector<RunPtr>& runs, const Status& 
 RunQueue::RunQueue(std::string device, QueueSettings settings, std::shared_ptr<Watch> watch)
     : shared_(std::make_shared<Shared>()) {
   shared_->device = std::move(device);
-  shared_->workers = settings.workers;
   shared_->settings = std::move(settings);
   shared_->watch = std::move(watch);
-  shared_->StartWorkers(shared_->workers);
+  std::lock_guard lock(shared_->mutex);
+  shared_->StartWorkers(shared_->settings.workers);
 }
 
 RunQueue::~RunQueue() {
@@ -344,13 +327,17 @@ bool RunQueue::IsFreeFor(const Executable& executable) const {
 }
 
 void RunQueue::Sweep() {
-  std::vector<RunPtr> dead;
+  Shared::Gone gone;
   {
     std::lock_guard lock(shared_->mutex);
-    for (auto& turn : shared_->turns) turn.lane.TakeDead(&dead);
-    shared_->outstanding -= static_cast<int64_t>(dead.size());
+    for (auto turn = shared_->turns.begin(); turn != shared_->turns.end();) {
+      auto swept = turn++;
+      swept->lane.TakeDead(&gone.runs);
+      if (swept->lane.empty()) shared_->Leave(swept, &gone);
+    }
+    shared_->outstanding -= static_cast<int64_t>(gone.runs.size());
   }
-  shared_->AnswerAll(dead, Status::Error(kNobodyWaits));
+  shared_->AnswerAll(gone.runs, Status::Error(kNobodyWaits));
 }
 
 void RunQueue::Stop() {

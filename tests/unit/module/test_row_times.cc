@@ -95,4 +95,5 @@ int main() {
   ADisturbedMeasurementIsSoonMadeUpFor();
   KindsAreJudgedAlone();
   TheLastUsedAreRemembered();
+  return Report();
 }
