@@ -46,7 +46,7 @@ bool InlineRuns::HasTime() {
   return spent_ < kPerTurn;
 }
 
-// All the last runs were this client's.
+// All the last runs, long ones too, were this client's.
 bool InlineRuns::IsAlone(uint64_t client) {
   constexpr int kRunsToShow = 16;
   bool same = client == last_client_ && client != 0;
@@ -71,8 +71,8 @@ bool InlineRuns::IsCrowded(const Run& run) {
 }
 
 InlineRuns::When InlineRuns::MayRun(const Run& run) {
-  if (!Suits(run) || !HasTime()) return When::kNever;
   bool alone = IsAlone(run.request.client);
+  if (!Suits(run) || !HasTime()) return When::kNever;
   bool known = run.request.executable->tiny().MayRunHere(ShapeKey(run), run.rows, Clock::now(), alone);
   if (!known || !queues_->IsFreeFor(*run.request.executable)) return When::kNever;
   return IsCrowded(run) ? When::kAtTurnsEnd : When::kNow;

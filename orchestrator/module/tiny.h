@@ -2,13 +2,13 @@
 //
 // DESIGN
 //   Known means measured: the last runs of this program with inputs of these shapes all stayed under the
-//   bound. There are two: who asks alone holds nobody up, and has the longer one. Runs that batch are told
-//   apart by their number of rows, in powers of two; one is known when it or a larger one is, and the next
-//   larger may be tried when a run takes no more than half the bound. On the main thread a run may find cold
-//   caches, or a host that gives its processor to somebody else. So runs there are in debt by what they take
-//   above the bound, and shorter ones pay it back; the trust in a size and all larger ones ends when the debt
-//   is too large: for a second at first and twice as long each time. Then workers must show it to be short
-//   again. Threads: workers and the main thread; one mutex.
+//   bound. There are two: who has lately been the only one to ask for runs has the longer one. Runs that
+//   batch are told apart by their number of rows, in powers of two; one is known when it or a larger one is,
+//   and the next larger may be tried when a run takes no more than half the bound. On the main thread a run
+//   may find cold caches, or a host that gives its processor to somebody else. So runs there are in debt by
+//   what they take above the bound, and shorter ones pay it back; the trust in a size and all larger ones
+//   ends when the debt is too large: for a second at first and twice as long each time. Then workers must
+//   show it to be short again. Threads: workers and the main thread; one mutex.
 #pragma once
 
 #include <array>
