@@ -32,7 +32,7 @@ from orchestrator.recording import RunRecord
 from orchestrator.resuming import Resumed, Saves
 from orchestrator.run_files import OUT_OF_TIME, RunFiles, take_lock
 from orchestrator.run_time import RunTime
-from orchestrator.slurm import allocation_here
+from orchestrator.schedulers.table import job_here
 from orchestrator.started import Started
 from orchestrator.starting import Awaited, Starter, Turn, flat
 from orchestrator.sweep import Point
@@ -74,7 +74,9 @@ class Experiment:
         check_options(self._options)
         self._grace_s = grace_s
         self._time = RunTime(time_limit_s, stop_before_s)
-        self._files = RunFiles.plan(name, run_dir, allocation_here(), resume=self._options.resume)
+        job = job_here()
+        number = job.number if job is not None else None
+        self._files = RunFiles.plan(name, run_dir, number, resume=self._options.resume)
         self._saves = Saves(self._files, checkpoint_s)
         self._resumed: Resumed | None = None
         self._stack = ExitStack()

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from orchestrator.errors import RunError, SlurmError
+from orchestrator.errors import RunError, SchedulerError, UsageError
 from orchestrator.node import Node
 from orchestrator.progress import say
 from orchestrator.redis_config import Endpoint
@@ -26,7 +26,8 @@ from orchestrator.run_files import (
     registered_runs,
     replace_record,
 )
-from orchestrator.slurm import JobStatus, jobs_of_user
+from orchestrator.schedulers.base import JobStatus
+from orchestrator.schedulers.table import find_scheduler
 from orchestrator.watcher import Session, read_stat
 
 RESUMABLE = ("failed", "interrupted", OUT_OF_TIME, "lost")
@@ -145,6 +146,7 @@ class RunEntry(Entry):
         started: or queued.
         address: the variables by which a program finds the first database.
         batch: the number of the batch job that its driver is.
+        scheduler: of that job.
         allocation: the numbers, with commas, of the jobs in whose allocation it runs.
         source: what it was made from; None where it was not started by `penstock run` or `run_script`.
     """
@@ -161,6 +163,7 @@ class RunEntry(Entry):
     ended: float | None
     address: dict[str, str] | None
     batch: str | None = None
+    scheduler: str = "slurm"
     allocation: str | None = None
     databases: list[DatabaseEntry] = []
     source: SourceEntry | None = None
@@ -262,11 +265,11 @@ def all_runs() -> list[Run]:
     Says which are left out: those whose records are damaged, or whose batch system cannot be asked.
     """
     runs = []
-    jobs = cache(jobs_of_user)
+    jobs = cache(jobs_of)
     for run_id, directory in registered_runs():
         try:
             runs.append(_run(run_id, directory, jobs))
-        except (RunError, SlurmError) as error:
+        except (RunError, SchedulerError, UsageError) as error:
             say(f"{error}; this run is left out")
     return [run for run in runs if run.record.host == socket.gethostname() or run.record.batch]
 
@@ -310,7 +313,12 @@ def run_at(directory: Path) -> Run:
     return _run(str(read_record(directory).get("run")), directory)
 
 
-def _run(run_id: str, directory: Path, jobs: Callable[[], Mapping[str, JobStatus]] = jobs_of_user) -> Run:
+def jobs_of(scheduler: str) -> Mapping[str, JobStatus]:
+    """Return where the jobs of this user stand that have not ended, as a scheduler of this name tells."""
+    return find_scheduler(scheduler).jobs()
+
+
+def _run(run_id: str, directory: Path, jobs: Callable[[str], Mapping[str, JobStatus]] = jobs_of) -> Run:
     try:
         record = RunEntry.model_validate(read_record(directory))
     except ValidationError as error:
@@ -321,7 +329,7 @@ def _run(run_id: str, directory: Path, jobs: Callable[[], Mapping[str, JobStatus
         ) from error
     if record.batch is None or record.ended is not None:
         return Run(run_id, directory, record, _is_alive(record))
-    job = jobs().get(record.batch)
+    job = jobs(record.scheduler).get(record.batch)
     run = Run(run_id, directory, record, job is not None and job.runs and record.driver is not None, job)
     return replace(run, alive=_is_alive(record)) if run.is_here else run
 

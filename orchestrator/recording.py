@@ -22,6 +22,7 @@ from typing import Any
 from orchestrator.launchers.base import Job
 from orchestrator.progress import say
 from orchestrator.run_files import QUEUED, RunFiles
+from orchestrator.schedulers.table import BatchJob, job_here
 from orchestrator.slurm import jobs_here
 from orchestrator.watcher import read_stat
 
@@ -29,7 +30,7 @@ INTERVAL_S = 0.1
 """Between the beginnings of two writes that nobody asked for by name."""
 
 
-def write_queued(experiment: str, files: RunFiles, job: str) -> None:
+def write_queued(experiment: str, files: RunFiles, job: BatchJob) -> None:
     """Write the record of a run whose driver will be a batch job; the driver replaces it.
 
     Raises:
@@ -47,7 +48,8 @@ def write_queued(experiment: str, files: RunFiles, job: str) -> None:
         "started": time.time(),
         "ended": None,
         "address": None,
-        "batch": job,
+        "batch": job.number,
+        "scheduler": job.scheduler.name,
         "jobs": [],
     }
     files.write_record(json.dumps(facts, indent=2) + "\n")
@@ -93,7 +95,7 @@ class RunRecord:
             "started": time.time(),
             "ended": None,
             "address": None,
-            "batch": files.batch,
+            **_batch(files.batch),
             "allocation": jobs_here() or None,
             "source": source,
         }
@@ -193,6 +195,11 @@ class RunRecord:
         line = json.dumps(_job(job), default=str)  # a parameter may be a Path
         self._lines[job.name] = (stands, line)
         return line
+
+
+def _batch(number: str | None) -> dict[str, str | None]:
+    here = job_here() if number is not None else None
+    return {"batch": number, **({"scheduler": here.scheduler.name} if here is not None else {})}
 
 
 def _process(pid: int | None) -> dict[str, int | None]:

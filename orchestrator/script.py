@@ -24,7 +24,7 @@ from orchestrator.launchers.options import AUTO, LaunchOptions
 from orchestrator.launchers.table import check_options, is_dry
 from orchestrator.preview import Preview
 from orchestrator.progress import say
-from orchestrator.slurm import allocation_here
+from orchestrator.schedulers.table import job_here
 from sim_clients.errors import ClientError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -77,7 +77,7 @@ class Options:
             UsageError: there is no such launcher or host, or they do not go together.
         """
         hosts = parse_hosts(self.hosts) if self.hosts is not None else None
-        by_mpi = self.mpiexec is not None or (hosts is not None and allocation_here() is None)
+        by_mpi = self.mpiexec is not None or (hosts is not None and job_here() is None)
         default = MpiLauncher.name if by_mpi else AUTO
         options = LaunchOptions(self.launcher or default, hosts, self.preview, mpiexec=self.mpiexec)
         check_options(options)

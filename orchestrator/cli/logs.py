@@ -13,10 +13,9 @@ import typer
 from orchestrator.cli.options import Debug
 from orchestrator.errors import RunError
 from orchestrator.progress import follow, say
-from orchestrator.record import Run, find_run
+from orchestrator.record import Run, find_run, jobs_of
 from orchestrator.run_files import batch_log_of
 from orchestrator.script import INTERRUPTED
-from orchestrator.slurm import jobs_of_user
 
 BATCH = "batch"
 
@@ -70,7 +69,7 @@ def _has_ended(run: Run, name: str, interval_s: float) -> bool:
     """Ask the record after a while; a driver that died wrote no end, so ask whether it lives."""
     time.sleep(interval_s)
     if name == BATCH:  # the script may go on after its Experiment
-        return run.record.batch not in jobs_of_user()
+        return run.record.batch not in jobs_of(run.record.scheduler)
     now = run.again()
     job = next(job for job in now.record.jobs if job.name == name)
     return job.ended is not None or not now.alive

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.batch import SCHEDULERS, Batch
 from orchestrator.cli.options import Debug
 from orchestrator.cli.resume import resume_run
 from orchestrator.cli.submit import submit_run
 from orchestrator.errors import UsageError
+from orchestrator.schedulers.base import Batch, Scheduler
+from orchestrator.schedulers.table import SCHEDULERS, find_scheduler
 from orchestrator.script import Options, find_experiment, load_main, run_main
 
 
@@ -63,7 +64,9 @@ def run(
     ] = None,
     on: Annotated[
         str | None,
-        typer.Option("--on", metavar="SCHEDULER", help="Submit the run as a batch job: slurm."),
+        typer.Option(
+            "--on", metavar="SCHEDULER", help=f"Submit the run as a batch job: {' or '.join(SCHEDULERS)}."
+        ),
     ] = None,
     nodes: Annotated[
         int | None, typer.Option("--nodes", metavar="N", help="With --on: how many whole nodes.")
@@ -71,14 +74,22 @@ def run(
     time: Annotated[
         str | None, typer.Option("--time", metavar="H:MM:SS", help="With --on: for how long at most.")
     ] = None,
-    sbatch: Annotated[
+    per_node: Annotated[
+        str | None,
+        typer.Option("--per-node", metavar="ncpus=N", help="With --on pbs: what each node has."),
+    ] = None,
+    further: Annotated[
         list[str] | None,
-        typer.Option("--sbatch", metavar="ARG", help="With --on: a further argument. May be repeated."),
+        typer.Option(
+            *(f"--{scheduler.submits_by}" for scheduler in SCHEDULERS.values()),
+            metavar="ARG",
+            help="With --on: a further argument of that command. May be repeated.",
+        ),
     ] = None,
     debug: Debug = False,
 ) -> None:
     """Run an experiment and wait for it, or submit it as a batch job."""
-    batch = _batch(on, nodes, time, tuple(sbatch or ()))
+    batch = _batch(on, nodes, time, per_node, tuple(further or ()))
     options = Options(
         quick, preview, tuple(overrides or ()), run_dir, debug, launcher, as_json, hosts, mpiexec
     )
@@ -94,17 +105,18 @@ def run(
     if batch is None:
         run_main(main, directory, options)
     else:
-        submit_run(directory, options, batch)
+        submit_run(directory, options, *batch)
 
 
-def _batch(on: str | None, nodes: int | None, time: str | None, sbatch: tuple[str, ...]) -> Batch | None:
-    """Return what is asked of the scheduler; None where the run is to be here."""
+def _batch(
+    on: str | None, nodes: int | None, time: str | None, per_node: str | None, further: tuple[str, ...]
+) -> tuple[Scheduler, Batch] | None:
+    """Return what is asked of which scheduler; None where the run is to be here."""
     if on is None:
-        if nodes is not None or time is not None or sbatch:
-            raise UsageError("--nodes, --time and --sbatch are of a batch job: give --on slurm too")
+        if nodes is not None or time is not None or per_node is not None or further:
+            raise UsageError("--nodes, --time and others are of a batch job: give --on too, as in --on slurm")
         return None
-    if on not in SCHEDULERS:
-        raise UsageError(f"--on {on!r}: there is no such scheduler; there are: {', '.join(SCHEDULERS)}")
+    scheduler = find_scheduler(on)
     if nodes is None or time is None:
         raise UsageError(f"--on {on} needs --nodes N and --time H:MM:SS")
-    return Batch(nodes, time, sbatch)
+    return scheduler, Batch(nodes, time, per_node, further)

@@ -16,7 +16,8 @@ from orchestrator.errors import RunError, UsageError, WaitTimeout
 from orchestrator.guard import end_leftovers
 from orchestrator.record import Run, all_runs, find_run
 from orchestrator.run_files import QUEUED
-from orchestrator.slurm import cancel, end_driver, end_run
+from orchestrator.schedulers.table import BatchJob, find_scheduler
+from orchestrator.slurm import end_run
 
 DEADLINE_S = 30.0
 INTERVAL_S = 0.1
@@ -46,7 +47,7 @@ def stop(
         if run.record.batch is None or run.is_here:
             _end_driver(run)
         else:
-            _end_batch(run, run.record.batch)
+            _end_batch(run, BatchJob(find_scheduler(run.record.scheduler), run.record.batch))
         print(f"stopped {run.run_id}")
     if not runs:
         print("no run is active")
@@ -75,19 +76,19 @@ def clean_up(run: Run) -> str:
     return f"cleaned up {run.run_id}, whose driver was killed: {ended}"
 
 
-def _end_batch(run: Run, job: str) -> None:
+def _end_batch(run: Run, job: BatchJob) -> None:
     """End a run whose driver is a batch job: cancel one that waits, tell one that runs to end, and wait.
 
     The batch system tells nobody of an end, so it is asked.
     """
     if run.state == QUEUED:
-        cancel(job)
+        job.scheduler.cancel(job.number)
     else:
-        end_driver(job)
+        job.scheduler.end_driver(job.number)
     deadline = time.monotonic() + DEADLINE_S
     while (now := run.again()).state in (QUEUED, "active"):
         if time.monotonic() > deadline:
-            raise WaitTimeout(f"the end of {run.run_id}, job {job}", DEADLINE_S)
+            raise WaitTimeout(f"the end of {run.run_id}, job {job.number}", DEADLINE_S)
         time.sleep(INTERVAL_S)
     if now.state == "lost":
         now.close("canceled", "it was stopped before its driver could")

@@ -11,7 +11,7 @@ from orchestrator.launchers.local import LocalLauncher
 from orchestrator.launchers.mpi import MpiLauncher
 from orchestrator.launchers.options import AUTO, LaunchOptions
 from orchestrator.launchers.slurm import SlurmLauncher
-from orchestrator.slurm import allocation_here
+from orchestrator.schedulers.table import job_here
 
 LAUNCHERS: dict[str, type[Launcher]] = {
     launcher.name: launcher for launcher in (LocalLauncher, MpiLauncher, SlurmLauncher, DryRunLauncher)
@@ -19,13 +19,14 @@ LAUNCHERS: dict[str, type[Launcher]] = {
 
 
 def find_launcher(name: str) -> type[Launcher]:
-    """Return the launcher of a name; "auto" is slurm in an allocation, and local elsewhere.
+    """Return the launcher of a name; "auto" is that of this job's scheduler, and local outside of any.
 
     Raises:
         UsageError: there is none; names those that are.
     """
     if name == AUTO:
-        return SlurmLauncher if allocation_here() else LocalLauncher
+        job = job_here()
+        return LocalLauncher if job is None else LAUNCHERS[job.scheduler.name]
     if name not in LAUNCHERS:
         raise UsageError(f"there is no launcher {name!r}; there are: {', '.join((*LAUNCHERS, AUTO))}")
     return LAUNCHERS[name]
