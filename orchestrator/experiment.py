@@ -46,8 +46,9 @@ class Experiment:
     Args:
         name: of the experiment.
         launcher: "local"; "mpi" for programs with ranks; "slurm" for steps of the allocation this runs in;
-            or "dry_run" to show hosts, cores and the exact commands and start nothing. By default "slurm"
-            in an allocation, and "local" elsewhere. LaunchOptions say more.
+            "pbs" for programs in its job; or "dry_run" to show hosts, cores and the exact commands and start
+            nothing. By default "slurm" or "pbs" in a job of theirs, and "local" elsewhere.
+            LaunchOptions say more.
         run_dir: the directory of this run; `runs/<name>/<id>` under the current one by default.
         grace_s: how long programs may take to end when they are told to, before they are killed.
         time_limit_s: how long the run may take; then it is ended in order. For ever by default.

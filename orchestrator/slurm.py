@@ -175,15 +175,6 @@ def signal_step(step: str, number: int) -> None:
             raise
 
 
-def slurm_version() -> str:
-    """Return the version of the Slurm whose commands are on PATH, as in `slurm 22.05.8`.
-
-    Raises:
-        SlurmError: there is none.
-    """
-    return ask("sinfo", "--version").strip()
-
-
 def find_command(name: str) -> str:
     """Return where a command of Slurm is.
 

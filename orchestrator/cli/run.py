@@ -36,11 +36,13 @@ def run(
         typer.Option("--hosts", metavar="NAME:CORES,...", help="Where; this host or allocation by default."),
     ] = None,
     mpiexec: Annotated[
-        str | None, typer.Option("--mpiexec", metavar="PATH", help="Of the launcher mpi; found by default.")
+        str | None, typer.Option("--mpiexec", metavar="PATH", help="Of mpi and pbs; found by default.")
     ] = None,
     launcher: Annotated[
         str | None,
-        typer.Option("--launcher", metavar="NAME", help="What starts the programs: local, mpi or slurm."),
+        typer.Option(
+            "--launcher", metavar="NAME", help="What starts the programs: local, mpi, slurm or pbs."
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None,

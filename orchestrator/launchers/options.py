@@ -18,11 +18,11 @@ class LaunchOptions:
     """How an Experiment starts its programs.
 
     Attributes:
-        launcher: its name; "auto" is slurm in an allocation of Slurm, and local elsewhere.
+        launcher: its name; "auto" is slurm or pbs in a job of theirs, and local elsewhere.
         hosts: where; what the launcher finds by itself when there is none.
         preview: start nothing, and show at the end what would have been started.
         show: how; gets the Preview, whose text is printed by default.
-        mpiexec: of the launcher mpi; the one on PATH by default.
+        mpiexec: of the launchers mpi and pbs; the one on PATH by default.
         extra_args: further arguments of mpiexec or srun, before those of the launcher.
         resume: go on with the run that is in the run directory.
         source: what the run is made from, for its record: the experiment, its options and configuration.

@@ -10,11 +10,13 @@ from orchestrator.launchers.dry_run import DryRunLauncher
 from orchestrator.launchers.local import LocalLauncher
 from orchestrator.launchers.mpi import MpiLauncher
 from orchestrator.launchers.options import AUTO, LaunchOptions
+from orchestrator.launchers.pbs import PbsLauncher
 from orchestrator.launchers.slurm import SlurmLauncher
 from orchestrator.schedulers.table import job_here
 
 LAUNCHERS: dict[str, type[Launcher]] = {
-    launcher.name: launcher for launcher in (LocalLauncher, MpiLauncher, SlurmLauncher, DryRunLauncher)
+    launcher.name: launcher
+    for launcher in (LocalLauncher, MpiLauncher, SlurmLauncher, PbsLauncher, DryRunLauncher)
 }
 
 
@@ -50,7 +52,7 @@ def check_options(options: LaunchOptions) -> None:
     if options.hosts is not None and not (kind.elsewhere or is_dry(options)):
         raise UsageError(
             f"the launcher {kind.name!r} starts programs on this host alone; "
-            'other hosts need a preview, launcher="mpi" or "slurm"'
+            'other hosts need a preview, launcher="mpi", "slurm" or "pbs"'
         )
 
 

@@ -83,6 +83,14 @@ class Scheduler(Protocol):
     title: ClassVar[str]
     submits_by: ClassVar[str]
 
+    def version(self) -> str:
+        """Return what the scheduler on PATH calls itself.
+
+        Raises:
+            SchedulerError: there is none.
+        """
+        ...
+
     def job_here(self) -> str | None:
         """Return the number of the job in which this process runs; None outside of any."""
         ...

@@ -23,6 +23,10 @@ class SlurmScheduler:
     title: ClassVar[str] = "Slurm"
     submits_by: ClassVar[str] = "sbatch"
 
+    def version(self) -> str:
+        """Return what the Slurm on PATH calls itself, as in `slurm 22.05.8`."""
+        return ask("sinfo", "--version").strip()
+
     def job_here(self) -> str | None:
         """Return the number of the job in whose allocation this process runs; None outside of any."""
         return allocation_here()

@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 from orchestrator.errors import UsageError
 from orchestrator.schedulers.base import Scheduler
+from orchestrator.schedulers.pbs import PbsScheduler
 from orchestrator.schedulers.slurm import SlurmScheduler
 
-SCHEDULERS: dict[str, Scheduler] = {scheduler.name: scheduler for scheduler in (SlurmScheduler(),)}
+SCHEDULERS: dict[str, Scheduler] = {
+    scheduler.name: scheduler for scheduler in (SlurmScheduler(), PbsScheduler())
+}
 
 
 class BatchJob(NamedTuple):

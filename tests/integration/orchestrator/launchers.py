@@ -1,13 +1,17 @@
-"""The launchers of this machine, for tests: local, mpi with each mpiexec there is, slurm in an allocation."""
+"""The launchers of this machine, for tests: local, mpi and pbs with each mpiexec there is, slurm."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from orchestrator import LaunchOptions
+from tests.integration.orchestrator import pals
 
 MPIEXECS = {
     "mpich": "mpiexec.mpich",
@@ -16,8 +20,20 @@ MPIEXECS = {
 }
 
 
-def options_for(case: str) -> LaunchOptions:
-    """Return how a launcher of these tests is chosen; skip where it is not installed, but not in CI."""
+IN_PBS = {f"pbs-{name}": name for name in (*MPIEXECS, "pals")}
+
+
+def options_for(case: str, directory: Path) -> LaunchOptions:
+    """Return how a launcher of these tests is chosen; skip where it is not installed, but not in CI.
+
+    Args:
+        case: which.
+        directory: for stand-ins.
+    """
+    if case == "pals":
+        return LaunchOptions("mpi", mpiexec=stand_in_for_pals(directory))
+    if case in IN_PBS:
+        return replace(options_for(IN_PBS[case], directory), launcher="pbs")
     if case not in MPIEXECS:
         return LaunchOptions(case)
     if shutil.which(MPIEXECS[case]) is None:
@@ -26,3 +42,11 @@ def options_for(case: str) -> LaunchOptions:
             pytest.fail(reason)
         pytest.skip(reason)
     return LaunchOptions("mpi", mpiexec=MPIEXECS[case])
+
+
+def stand_in_for_pals(directory: Path) -> Path:
+    """Return an mpiexec that behaves like that of Cray PALS as far as is known, on this host."""
+    program = directory / "mpiexec"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{pals.__file__}" "$@"\n')
+    program.chmod(0o755)
+    return program

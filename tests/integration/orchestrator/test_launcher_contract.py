@@ -1,4 +1,4 @@
-"""The contract that every launcher keeps: with MPICH's mpiexec, with Open MPI's, in a Slurm allocation."""
+"""The contract that every launcher keeps: with each mpiexec there is, in a job of PBS, in one of Slurm."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from orchestrator.errors import JobFailed, StartFailed, UsageError
 from orchestrator.launchers.base import Job, JobState, Launch, Launcher
 from orchestrator.launchers.table import LAUNCHERS, find_launcher, make_launcher
 from orchestrator.placement import Placement, RankPlacement
-from tests.integration.orchestrator.launchers import MPIEXECS, options_for
+from tests.integration.orchestrator.launchers import IN_PBS, MPIEXECS, options_for
 
 SLURM = pytest.param("slurm", marks=pytest.mark.slurm)
-STARTING = ["local", *MPIEXECS, SLURM]
+STARTING = ["local", *MPIEXECS, *IN_PBS, SLURM]
 REAL = pytest.mark.parametrize("launcher", STARTING, indirect=True)  # those that start programs
 SOON_S = 0.5  # MPICH's mpiexec loses a SIGTERM that comes before its ranks are there
 FOREVER = "import time; time.sleep(1000)"
 
 
 @pytest.fixture(params=["dry_run", *STARTING])
-def launcher(request):
+def launcher(request, tmp_path):
     """Each launcher there is."""
+    if request.param in IN_PBS:
+        request.getfixturevalue("pbs_job")
     if request.param == "slurm":
         request.getfixturevalue("allocation")
-    launcher = make_launcher(options_for(request.param), lambda pid: None)
+    launcher = make_launcher(options_for(request.param, tmp_path), lambda pid: None)
     yield launcher
     launcher.close()
 
@@ -40,7 +42,7 @@ def launch(tmp_path, launcher):
 
     def describe(text="pass", *, command=None, **options):
         directory = tmp_path / "job"
-        if launcher.name in ("mpi", "slurm"):
+        if launcher.name in ("mpi", "pbs", "slurm"):
             options.setdefault("ranks", 1)
         program = command or [sys.executable, "-c", text]
         return Launch("job", program, directory, directory / "log.txt", {"X": "it's 1"}, **options)

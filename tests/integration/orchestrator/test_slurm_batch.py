@@ -63,7 +63,7 @@ def shown() -> dict[str, Any]:
     [
         (["--on", "slurm"], "--on slurm needs --nodes N and --time"),
         (["--on", "slurm", "--nodes", "2"], "--on slurm needs --nodes N and --time"),
-        (["--on", "lsf", "--nodes", "2", "--time", "5"], "no scheduler 'lsf'; there are: slurm"),
+        (["--on", "lsf", "--nodes", "2", "--time", "5"], "no scheduler 'lsf'; there are: slurm, pbs"),
         (["--nodes", "2"], "give --on too, as in --on slurm"),
         (["--sbatch=--partition=a"], "give --on too"),
         (["--on", "slurm", "--nodes", "0", "--time", "5"], "--nodes 0"),

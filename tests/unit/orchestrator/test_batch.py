@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.errors import UsageError
 from orchestrator.schedulers.base import Batch, Scheduler
+from orchestrator.schedulers.pbs import PbsScheduler
 from orchestrator.schedulers.slurm import SlurmScheduler
 from orchestrator.schedulers.table import SCHEDULERS, find_scheduler
 
@@ -75,7 +76,43 @@ def test_script_for_slurm_is_the_recorded_one() -> None:
     assert script(SlurmScheduler(), batch) == (DATA / "sbatch.sh").read_text()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"per_node": None}, "needs --per-node ncpus=N: how many cores"),
+        ({"per_node": "64"}, "--per-node '64': write it as PBS does"),
+        ({"per_node": "ncpus=4 -l x"}, "write it as PBS does"),
+        ({"per_node": "ngpus=4"}, "ncpus must be a number above 0"),
+        ({"per_node": "ncpus=0"}, "ncpus must be a number above 0"),
+        ({"per_node": "ncpus=4:mpiprocs=2"}, "mpiprocs is given by Penstock"),
+        ({"extra_args": ("-lselect=9",)}, "--qsub -lselect=9: is given by Penstock"),
+        ({"extra_args": ("-l filesystems=home,walltime=9",)}, "is given by Penstock"),
+        ({"extra_args": ("-N x",)}, "--qsub -N x: is given"),
+        ({"extra_args": ("gpu",)}, "--qsub 'gpu': write it as one word"),
+    ],
+)
+def test_what_pbs_cannot_be_asked_is_refused(wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        script(PbsScheduler(), Batch(**{"nodes": 1, "time": "5", "per_node": "ncpus=4", **wrong}))
+
+
+def test_a_path_that_pbs_would_misread_is_refused() -> None:
+    with pytest.raises(UsageError, match="/home/me/a:b: PBS cannot be given such a path"):
+        PbsScheduler().script(
+            "heat",
+            Batch(1, "5", "ncpus=4"),
+            DRIVER,
+            log=Path("/home/me/a:b/batch.log"),
+            working_directory=Path("/home/me"),
+        )
+
+
+def test_script_for_pbs_is_the_recorded_one() -> None:
+    batch = Batch(4, "1-0:30", "ncpus=64:ngpus=4", ("-q prod", "-l filesystems=home"))
+    assert script(PbsScheduler(), batch) == (DATA / "qsub.sh").read_text()
+
+
 def test_schedulers_are_found_by_their_names() -> None:
     assert all(find_scheduler(name).name == name for name in SCHEDULERS)
-    with pytest.raises(UsageError, match="no scheduler 'lsf'; there are: slurm"):
+    with pytest.raises(UsageError, match="no scheduler 'lsf'; there are: slurm, pbs"):
         find_scheduler("lsf")
