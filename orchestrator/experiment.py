@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, overload
 
 from orchestrator.application import Application, check_name
+from orchestrator.collecting import Collector
 from orchestrator.database import AnyDatabase, Database, as_databases, start_database
 from orchestrator.deployment import Orchestrator
 from orchestrator.ensemble import Ensemble
@@ -87,7 +88,7 @@ class Experiment:
         self._told_failed: set[str] = set()
         self._launcher: Launcher
         self._queue: Queue
-        self._starter: Starter
+        self._starter: Starter | Collector
         self._guard: Guard | None = None
         self._record: RunRecord | None = None
 
@@ -129,15 +130,7 @@ class Experiment:
                 self._record.write()
             self._launcher = make_launcher(self._options, self._note_process)
             self._queue = Queue(self._launcher, self._started, self._grace_s, self._note_start)
-            self._starter = Starter(
-                self._files,
-                self._launcher,
-                self._started,
-                self._queue,
-                self._observe,
-                self._resumed,
-                grace_s=self._grace_s,
-            )
+            self._starter = self._new_starter()
         except BaseException:
             self._stack.close()
             raise
@@ -154,7 +147,7 @@ class Experiment:
             try:
                 self._time.stop()
                 if self.dry_run and error is None:
-                    self._options.show(self.preview())
+                    self._show()
                 early = error is not None or news is not None
                 self._stop_all(interrupted=isinstance(error, KeyboardInterrupt), early=early)
             except KeyboardInterrupt as interrupt:
@@ -340,6 +333,26 @@ class Experiment:
         told = f", {waiting} of them waiting for their turn" if waiting else ""
         self._say(f"started {ensemble.name}, {len(jobs)} program{'s' if len(jobs) > 1 else ''}{told}")
         return JobGroup(ensemble, jobs, add)
+
+    def _new_starter(self) -> Starter | Collector:
+        if self._options.collect is not None:
+            return Collector(self._files, self._started.jobs)
+        return Starter(
+            self._files,
+            self._launcher,
+            self._started,
+            self._queue,
+            self._observe,
+            self._resumed,
+            grace_s=self._grace_s,
+        )
+
+    def _show(self) -> None:
+        """Show, or hand over, what a dry run would have started."""
+        if isinstance(self._starter, Collector) and self._options.collect is not None:
+            self._options.collect(self._files, self._starter.collected)
+        else:
+            self._options.show(self.preview())
 
     def _check_open(self) -> None:
         if not self._open:

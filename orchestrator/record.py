@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from orchestrator.array_files import merged, read_events
 from orchestrator.errors import RunError, SchedulerError, UsageError
 from orchestrator.node import Node
 from orchestrator.progress import say
@@ -26,6 +27,7 @@ from orchestrator.run_files import (
     registered_runs,
     replace_record,
 )
+from orchestrator.schedulers.arrays import elements_of, summary
 from orchestrator.schedulers.base import JobStatus
 from orchestrator.schedulers.table import find_scheduler
 from orchestrator.watcher import Session, read_stat
@@ -147,6 +149,7 @@ class RunEntry(Entry):
         address: the variables by which a program finds the first database.
         batch: the number of the batch job that its driver is.
         scheduler: of that job.
+        array: how many elements it has, where its programs are members of a job array, without a driver.
         allocation: the numbers, with commas, of the jobs in whose allocation it runs.
         source: what it was made from; None where it was not started by `penstock run` or `run_script`.
     """
@@ -164,6 +167,7 @@ class RunEntry(Entry):
     address: dict[str, str] | None
     batch: str | None = None
     scheduler: str = "slurm"
+    array: int | None = None
     allocation: str | None = None
     databases: list[DatabaseEntry] = []
     source: SourceEntry | None = None
@@ -318,15 +322,34 @@ def jobs_of(scheduler: str) -> Mapping[str, JobStatus]:
     return find_scheduler(scheduler).jobs()
 
 
+def _as_left(record: Mapping[str, Any], directory: Path) -> tuple[Mapping[str, Any], JobStatus | None]:
+    """Return the record of an array as its elements have left it, and where it stands.
+
+    Slurm is asked first: an element that ends meanwhile has told of its members before.
+    """
+    if record.get("array") is None or record.get("ended") is not None:
+        return record, None
+    elements = {} if _all_ended(record, directory) else elements_of(record["batch"])
+    return merged(record, read_events(directory, record["array"]), elements), summary(elements)
+
+
+def _all_ended(record: Mapping[str, Any], directory: Path) -> bool:
+    events = read_events(directory, record["array"])
+    return len(events) == len(record["jobs"]) and all(facts["ended"] for facts in events.values())
+
+
 def _run(run_id: str, directory: Path, jobs: Callable[[str], Mapping[str, JobStatus]] = jobs_of) -> Run:
+    facts, array = _as_left(read_record(directory), directory)
     try:
-        record = RunEntry.model_validate(read_record(directory))
+        record = RunEntry.model_validate(facts)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise RunError(
             f"the record of the run in {directory} is damaged: {where}: {first['msg']}", run=run_id
         ) from error
+    if record.array is not None:
+        return Run(run_id, directory, record, array is not None, array)
     if record.batch is None or record.ended is not None:
         return Run(run_id, directory, record, _is_alive(record))
     job = jobs(record.scheduler).get(record.batch)

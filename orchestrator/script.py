@@ -101,7 +101,11 @@ def run_script(main: Main, file: str) -> None:
 
 def run_main(main: Main, directory: Path, options: Options) -> None:
     """Load the configuration of an experiment and run it."""
-    launcher = options.launch_options()
+    run_with(options.launch_options(), main, directory, options)
+
+
+def run_with(launcher: LaunchOptions, main: Main, directory: Path, options: Options) -> None:
+    """Load the configuration of an experiment and run it by another launcher than that of its options."""
     config = load_config(directory, quick=options.quick, overrides=options.overrides)
     launcher = replace(launcher, resume=options.resume, source=source_of(directory, options, config))
     run_dir = options.run_dir.absolute() if options.run_dir is not None else None

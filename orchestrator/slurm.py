@@ -30,6 +30,7 @@ BYTES_PER_MB = 1 << 20
 ON_NODES = re.compile(r"\bNodes=(?P<nodes>\S+) CPU_IDs=(?P<cores>\S+) Mem=(?P<memory>\d+) GRES=(?P<gres>\S*)")
 END = re.compile(r"\bEndTime=(\S+)")
 NO_END = ("Unknown", "NONE", "None")
+ARRAY = " ArrayJobId="
 UNKNOWN_JOB = "Invalid job id"
 PART = re.compile(r"\bHetJobOffset=(\d+)")
 PART_VARIABLE = re.compile(r"SLURM_JOB_ID_HET_GROUP_\d+")
@@ -66,10 +67,19 @@ def allocation_of(job: str) -> Allocation:
     Raises:
         SlurmError: Slurm does not tell.
     """
-    told = ask("scontrol", "show", "job", "--details", "--oneliner", job)
+    told = own_lines(job, ask("scontrol", "show", "job", "--details", "--oneliner", job))
     written = [match["nodes"] for match in ON_NODES.finditer(told)]
     names = {nodes: ask("scontrol", "show", "hostnames", nodes).split() for nodes in written}
     return read_allocation(job, told, names)
+
+
+def own_lines(job: str, told: str) -> str:
+    """Return what `scontrol show job` tells of a job, where its number is also that of a whole array.
+
+    The number of an array is that of its last element; all elements are told of then, each on a line.
+    """
+    lines = told.splitlines()
+    return "\n".join(line for line in lines if ARRAY not in line or line.startswith(f"JobId={job} "))
 
 
 def read_allocation(job: str, told: str, names: Mapping[str, Sequence[str]]) -> Allocation:
@@ -112,7 +122,7 @@ def end_of(job: str) -> float | None:
     Raises:
         SlurmError: Slurm does not tell.
     """
-    return read_end(ask("scontrol", "show", "job", "--oneliner", job))
+    return read_end(own_lines(job, ask("scontrol", "show", "job", "--oneliner", job)))
 
 
 def read_end(told: str) -> float | None:

@@ -10,7 +10,9 @@ import typer
 from orchestrator.cli.options import Debug
 from orchestrator.cli.resume import resume_run
 from orchestrator.cli.submit import submit_run
+from orchestrator.cli.submit_array import submit_array
 from orchestrator.errors import UsageError
+from orchestrator.schedulers.arrays import ArraySize
 from orchestrator.schedulers.base import Batch, Scheduler
 from orchestrator.schedulers.table import SCHEDULERS, find_scheduler
 from orchestrator.script import Options, find_experiment, load_main, run_main
@@ -76,6 +78,12 @@ def run(
     time: Annotated[
         str | None, typer.Option("--time", metavar="H:MM:SS", help="With --on: for how long at most.")
     ] = None,
+    array: Annotated[
+        str | None,
+        typer.Option(
+            "--array", metavar="N[%M]", help="With --on slurm: as a job array of N elements, M at a time."
+        ),
+    ] = None,
     per_node: Annotated[
         str | None,
         typer.Option("--per-node", metavar="ncpus=N", help="With --on pbs: what each node has."),
@@ -91,7 +99,8 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Run an experiment and wait for it, or submit it as a batch job."""
-    batch = _batch(on, nodes, time, per_node, tuple(further or ()))
+    size = ArraySize.parse(array) if array is not None else None
+    batch = _batch(on, nodes, time, per_node, tuple(further or ()), size)
     options = Options(
         quick, preview, tuple(overrides or ()), run_dir, debug, launcher, as_json, hosts, mpiexec
     )
@@ -106,19 +115,32 @@ def run(
     main = load_main(directory)
     if batch is None:
         run_main(main, directory, options)
+    elif size is not None:
+        submit_array(main, directory, options, *batch, size)
     else:
         submit_run(directory, options, *batch)
 
 
 def _batch(
-    on: str | None, nodes: int | None, time: str | None, per_node: str | None, further: tuple[str, ...]
+    on: str | None,
+    nodes: int | None,
+    time: str | None,
+    per_node: str | None,
+    further: tuple[str, ...],
+    size: ArraySize | None,
 ) -> tuple[Scheduler, Batch] | None:
     """Return what is asked of which scheduler; None where the run is to be here."""
     if on is None:
-        if nodes is not None or time is not None or per_node is not None or further:
+        if any(given is not None for given in (nodes, time, per_node, size)) or further:
             raise UsageError("--nodes, --time and others are of a batch job: give --on too, as in --on slurm")
         return None
     scheduler = find_scheduler(on)
+    if size is not None:
+        if nodes is not None or per_node is not None or time is None:
+            raise UsageError(
+                "--array needs --time H:MM:SS; nodes and cores are those of a member's Resources"
+            )
+        return scheduler, Batch(1, time, extra_args=further)
     if nodes is None or time is None:
         raise UsageError(f"--on {on} needs --nodes N and --time H:MM:SS")
     return scheduler, Batch(nodes, time, per_node, further)

@@ -64,6 +64,9 @@ def _chosen(run_id: str | None) -> list[Run]:
 
 def clean_up(run: Run) -> str:
     """End what a killed driver has left where its watcher was killed too, and close the record."""
+    if run.record.array is not None:
+        run.close(error=f"its job {run.record.batch} ended before its members had")
+        return f"cleaned up {run.run_id}, whose job {run.record.batch} ended before its members had"
     if run.record.driver is None:
         run.close(error=f"its job {run.record.batch} ended before its driver had started")
         return f"cleaned up {run.run_id}, whose job {run.record.batch} ended before its driver had started"
@@ -81,7 +84,7 @@ def _end_batch(run: Run, job: BatchJob) -> None:
 
     The batch system tells nobody of an end, so it is asked.
     """
-    if run.state == QUEUED:
+    if run.state == QUEUED or run.record.array is not None:
         job.scheduler.cancel(job.number)
     else:
         job.scheduler.end_driver(job.number)
@@ -91,7 +94,8 @@ def _end_batch(run: Run, job: BatchJob) -> None:
             raise WaitTimeout(f"the end of {run.run_id}, job {job.number}", DEADLINE_S)
         time.sleep(INTERVAL_S)
     if now.state == "lost":
-        now.close("canceled", "it was stopped before its driver could")
+        who = "its members had ended" if run.record.array is not None else "its driver could"
+        now.close("canceled", f"it was stopped before {who}")
 
 
 def _end_driver(run: Run) -> None:

@@ -23,8 +23,7 @@ def submit_run(directory: Path, options: Options, scheduler: Scheduler, batch: B
         UsageError: options that do not go together, or a wrong value for the configuration.
         SchedulerError: there is none, or it refuses.
     """
-    if options.hosts is not None or options.as_json:
-        raise UsageError(f"--hosts and --json do not go with --on: {scheduler.title} chooses the hosts")
+    check_options(options, scheduler)
     load_config(directory, quick=options.quick, overrides=options.overrides)
     files = RunFiles.plan(directory.name, options.run_dir)
     driver = tuple(_driver(directory, files, options))
@@ -44,6 +43,16 @@ def submit_run(directory: Path, options: Options, scheduler: Scheduler, batch: B
         raise
     say(f"submitted {files.run_id} as job {job}; run directory {files.directory}")
     say("`penstock ps` shows it, `penstock logs batch -f` what it says, `penstock stop` ends it")
+
+
+def check_options(options: Options, scheduler: Scheduler) -> None:
+    """Refuse options that are of a run here.
+
+    Raises:
+        UsageError: naming them.
+    """
+    if options.hosts is not None or options.as_json:
+        raise UsageError(f"--hosts and --json do not go with --on: {scheduler.title} chooses the hosts")
 
 
 def _driver(directory: Path, files: RunFiles, options: Options) -> Iterator[str]:

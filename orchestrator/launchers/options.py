@@ -25,6 +25,7 @@ class LaunchOptions:
         mpiexec: of the launchers mpi and pbs; the one on PATH by default.
         extra_args: further arguments of mpiexec or srun, before those of the launcher.
         resume: go on with the run that is in the run directory.
+        collect: start nothing, and hand over at the end the paths of the run and what it would have started.
         source: what the run is made from, for its record: the experiment, its options and configuration.
     """
 
@@ -35,6 +36,7 @@ class LaunchOptions:
     mpiexec: str | Path | None = None
     extra_args: tuple[str, ...] = ()
     resume: bool = False
+    collect: Callable[[Any, Any], None] | None = None
     source: Mapping[str, Any] | None = None
 
 
