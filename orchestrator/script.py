@@ -198,7 +198,7 @@ def _parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--hosts", metavar="NAME:CORES,...", help="where: by default here")
     parser.add_argument("--mpiexec", metavar="PATH", help="of the launchers mpi and pbs")
     parser.add_argument(
-        "--launcher", metavar="NAME", help="what starts the programs: local, mpi, slurm or pbs"
+        "--launcher", metavar="NAME", help="what starts the programs: local, mpi, slurm, pbs or smartsim"
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value")
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="the directory of this run")

@@ -43,7 +43,7 @@ def run(
     launcher: Annotated[
         str | None,
         typer.Option(
-            "--launcher", metavar="NAME", help="What starts the programs: local, mpi, slurm or pbs."
+            "--launcher", metavar="NAME", help="What starts programs: local, mpi, slurm, pbs or smartsim."
         ),
     ] = None,
     overrides: Annotated[

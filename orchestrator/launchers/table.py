@@ -12,11 +12,19 @@ from orchestrator.launchers.mpi import MpiLauncher
 from orchestrator.launchers.options import AUTO, LaunchOptions
 from orchestrator.launchers.pbs import PbsLauncher
 from orchestrator.launchers.slurm import SlurmLauncher
+from orchestrator.launchers.smartsim import SmartSimLauncher
 from orchestrator.schedulers.table import job_here
 
 LAUNCHERS: dict[str, type[Launcher]] = {
     launcher.name: launcher
-    for launcher in (LocalLauncher, MpiLauncher, SlurmLauncher, PbsLauncher, DryRunLauncher)
+    for launcher in (
+        LocalLauncher,
+        MpiLauncher,
+        SlurmLauncher,
+        PbsLauncher,
+        SmartSimLauncher,
+        DryRunLauncher,
+    )
 }
 
 
@@ -46,7 +54,7 @@ def check_options(options: LaunchOptions) -> None:
         UsageError: naming them.
     """
     kind = find_launcher(options.launcher)
-    for name in ("mpiexec", "extra_args"):
+    for name in ("mpiexec", "scheduler", "extra_args"):
         if getattr(options, name) and name not in kind.takes:
             raise UsageError(f"{name}={getattr(options, name)!r}: the launcher {kind.name!r} has none")
     if options.hosts is not None and not (kind.elsewhere or is_dry(options)):

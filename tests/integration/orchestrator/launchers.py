@@ -20,6 +20,7 @@ MPIEXECS = {
 }
 
 
+OWN_SMARTSIM = Path(__file__).parents[3] / ".venv-smartsim" / "bin" / "python"
 IN_PBS = {f"pbs-{name}": name for name in (*MPIEXECS, "pals")}
 
 
@@ -32,6 +33,8 @@ def options_for(case: str, directory: Path) -> LaunchOptions:
     """
     if case == "pals":
         return LaunchOptions("mpi", mpiexec=stand_in_for_pals(directory))
+    if case == "smartsim":
+        return LaunchOptions("smartsim", scheduler="local")
     if case in IN_PBS:
         return replace(options_for(IN_PBS[case], directory), launcher="pbs")
     if case not in MPIEXECS:
@@ -42,6 +45,17 @@ def options_for(case: str, directory: Path) -> LaunchOptions:
             pytest.fail(reason)
         pytest.skip(reason)
     return LaunchOptions("mpi", mpiexec=MPIEXECS[case])
+
+
+def smartsim_python() -> str:
+    """Return a Python that has SmartSim; skip where there is none, but not in CI."""
+    for python in (os.environ.get("PENSTOCK_SMARTSIM", ""), str(OWN_SMARTSIM)):
+        if Path(python).is_file():
+            return python
+    reason = "no SmartSim: make smartsim, or name a Python that has it in PENSTOCK_SMARTSIM"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def stand_in_for_pals(directory: Path) -> Path:

@@ -116,7 +116,10 @@ def test_launcher_is_chosen_by_name(toy: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["run", "toy", "--launcher", "slrum"], "'slrum'; there are: local, mpi, slurm, pbs, dry_run, auto"),
+        (
+            ["run", "toy", "--launcher", "slrum"],
+            "'slrum'; there are: local, mpi, slurm, pbs, smartsim, dry_run, auto",
+        ),
         (["run", "toy", "--json"], "give --preview too"),
         (["run", "toy", "--hosts", "a:8", "--launcher", "local"], "this host alone"),
         (["run", "toy", "--preview", "--hosts", "a"], "'a' is no host"),
