@@ -44,9 +44,15 @@ class Collector:
     Args:
         files: of the run.
         jobs: gets a Job of each, which has ended, as in a dry run.
+        limited: the Experiment wants a driver to end it in time, or to save its databases.
+
+    Raises:
+        UsageError: there will be no driver.
     """
 
-    def __init__(self, files: RunFiles, jobs: list[Job]) -> None:
+    def __init__(self, files: RunFiles, jobs: list[Job], *, limited: bool = False) -> None:
+        if limited:
+            _refuse("an Experiment with time_limit_s, stop_before_s or checkpoint_s")
         self._files = files
         self._jobs = jobs
         self.collected: list[Collected] = []

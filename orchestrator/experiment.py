@@ -336,7 +336,9 @@ class Experiment:
 
     def _new_starter(self) -> Starter | Collector:
         if self._options.collect is not None:
-            return Collector(self._files, self._started.jobs)
+            return Collector(
+                self._files, self._started.jobs, limited=self._time.limited or self._saves.wanted
+            )
         return Starter(
             self._files,
             self._launcher,

@@ -54,6 +54,11 @@ class RunTime:
         self.over: TimeOver | None = None
         """Why the run was told to end, once it was."""
 
+    @property
+    def limited(self) -> bool:
+        """Whether the run may have to end before it is through."""
+        return self._limit_s is not None or self._before_s is not None
+
     def begin(self) -> None:
         """Let the time run, on a thread of its own that sleeps until it is over.
 
@@ -62,7 +67,7 @@ class RunTime:
             SchedulerError: nobody tells when the allocation ends.
         """
         self._began = time.time()
-        if self._limit_s is None and self._before_s is None:
+        if not self.limited:
             return
         if threading.current_thread() is not threading.main_thread():
             raise UsageError("time_limit_s and stop_before_s need the Experiment to be in the main thread")

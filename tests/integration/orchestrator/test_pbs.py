@@ -17,6 +17,7 @@ from orchestrator import Application, Experiment, Resources
 from orchestrator.errors import TimeOver, WaitTimeout
 from orchestrator.record import Run, all_runs
 from tests.integration.orchestrator.command import penstock
+from tests.integration.orchestrator.conftest import ROOT
 from tests.integration.orchestrator.launchers import stand_in_for_pals
 from tests.integration.orchestrator.slurm_nodes import until
 
@@ -177,6 +178,24 @@ def test_a_driver_that_never_comes_to_its_experiment_is_lost(toy: Path, cluster:
     assert "LookupError: of ours" in penstock("logs", "batch", "-f").stdout
     assert shown()["state"] == "lost"
     assert "job 1.stand-in ended before its driver had started" in penstock("stop").stdout
+
+
+def test_a_given_mpiexec_is_that_of_the_job(pbs_job: Path, toy: Path, tmp_path: Path) -> None:
+    mpiexec = stand_in_for_pals(tmp_path)
+    done = penstock("run", "toy", "--preview", "--mpiexec", mpiexec, "--hosts", "a:2,b:2")
+    assert "toy: 1 program by the launcher pbs (pals 1.2.12), job 7.stand-in, on 2 hosts" in done.stdout
+    assert f"{mpiexec} --hosts a,b --ppn 1" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_an_experiment_runs_unchanged(cluster: Path) -> None:
+    hello = str(ROOT / "experiments" / "sine_hello")
+    done = penstock("run", hello, "--on", "pbs", "--nodes", "1", "--time", "10", "--per-node", "ncpus=2")
+    assert done.returncode == 0, done.stderr
+    until(lambda: shown()["state"] not in ("queued", "active"), 240)
+    assert (shown()["state"], shown()["error"]) == ("completed", None)
+    assert json.loads((the_run().directory / "result.json").read_text())["passed"]
 
 
 def test_before_the_end_of_a_job_the_run_ends_in_order(

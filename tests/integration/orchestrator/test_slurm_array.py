@@ -23,7 +23,7 @@ RUN = """
 from orchestrator import Application, Ensemble, Experiment, Orchestrator, Policy, Resources, colocate
 
 def main(config, *, launcher, run_dir):
-    with Experiment("toy", launcher=launcher, run_dir=run_dir) as exp:
+    with Experiment("toy", launcher=launcher, run_dir=run_dir LIMITS) as exp:
         grid = {"n": list(range(config["count"]))}
         members = Ensemble("m", ["sh", "-c", config["does"]], grid=grid RESOURCES)
         MORE
@@ -34,11 +34,17 @@ DOES = "echo member {n} on $(hostname) in $(pwd)"
 
 
 def write_experiment(
-    directory: Path, does: str = DOES, resources: str = "", more: str = "pass", policy: str = ""
+    directory: Path,
+    does: str = DOES,
+    resources: str = "",
+    more: str = "pass",
+    policy: str = "",
+    limits: str = "",
 ) -> None:
     """Write an experiment with an ensemble of six."""
     directory.mkdir(exist_ok=True)
     script = RUN.replace("RESOURCES", resources).replace("MORE", more).replace("POLICY", policy)
+    script = script.replace("LIMITS", limits)
     (directory / "run.py").write_text(script)
     (directory / "config.toml").write_text(f"does = {json.dumps(does)}\ncount = 6\n")
 
@@ -285,6 +291,7 @@ def test_wrong_usage_is_refused_before_anything_is_made(
         ({"more": "print(exp.preview(members))"}, "a preview of places"),
         ({"does": "/nowhere/{n}", "more": "members = Application('x', ['/nowhere/x'])"}, "does not exist"),
         ({"more": "return"}, "starts no program"),
+        ({"limits": ", stop_before_s=60"}, "an Experiment with time_limit_s, stop_before_s or checkpoint_s"),
     ],
 )
 def test_what_an_array_cannot_do_is_refused(

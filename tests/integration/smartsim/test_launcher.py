@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from orchestrator.launchers.smartsim import SmartSimLauncher
 from orchestrator.placing import place
 from orchestrator.record import all_runs
 from tests.integration.orchestrator.conftest import ROOT, wait_gone
+from tests.integration.smartsim import lsf
 
 GOLDEN = Path(__file__).parents[2] / "data" / "smartsim_argv.json"
 LOCAL = LaunchOptions("smartsim", scheduler="local")
@@ -102,6 +104,27 @@ def test_when_the_driver_has_gone_its_steps_are_stopped(tmp_path: Path) -> None:
     assert job.pid is not None
     launcher.close()  # as its end would: the input of SmartSim's process ends
     wait_gone(job.pid)
+
+
+def test_steps_of_lsf_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With stand-ins for its commands, which SmartSim asks as it would LSF's."""
+    (tmp_path / "lsf").mkdir()
+    for name, text in lsf.install(tmp_path / "lsf").items():
+        monkeypatch.setenv(name, text)
+    launcher = SmartSimLauncher(options=LaunchOptions("smartsim", scheduler="lsf"))
+    try:
+        one = {"ranks": 1, "environment": {"X": "it's 1"}}
+        good = launcher.start(replace(described(tmp_path, "echo $X; pwd; sleep 1"), **one))
+        assert good.wait(60) is JobState.COMPLETED
+        assert good.log.read_text() == f"it's 1\n{good.directory}\n"
+        bad = launcher.start(replace(described(tmp_path, "sleep 1; exit 3"), **one))
+        with pytest.raises(JobFailed, match="ended with exit code 3"):
+            bad.wait(60)
+        long = launcher.start(replace(described(tmp_path, "exec sleep 1000"), **one))
+        long.stop()
+        assert long.state is JobState.CANCELED
+    finally:
+        launcher.close()
 
 
 @pytest.mark.parametrize(
