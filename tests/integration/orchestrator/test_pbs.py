@@ -149,6 +149,22 @@ def test_an_active_run_is_stopped_in_order(toy: Path, cluster: Path) -> None:
     until(lambda: not list((cluster / "jobs").iterdir()))
 
 
+def test_a_driver_on_another_host_is_told_to_end_through_pbs(
+    toy: Path, cluster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if this were the login node, and the driver's host another."""
+    penstock("run", "toy", *ON, *FOREVER)
+    until(lambda: the_run().record.jobs and is_up())
+    record = the_run().directory / "run.json"
+    record.write_text(
+        record.read_text().replace(f'"host": "{os.uname().nodename}",\n  "dir', '"host": "n1",\n  "dir')
+    )
+    assert not the_run().is_here and the_run().alive
+    assert penstock("stop").stdout == f"stopped {the_run().run_id}\n"
+    assert the_run().state == "interrupted"
+    until(lambda: not list((cluster / "jobs").iterdir()))
+
+
 def test_a_job_that_was_deleted_by_hand_ends_in_order(toy: Path, cluster: Path) -> None:
     penstock("run", "toy", *ON, *FOREVER)
     until(lambda: the_run().record.jobs and is_up())
