@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from orchestrator.launchers.smartsim import SmartSimLauncher
 from orchestrator.placing import place
 from orchestrator.record import all_runs
 from tests.integration.orchestrator.conftest import ROOT, wait_gone
+from tests.integration.servers import wait_until
 from tests.integration.smartsim import lsf
 
 GOLDEN = Path(__file__).parents[2] / "data" / "smartsim_argv.json"
@@ -96,6 +99,31 @@ def test_when_the_process_of_smartsim_is_killed_its_programs_are_lost(
     with pytest.raises(StartFailed, match="could not be started by SmartSim: is lost"):
         launcher.start(described(tmp_path, "true"))
     os.kill(job.pid, signal.SIGKILL)
+
+
+KILLED = """
+import os, time
+from orchestrator import Application, Experiment, LaunchOptions
+with Experiment("e", LaunchOptions("smartsim", scheduler="local")) as exp:
+    job = exp.start(Application("long", ["sleep", "1000"]))
+    print(job.pid, exp._launcher.pid, flush=True)
+    exp.wait()
+"""
+
+
+def test_nothing_is_left_of_a_driver_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "driver.py").write_text(KILLED)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "driver.py"], stdout=subprocess.PIPE, text=True, env=environment
+    ) as driver:
+        assert driver.stdout is not None
+        pids = [int(word) for word in driver.stdout.readline().split()]
+        driver.kill()
+    wait_gone(*pids)
+    (run,) = all_runs()
+    wait_until(lambda: not run.runtime.exists(), "its watcher to clean up")
+    assert run.state == "lost"
 
 
 def test_when_the_driver_has_gone_its_steps_are_stopped(tmp_path: Path) -> None:
