@@ -339,7 +339,13 @@ def _all_ended(record: Mapping[str, Any], directory: Path) -> bool:
 
 
 def _run(run_id: str, directory: Path, jobs: Callable[[str], Mapping[str, JobStatus]] = jobs_of) -> Run:
-    facts, array = _as_left(read_record(directory), directory)
+    """Return a run. Its driver writes its end before it goes: who seems lost may have ended meanwhile."""
+    run = _as_recorded(run_id, directory, jobs)
+    return _as_recorded(run_id, directory, jobs) if run.state == "lost" else run
+
+
+def _as_recorded(run_id: str, directory: Path, jobs: Callable[[str], Mapping[str, JobStatus]]) -> Run:
+    facts, elements = _as_left(read_record(directory), directory)
     try:
         record = RunEntry.model_validate(facts)
     except ValidationError as error:
@@ -349,7 +355,7 @@ def _run(run_id: str, directory: Path, jobs: Callable[[str], Mapping[str, JobSta
             f"the record of the run in {directory} is damaged: {where}: {first['msg']}", run=run_id
         ) from error
     if record.array is not None:
-        return Run(run_id, directory, record, array is not None, array)
+        return Run(run_id, directory, record, elements is not None, elements)
     if record.batch is None or record.ended is not None:
         return Run(run_id, directory, record, _is_alive(record))
     job = jobs(record.scheduler).get(record.batch)

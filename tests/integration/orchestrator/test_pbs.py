@@ -154,7 +154,7 @@ def test_a_driver_on_another_host_is_told_to_end_through_pbs(
 ) -> None:
     """As if this were the login node, and the driver's host another."""
     penstock("run", "toy", *ON, *FOREVER)
-    until(lambda: the_run().record.jobs and is_up())
+    until(lambda: [job.state for job in the_run().record.jobs] == ["active"] and is_up())
     record = the_run().directory / "run.json"
     record.write_text(
         record.read_text().replace(f'"host": "{os.uname().nodename}",\n  "dir', '"host": "n1",\n  "dir')
