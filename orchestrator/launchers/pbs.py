@@ -1,7 +1,8 @@
 """The pbs launcher: programs on the hosts of the PBS job that the driver runs in, by mpiexec.
 
 All but where its hosts come from is the launcher mpi: with Open MPI, MPICH or Cray PALS, as it is found. PBS
-itself starts no programs.
+itself starts no programs. A job on one host whose programs have no ranks needs no mpiexec, so one is only
+looked for when a program does.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 from collections.abc import Callable
 from typing import ClassVar
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import MpiError, UsageError
 from orchestrator.hosts import Inventory
 from orchestrator.launchers.mpi import MpiLauncher
 from orchestrator.launchers.options import LaunchOptions
@@ -38,7 +39,6 @@ class PbsLauncher(MpiLauncher):
         Raises:
             UsageError: this process runs in no job; or further arguments that Penstock gives itself.
             PbsError: the hosts of the job are not told.
-            MpiError: there is no mpiexec, or it is not known whose it is.
         """
         options = options or LaunchOptions(self.name)
         job = os.environ.get(JOB_VARIABLE)
@@ -49,6 +49,12 @@ class PbsLauncher(MpiLauncher):
         self.shown = f"{self.shown}, job {job}" if job else self.shown
         if options.hosts is None:
             _tell_of_cores(self._hosts)
+
+    def _shown(self) -> str:
+        try:
+            return super()._shown()
+        except MpiError:
+            return f"{self.name} (no mpiexec)"
 
     def inventory(self) -> Inventory:
         """Return the hosts of the job, or those of them that were given."""

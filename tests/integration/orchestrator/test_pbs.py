@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from orchestrator import Application, Experiment, Resources
-from orchestrator.errors import TimeOver, WaitTimeout
+from orchestrator.errors import MpiError, TimeOver, WaitTimeout
 from orchestrator.record import Run, all_runs
 from tests.integration.orchestrator.command import penstock
 from tests.integration.orchestrator.conftest import ROOT
@@ -194,6 +194,21 @@ def test_a_driver_that_never_comes_to_its_experiment_is_lost(toy: Path, cluster:
     assert "LookupError: of ours" in penstock("logs", "batch", "-f").stdout
     assert shown()["state"] == "lost"
     assert "job 1.stand-in ended before its driver had started" in penstock("stop").stdout
+
+
+def test_programs_without_ranks_on_one_host_need_no_mpiexec(
+    pbs_job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    for name in ("sh", "taskset"):
+        (tmp_path / "bin" / name).symlink_to(f"/usr/bin/{name}")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with Experiment("e") as exp:
+        assert exp.preview().launcher == "pbs (no mpiexec), job 7.stand-in"
+        alone = Application("alone", ["sh", "-c", "echo up"], resources=Resources(cores=1))
+        exp.wait(exp.start(alone))
+        with pytest.raises(MpiError, match="no mpiexec or mpirun on PATH: install MPICH or Open MPI, or say"):
+            exp.start(Application("ranks", ["sh"], resources=Resources(ranks=1)))
 
 
 def test_a_given_mpiexec_is_that_of_the_job(pbs_job: Path, toy: Path, tmp_path: Path) -> None:
