@@ -19,6 +19,7 @@ from orchestrator.schedulers.base import JobStatus
 MEMBERS = "members.jsonl"
 ELEMENTS = "elements"
 SHOWN = 5
+COMPLETED = "completed"
 Facts = dict[str, Any]
 
 
@@ -32,8 +33,18 @@ def write_members(directory: Path, members: Sequence[Facts]) -> None:
     (directory / MEMBERS).write_text("".join(json.dumps(member, default=str) + "\n" for member in members))
 
 
-def members_of(directory: Path, element: int, elements: int) -> list[Facts]:
-    """Return the members that one of the elements runs, in their order.
+def forget_events(directory: Path) -> None:
+    """Remove what became of members; the record has it.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    for file in (directory / ELEMENTS).glob("*.jsonl"):
+        file.unlink()
+
+
+def members_of(directory: Path, element: int = 0, elements: int = 1) -> list[Facts]:
+    """Return the members that one of the elements runs, in their order; all by default.
 
     Raises:
         RunError: they cannot be read.
@@ -78,8 +89,7 @@ def merged(record: Mapping[str, Any], events: Mapping[str, Facts], alive: Mappin
         alive: where the elements stand that have not ended.
     """
     jobs = [
-        _with_end(events.get(job["name"], job), number % record["array"] in alive)
-        for number, job in enumerate(record["jobs"])
+        _with_end({**job, **events.get(job["name"], {})}, job["element"] in alive) for job in record["jobs"]
     ]
     facts = {**record, "jobs": jobs, "state": _state(jobs)}
     if all(job["ended"] is not None for job in jobs):
@@ -87,6 +97,31 @@ def merged(record: Mapping[str, Any], events: Mapping[str, Facts], alive: Mappin
         facts["ended"] = max(job["ended"] for job in jobs)
         facts["error"] = _told(failed, len(jobs)) if failed else None
     return facts
+
+
+def all_ended(record: Mapping[str, Any], events: Mapping[str, Facts]) -> bool:
+    """Tell whether every member has told of its end."""
+    return all(events.get(job["name"], job)["ended"] is not None for job in record["jobs"])
+
+
+def again(record: Mapping[str, Any], elements: int, job: str, now: float) -> Facts:
+    """Return the record of an array that is submitted again for the members that have not completed.
+
+    Args:
+        record: as the elements have left it.
+        elements: how many there are now.
+        job: the number of the new array.
+        now: the time, seconds since 1970.
+    """
+    fresh: Facts = {"state": "queued", "pid": None, "start_time": None, "returncode": None, "reason": None}
+    fresh |= {"started": None, "ended": None, "attempts": 0}
+    numbers = iter(range(len(record["jobs"])))
+    jobs = [
+        each if each["state"] == COMPLETED else {**each, **fresh, "element": next(numbers) % elements}
+        for each in record["jobs"]
+    ]
+    facts = {"array": elements, "batch": job, "state": "queued", "error": None, "started": now, "ended": None}
+    return {**record, **facts, "jobs": jobs}
 
 
 def _with_end(job: Facts, alive: bool) -> Facts:

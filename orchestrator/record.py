@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from orchestrator.array_files import merged, read_events
+from orchestrator.array_files import all_ended, merged, read_events
 from orchestrator.errors import RunError, SchedulerError, UsageError
 from orchestrator.node import Node
 from orchestrator.progress import say
@@ -202,6 +202,8 @@ class Run:
     @property
     def resumable(self) -> bool:
         """Whether it has ended, has not completed, and is known how to start again."""
+        if self.record.array is not None:
+            return self.state in (*RESUMABLE, "canceled")
         return self.record.source is not None and self.state in RESUMABLE
 
     @property
@@ -329,13 +331,9 @@ def _as_left(record: Mapping[str, Any], directory: Path) -> tuple[Mapping[str, A
     """
     if record.get("array") is None or record.get("ended") is not None:
         return record, None
-    elements = {} if _all_ended(record, directory) else elements_of(record["batch"])
+    ended = all_ended(record, read_events(directory, record["array"]))
+    elements = {} if ended else elements_of(record["batch"])
     return merged(record, read_events(directory, record["array"]), elements), summary(elements)
-
-
-def _all_ended(record: Mapping[str, Any], directory: Path) -> bool:
-    events = read_events(directory, record["array"])
-    return len(events) == len(record["jobs"]) and all(facts["ended"] for facts in events.values())
 
 
 def _run(run_id: str, directory: Path, jobs: Callable[[str], Mapping[str, JobStatus]] = jobs_of) -> Run:

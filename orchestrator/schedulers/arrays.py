@@ -100,6 +100,12 @@ def array_script(
     return "\n".join(lines) + "\n"
 
 
+def script_again(script: str, count: int) -> str:
+    """Return the script of an array with another number of elements. Pure."""
+    resized = re.sub(r"^#SBATCH --array=0-\d+", f"#SBATCH --array=0-{count - 1}", script, flags=re.MULTILINE)
+    return re.sub(r" \d+\n\Z", f" {count}\n", resized)
+
+
 def elements_of(job: str) -> Mapping[int, JobStatus]:
     """Return where the elements of an array stand that have not ended, by their numbers.
 

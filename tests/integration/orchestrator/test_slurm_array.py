@@ -124,6 +124,26 @@ def test_a_failed_member_is_one_and_others_go_on(toy: Path, slurm: SlurmNodes) -
     assert penstock("logs", "m_1").stdout == "trying 1\ntrying 1\n"
 
 
+def test_members_that_failed_are_submitted_again(toy: Path, slurm: SlurmNodes) -> None:
+    write_experiment(toy, "echo trying {n}; test {n} -ne 1 -a {n} -ne 2 || test -e ../repaired")
+    submit()
+    run = wait_over()
+    assert run["error"] == "2 of 6 members have failed: m_1, m_2"
+    assert f"to go on: penstock run --resume {run['run']}" in penstock("ps", "--all").stdout
+    refused = penstock("run", "--resume", run["run"], "--launcher", "local")
+    assert refused.returncode == 2 and "--resume of a job array submits it as it was" in refused.stderr
+    (the_run().directory / "repaired").touch()
+    done = penstock("run", "--resume", run["run"])
+    assert done.returncode == 0, done.stderr
+    assert f"submitted {run['run']} again as job " in done.stderr and "2 members in 2 elements" in done.stderr
+    now = penstock("run", "--resume", run["run"])
+    assert now.returncode == 1 and re.search("cannot be resumed: it is (queued|active|completed)", now.stderr)
+    run = wait_over()
+    assert (run["state"], run["error"]) == ("completed", None)
+    assert penstock("logs", "m_1").stdout == "trying 1\ntrying 1\n"
+    assert penstock("logs", "m_0").stdout == "trying 0\n", "what has completed is not run again"
+
+
 def test_a_member_ends_at_its_own_time(toy: Path, slurm: SlurmNodes) -> None:
     write_experiment(toy, "test {n} -ne 4 || exec sleep 1000", policy=", policy=Policy(timeout_s=1)")
     submit()

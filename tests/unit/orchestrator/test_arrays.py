@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ import pytest
 
 from orchestrator import Resources
 from orchestrator.array_files import (
+    again,
+    all_ended,
     append_event,
     element_log,
     members_of,
@@ -19,7 +21,7 @@ from orchestrator.array_files import (
 )
 from orchestrator.element import main
 from orchestrator.errors import RunError, SlurmError, UsageError
-from orchestrator.schedulers.arrays import ArraySize, array_script, elements_of, summary
+from orchestrator.schedulers.arrays import ArraySize, array_script, elements_of, script_again, summary
 from orchestrator.schedulers.base import Batch, JobStatus
 
 GOLDEN = Path(__file__).parents[2] / "data" / "array.sh"
@@ -103,7 +105,12 @@ def job(name: str, state: str = "queued", **facts: Any) -> dict[str, Any]:
     return {"name": name, "state": state, "started": started, "ended": ended, **facts}
 
 
-RECORD = {"run": "r", "array": 2, "ended": None, "jobs": [job("a"), job("b"), job("c")]}
+def waiting(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return members of two elements as they were submitted."""
+    return [job(name, element=number % 2) for number, name in enumerate(names)]
+
+
+RECORD = {"run": "r", "array": 2, "ended": None, "jobs": waiting("abc")}
 
 
 @pytest.mark.parametrize(
@@ -135,10 +142,35 @@ def test_the_record_is_what_the_elements_have_left(
 
 
 def test_failed_members_are_named() -> None:
-    record = {**RECORD, "jobs": [job(f"m_{n}") for n in range(8)]}
+    record = {**RECORD, "jobs": waiting([f"m_{n}" for n in range(8)])}
     events = {f"m_{n}": job(f"m_{n}", "failed" if n < 7 else "completed") for n in range(8)}
     told = "7 of 8 members have failed: m_0, m_1, m_2, m_3, m_4 and 2 more"
     assert merged(record, events, {})["error"] == told
+
+
+def test_who_has_not_completed_is_submitted_again() -> None:
+    events = {"a": job("a", "failed"), "b": job("b", "completed"), "c": job("c", "active")}
+    left = merged(RECORD, events, {})
+    record = again(left, 2, "8", 5.0)
+    facts = ("state", "batch", "array", "started", "ended", "error")
+    assert [record[name] for name in facts] == ["queued", "8", 2, 5.0, None, None]
+    assert [(each["state"], each["element"]) for each in record["jobs"]] == [
+        ("queued", 0),
+        ("completed", 1),
+        ("queued", 1),
+    ]
+    assert not all_ended(record, {})
+    after = merged(record, {name: job(name, "completed") for name in "ac"}, {})
+    assert (after["state"], after["error"]) == ("completed", None)
+
+
+def test_a_script_is_written_again_for_fewer_elements() -> None:
+    text = GOLDEN.read_text()
+    changed = set(script_again(text, 7).splitlines()) - set(text.splitlines())
+    assert changed == {
+        "#SBATCH --array=0-6%10",
+        "exec /env/bin/python -m orchestrator.element '/home/me/100% mine' 7",
+    }
 
 
 def test_members_are_dealt_to_elements_and_tell_of_their_ends(tmp_path: Path) -> None:
