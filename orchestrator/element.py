@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 from orchestrator.array_files import append_event, members_of
 from orchestrator.environment import run_environment
 from orchestrator.errors import PenstockError, StartFailed, UsageError
-from orchestrator.guard import Guard, ended_by_signals
+from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
 from orchestrator.launchers.base import Job, JobState, Launch, Launcher
 from orchestrator.launchers.local import LocalLauncher
 from orchestrator.launchers.options import LaunchOptions
@@ -58,14 +58,20 @@ def run_element(directory: Path, element: int, elements: int) -> bool:
         KeyboardInterrupt: it was told to end, and its members are canceled.
         PenstockError: they cannot be read, or nothing can be started here.
     """
-    members = members_of(directory, element, elements)
+    described = members_of(directory, element, elements)
     files = _files(directory, element)
     over = threading.Event()
-    with _kept(files) as guard, ended_by_signals(over.set):
-        launcher = _launcher(members, guard)
+    members = [_Member(each, files, element, over) for each in described]
+
+    def wake() -> None:
+        over.set()
+        for member in members:
+            member.wake()
+
+    with _kept(files) as guard, ended_by_signals(wake):
+        launcher = _launcher(described, guard)
         try:
-            jobs = [_Member(each, files, element, over) for each in members]
-            return _run_all(jobs, launcher)
+            return _run_all(members, launcher)
         finally:
             launcher.close()
             guard.sweep()
@@ -102,8 +108,13 @@ class _Member:
             self._tell()
             self._over.wait(self._policy.pause_after(self.job.attempts))
 
+    def wake(self) -> None:
+        """Let who waits for its end look again: a signal has come."""
+        if (attempt := self._attempt) is not None:
+            attempt.wake()
+
     def cancel(self) -> None:
-        """End it, if it runs; it was not its own failure."""
+        """End it, if it runs; it was not its own failure. Doing it again is harmless."""
         if self._attempt is not None:
             self._attempt.stop(GRACE_S)
         if not self.job.state.final:
@@ -140,8 +151,10 @@ def _run_all(members: list[_Member], launcher: Launcher) -> bool:
         completed = [member.run(launcher) for member in members]
         return all(completed)
     except KeyboardInterrupt:
-        for member in members:
-            member.cancel()
+        while not all(member.job.state.final for member in members):
+            with suppress(KeyboardInterrupt), killing_on_signals(lambda: None):  # Slurm may say it twice
+                for member in members:
+                    member.cancel()
         raise
 
 
