@@ -6,6 +6,7 @@ from collections.abc import Collection, Container, Sequence
 from dataclasses import replace
 
 from orchestrator.application import Application
+from orchestrator.beside import beside_environment
 from orchestrator.cluster import spread
 from orchestrator.database import AnyDatabase, database_environment, shard_names
 from orchestrator.deployment import LOOPBACK, Orchestrator
@@ -67,12 +68,13 @@ def describe_programs(
 
 
 def placed_program(launch: Launch, placement: Placement) -> Launch:
-    """Return the launch of a program at its place, with its GPUs in its environment.
+    """Return the launch of a program at its place, with its GPUs and its databases' place in its environment.
 
     Several ranks have GPUs of their own each, which only a launcher can tell them.
     """
     gpus = visible_gpus(placement.gpus) if len(placement.ranks) == 1 else {}
-    return replace(launch, placement=placement, environment={**gpus, **launch.environment}, waits=False)
+    environment = {**gpus, **launch.environment, **beside_environment(placement)}
+    return replace(launch, placement=placement, environment=environment, waits=False)
 
 
 def place_programs(

@@ -54,7 +54,10 @@ class RankEntry(Entry):
 
 
 class JobEntry(Entry):
-    """One program; as a Job names its facts. It has `cores` and `gpus` where all is on one host."""
+    """One program; as a Job names its facts. It has `cores` and `gpus` where all is on one host.
+
+    Those of the databases beside it are in `beside`.
+    """
 
     name: str
     command: list[str]
@@ -63,6 +66,7 @@ class JobEntry(Entry):
     cores: list[int] | None
     gpus: list[int] | None
     ranks: list[RankEntry] | None = None
+    beside: list[RankEntry] = []
     state: str
     returncode: int | None
     started: float | None

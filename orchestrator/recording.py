@@ -211,6 +211,7 @@ def _job(job: Job) -> dict[str, Any]:
         "cores": list(alone.cores) if alone is not None else None,
         "gpus": list(alone.gpus) if alone is not None else None,
         "ranks": [asdict(rank) for rank in placement.ranks] if placement is not None else None,
+        "beside": [asdict(each) for each in placement.beside] if placement is not None else [],
         "state": job.state.value,
         "returncode": job.returncode,
         "started": job.started,

@@ -8,7 +8,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from orchestrator import (
 )
 from orchestrator.errors import DatabaseFailed, UsageError
 from orchestrator.hosts import parse_hosts
-from orchestrator.watcher import everybody
+from tests.integration.orchestrator.bound import servers_in
 from tests.integration.orchestrator.command import penstock
 from tests.integration.orchestrator.conftest import Driver
 from tests.integration.orchestrator.slurm_nodes import SlurmNodes, until
@@ -52,22 +52,6 @@ def server_pid(directory: Path) -> int:
     """Return the redis-server that runs in a directory, whatever its namespaces."""
     (found,) = servers_in(directory)
     return found
-
-
-def servers_in(directory: Path) -> list[int]:
-    """Return the redis-servers that run below a directory."""
-    return list(_servers_in(directory))
-
-
-def _servers_in(directory: Path) -> Iterator[int]:
-    for stat in everybody():
-        try:
-            words = Path(f"/proc/{stat.pid}/cmdline").read_bytes().split(b"\0")
-            inside = Path(f"/proc/{stat.pid}/cwd").resolve().is_relative_to(directory)
-        except OSError:
-            continue
-        if inside and b"redis-server" in Path(os.fsdecode(words[0])).name.encode():
-            yield stat.pid
 
 
 def hosts_of(database: Database) -> list[str]:
