@@ -14,7 +14,7 @@ from orchestrator.application import Application, check_name
 from orchestrator.database import AnyDatabase, Database, as_databases, start_database
 from orchestrator.deployment import Orchestrator
 from orchestrator.ensemble import Ensemble
-from orchestrator.errors import ResumeError, TimeOver, UsageError, WaitTimeout
+from orchestrator.errors import TimeOver, UsageError, WaitTimeout
 from orchestrator.group import JobGroup
 from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
 from orchestrator.joining import ColocatedDatabase, colocated_databases, shown_databases
@@ -29,7 +29,7 @@ from orchestrator.progress import following, say
 from orchestrator.queueing import Queue
 from orchestrator.record import NodeEntry
 from orchestrator.recording import RunRecord
-from orchestrator.resuming import Resumed, Saves
+from orchestrator.resuming import Resumed, Saves, claim
 from orchestrator.run_files import OUT_OF_TIME, RunFiles, take_lock
 from orchestrator.run_time import RunTime
 from orchestrator.slurm import allocation_here
@@ -73,9 +73,13 @@ class Experiment:
         self._options = launcher if isinstance(launcher, LaunchOptions) else LaunchOptions(launcher)
         check_options(self._options)
         self._grace_s = grace_s
-        self._time = RunTime(time_limit_s, stop_before_s)
+        given = self._options
+        self._time = RunTime(
+            time_limit_s if given.time_limit_s is None else given.time_limit_s,
+            stop_before_s if given.stop_before_s is None else given.stop_before_s,
+        )
         self._files = RunFiles.plan(name, run_dir, allocation_here(), resume=self._options.resume)
-        self._saves = Saves(self._files, checkpoint_s)
+        self._saves = Saves(self._files, checkpoint_s if given.checkpoint_s is None else given.checkpoint_s)
         self._resumed: Resumed | None = None
         self._stack = ExitStack()
         self._started = Started(dry=self.dry_run)
@@ -438,10 +442,7 @@ class Experiment:
         """
         if not self._options.resume:
             return None
-        try:
-            self._stack.callback(os.close, take_lock(self._files.resume_lock))
-        except BlockingIOError as error:
-            raise ResumeError(f"another driver has resumed the run in {self.run_dir}") from error
+        self._stack.callback(os.close, claim(self._files))
         self._resumed = Resumed(self._files)
         return self._resumed.record
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from orchestrator.launchers.base import Job
 from orchestrator.progress import say
-from orchestrator.run_files import QUEUED, RunFiles
+from orchestrator.run_files import BEFORE, QUEUED, RunFiles
 from orchestrator.slurm import jobs_here
 from orchestrator.watcher import read_stat
 
@@ -29,8 +29,16 @@ INTERVAL_S = 0.1
 """Between the beginnings of two writes that nobody asked for by name."""
 
 
-def write_queued(experiment: str, files: RunFiles, job: str) -> None:
+def write_queued(
+    experiment: str, files: RunFiles, job: str, earlier: Mapping[str, Any] | None = None
+) -> None:
     """Write the record of a run whose driver will be a batch job; the driver replaces it.
+
+    Args:
+        experiment: its name.
+        files: of the run.
+        job: the number of that job.
+        earlier: the record of the run before it is resumed, which comes back where the job never begins.
 
     Raises:
         OSError: it cannot be written.
@@ -50,6 +58,9 @@ def write_queued(experiment: str, files: RunFiles, job: str) -> None:
         "batch": job,
         "jobs": [],
     }
+    if earlier is not None:
+        before = {name: earlier.get(name) for name in facts if name != "jobs"}
+        facts = {**earlier, **facts, "jobs": earlier["jobs"], BEFORE: before}
     files.write_record(json.dumps(facts, indent=2) + "\n")
 
 

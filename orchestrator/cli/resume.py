@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.batch import Batch
 from orchestrator.cli.stop import clean_up
+from orchestrator.cli.submit import submit_resumed
 from orchestrator.config import load_config
 from orchestrator.errors import ResumeError, UsageError
 from orchestrator.progress import say
@@ -14,14 +16,16 @@ from orchestrator.record import Run, SourceEntry, find_run, run_at
 from orchestrator.resuming import run_to_resume
 from orchestrator.run_files import RECORD
 from orchestrator.script import Options, load_main, run_main, source_of
+from orchestrator.slurm import allocation_here
 
 
-def resume_run(name: str, given: Options) -> None:
+def resume_run(name: str, given: Options, batch: Batch | None = None) -> None:
     """Run the experiment of a run again in its directory, with its options.
 
     Args:
         name: of the run, or the beginning of it, or its directory.
         given: other options; where programs run may be another place now.
+        batch: what is asked of the scheduler, where a batch job is to do it.
 
     Raises:
         UsageError: options that would make another run of it.
@@ -29,14 +33,15 @@ def resume_run(name: str, given: Options) -> None:
     """
     if given.quick or given.overrides or given.run_dir is not None or given.preview or given.as_json:
         raise UsageError(
-            "--resume goes on with the run as it was: it takes --launcher, --hosts and --mpiexec"
+            "--resume goes on with the run as it was: --quick, --set, --run-dir, --preview and --json do not "
+            "go with it"
         )
     directory = Path(name)
     run = run_at(directory.absolute()) if (directory / RECORD).is_file() else find_run(name)
     if run.state == "lost":
         _check_here(run)
         say(clean_up(run))
-    run = run_to_resume(run.directory)
+    run = run_to_resume(run.directory, allocation_here())
     source = run.record.source
     if source is None:
         raise ResumeError(
@@ -52,13 +57,24 @@ def resume_run(name: str, given: Options) -> None:
         hosts=given.hosts,
         mpiexec=given.mpiexec or source.mpiexec,
         resume=True,
+        time_limit_s=_first(given.time_limit_s, source.time_limit_s),
+        stop_before_s=_first(given.stop_before_s, source.stop_before_s),
+        checkpoint_s=_first(given.checkpoint_s, source.checkpoint_s),
     )
     _check_same(run, source, options)
-    run_main(load_main(source.experiment), source.experiment, options)
+    if batch is not None:
+        submit_resumed(run, given, batch)
+    else:
+        run_main(load_main(source.experiment), source.experiment, options)
+
+
+def _first(given: float | None, before: float | None) -> float | None:
+    return before if given is None else given
 
 
 def _check_here(run: Run) -> None:
-    if not run.is_here:
+    """Refuse a run of which something may still run on another host; a batch job that has ended took all."""
+    if not run.is_here and run.record.batch is None:
         raise ResumeError(
             f"the run {run.run_id} was lost on the host {run.record.host}: `penstock stop {run.run_id}` "
             "there ends what is left of it, and then it can be resumed",

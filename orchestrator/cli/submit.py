@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from orchestrator.batch import Batch, batch_script
 from orchestrator.config import load_config
 from orchestrator.errors import UsageError
 from orchestrator.progress import say
+from orchestrator.record import Run
 from orchestrator.recording import write_queued
-from orchestrator.run_files import RunFiles
+from orchestrator.resuming import claim, run_to_resume
+from orchestrator.run_files import RunFiles, read_record
 from orchestrator.script import Options
 from orchestrator.slurm import cancel, check_script, release, submit
+
+PENSTOCK = (sys.executable, "-u", "-m", "orchestrator.cli")
 
 
 def submit_run(directory: Path, options: Options, batch: Batch) -> None:
@@ -23,19 +29,46 @@ def submit_run(directory: Path, options: Options, batch: Batch) -> None:
         UsageError: options that do not go together, or a wrong value for the configuration.
         SlurmError: there is no Slurm, or it refuses.
     """
-    if options.hosts is not None or options.as_json:
-        raise UsageError("--hosts and --json do not go with --on: Slurm chooses the hosts")
+    _check_options(options)
     load_config(directory, quick=options.quick, overrides=options.overrides)
     files = RunFiles.plan(directory.name, options.run_dir)
     driver = tuple(_driver(directory, files, options))
     script = batch_script(directory.name, batch, driver, log=files.batch_log, working_directory=Path.cwd())
     print(script, end="", flush=True)
-    if options.preview:
-        return
+    if not options.preview:
+        _queue(directory.name, files, script)
+
+
+def submit_resumed(run: Run, options: Options, batch: Batch) -> None:
+    """Submit a batch job that goes on with a run; until it begins the run stays what it is.
+
+    Args:
+        run: that can be resumed.
+        options: those that were given now.
+        batch: what is asked for.
+
+    Raises:
+        ResumeError: somebody goes on with it already.
+        UsageError, SlurmError: as `submit_run` does.
+    """
+    _check_options(options)
+    name = run.record.experiment
+    files = RunFiles.plan(name, run.directory, resume=True)
+    driver = (*PENSTOCK, "run", f"--resume={run.directory}", *_of_the_driver(options))
+    script = batch_script(name, batch, driver, log=files.batch_log, working_directory=Path.cwd())
+    print(script, end="", flush=True)
+    lock = claim(files)
+    try:
+        _queue(name, files, script, read_record(run_to_resume(run.directory).directory))
+    finally:
+        os.close(lock)
+
+
+def _queue(name: str, files: RunFiles, script: str, earlier: Mapping[str, Any] | None = None) -> None:
     check_script(script)
     job = files.create_queued(script, lambda: submit(script))
     try:
-        write_queued(directory.name, files, job)
+        write_queued(name, files, job, earlier)
         release(job)
     except BaseException:
         cancel(job)
@@ -44,12 +77,24 @@ def submit_run(directory: Path, options: Options, batch: Batch) -> None:
     say("`penstock ps` shows it, `penstock logs batch -f` what it says, `penstock stop` ends it")
 
 
+def _check_options(options: Options) -> None:
+    if options.hosts is not None or options.as_json:
+        raise UsageError("--hosts and --json do not go with --on: Slurm chooses the hosts")
+    options.launch_options()  # or it is refused here
+
+
 def _driver(directory: Path, files: RunFiles, options: Options) -> Iterator[str]:
     """Yield the words of the driver's command."""
-    yield from (sys.executable, "-u", "-m", "orchestrator.cli", "run", str(directory))
+    yield from (*PENSTOCK, "run", str(directory))
     yield f"--run-dir={files.directory}"
     yield from ("--quick",) * options.quick
-    yield from ("--debug",) * options.debug
     yield from (f"--set={override}" for override in options.overrides)
+    yield from _of_the_driver(options)
+
+
+def _of_the_driver(options: Options) -> Iterator[str]:
+    """Yield the options that a run may be given anew when it is resumed."""
+    yield from ("--debug",) * options.debug
+    yield from (f"--{name}={seconds}" for name, seconds in options.times().items() if seconds is not None)
     yield from (f"--launcher={options.launcher}",) * (options.launcher is not None)
     yield from (f"--mpiexec={options.mpiexec}",) * (options.mpiexec is not None)

@@ -26,6 +26,9 @@ class LaunchOptions:
         extra_args: further arguments of mpiexec or srun, before those of the launcher.
         resume: go on with the run that is in the run directory.
         source: what the run is made from, for its record: the experiment, its options and configuration.
+        time_limit_s: in place of what the script gives to its Experiment.
+        stop_before_s: likewise.
+        checkpoint_s: likewise.
     """
 
     launcher: str = AUTO
@@ -36,6 +39,9 @@ class LaunchOptions:
     extra_args: tuple[str, ...] = ()
     resume: bool = False
     source: Mapping[str, Any] | None = None
+    time_limit_s: float | None = None
+    stop_before_s: float | None = None
+    checkpoint_s: float | None = None
 
 
 def check_words(extra_args: object, program: str, ours: Container[str]) -> None:

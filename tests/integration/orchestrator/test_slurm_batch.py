@@ -71,6 +71,8 @@ def shown() -> dict[str, Any]:
         (["--on", "slurm", "--nodes", "2", "--time", "soon"], "'soon' is no time"),
         ([*ON, "--hosts", "a:2"], "Slurm chooses the hosts"),
         ([*ON, "--set", "than=true"], "did you mean 'then'"),
+        ([*ON, "--launcher", "slrum"], "there is no launcher 'slrum'"),
+        ([*ON, "--checkpoint", "0"], "--checkpoint 0: must be a number of seconds above 0"),
         ([*ON, "--sbatch", "--nodes=9"], "--nodes=9: is given by Penstock"),
     ],
 )
