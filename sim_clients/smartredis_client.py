@@ -66,6 +66,8 @@ class SmartRedisClient:
         self._scratch: set[str] = set()
         with environment_for(address), self._translated("connect"):
             self._wheel = Wheel(None, logger_name=self._id)
+            self._wheel.use_list_ensemble_prefix(False)  # programs meet in streams
+            self._wheel.use_tensor_ensemble_prefix(False)  # and by flags; tensors of the user's have it
 
     @property
     def producer(self) -> str:
@@ -125,10 +127,11 @@ class SmartRedisClient:
 
     def _unreadable(self, stream: str, position: int) -> ClientError:
         """Find out why the snapshot at a position could not be read."""
-        name = diagnosis.announced_name(self._address, stream, position)
-        if name is None:
+        entry = diagnosis.announced(self._address, stream, position)
+        if entry is None:
             return KeyMissing(f"{stream}[{position}]")
-        missing = diagnosis.missing_fields(self._address, name)
+        name = entry.rpartition("{")[2].rstrip("}")
+        missing = diagnosis.missing_fields(self._address, entry)
         if missing is None:
             return IncompleteSnapshot(name, "announced, but not in the database: any of its fields")
         if not missing:
@@ -137,16 +140,28 @@ class SmartRedisClient:
 
     def put_tensor(self, name: str, value: Array) -> None:
         """Store one tensor; see `Client.put_tensor`."""
-        self._put(keys.checked("tensor", name), wire_array(name, value))
+        array = wire_array(name, value)
+        with self._prefixes():
+            self._put(keys.checked("tensor", name), array)
 
     def get_tensor(self, name: str) -> Array:
         """Return one tensor; see `Client.get_tensor`."""
         try:
-            return self._get(keys.checked("tensor", name))
+            with self._prefixes():
+                return self._get(keys.checked("tensor", name))
         except DatabaseRefused as error:
             if _NO_TENSOR in error.reason:
                 raise KeyMissing(name) from error
             raise
+
+    @contextmanager
+    def _prefixes(self) -> Iterator[None]:
+        """Let SmartRedis put SSKEYOUT before the keys of tensors, and SSKEYIN before those it reads."""
+        self._wheel.use_tensor_ensemble_prefix(True)
+        try:
+            yield
+        finally:
+            self._wheel.use_tensor_ensemble_prefix(False)
 
     def _get(self, key: str) -> Array:
         with self._translated("get tensor", key):

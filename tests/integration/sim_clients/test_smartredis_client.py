@@ -104,7 +104,7 @@ def test_the_environment_says_where_and_who(exported: None, address: Address) ->
     assert connect(address).get_snapshot(0).name == "heat_7.3.0"
 
 
-def test_prefixes_of_the_environment_do_not_change_our_names(
+def test_prefixes_of_the_environment_are_where_smartredis_has_them(
     exported: None, monkeypatch: pytest.MonkeyPatch, db: redis.Redis
 ) -> None:
     monkeypatch.setenv("SSKEYOUT", "other")
@@ -113,7 +113,16 @@ def test_prefixes_of_the_environment_do_not_change_our_names(
     assert os.environ["SSKEYOUT"] == "other"
     client.put_tensor("t", field())
     client.put_snapshot(0, {"u": field()})
-    assert set(db.keys()) == {b"t", b"snapshots", b"{heat_7.3.0}.u", b"{heat_7.3.0}.meta"}
+    client.raise_flag("ready")
+    ours = {b"other.t", b"other.{heat_7.3.0}.u", b"other.{heat_7.3.0}.meta"}
+    assert set(db.keys()) == {*ours, b"snapshots", b"flag.ready"}
+    db.flushall()
+    plain = Plain(logger_name="plain")
+    dataset = Dataset("heat_7.3.0")
+    dataset.add_tensor("u", field())
+    plain.put_dataset(dataset)
+    plain.put_tensor("t", field())
+    assert set(db.keys()) == ours
 
 
 def test_nothing_is_printed(address: Address, networks: Networks, capfd: pytest.CaptureFixture[str]) -> None:
