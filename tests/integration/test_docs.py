@@ -130,3 +130,12 @@ def test_every_load_argument_is_described_and_no_other() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", ["databases", "colocated", "survive", "ensembles", "from-smartsim", "slurm"])
+def test_each_piece_of_python_of_a_page_can_be_copied_alone(page: str, tmp_path: Path) -> None:
+    for number, text in enumerate(snippets(DOCS / f"{page}.md")):
+        (tmp_path / f"piece_{number}.py").write_text(text)
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", str(tmp_path)]
+    done = subprocess.run(ruff, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
