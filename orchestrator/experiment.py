@@ -113,8 +113,10 @@ class Experiment:
         return tuple(self._started.jobs)
 
     def __enter__(self) -> Experiment:
-        self._stack.enter_context(ended_by_signals(self._started.wake_all))
+        # before anything is made: it may be refused
+        self._launcher = make_launcher(self._options, self._note_process)
         try:
+            self._stack.enter_context(ended_by_signals(self._started.wake_all))
             if not self.dry_run:
                 self._stack.callback(self._time.stop)
                 self._time.begin()
@@ -128,7 +130,6 @@ class Experiment:
                 self._stack.callback(self._guard.leave)
                 self._record = RunRecord(self.name, self._files, self._options.source, earlier)
                 self._record.write()
-            self._launcher = make_launcher(self._options, self._note_process)
             self._queue = Queue(self._launcher, self._started, self._grace_s, self._note_start)
             self._starter = Starter(
                 self._files,
@@ -140,6 +141,7 @@ class Experiment:
                 grace_s=self._grace_s,
             )
         except BaseException:
+            self._launcher.close()
             self._stack.close()
             raise
         self._open = True

@@ -17,7 +17,7 @@ from orchestrator.joining import ColocatedDatabase
 from orchestrator.launchers.base import Launch
 from orchestrator.placement import Placement, visible_gpus
 from orchestrator.placing import place
-from orchestrator.ports import is_loopback
+from orchestrator.ports import is_loopback, open_interfaces
 from orchestrator.resources import Resources, is_called
 from orchestrator.run_files import RunFiles, log_of
 
@@ -235,10 +235,13 @@ def out_of_reach(launches: Sequence[Launch], database: AnyDatabase) -> Placement
             where, call = "", "Orchestrator("
             if isinstance(database, ColocatedDatabase):
                 where, call = f" on {database.host}", "colocate(program, "
+            there = open_interfaces()
+            names = ", ".join(f"{name} ({at})" for name, at in there.items()) or "none but loopback"
             return PlacementError(
                 f"{launch.name!r} has its place on {', '.join(away)}, from where the database at {address}"
                 f"{where} cannot be reached: give it an interface that other hosts reach, as in "
-                f'{call}port=0, interface="eth0", open_port=True)',
+                f'{call}port=0, interface="{next(iter(there), "eth0")}", open_port=True). '
+                f"This host has: {names}",
                 asked=len(hosts),
                 available=len(hosts) - len(away),
                 what="hosts",

@@ -203,9 +203,8 @@ def exit_code(act: Callable[[], None], *, debug: bool = False) -> int:
     except (PenstockError, ClientError) as error:
         if debug:
             traceback.print_exc()
-        wrong_usage = isinstance(error, UsageError)
-        say(f"{error}" if debug or wrong_usage else f"{error}\n(--debug shows where this was raised)")
-        return WRONG_USAGE if wrong_usage else FAILED
+        say(str(error))
+        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     return 0
 
 

@@ -45,6 +45,8 @@ from sim_clients.snapshot import Snapshot, SnapshotSeries
 _GONE = ("Redis IO error", "failed to connect", "CLUSTERDOWN", "LOADING", "max retry number")
 _NO_TENSOR = "tensor key is empty"
 _NO_MODEL = "model key is empty"
+_TRACEBACK = " (The following operation failed in the TorchScript interpreter"
+"""After the cause torch writes a dozen lines of its own code, of which the wire makes one."""
 _NO_MODEL_INFO = "cannot find run info"
 
 
@@ -226,7 +228,11 @@ class SmartRedisClient:
             self._put(place, array)
             self._scratch.add(place)
         key = name if version is None else keys.model_version(name, checked_version(name, version))
-        self._run(key, name, version, places, answer)
+        try:
+            self._run(key, name, version, places, answer)
+        except InferenceFailed as error:
+            given = ", ".join(f"{array.dtype} {array.shape}" for array in arrays)
+            raise InferenceFailed(key, f"{error.reason}; given was {given}") from error.__cause__
         return self._answer(key, answer)
 
     def _answer(self, model: str, key: str) -> Array:
@@ -246,7 +252,8 @@ class SmartRedisClient:
         except DatabaseRefused as error:
             if _NO_MODEL in error.reason:
                 raise ModelMissing(name, version) from error
-            raise InferenceFailed(key, error.reason) from error
+            reason = error.reason.removeprefix("ERR ").partition(_TRACEBACK)[0]
+            raise InferenceFailed(key, reason) from error
         self._scratch.add(output)
 
     def close(self) -> None:

@@ -275,8 +275,9 @@ class ClientContract:
     def test_inference_with_a_wrong_shape(self, open_client: OpenClient, networks: Networks) -> None:
         client = open_client("solver")
         client.put_model("product", networks.multiplies_matrices, 1)
-        with pytest.raises(InferenceFailed, match="'product'"):
+        with pytest.raises(InferenceFailed, match="'product'") as caught:
             client.infer("product", field((3, 4)), field((3, 4)))
+        assert "Traceback" not in str(caught.value)
         np.testing.assert_allclose(
             client.infer("product", field((1, 4)), field((4, 1))), field((1, 4)) @ field((4, 1))
         )

@@ -270,6 +270,16 @@ def test_heat_surrogate_runs_over_nodes(slurm: SlurmNodes, settings: tuple[str, 
     assert len(set(hosts.values())) >= 3, hosts
 
 
+def test_heat_surrogate_says_how_its_database_is_reached_from_other_nodes(allocation: SlurmNodes) -> None:
+    done = penstock("run", str(ROOT / "experiments" / "heat_surrogate"), "--quick")
+    assert done.returncode == 2, done.stderr
+    assert re.search(
+        r"has its place on n1, .* cannot be reached: .* This host has: .*\. "
+        r"This experiment is told so by --set interface=NAME$",
+        done.stderr.strip(),
+    ), done.stderr
+
+
 @pytest.mark.slow
 def test_a_node_that_dies_ends_the_run_with_its_reason(toy: Path, slurm: SlurmNodes) -> None:
     penstock("run", "toy", *ON, *FOREVER)

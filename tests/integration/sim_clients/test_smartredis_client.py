@@ -258,6 +258,19 @@ def test_an_output_that_smartredis_cannot_carry_is_named(address: Address, body:
     client.close()
 
 
+def test_shapes_that_do_not_fit_are_told_in_one_line(address: Address, networks: Networks) -> None:
+    client = connect(address, producer="solver")
+    client.put_model("product", networks.multiplies_matrices, 1)
+    with pytest.raises(InferenceFailed) as caught:
+        client.infer("product", field((2, 3)), field((2, 3)))
+    assert str(caught.value) == (
+        "inference with the model 'product' failed: mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3); "
+        "given was float32 (2, 3), float32 (2, 3)"
+    )
+    assert "Traceback of TorchScript" in str(caught.value.__cause__)
+    client.close()
+
+
 def test_a_stream_that_is_a_tensor_is_named(address: Address) -> None:
     client = connect(address, producer="heat_0")
     client.put_tensor("fields", field())
