@@ -43,6 +43,7 @@ class Lane {
   void PushFront(RunPtr run) { waiting_.push_front(std::move(run)); }
   bool empty() const { return waiting_.empty(); }
   size_t size() const { return waiting_.size(); }
+  const Run& head() const { return *waiting_.front(); }
   /// Moves every dead run out.
   void TakeDead(std::vector<RunPtr>* dead);
   /// Moves the dead ones at the head out; after this it is empty or its head is alive.

@@ -1,6 +1,7 @@
 #include "run_queue.h"
 
 #include <algorithm>
+#include <bit>
 #include <condition_variable>
 #include <list>
 #include <mutex>
@@ -18,6 +19,12 @@ namespace {
 constexpr char kOverLimit[] = "Exiting due to terminate flag being set to true";
 constexpr char kNobodyWaits[] = "the run was canceled";
 
+// Runs that take the same time: of one shape, and of about as many rows.
+uint64_t KindOf(const Run& run) {
+  constexpr int kWidths = 65;
+  return ShapeKey(run) * kWidths + static_cast<uint64_t>(std::bit_width(static_cast<uint64_t>(run.rows)));
+}
+
 // And lets the main thread know how long such runs take.
 Outcome RunMeasured(const std::vector<RunPtr>& members, backend::Canceler* canceler) {
   Stopwatch stopwatch;
@@ -27,7 +34,8 @@ Outcome RunMeasured(const std::vector<RunPtr>& members, backend::Canceler* cance
   int64_t rows = RowsOf(members);
   bool counts = outcome.status.ok() && members[0]->request.function.empty();
   if (counts) executable.tiny().Measured(ShapeKey(*members[0]), rows, took);
-  if (counts && rows > 0) executable.RowTook(took / rows);
+  if (counts && rows > 0)
+    executable.row_times().Measured(KindOf(*members[0]), members.size() > 1, took / rows);
   return outcome;
 }
 
@@ -73,6 +81,7 @@ struct RunQueue::Shared : std::enable_shared_from_this<RunQueue::Shared> {
   void Work();
   std::vector<RunPtr> Next(std::unique_lock<std::mutex>& lock);
   std::optional<Turns::iterator> FirstReady(std::vector<RunPtr>* dead, Clock::time_point* next);
+  Batching Fitting(const Turn& turn);
   std::vector<RunPtr> TakeTurn(Turns::iterator turn);
   FlightPtr Begin(std::vector<RunPtr> runs);
   Outcome Fly(const FlightPtr& flight);
@@ -168,14 +177,24 @@ std::optional<RunQueue::Shared::Turns::iterator> RunQueue::Shared::FirstReady(st
   return std::nullopt;
 }
 
-std::vector<RunPtr> RunQueue::Shared::TakeTurn(Turns::iterator turn) {
-  Batching batching = turn->executable->batching();
-  bool shared = turns.size() == 1 && idle > 0 && batching.size > 1;  // by the workers that wait for work
-  if (shared) {
-    int64_t rows = turn->lane.RowsThatFit(batching.size);
-    batching.size = ShareOf(rows, idle + 1, batching, turn->executable->row_time());
+// The executable's own, or less: where a shared run does not pay, or other workers wait for their share.
+Batching RunQueue::Shared::Fitting(const Turn& turn) {
+  Batching batching = turn.executable->batching();
+  const Run& head = turn.lane.head();
+  if (batching.size <= 1 || !head.may_share || turn.lane.size() == 1) return batching;
+  RowTimes& times = turn.executable->row_times();
+  uint64_t kind = KindOf(head);
+  bool asked_for = batching.at_least > 1;
+  if (!asked_for && !times.SharingPays(kind, workers)) {
+    batching.size = 1;
+  } else if (turns.size() == 1 && idle > 0) {
+    batching.size = ShareOf(turn.lane.RowsThatFit(batching.size), idle + 1, batching, times.RowTime(kind));
   }
-  std::vector<RunPtr> runs = turn->lane.Take(batching);
+  return batching;
+}
+
+std::vector<RunPtr> RunQueue::Shared::TakeTurn(Turns::iterator turn) {
+  std::vector<RunPtr> runs = turn->lane.Take(Fitting(*turn));
   if (turn->lane.empty()) {
     turn_of.erase(turn->executable.get());
     turns.erase(turn);
