@@ -257,6 +257,7 @@ def _is_beside(host: str, database: AnyDatabase) -> bool:
 
 
 def shard_of_run(launch: Launch, files: RunFiles) -> Launch:
-    """Return the launch of a shard with the environment of its run."""
-    environment = {**launch.environment, **run_environment(launch.name, launch.directory, files)}
+    """Return the launch of a shard with the environment of its run, and its GPUs."""
+    gpus = visible_gpus(launch.placement.gpus) if launch.placement is not None else {}
+    environment = {**gpus, **launch.environment, **run_environment(launch.name, launch.directory, files)}
     return replace(launch, environment=environment)

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator import Application, Experiment, LaunchOptions, Resources, colocate
+from orchestrator import Application, Experiment, LaunchOptions, Orchestrator, Policy, Resources, colocate
 from orchestrator.beside import VARIABLE
 from orchestrator.errors import PlacementError, UsageError
 from orchestrator.hosts import Host, Inventory
@@ -119,6 +119,29 @@ def test_gpus_of_the_database_are_not_those_of_the_program(
         assert psutil.Process(server).environ()["CUDA_VISIBLE_DEVICES"] == "1,2"
         (sleeper,) = [c for c in psutil.Process(job.pid).children() if c.name() == "sleep"]
         assert sleeper.environ()["CUDA_VISIBLE_DEVICES"] == "0"
+        job.stop()
+
+
+def test_a_server_of_a_database_sees_the_gpus_that_it_was_given(
+    redis_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Host(os.uname().nodename, tuple(CORES), (0, 1))
+    monkeypatch.setattr("orchestrator.launchers.local.this_host", lambda: here)
+    with Experiment("e") as exp:
+        two = Orchestrator(shards=2, module=(), redis_server=redis_server, resources=Resources(gpus=1))
+        pids = [job.pid for job in exp.start(two).jobs]
+        assert [psutil.Process(pid).environ()["CUDA_VISIBLE_DEVICES"] for pid in pids] == ["0", "1"]
+
+
+def test_one_that_waited_for_its_turn_has_cores_for_its_database_too(redis_server: str) -> None:
+    with Experiment("e") as exp:
+        first = exp.start(Application("first", ["true"]))
+        job = exp.start(
+            colocate(waiting("solver"), module=(), redis_server=redis_server), after=first, policy=Policy()
+        )
+        exp.colocated(job)
+        (server,) = servers_in(job.directory)
+        assert cores_of_threads(server) == {str(CORES[1])}
         job.stop()
 
 

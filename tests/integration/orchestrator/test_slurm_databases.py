@@ -26,6 +26,7 @@ from orchestrator import (
 )
 from orchestrator.errors import DatabaseFailed, UsageError
 from orchestrator.hosts import parse_hosts
+from orchestrator.watcher import read_stat
 from tests.integration.orchestrator.bound import servers_in
 from tests.integration.orchestrator.command import penstock
 from tests.integration.orchestrator.conftest import Driver
@@ -119,6 +120,22 @@ def test_a_shard_that_is_killed_there_ends_the_run(allocation: SlurmNodes) -> No
         exp.start(Application("solver", ["sleep", "1000"], resources=Resources(nodes=1)), database=db)
         os.kill(server_pid(exp.run_dir / "database" / "shard_1"), signal.SIGKILL)
         exp.wait(timeout_s=60)
+    assert servers_in(exp.run_dir) == []
+    until(lambda: not allocation.steps())
+
+
+def test_a_shard_that_hangs_there_ends_the_run(allocation: SlurmNodes) -> None:
+    with (
+        pytest.raises(DatabaseFailed, match=r"shard 'database_1' .* it had not answered for"),
+        Experiment("hung") as exp,
+    ):
+        config = RedisConfig(unresponsive_s=1)
+        db = exp.start(Orchestrator(shards=2, nodes=2, module=(), config=config, **OPEN))
+        exp.start(Application("solver", ["sleep", "1000"], resources=Resources(nodes=1)), database=db)
+        hung = server_pid(exp.run_dir / "database" / "shard_1")
+        os.kill(hung, signal.SIGSTOP)
+        until(lambda: (stat := read_stat(hung)) is not None and stat.state == "T")
+        exp.wait(timeout_s=90)
     assert servers_in(exp.run_dir) == []
     until(lambda: not allocation.steps())
 
