@@ -15,7 +15,7 @@ from orchestrator.collecting import Collector
 from orchestrator.database import AnyDatabase, Database, as_databases, start_database
 from orchestrator.deployment import Orchestrator
 from orchestrator.ensemble import Ensemble
-from orchestrator.errors import ResumeError, TimeOver, UsageError, WaitTimeout
+from orchestrator.errors import TimeOver, UsageError, WaitTimeout
 from orchestrator.group import JobGroup
 from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
 from orchestrator.joining import ColocatedDatabase, colocated_databases, shown_databases
@@ -30,7 +30,7 @@ from orchestrator.progress import following, say
 from orchestrator.queueing import Queue
 from orchestrator.record import NodeEntry
 from orchestrator.recording import RunRecord
-from orchestrator.resuming import Resumed, Saves
+from orchestrator.resuming import Resumed, Saves, claim
 from orchestrator.run_files import OUT_OF_TIME, RunFiles, take_lock
 from orchestrator.run_time import RunTime
 from orchestrator.schedulers.table import job_here
@@ -75,11 +75,15 @@ class Experiment:
         self._options = launcher if isinstance(launcher, LaunchOptions) else LaunchOptions(launcher)
         check_options(self._options)
         self._grace_s = grace_s
-        self._time = RunTime(time_limit_s, stop_before_s)
+        given = self._options
+        self._time = RunTime(
+            time_limit_s if given.time_limit_s is None else given.time_limit_s,
+            stop_before_s if given.stop_before_s is None else given.stop_before_s,
+        )
         job = job_here()
         number = job.number if job is not None else None
         self._files = RunFiles.plan(name, run_dir, number, resume=self._options.resume)
-        self._saves = Saves(self._files, checkpoint_s)
+        self._saves = Saves(self._files, checkpoint_s if given.checkpoint_s is None else given.checkpoint_s)
         self._resumed: Resumed | None = None
         self._stack = ExitStack()
         self._started = Started(dry=self.dry_run)
@@ -113,8 +117,10 @@ class Experiment:
         return tuple(self._started.jobs)
 
     def __enter__(self) -> Experiment:
-        self._stack.enter_context(ended_by_signals(self._started.wake_all))
+        # before anything is made: it may be refused
+        self._launcher = make_launcher(self._options, self._note_process)
         try:
+            self._stack.enter_context(ended_by_signals(self._started.wake_all))
             if not self.dry_run:
                 self._stack.callback(self._time.stop)
                 self._time.begin()
@@ -128,10 +134,10 @@ class Experiment:
                 self._stack.callback(self._guard.leave)
                 self._record = RunRecord(self.name, self._files, self._options.source, earlier)
                 self._record.write()
-            self._launcher = make_launcher(self._options, self._note_process)
             self._queue = Queue(self._launcher, self._started, self._grace_s, self._note_start)
             self._starter = self._new_starter()
         except BaseException:
+            self._launcher.close()
             self._stack.close()
             raise
         self._open = True
@@ -456,10 +462,7 @@ class Experiment:
         """
         if not self._options.resume:
             return None
-        try:
-            self._stack.callback(os.close, take_lock(self._files.resume_lock))
-        except BlockingIOError as error:
-            raise ResumeError(f"another driver has resumed the run in {self.run_dir}") from error
+        self._stack.callback(os.close, claim(self._files))
         self._resumed = Resumed(self._files)
         return self._resumed.record
 

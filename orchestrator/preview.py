@@ -117,6 +117,7 @@ def _program(program: Program) -> dict[str, Any]:
         "directory": str(launch.directory),
         "log": str(launch.log),
         "ranks": [{"rank": number, **_place(rank)} for number, rank in enumerate(ranks)],
+        "beside": [_place(database) for database in placement.beside] if placement is not None else [],
         "bound": placement is not None and placement.bound,
         "exclusive": placement is not None and placement.exclusive,
         "exclusive_hosts": placement is not None and placement.exclusive_hosts,
