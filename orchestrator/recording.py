@@ -69,7 +69,7 @@ def write_queued(
         **({"array": array} if array is not None else {}),
     }
     if earlier is not None:
-        before = {name: earlier.get(name) for name in facts}
+        before = {name: earlier[name] for name in facts if name in earlier}
         facts = {**earlier, **facts, BEFORE: before}
         jobs = facts.pop("jobs")
     files.write_record(_record_text(facts, [json.dumps(each, default=str) for each in jobs]))
