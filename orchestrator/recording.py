@@ -219,4 +219,5 @@ def _job(job: Job) -> dict[str, Any]:
         "attempts": job.attempts,
         "reason": job.reason,
         "parameters": dict(job.parameters),
+        **({"files": [each.as_json() for each in job.launch.inputs]} if job.launch.inputs else {}),
     }

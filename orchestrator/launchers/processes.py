@@ -19,6 +19,7 @@ from typing import NamedTuple
 from orchestrator.errors import StartFailed
 from orchestrator.hosts import numbers_text
 from orchestrator.launchers.base import Job, Launch, launch_environment
+from orchestrator.laying import lay
 from orchestrator.watcher import tree_of
 
 Outcome = Callable[[int], "Ending"]
@@ -139,6 +140,7 @@ def cores_of(launch: Launch) -> tuple[int, ...]:
 def _spawn(launch: Launch, command: Sequence[str], cores: Sequence[int]) -> subprocess.Popen[bytes]:
     try:
         launch.directory.mkdir(parents=True, exist_ok=True)
+        lay(launch.inputs, launch.directory)
         with launch.log.open("ab") as log, _bound_to(cores):
             return subprocess.Popen(
                 command,
