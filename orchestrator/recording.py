@@ -16,10 +16,10 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from orchestrator.launchers.base import Job
+from orchestrator.placement import RankPlacement
 from orchestrator.progress import say
 from orchestrator.run_files import QUEUED, RunFiles
 from orchestrator.slurm import jobs_here
@@ -200,6 +200,10 @@ def _process(pid: int | None) -> dict[str, int | None]:
     return {"pid": pid, "start_time": stat.start_time if stat is not None else None}
 
 
+def _rank(rank: RankPlacement) -> dict[str, Any]:
+    return {"host": rank.host, "cores": rank.cores, "gpus": rank.gpus}
+
+
 def _job(job: Job) -> dict[str, Any]:
     placement = job.placement
     alone = placement if placement is not None and len(placement.hosts) == 1 else None
@@ -210,7 +214,7 @@ def _job(job: Job) -> dict[str, Any]:
         "start_time": job.start_time,
         "cores": list(alone.cores) if alone is not None else None,
         "gpus": list(alone.gpus) if alone is not None else None,
-        "ranks": [asdict(rank) for rank in placement.ranks] if placement is not None else None,
+        "ranks": [_rank(rank) for rank in placement.ranks] if placement is not None else None,
         "state": job.state.value,
         "returncode": job.returncode,
         "started": job.started,
