@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,6 @@ from typing import NamedTuple
 from orchestrator.errors import StartFailed
 from orchestrator.hosts import numbers_text
 from orchestrator.launchers.base import Job, Launch, launch_environment
-from orchestrator.launchers.spawning import Process, spawn
 from orchestrator.laying import lay
 from orchestrator.watcher import tree_of
 
@@ -39,7 +39,7 @@ class Ending(NamedTuple):
 
 
 class _Running(NamedTuple):
-    process: Process
+    process: subprocess.Popen[bytes]
     job: Job
     outcome: Outcome
 
@@ -122,7 +122,7 @@ class Processes:
                 ending = outcome(returncode)
                 job.report_ended(ending.returncode, reason=ending.reason)
 
-    def _signal(self, process: Process, number: int) -> None:
+    def _signal(self, process: subprocess.Popen[bytes], number: int) -> None:
         with self._reaping:
             if process.returncode is not None:
                 return
@@ -143,7 +143,7 @@ def cores_of(launch: Launch) -> tuple[int, ...]:
     return launch.placement.cores if launch.placement is not None else ()
 
 
-def _spawn(launch: Launch, command: Sequence[str], cores: Sequence[int]) -> Process:
+def _spawn(launch: Launch, command: Sequence[str], cores: Sequence[int]) -> subprocess.Popen[bytes]:
     try:
         _make_directory(launch.directory)
         lay(launch.inputs, launch.directory)
@@ -151,7 +151,16 @@ def _spawn(launch: Launch, command: Sequence[str], cores: Sequence[int]) -> Proc
         try:
             environment = launch_environment(launch)
             with _bound_to(cores):
-                return spawn(command, launch.directory, environment, log, launch.inherits)
+                return subprocess.Popen(
+                    command,
+                    cwd=launch.directory,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    pass_fds=launch.inherits,
+                )
         finally:
             os.close(log)
     except OSError as error:
@@ -188,7 +197,11 @@ def _kill(pid: int) -> None:
 
 @contextmanager
 def _bound_to(cores: Sequence[int]) -> Iterator[None]:
-    """Bind the calling thread to cores for a moment: a process inherits the affinity of who starts it."""
+    """Bind the calling thread to cores for a moment: a process inherits the affinity of who starts it.
+
+    Afterwards it goes to other cores before it may use all. The scheduler would leave it on those of the new
+    process, where it waits for that while others are idle.
+    """
     if not cores:
         yield
         return
@@ -200,4 +213,6 @@ def _bound_to(cores: Sequence[int]) -> Iterator[None]:
     try:
         yield
     finally:
+        if others := before.difference(cores):
+            os.sched_setaffinity(0, others)
         os.sched_setaffinity(0, before)
