@@ -11,9 +11,9 @@ PenstockError
 ├── SmartSimError          what SmartSim needs is missing, or its folder cannot be made
 ├── ServerError            redis-server is missing, too old, or cannot be asked for its version
 ├── MpiError               mpiexec is missing, or it cannot be told whose it is
-├── SlurmError             a command of Slurm is missing, or refuses; or what it says cannot be read
-
-
+├── SchedulerError         a command of a scheduler is missing, or refuses; or what it says cannot be read
+│   ├── SlurmError         of Slurm
+│   └── PbsError           of PBS
 ├── SharingError           the database that ranks on one host share did not come up, or has gone
 ├── PlacementError         the hosts have not the cores, GPUs or memory that were asked for
 ├── PortError              a port is taken
@@ -126,13 +126,21 @@ class MpiError(PenstockError):
         self.said = said
 
 
-class SlurmError(PenstockError):
-    """Slurm has not done what it was asked for: `command` is what was run, `said` what it answered."""
+class SchedulerError(PenstockError):
+    """A scheduler has not done what it was asked for: `command` is what was run, `said` what it answered."""
 
     def __init__(self, message: str, *, command: Sequence[str] = (), said: str = "") -> None:
         super().__init__(message)
         self.command = tuple(command)
         self.said = said
+
+
+class SlurmError(SchedulerError):
+    """Slurm has not done what it was asked for."""
+
+
+class PbsError(SchedulerError):
+    """PBS has not done what it was asked for."""
 
 
 class SharingError(PenstockError):

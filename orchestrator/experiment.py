@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, overload
 
 from orchestrator.application import Application, check_name
+from orchestrator.collecting import Collector
 from orchestrator.database import AnyDatabase, Database, as_databases, start_database
 from orchestrator.deployment import Orchestrator
 from orchestrator.ensemble import Ensemble
@@ -34,7 +35,7 @@ from orchestrator.resuming import Resumed, Saves
 from orchestrator.run_end import RunEnd
 from orchestrator.run_files import RunFiles, take_lock
 from orchestrator.run_time import RunTime
-from orchestrator.slurm import allocation_here
+from orchestrator.schedulers.table import job_here
 from orchestrator.started import Started
 from orchestrator.starting import Awaited, Starter, Turn, flat
 from orchestrator.sweep import Point
@@ -48,8 +49,9 @@ class Experiment:
     Args:
         name: of the experiment.
         launcher: "local"; "mpi" for programs with ranks; "slurm" for steps of the allocation this runs in;
-            or "dry_run" to show hosts, cores and the exact commands and start nothing. By default "slurm"
-            in an allocation, and "local" elsewhere. LaunchOptions say more.
+            "pbs" for programs in its job; or "dry_run" to show hosts, cores and the exact commands and start
+            nothing. By default "slurm" or "pbs" in a job of theirs, and "local" elsewhere.
+            LaunchOptions say more.
         run_dir: the directory of this run; `runs/<name>/<id>` under the current one by default.
         grace_s: how long programs may take to end when they are told to, before they are killed.
         time_limit_s: how long the run may take; then it is ended in order. For ever by default.
@@ -76,7 +78,9 @@ class Experiment:
         check_options(self._options)
         self._grace_s = grace_s
         self._time = RunTime(time_limit_s, stop_before_s)
-        self._files = RunFiles.plan(name, run_dir, allocation_here(), resume=self._options.resume)
+        job = job_here()
+        number = job.number if job is not None else None
+        self._files = RunFiles.plan(name, run_dir, number, resume=self._options.resume)
         self._saves = Saves(self._files, checkpoint_s)
         self._resumed: Resumed | None = None
         self._stack = ExitStack()
@@ -86,7 +90,7 @@ class Experiment:
         self._told_failed: set[str] = set()
         self._launcher: Launcher
         self._queue: Queue
-        self._starter: Starter
+        self._starter: Starter | Collector
         self._end: RunEnd
         self._guard: Guard | None = None
         self._record: RunRecord | None = None
@@ -129,15 +133,7 @@ class Experiment:
                 self._record.write()
             self._launcher = make_launcher(self._options, self._note_process)
             self._queue = Queue(self._launcher, self._started, self._grace_s, self._note_start)
-            self._starter = Starter(
-                self._files,
-                self._launcher,
-                self._started,
-                self._queue,
-                self._observe,
-                self._resumed,
-                grace_s=self._grace_s,
-            )
+            self._starter = self._new_starter()
             self._end = RunEnd(
                 self._started,
                 self._queue,
@@ -167,7 +163,7 @@ class Experiment:
 
     def _leave(self, interrupted: bool, early: bool, *, show: bool) -> None:
         if self.dry_run and show:
-            self._options.show(self.preview())
+            self._show()
         self._open = False
         self._end.stop_all(interrupted=interrupted, early=early)
 
@@ -342,6 +338,28 @@ class Experiment:
         told = f", {waiting} of them waiting for their turn" if waiting else ""
         self._say(f"started {ensemble.name}, {len(jobs)} program{'s' if len(jobs) > 1 else ''}{told}")
         return JobGroup(ensemble, jobs, add)
+
+    def _new_starter(self) -> Starter | Collector:
+        if self._options.collect is not None:
+            return Collector(
+                self._files, self._started.jobs, limited=self._time.limited or self._saves.wanted
+            )
+        return Starter(
+            self._files,
+            self._launcher,
+            self._started,
+            self._queue,
+            self._observe,
+            self._resumed,
+            grace_s=self._grace_s,
+        )
+
+    def _show(self) -> None:
+        """Show, or hand over, what a dry run would have started."""
+        if isinstance(self._starter, Collector) and self._options.collect is not None:
+            self._options.collect(self._files, self._starter.collected)
+        else:
+            self._options.show(self.preview())
 
     def _check_open(self) -> None:
         if not self._open:

@@ -71,9 +71,9 @@ def this_host() -> Host:
 
 
 def is_here(name: str) -> bool:
-    """Tell whether a name is that of this host."""
+    """Tell whether a name is that of this host, with a domain or without."""
     own = os.uname().nodename
-    return name in ("localhost", own, own.partition(".")[0])
+    return name in ("localhost", own, own.partition(".")[0]) or name.startswith(f"{own}.")
 
 
 def parse_hosts(text: str) -> Inventory:

@@ -1,4 +1,4 @@
-"""Finds an mpiexec, and tells whose it is: MPICH and Open MPI take different flags."""
+"""Finds an mpiexec, and tells whose it is: MPICH, Open MPI and Cray PALS take different flags."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ class Flavour(str, enum.Enum):
 
     MPICH = "mpich"
     OPEN_MPI = "openmpi"
+    PALS = "pals"
 
 
 SAID = {
     Flavour.MPICH: re.compile(r"HYDRA build details:\s+Version:\s+(\S+)"),
     Flavour.OPEN_MPI: re.compile(r"\((?:OpenRTE|Open MPI|PRRTE)\) (\S+)"),
+    Flavour.PALS: re.compile(r"(?:PALS|mpiexec) version (\S+)"),
 }
 
 
@@ -69,8 +71,10 @@ def recognise(executable: str, said: str) -> Mpiexec:
     for flavour, pattern in SAID.items():
         if (match := pattern.search(said)) is not None:
             return Mpiexec(executable, flavour, match[1])
+    if "pals" in Path(executable).resolve().parts:  # where Cray installs it, whatever it says
+        return Mpiexec(executable, Flavour.PALS, " ".join(said.split())[:20])
     raise MpiError(
-        f"it cannot be told whose mpiexec {executable} is; known are those of MPICH and Open MPI. "
+        f"it cannot be told whose mpiexec {executable} is; known are those of MPICH, Open MPI and Cray PALS. "
         f"It says: {said.strip()[:200]!r}",
         executable=executable,
         said=said,

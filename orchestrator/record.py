@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from orchestrator.errors import RunError, SlurmError
+from orchestrator.array_files import all_ended, merged, read_events
+from orchestrator.errors import RunError, SchedulerError, UsageError
 from orchestrator.node import Node
 from orchestrator.progress import say
 from orchestrator.redis_config import Endpoint
@@ -26,7 +27,9 @@ from orchestrator.run_files import (
     registered_runs,
     replace_record,
 )
-from orchestrator.slurm import JobStatus, jobs_of_user
+from orchestrator.schedulers.arrays import elements_of, summary
+from orchestrator.schedulers.base import JobStatus
+from orchestrator.schedulers.table import find_scheduler
 from orchestrator.watcher import Session, read_stat
 
 RESUMABLE = ("failed", "interrupted", OUT_OF_TIME, "lost")
@@ -147,6 +150,8 @@ class RunEntry(Entry):
         started: or queued.
         address: the variables by which a program finds the first database.
         batch: the number of the batch job that its driver is.
+        scheduler: of that job.
+        array: how many elements it has, where its programs are members of a job array, without a driver.
         allocation: the numbers, with commas, of the jobs in whose allocation it runs.
         source: what it was made from; None where it was not started by `penstock run` or `run_script`.
     """
@@ -163,6 +168,8 @@ class RunEntry(Entry):
     ended: float | None
     address: dict[str, str] | None
     batch: str | None = None
+    scheduler: str = "slurm"
+    array: int | None = None
     allocation: str | None = None
     databases: list[DatabaseEntry] = []
     source: SourceEntry | None = None
@@ -197,6 +204,8 @@ class Run:
     @property
     def resumable(self) -> bool:
         """Whether it has ended, has not completed, and is known how to start again."""
+        if self.record.array is not None:
+            return self.state in (*RESUMABLE, "canceled")
         return self.record.source is not None and self.state in RESUMABLE
 
     @property
@@ -264,11 +273,11 @@ def all_runs() -> list[Run]:
     Says which are left out: those whose records are damaged, or whose batch system cannot be asked.
     """
     runs = []
-    jobs = cache(jobs_of_user)
+    jobs = cache(jobs_of)
     for run_id, directory in registered_runs():
         try:
             runs.append(_run(run_id, directory, jobs))
-        except (RunError, SlurmError) as error:
+        except (RunError, SchedulerError, UsageError) as error:
             say(f"{error}; this run is left out")
     return [run for run in runs if run.record.host == socket.gethostname() or run.record.batch]
 
@@ -312,18 +321,44 @@ def run_at(directory: Path) -> Run:
     return _run(str(read_record(directory).get("run")), directory)
 
 
-def _run(run_id: str, directory: Path, jobs: Callable[[], Mapping[str, JobStatus]] = jobs_of_user) -> Run:
+def jobs_of(scheduler: str) -> Mapping[str, JobStatus]:
+    """Return where the jobs of this user stand that have not ended, as a scheduler of this name tells."""
+    return find_scheduler(scheduler).jobs()
+
+
+def _as_left(record: Mapping[str, Any], directory: Path) -> tuple[Mapping[str, Any], JobStatus | None]:
+    """Return the record of an array as its elements have left it, and where it stands.
+
+    Slurm is asked first: an element that ends meanwhile has told of its members before.
+    """
+    if record.get("array") is None or record.get("ended") is not None:
+        return record, None
+    ended = all_ended(record, read_events(directory, record["array"]))
+    elements = {} if ended else elements_of(record["batch"])
+    return merged(record, read_events(directory, record["array"]), elements), summary(elements)
+
+
+def _run(run_id: str, directory: Path, jobs: Callable[[str], Mapping[str, JobStatus]] = jobs_of) -> Run:
+    """Return a run. Its driver writes its end before it goes: who seems lost may have ended meanwhile."""
+    run = _as_recorded(run_id, directory, jobs)
+    return _as_recorded(run_id, directory, jobs) if run.state == "lost" else run
+
+
+def _as_recorded(run_id: str, directory: Path, jobs: Callable[[str], Mapping[str, JobStatus]]) -> Run:
+    facts, elements = _as_left(read_record(directory), directory)
     try:
-        record = RunEntry.model_validate(read_record(directory))
+        record = RunEntry.model_validate(facts)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise RunError(
             f"the record of the run in {directory} is damaged: {where}: {first['msg']}", run=run_id
         ) from error
+    if record.array is not None:
+        return Run(run_id, directory, record, elements is not None, elements)
     if record.batch is None or record.ended is not None:
         return Run(run_id, directory, record, _is_alive(record))
-    job = jobs().get(record.batch)
+    job = jobs(record.scheduler).get(record.batch)
     run = Run(run_id, directory, record, job is not None and job.runs and record.driver is not None, job)
     return replace(run, alive=_is_alive(record)) if run.is_here else run
 

@@ -22,6 +22,7 @@ from orchestrator.launchers.base import Job
 from orchestrator.placement import RankPlacement
 from orchestrator.progress import say
 from orchestrator.run_files import QUEUED, RunFiles
+from orchestrator.schedulers.table import BatchJob, job_here
 from orchestrator.slurm import jobs_here
 from orchestrator.watcher import read_stat
 
@@ -29,8 +30,22 @@ INTERVAL_S = 0.1
 """Between the beginnings of two writes that nobody asked for by name."""
 
 
-def write_queued(experiment: str, files: RunFiles, job: str) -> None:
+def write_queued(
+    experiment: str,
+    files: RunFiles,
+    job: BatchJob,
+    *,
+    array: int | None = None,
+    jobs: Sequence[Mapping[str, Any]] = (),
+) -> None:
     """Write the record of a run whose driver will be a batch job; the driver replaces it.
+
+    Args:
+        experiment: its name.
+        files: of the run.
+        job: the batch job.
+        array: how many elements it has, where it is an array that runs these programs without a driver.
+        jobs: the programs, where they are known before.
 
     Raises:
         OSError: it cannot be written.
@@ -47,10 +62,11 @@ def write_queued(experiment: str, files: RunFiles, job: str) -> None:
         "started": time.time(),
         "ended": None,
         "address": None,
-        "batch": job,
-        "jobs": [],
+        "batch": job.number,
+        "scheduler": job.scheduler.name,
+        **({"array": array} if array is not None else {}),
     }
-    files.write_record(json.dumps(facts, indent=2) + "\n")
+    files.write_record(_record_text(facts, [json.dumps(each, default=str) for each in jobs]))
 
 
 class RunRecord:
@@ -93,7 +109,7 @@ class RunRecord:
             "started": time.time(),
             "ended": None,
             "address": None,
-            "batch": files.batch,
+            **_batch(files.batch),
             "allocation": jobs_here() or None,
             "source": source,
         }
@@ -180,19 +196,28 @@ class RunRecord:
             return False
 
     def _text(self) -> str:
-        head = json.dumps(self._facts, indent=2, default=str).removesuffix("\n}")
-        every = (*self._earlier.values(), *map(self._line, self._jobs))
-        lines = ",\n".join(f"    {line}" for line in every)
-        return f'{head},\n  "jobs": [\n{lines}\n  ]\n}}\n'
+        return _record_text(self._facts, (*self._earlier.values(), *map(self._line, self._jobs)))
 
     def _line(self, job: Job) -> str:
         stands = (job.state, job.attempts)  # asked first: what changes while the line is made is in the next
         known = self._lines.get(job.name)
         if known is not None and known[0] == stands:
             return known[1]
-        line = json.dumps(_job(job), default=str)  # a parameter may be a Path
+        line = json.dumps(job_facts(job), default=str)  # a parameter may be a Path
         self._lines[job.name] = (stands, line)
         return line
+
+
+def _record_text(facts: Mapping[str, Any], jobs: Sequence[str]) -> str:
+    """Return a record as JSON, each of its programs, given as JSON, on a line."""
+    head = json.dumps(facts, indent=2, default=str).removesuffix("\n}")
+    lines = ",\n".join(f"    {line}" for line in jobs)
+    return f'{head},\n  "jobs": [\n{lines}\n  ]\n}}\n'
+
+
+def _batch(number: str | None) -> dict[str, str | None]:
+    here = job_here() if number is not None else None
+    return {"batch": number, **({"scheduler": here.scheduler.name} if here is not None else {})}
 
 
 def _process(pid: int | None) -> dict[str, int | None]:
@@ -204,7 +229,8 @@ def _rank(rank: RankPlacement) -> dict[str, Any]:
     return {"host": rank.host, "cores": rank.cores, "gpus": rank.gpus}
 
 
-def _job(job: Job) -> dict[str, Any]:
+def job_facts(job: Job) -> dict[str, Any]:
+    """Return a program as the record has it."""
     placement = job.placement
     alone = placement if placement is not None and len(placement.hosts) == 1 else None
     return {

@@ -118,7 +118,7 @@ def redis_argv(
         *("--save", "", "--appendonly", "yes" if config.append_only else "no"),
         *("--proto-max-bulk-len", str(largest_bytes), "--client-query-buffer-limit", str(UNLIMITED_BYTES)),
         *("--maxmemory", str(config.maxmemory_bytes), "--maxmemory-policy", "noeviction"),
-        *("--disable-thp", "no" if config.huge_pages else "yes"),
+        *allocator_options(config),
         *(_clustering(config, endpoint, largest_bytes, announced_port) if clustered else ()),
         *config.extra_args,
         *(("--loadmodule", *load_arguments) if load_arguments else ()),
@@ -149,6 +149,17 @@ def _own_options() -> frozenset[str]:
         for at in endpoints
     )
     return frozenset(word for argv in commands for word in argv if word.startswith("--"))
+
+
+def allocator_options(config: RedisConfig) -> tuple[str, ...]:
+    """Return redis-server's own options that go with `redis_environment`.
+
+    jemalloc's background thread has nothing to do where freed memory is kept, and yet it is woken by what is
+    freed: every run of a network costs two changes of threads more.
+    """
+    if not config.huge_pages:
+        return ("--disable-thp", "yes")
+    return ("--disable-thp", "no", "--jemalloc-bg-thread", "no")
 
 
 def redis_environment(config: RedisConfig) -> Mapping[str, str]:

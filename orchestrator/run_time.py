@@ -2,7 +2,8 @@
 
 Its time being over is told to the driver as a scheduler would tell it, by a SIGTERM to its main thread: that
 ends it in order wherever it is, in a wait of ours or in the user's own code. The difference is only what the
-run says of it. An allocation may be prolonged meanwhile, so Slurm is asked again when the time seems over.
+run says of it. An allocation may be prolonged meanwhile, so its scheduler is asked again when the
+time seems over.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import threading
 import time
 from dataclasses import dataclass
 
-from orchestrator.errors import SlurmError, TimeOver, UsageError
+from orchestrator.errors import SchedulerError, TimeOver, UsageError
 from orchestrator.policy import is_time
 from orchestrator.progress import say
-from orchestrator.slurm import allocation_here, end_of
+from orchestrator.schedulers.table import job_here
 
 LONGEST_S = threading.TIMEOUT_MAX / 2
 
@@ -53,15 +54,20 @@ class RunTime:
         self.over: TimeOver | None = None
         """Why the run was told to end, once it was."""
 
+    @property
+    def limited(self) -> bool:
+        """Whether the run may have to end before it is through."""
+        return self._limit_s is not None or self._before_s is not None
+
     def begin(self) -> None:
         """Let the time run, on a thread of its own that sleeps until it is over.
 
         Raises:
             UsageError: the driver could not be told, for this is not its main thread; or no time is left.
-            SlurmError: Slurm does not tell when the allocation ends.
+            SchedulerError: nobody tells when the allocation ends.
         """
         self._began = time.time()
-        if self._limit_s is None and self._before_s is None:
+        if not self.limited:
             return
         if threading.current_thread() is not threading.main_thread():
             raise UsageError("time_limit_s and stop_before_s need the Experiment to be in the main thread")
@@ -97,8 +103,8 @@ class RunTime:
         """Return when the run must end as it stands now."""
         try:
             return self._end() or known
-        except SlurmError as error:
-            say(f"{error}; what Slurm said before is taken for true")
+        except SchedulerError as error:
+            say(f"{error}; what was said before is taken for true")
             return known
 
     def _end(self) -> End | None:
@@ -106,10 +112,10 @@ class RunTime:
         ends = []
         if self._limit_s is not None:
             ends.append(End(self._began + self._limit_s, f"its limit of {self._limit_s:g} s"))
-        job = allocation_here() if self._before_s is not None else None
-        end = end_of(job) if job is not None else None
-        if end is not None:
-            ends.append(End(end, f"the end of the allocation {job}"))
+        job = job_here() if self._before_s is not None else None
+        end = job.scheduler.end_of(job.number) if job is not None else None
+        if job is not None and end is not None:
+            ends.append(End(end, f"the end of the allocation {job.number}"))
         return min(ends, key=lambda end: end.at, default=None)
 
     def _told(self, end: End) -> str:

@@ -21,10 +21,10 @@ from orchestrator.errors import PenstockError, UsageError
 from orchestrator.hosts import parse_hosts
 from orchestrator.launchers.mpi import MpiLauncher
 from orchestrator.launchers.options import AUTO, LaunchOptions
-from orchestrator.launchers.table import check_options, is_dry
+from orchestrator.launchers.table import check_options, find_launcher, is_dry
 from orchestrator.preview import Preview
 from orchestrator.progress import say
-from orchestrator.slurm import allocation_here
+from orchestrator.schedulers.table import job_here
 from sim_clients.errors import ClientError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -50,12 +50,12 @@ class Options:
         overrides: `key=value`, for the configuration.
         run_dir: the directory of the run.
         debug: show where in the code an error was raised.
-        launcher: what starts the programs, by name; `slurm` in an allocation by default, and elsewhere
-            `local`, or `mpi` with hosts.
+        launcher: what starts the programs, by name; `slurm` or `pbs` in a job of theirs by default, and
+            elsewhere `local`, or `mpi` with hosts.
         as_json: show the preview as JSON.
         hosts: where, as `name:cores,…`; the allocation or this host by default. Others are reached by the
-            launchers mpi and slurm.
-        mpiexec: of the launcher mpi.
+            launchers mpi, slurm and pbs.
+        mpiexec: of the launchers mpi and pbs.
         resume: go on with the run that is in `run_dir`.
     """
 
@@ -77,7 +77,8 @@ class Options:
             UsageError: there is no such launcher or host, or they do not go together.
         """
         hosts = parse_hosts(self.hosts) if self.hosts is not None else None
-        by_mpi = self.mpiexec is not None or (hosts is not None and allocation_here() is None)
+        chosen = self.mpiexec is not None and "mpiexec" not in find_launcher(AUTO).takes
+        by_mpi = chosen or (hosts is not None and job_here() is None)
         default = MpiLauncher.name if by_mpi else AUTO
         options = LaunchOptions(self.launcher or default, hosts, self.preview, mpiexec=self.mpiexec)
         check_options(options)
@@ -100,7 +101,11 @@ def run_script(main: Main, file: str) -> None:
 
 def run_main(main: Main, directory: Path, options: Options) -> None:
     """Load the configuration of an experiment and run it."""
-    launcher = options.launch_options()
+    run_with(options.launch_options(), main, directory, options)
+
+
+def run_with(launcher: LaunchOptions, main: Main, directory: Path, options: Options) -> None:
+    """Load the configuration of an experiment and run it by another launcher than that of its options."""
     config = load_config(directory, quick=options.quick, overrides=options.overrides)
     launcher = replace(launcher, resume=options.resume, source=source_of(directory, options, config))
     run_dir = options.run_dir.absolute() if options.run_dir is not None else None
@@ -191,8 +196,10 @@ def _parse(arguments: Sequence[str]) -> Options:
     )
     parser.add_argument("--json", action="store_true", help="the preview as JSON")
     parser.add_argument("--hosts", metavar="NAME:CORES,...", help="where: by default here")
-    parser.add_argument("--mpiexec", metavar="PATH", help="of the launcher mpi")
-    parser.add_argument("--launcher", metavar="NAME", help="what starts the programs: local, mpi or slurm")
+    parser.add_argument("--mpiexec", metavar="PATH", help="of the launchers mpi and pbs")
+    parser.add_argument(
+        "--launcher", metavar="NAME", help="what starts the programs: local, mpi, slurm, pbs or smartsim"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value")
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="the directory of this run")
     parser.add_argument("--debug", action="store_true", help="show where in the code an error was raised")

@@ -1,6 +1,6 @@
 """What Slurm is asked: which hosts an allocation has, which steps run in it, and to signal one.
 
-Its commands are the interface, for they are on every cluster; functions without I/O read what they print.
+Functions without I/O read what its commands print.
 As a program, `python -m orchestrator.slurm JOBS RUN RUNTIME`, it ends the steps of a run whose driver was
 killed, and removes its runtime directory from their hosts.
 """
@@ -9,50 +9,32 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
 
+from orchestrator.asking import TIMEOUT_S, Commands
 from orchestrator.errors import SlurmError
 from orchestrator.hosts import Host, Inventory
 
 JOB_VARIABLE = "SLURM_JOB_ID"
-TIMEOUT_S = 60.0
 INTERVAL_S = 0.1
 REMOVING = "orchestrator.run_files"
 """By which a program removes the runtime directory of a run from its host."""
-RUNNING = ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING")
+COMMANDS = Commands("Slurm", SlurmError)
+ask = COMMANDS.ask
 BYTES_PER_MB = 1 << 20
 ON_NODES = re.compile(r"\bNodes=(?P<nodes>\S+) CPU_IDs=(?P<cores>\S+) Mem=(?P<memory>\d+) GRES=(?P<gres>\S*)")
 END = re.compile(r"\bEndTime=(\S+)")
 NO_END = ("Unknown", "NONE", "None")
+ARRAY = " ArrayJobId="
 UNKNOWN_JOB = "Invalid job id"
 PART = re.compile(r"\bHetJobOffset=(\d+)")
 PART_VARIABLE = re.compile(r"SLURM_JOB_ID_HET_GROUP_\d+")
 GPU_INDICES = re.compile(r"gpu\b[^(]*\(IDX:([\d,-]+)\)")
-
-
-class JobStatus(NamedTuple):
-    """Where a job of Slurm stands that has not ended.
-
-    Attributes:
-        state: as Slurm calls it: PENDING, RUNNING, …
-        reason: why it is pending, in Slurm's word; empty where it gives none.
-    """
-
-    state: str
-    reason: str = ""
-
-    @property
-    def runs(self) -> bool:
-        """Whether its programs run."""
-        return self.state in RUNNING
 
 
 @dataclass(frozen=True)
@@ -85,10 +67,19 @@ def allocation_of(job: str) -> Allocation:
     Raises:
         SlurmError: Slurm does not tell.
     """
-    told = ask("scontrol", "show", "job", "--details", "--oneliner", job)
+    told = own_lines(job, ask("scontrol", "show", "job", "--details", "--oneliner", job))
     written = [match["nodes"] for match in ON_NODES.finditer(told)]
     names = {nodes: ask("scontrol", "show", "hostnames", nodes).split() for nodes in written}
     return read_allocation(job, told, names)
+
+
+def own_lines(job: str, told: str) -> str:
+    """Return what `scontrol show job` tells of a job, where its number is also that of a whole array.
+
+    The number of an array is that of its last element; all elements are told of then, each on a line.
+    """
+    lines = told.splitlines()
+    return "\n".join(line for line in lines if ARRAY not in line or line.startswith(f"JobId={job} "))
 
 
 def read_allocation(job: str, told: str, names: Mapping[str, Sequence[str]]) -> Allocation:
@@ -131,7 +122,7 @@ def end_of(job: str) -> float | None:
     Raises:
         SlurmError: Slurm does not tell.
     """
-    return read_end(ask("scontrol", "show", "job", "--oneliner", job))
+    return read_end(own_lines(job, ask("scontrol", "show", "job", "--oneliner", job)))
 
 
 def read_end(told: str) -> float | None:
@@ -179,55 +170,6 @@ def end_run(jobs: str, run_id: str, runtime: str) -> None:
             _clear(job, nodes, runtime)
 
 
-def check_script(script: str) -> None:
-    """Make sure that Slurm would start a batch script some day.
-
-    Raises:
-        SlurmError: it would not; says what it has.
-    """
-    try:
-        ask("sbatch", "--test-only", stdin=script)
-    except SlurmError as error:
-        if not error.said:
-            raise
-        told = map(str.split, ask("sinfo", "--noheader", "--format=%R %D").splitlines())
-        there = ", ".join(f"{nodes} in {partition}" for partition, nodes in told)
-        raise SlurmError(
-            f"Slurm would not start this job: {error.said}. Nodes there are, by partition: {there}",
-            command=error.command,
-            said=error.said,
-        ) from error
-
-
-def submit(script: str) -> str:
-    """Submit a batch script and return the number of the job, which is held: `release` lets it begin."""
-    return ask("sbatch", "--parsable", "--hold", stdin=script).strip().partition(";")[0]
-
-
-def release(job: str) -> None:
-    """Let a job begin that is held."""
-    ask("scontrol", "release", job)
-
-
-def cancel(job: str) -> None:
-    """End a job, also one that has not begun."""
-    ask("scancel", job)
-
-
-def end_driver(job: str) -> None:
-    """Tell the driver that is a job's batch script to end; its steps are told by the driver."""
-    ask("scancel", "--ctld", "--batch", "--signal=TERM", job)
-
-
-def jobs_of_user() -> dict[str, JobStatus]:
-    """Return where the jobs of this user stand that have not ended, by their numbers."""
-    told = ask("squeue", "--me", "--noheader", "--format=%i|%T|%r")
-    return {
-        job: JobStatus(state, reason if reason != "None" else "")
-        for job, state, reason in (line.split("|", 2) for line in told.splitlines())
-    }
-
-
 def signal_step(step: str, number: int) -> None:
     """Send a signal to the programs of a step. One that has ended gets none.
 
@@ -243,54 +185,13 @@ def signal_step(step: str, number: int) -> None:
             raise
 
 
-def slurm_version() -> str:
-    """Return the version of the Slurm whose commands are on PATH, as in `slurm 22.05.8`.
-
-    Raises:
-        SlurmError: there is none.
-    """
-    return ask("sinfo", "--version").strip()
-
-
-def ask(*command: str, stdin: str | None = None) -> str:
-    """Run a command of Slurm, with this text as its input, and return what it prints.
-
-    Raises:
-        SlurmError: it is missing, does not end, or fails.
-    """
-    try:
-        done = subprocess.run(
-            command, input=stdin or "", capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
-    except FileNotFoundError as error:
-        raise missing(command[0]) from error
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise SlurmError(f"{command[0]} could not be asked: {error}", command=command) from error
-    if done.returncode != 0:
-        said = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
-        raise SlurmError(f"`{' '.join(command)}` was refused: {said}", command=command, said=said)
-    return done.stdout
-
-
 def find_command(name: str) -> str:
     """Return where a command of Slurm is.
 
     Raises:
         SlurmError: it is not on PATH.
     """
-    found = shutil.which(name)
-    if found is None:
-        raise missing(name)
-    return found
-
-
-def missing(name: str) -> SlurmError:
-    """Return the error of a command of Slurm that is not there."""
-    return SlurmError(
-        f"there is no {name} on PATH: this host has no Slurm, or its module is not loaded; "
-        "on a machine without Slurm use --launcher local",
-        command=(name,),
-    )
+    return COMMANDS.find(name)
 
 
 def _running_nodes(job: str) -> str | None:

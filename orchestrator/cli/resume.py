@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cli.stop import clean_up
+from orchestrator.cli.submit_array import submit_again
 from orchestrator.config import load_config
 from orchestrator.errors import ResumeError, UsageError
 from orchestrator.progress import say
@@ -33,6 +34,11 @@ def resume_run(name: str, given: Options) -> None:
         )
     directory = Path(name)
     run = run_at(directory.absolute()) if (directory / RECORD).is_file() else find_run(name)
+    if run.record.array is not None:
+        if given.launcher is not None or given.hosts is not None or given.mpiexec is not None:
+            raise UsageError("--resume of a job array submits it as it was: it takes no other option")
+        submit_again(run)
+        return
     if run.state == "lost":
         _check_here(run)
         say(clean_up(run))

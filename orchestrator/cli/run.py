@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.batch import SCHEDULERS, Batch
 from orchestrator.cli.options import Debug
 from orchestrator.cli.resume import resume_run
 from orchestrator.cli.submit import submit_run
+from orchestrator.cli.submit_array import submit_array
 from orchestrator.errors import UsageError
+from orchestrator.schedulers.arrays import ArraySize
+from orchestrator.schedulers.base import Batch, Scheduler
+from orchestrator.schedulers.table import SCHEDULERS, find_scheduler
 from orchestrator.script import Options, find_experiment, load_main, run_main
 
 
@@ -35,11 +38,13 @@ def run(
         typer.Option("--hosts", metavar="NAME:CORES,...", help="Where; this host or allocation by default."),
     ] = None,
     mpiexec: Annotated[
-        str | None, typer.Option("--mpiexec", metavar="PATH", help="Of the launcher mpi; found by default.")
+        str | None, typer.Option("--mpiexec", metavar="PATH", help="Of mpi and pbs; found by default.")
     ] = None,
     launcher: Annotated[
         str | None,
-        typer.Option("--launcher", metavar="NAME", help="What starts the programs: local, mpi or slurm."),
+        typer.Option(
+            "--launcher", metavar="NAME", help="What starts programs: local, mpi, slurm, pbs or smartsim."
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -63,7 +68,9 @@ def run(
     ] = None,
     on: Annotated[
         str | None,
-        typer.Option("--on", metavar="SCHEDULER", help="Submit the run as a batch job: slurm."),
+        typer.Option(
+            "--on", metavar="SCHEDULER", help=f"Submit the run as a batch job: {' or '.join(SCHEDULERS)}."
+        ),
     ] = None,
     nodes: Annotated[
         int | None, typer.Option("--nodes", metavar="N", help="With --on: how many whole nodes.")
@@ -71,14 +78,29 @@ def run(
     time: Annotated[
         str | None, typer.Option("--time", metavar="H:MM:SS", help="With --on: for how long at most.")
     ] = None,
-    sbatch: Annotated[
+    array: Annotated[
+        str | None,
+        typer.Option(
+            "--array", metavar="N[%M]", help="With --on slurm: as a job array of N elements, M at a time."
+        ),
+    ] = None,
+    per_node: Annotated[
+        str | None,
+        typer.Option("--per-node", metavar="ncpus=N", help="With --on pbs: what each node has."),
+    ] = None,
+    further: Annotated[
         list[str] | None,
-        typer.Option("--sbatch", metavar="ARG", help="With --on: a further argument. May be repeated."),
+        typer.Option(
+            *(f"--{scheduler.submits_by}" for scheduler in SCHEDULERS.values()),
+            metavar="ARG",
+            help="With --on: a further argument of that command. May be repeated.",
+        ),
     ] = None,
     debug: Debug = False,
 ) -> None:
     """Run an experiment and wait for it, or submit it as a batch job."""
-    batch = _batch(on, nodes, time, tuple(sbatch or ()))
+    size = ArraySize.parse(array) if array is not None else None
+    batch = _batch(on, nodes, time, per_node, tuple(further or ()), size)
     options = Options(
         quick, preview, tuple(overrides or ()), run_dir, debug, launcher, as_json, hosts, mpiexec
     )
@@ -93,18 +115,32 @@ def run(
     main = load_main(directory)
     if batch is None:
         run_main(main, directory, options)
+    elif size is not None:
+        submit_array(main, directory, options, *batch, size)
     else:
-        submit_run(directory, options, batch)
+        submit_run(directory, options, *batch)
 
 
-def _batch(on: str | None, nodes: int | None, time: str | None, sbatch: tuple[str, ...]) -> Batch | None:
-    """Return what is asked of the scheduler; None where the run is to be here."""
+def _batch(
+    on: str | None,
+    nodes: int | None,
+    time: str | None,
+    per_node: str | None,
+    further: tuple[str, ...],
+    size: ArraySize | None,
+) -> tuple[Scheduler, Batch] | None:
+    """Return what is asked of which scheduler; None where the run is to be here."""
     if on is None:
-        if nodes is not None or time is not None or sbatch:
-            raise UsageError("--nodes, --time and --sbatch are of a batch job: give --on slurm too")
+        if any(given is not None for given in (nodes, time, per_node, size)) or further:
+            raise UsageError("--nodes, --time and others are of a batch job: give --on too, as in --on slurm")
         return None
-    if on not in SCHEDULERS:
-        raise UsageError(f"--on {on!r}: there is no such scheduler; there are: {', '.join(SCHEDULERS)}")
+    scheduler = find_scheduler(on)
+    if size is not None:
+        if nodes is not None or per_node is not None or time is None:
+            raise UsageError(
+                "--array needs --time H:MM:SS; nodes and cores are those of a member's Resources"
+            )
+        return scheduler, Batch(1, time, extra_args=further)
     if nodes is None or time is None:
         raise UsageError(f"--on {on} needs --nodes N and --time H:MM:SS")
-    return Batch(nodes, time, sbatch)
+    return scheduler, Batch(nodes, time, per_node, further)

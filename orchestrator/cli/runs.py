@@ -13,7 +13,7 @@ from rich.table import Table
 from orchestrator.cli.options import Debug, Json
 from orchestrator.hosts import numbers_text
 from orchestrator.record import JobEntry, Run, all_runs
-from orchestrator.slurm import JobStatus
+from orchestrator.schedulers.base import JobStatus
 
 STYLES = {
     "active": "green",

@@ -16,7 +16,8 @@ from orchestrator.errors import RunError, UsageError, WaitTimeout
 from orchestrator.guard import end_leftovers
 from orchestrator.record import Run, all_runs, find_run
 from orchestrator.run_files import QUEUED
-from orchestrator.slurm import cancel, end_driver, end_run
+from orchestrator.schedulers.table import BatchJob, find_scheduler
+from orchestrator.slurm import end_run
 
 DEADLINE_S = 30.0
 INTERVAL_S = 0.1
@@ -46,7 +47,7 @@ def stop(
         if run.record.batch is None or run.is_here:
             _end_driver(run)
         else:
-            _end_batch(run, run.record.batch)
+            _end_batch(run, BatchJob(find_scheduler(run.record.scheduler), run.record.batch))
         print(f"stopped {run.run_id}")
     if not runs:
         print("no run is active")
@@ -63,6 +64,9 @@ def _chosen(run_id: str | None) -> list[Run]:
 
 def clean_up(run: Run) -> str:
     """End what a killed driver has left where its watcher was killed too, and close the record."""
+    if run.record.array is not None:
+        run.close(error=f"its job {run.record.batch} ended before its members had")
+        return f"cleaned up {run.run_id}, whose job {run.record.batch} ended before its members had"
     if run.record.driver is None:
         run.close(error=f"its job {run.record.batch} ended before its driver had started")
         return f"cleaned up {run.run_id}, whose job {run.record.batch} ended before its driver had started"
@@ -75,22 +79,23 @@ def clean_up(run: Run) -> str:
     return f"cleaned up {run.run_id}, whose driver was killed: {ended}"
 
 
-def _end_batch(run: Run, job: str) -> None:
+def _end_batch(run: Run, job: BatchJob) -> None:
     """End a run whose driver is a batch job: cancel one that waits, tell one that runs to end, and wait.
 
     The batch system tells nobody of an end, so it is asked.
     """
-    if run.state == QUEUED:
-        cancel(job)
+    if run.state == QUEUED or run.record.array is not None:
+        job.scheduler.cancel(job.number)
     else:
-        end_driver(job)
+        job.scheduler.end_driver(job.number)
     deadline = time.monotonic() + DEADLINE_S
     while (now := run.again()).state in (QUEUED, "active"):
         if time.monotonic() > deadline:
-            raise WaitTimeout(f"the end of {run.run_id}, job {job}", DEADLINE_S)
+            raise WaitTimeout(f"the end of {run.run_id}, job {job.number}", DEADLINE_S)
         time.sleep(INTERVAL_S)
     if now.state == "lost":
-        now.close("canceled", "it was stopped before its driver could")
+        who = "its members had ended" if run.record.array is not None else "its driver could"
+        now.close("canceled", f"it was stopped before {who}")
 
 
 def _end_driver(run: Run) -> None:

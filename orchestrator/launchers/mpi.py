@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,7 +22,7 @@ from orchestrator.launchers.base import Job, Launch
 from orchestrator.launchers.mpi_argv import check_extra_args, mpiexec_argv, program_outcome
 from orchestrator.launchers.options import LaunchOptions
 from orchestrator.launchers.processes import Ending, Processes, by_hand, cores_of
-from orchestrator.mpiexec import find_mpiexec
+from orchestrator.mpiexec import Mpiexec, find_mpiexec
 from orchestrator.run_files import tail
 
 
@@ -44,9 +45,20 @@ class MpiLauncher:
         """
         self._options = options or LaunchOptions(self.name)
         check_extra_args(self._options.extra_args)
-        self.mpiexec = find_mpiexec(self._options.mpiexec)
-        self.shown = f"{self.name} ({self.mpiexec.flavour.value} {self.mpiexec.version})"
+        self.shown = self._shown()
         self._processes = Processes(started)
+
+    @cached_property
+    def mpiexec(self) -> Mpiexec:
+        """What starts ranks.
+
+        Raises:
+            MpiError: there is none, or it is not known whose it is.
+        """
+        return find_mpiexec(self._options.mpiexec)
+
+    def _shown(self) -> str:
+        return f"{self.name} ({self.mpiexec.flavour.value} {self.mpiexec.version})"
 
     @staticmethod
     def undo(run_id: str, runtime: Path) -> tuple[str, ...]:
@@ -69,9 +81,10 @@ class MpiLauncher:
         if _is_plain(launch):
             return self._processes.start(launch, cores=cores_of(launch))
         _check_hosts(launch)
+        mpiexec = self.mpiexec
 
         def outcome(code: int) -> Ending:
-            return Ending(program_outcome(self.mpiexec.flavour, code, tail(launch.log)))
+            return Ending(program_outcome(mpiexec.flavour, code, tail(launch.log)))
 
         return self._processes.start(launch, self.argv(launch), outcome=outcome)
 

@@ -18,13 +18,16 @@ class LaunchOptions:
     """How an Experiment starts its programs.
 
     Attributes:
-        launcher: its name; "auto" is slurm in an allocation of Slurm, and local elsewhere.
+        launcher: its name; "auto" is slurm or pbs in a job of theirs, and local elsewhere.
         hosts: where; what the launcher finds by itself when there is none.
         preview: start nothing, and show at the end what would have been started.
         show: how; gets the Preview, whose text is printed by default.
-        mpiexec: of the launcher mpi; the one on PATH by default.
+        mpiexec: of the launchers mpi and pbs; the one on PATH by default.
+        scheduler: whose launcher of SmartSim's the launcher smartsim uses: local, lsf, sge or pals; what
+            SmartSim finds by default.
         extra_args: further arguments of mpiexec or srun, before those of the launcher.
         resume: go on with the run that is in the run directory.
+        collect: start nothing, and hand over at the end the paths of the run and what it would have started.
         source: what the run is made from, for its record: the experiment, its options and configuration.
     """
 
@@ -33,8 +36,10 @@ class LaunchOptions:
     preview: bool = False
     show: Callable[[Any], None] = print
     mpiexec: str | Path | None = None
+    scheduler: str | None = None
     extra_args: tuple[str, ...] = ()
     resume: bool = False
+    collect: Callable[[Any, Any], None] | None = None
     source: Mapping[str, Any] | None = None
 
 

@@ -10,22 +10,33 @@ from orchestrator.launchers.dry_run import DryRunLauncher
 from orchestrator.launchers.local import LocalLauncher
 from orchestrator.launchers.mpi import MpiLauncher
 from orchestrator.launchers.options import AUTO, LaunchOptions
+from orchestrator.launchers.pbs import PbsLauncher
 from orchestrator.launchers.slurm import SlurmLauncher
-from orchestrator.slurm import allocation_here
+from orchestrator.launchers.smartsim import SmartSimLauncher
+from orchestrator.schedulers.table import job_here
 
 LAUNCHERS: dict[str, type[Launcher]] = {
-    launcher.name: launcher for launcher in (LocalLauncher, MpiLauncher, SlurmLauncher, DryRunLauncher)
+    launcher.name: launcher
+    for launcher in (
+        LocalLauncher,
+        MpiLauncher,
+        SlurmLauncher,
+        PbsLauncher,
+        SmartSimLauncher,
+        DryRunLauncher,
+    )
 }
 
 
 def find_launcher(name: str) -> type[Launcher]:
-    """Return the launcher of a name; "auto" is slurm in an allocation, and local elsewhere.
+    """Return the launcher of a name; "auto" is that of this job's scheduler, and local outside of any.
 
     Raises:
         UsageError: there is none; names those that are.
     """
     if name == AUTO:
-        return SlurmLauncher if allocation_here() else LocalLauncher
+        job = job_here()
+        return LocalLauncher if job is None else LAUNCHERS[job.scheduler.name]
     if name not in LAUNCHERS:
         raise UsageError(f"there is no launcher {name!r}; there are: {', '.join((*LAUNCHERS, AUTO))}")
     return LAUNCHERS[name]
@@ -43,13 +54,13 @@ def check_options(options: LaunchOptions) -> None:
         UsageError: naming them.
     """
     kind = find_launcher(options.launcher)
-    for name in ("mpiexec", "extra_args"):
+    for name in ("mpiexec", "scheduler", "extra_args"):
         if getattr(options, name) and name not in kind.takes:
             raise UsageError(f"{name}={getattr(options, name)!r}: the launcher {kind.name!r} has none")
     if options.hosts is not None and not (kind.elsewhere or is_dry(options)):
         raise UsageError(
             f"the launcher {kind.name!r} starts programs on this host alone; "
-            'other hosts need a preview, launcher="mpi" or "slurm"'
+            'other hosts need a preview, launcher="mpi", "slurm" or "pbs"'
         )
 
 

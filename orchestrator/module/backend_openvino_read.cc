@@ -155,8 +155,8 @@ void Order(const Ports& all, const backend::Bytes* given, size_t count, const ch
 constexpr const char* kCrooked[] = {"Loop",        "TensorIterator", "If",         "Range",
                                     "NonZero",     "OneHot",         "Unique",     "NonMaxSuppression",
                                     "Interpolate", "RandomUniform",  "Multinomial"};
-// The same, unless the second input is a constant.
-constexpr const char* kSizedBySecond[] = {"Broadcast", "Tile"};
+// The same, unless all inputs but the first are constants.
+constexpr const char* kSizedByInputs[] = {"Broadcast", "Tile", "Pad"};
 
 template <size_t kCount>
 bool IsOneOf(const std::string& name, const char* const (&names)[kCount]) {
@@ -166,8 +166,10 @@ bool IsOneOf(const std::string& name, const char* const (&names)[kCount]) {
 bool IsCrooked(const ov::Node& node) {
   std::string name = node.get_type_name();
   if (IsOneOf(name, kCrooked)) return true;
-  return IsOneOf(name, kSizedBySecond) &&
-         dynamic_cast<const ov::op::v0::Constant*>(node.get_input_node_ptr(1)) == nullptr;
+  if (!IsOneOf(name, kSizedByInputs)) return false;
+  for (size_t i = 1; i < node.get_input_size(); ++i)
+    if (dynamic_cast<const ov::op::v0::Constant*>(node.get_input_node_ptr(i)) == nullptr) return true;
+  return false;
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
@@ -187,16 +188,33 @@ class TorchBackend : public backend::Backend {
   backend::Settings settings_;
 };
 
+void SetUp(const backend::Settings& wanted) {
+  ApplySettings(wanted);
+  InstallTorchAllocator(wanted);
+  ForkOnTheSpot();
+  ReplaceRefusedOperators();
+  BoundContainers();
+  CheckOperators();
+}
+
+// What torch has been told cannot be told it twice: a second try has the first one's outcome.
+std::exception_ptr SetUpOnce(const backend::Settings& wanted) {
+  static const std::exception_ptr failed = [&wanted]() -> std::exception_ptr {
+    try {
+      SetUp(wanted);
+    } catch (...) {
+      return std::current_exception();
+    }
+    return nullptr;
+  }();
+  return failed;
+}
+
 backend::Backend* Open(const backend::Settings& wanted, Sink& out) {
   // Never deleted: workers may still be inside when the process leaves.
   static auto* opened = new TorchBackend(wanted);
   bool set_up = Guard(out, [&] {
-    ApplySettings(wanted);
-    InstallTorchAllocator(wanted);
-    ForkOnTheSpot();
-    ReplaceRefusedOperators();
-    BoundContainers();
-    CheckOperators();
+    if (auto failed = SetUpOnce(wanted)) std::rethrow_exception(failed);
   });
   return set_up ? opened : nullptr;
 }

@@ -32,32 +32,21 @@ void Collect(Block* block, std::vector<Node*>* nodes) {
   }
 }
 
-// What is still called after inlining, or takes a number or a size from a tensor's values without saying so
-// by a tag.
+// What is still called after inlining, or takes a size from a tensor's values without saying so by a tag.
 const std::set<std::string>& Opaque() {
   static const auto* names = new std::set<std::string>{"prim::Loop",
                                                        "prim::CallMethod",
                                                        "prim::CallFunction",
                                                        "prim::fork",
                                                        "prim::PythonOp",
-                                                       "aten::item",
-                                                       "aten::IntImplicit",
-                                                       "aten::FloatImplicit",
-                                                       "aten::Bool",
-                                                       "aten::ScalarImplicit",
-                                                       "aten::tolist",
-                                                       "prim::tolist",
-                                                       "aten::ComplexImplicit",
                                                        "aten::repeat_interleave",
                                                        "aten::nonzero_numpy",
                                                        "aten::tensor_split",
                                                        "aten::_pack_padded_sequence",
                                                        "aten::_pad_packed_sequence",
-                                                       "aten::is_nonzero",
                                                        "aten::to_sparse",
                                                        "aten::coalesce",
-                                                       "aten::segment_reduce",
-                                                       "aten::_local_scalar_dense"};
+                                                       "aten::segment_reduce"};
   return *names;
 }
 
@@ -78,11 +67,59 @@ bool Raises(const Block* block) {
                      [](const Node* node) { return node->kind() == c10::prim::RaiseException; });
 }
 
+// What makes a number, a truth or a text of a tensor, and looks at its shape and type only, or takes a
+// number that was beside it.
+const std::set<std::string>& Modest() {
+  static const auto* names = new std::set<std::string>{
+      "aten::size",          "aten::sym_size",   "aten::len",           "aten::dim",
+      "aten::ndimension",    "aten::numel",      "aten::stride",        "aten::storage_offset",
+      "aten::element_size",  "aten::get_device", "aten::is_contiguous", "aten::is_floating_point",
+      "aten::is_complex",    "aten::__is__",     "aten::__isnot__",     "prim::dtype",
+      "prim::device",        "prim::layout",     "prim::shape",         "prim::itemsize",
+      "prim::requires_grad", "prim::is_cuda",    "prim::is_cpu",        "prim::is_sparse",
+      "prim::is_quantized",  "prim::isinstance", "prim::TupleUnpack",   "prim::TupleIndex"};
+  return *names;
+}
+
+bool HoldsTensors(const c10::TypePtr& type) {
+  if (type->kind() == c10::TypeKind::TensorType || type->kind() == c10::TypeKind::AnyType) return true;
+  if (type->kind() == c10::TypeKind::ClassType) return false;  // the model: what it has does not change
+  auto inner = type->containedTypes();
+  return std::any_of(inner.begin(), inner.end(), HoldsTensors);
+}
+
+bool HoldsNumbers(const c10::TypePtr& type) {
+  switch (type->kind()) {
+    case c10::TypeKind::IntType:
+    case c10::TypeKind::FloatType:
+    case c10::TypeKind::BoolType:
+    case c10::TypeKind::ComplexType:
+    case c10::TypeKind::NumberType:
+    case c10::TypeKind::StringType:
+    case c10::TypeKind::AnyType:
+      return true;
+    default:
+      break;
+  }
+  auto inner = type->containedTypes();
+  return std::any_of(inner.begin(), inner.end(), HoldsNumbers);
+}
+
+bool AnyOf(c10::ArrayRef<const Value*> values, bool (*holds)(const c10::TypePtr&)) {
+  return std::any_of(values.begin(), values.end(),
+                     [holds](const Value* value) { return holds(value->type()); });
+}
+
 // A traced model takes a number from a tensor that holds nothing but a size.
-bool TakesValue(const Node* node) {
+bool TakesSize(const Node* node) {
   if (node->kind() != c10::aten::Int && node->kind() != c10::aten::Float) return false;
-  const Value* from = node->input(0);
-  return from->type()->kind() == c10::TypeKind::TensorType && from->node()->kind() != c10::prim::NumToTensor;
+  return node->input(0)->node()->kind() == c10::prim::NumToTensor;
+}
+
+bool TakesValue(const Node* node) {
+  if (!node->blocks().empty() || Modest().count(node->kind().toQualString()) > 0 || TakesSize(node))
+    return false;
+  return AnyOf(node->inputs(), HoldsTensors) && AnyOf(node->outputs(), HoldsNumbers);
 }
 
 // one_hot, bincount, nonzero, masks: the sizes of what comes out depend on values.

@@ -25,15 +25,26 @@ void RefuseDeepCode(const std::string& what, std::string_view code) {
               " deep: split it into functions");
 }
 
+namespace {
+
+void CheckRecord(const std::string& name, std::string_view record) {
+  if (name.ends_with(".py")) RefuseDeepCode(name, record);
+  if (name.ends_with(".pkl"))
+    TORCH_CHECK(PickleDepth(record) <= kDeepestCode, name, " has the name of a type that nests more than ",
+                kDeepestCode, " deep, or a text that might be one");
+}
+
+}  // namespace
+
 void CheckTorchScript(const std::shared_ptr<caffe2::serialize::ReadAdapterInterface>& archive) {
   auto records = OpenArchive(archive);
   TORCH_CHECK(records != nullptr, "this is no file of TorchScript: ", kWhatToStore);
   TORCH_CHECK(records->hasRecord("constants.pkl"),
               "this file has no code, as torch.save writes it: ", kWhatToStore);
   for (const std::string& record : records->getAllRecords()) {
-    if (!record.ends_with(".py")) continue;
-    auto [code, size] = records->getRecord(record);
-    RefuseDeepCode(record, {static_cast<const char*>(code.get()), size});
+    if (!record.ends_with(".py") && !record.ends_with(".pkl")) continue;
+    auto [content, size] = records->getRecord(record);
+    CheckRecord(record, {static_cast<const char*>(content.get()), size});
   }
 }
 

@@ -2,7 +2,6 @@
 
 #include <atomic>
 
-#include "large_files.h"
 #include "model.h"
 #include "module_state.h"
 #include "redis_api.h"
@@ -16,7 +15,6 @@ class Loading : public Task {
   explicit Loading(std::shared_ptr<Executable> executable) : executable_(std::move(executable)) {}
   void Run() override {
     auto* model = dynamic_cast<const Model*>(executable_.get());
-    if (model != nullptr) MoveLargeFileToDisk(*model);
     Status status = executable_->Settle().status();
     if (model != nullptr) model->definition().file->NeedNoMemory();
     if (!status.ok() && !(status.LacksMemory() && SaidLately()))

@@ -1,6 +1,7 @@
 #include "batch.h"
 
 #include <algorithm>
+#include <bit>
 #include <numeric>
 
 namespace penstock {
@@ -66,10 +67,50 @@ bool FitTogether(const Run& a, const Run& b) {
   return may;
 }
 
-int64_t ShareOf(int64_t rows, int workers, const Batching& batching, Clock::duration row_time) {
+uint64_t ShapeKey(const Run& run) {
+  uint64_t key = 14695981039346656037u;  // FNV-1a, by words
+  auto mix = [&key](uint64_t word) { key = (key ^ word) * 1099511628211u; };
+  for (const RunArray& input : run.request.inputs) {
+    if (input.tensor == nullptr) return 0;
+    const auto& dims = input.tensor->dims();
+    mix(static_cast<uint64_t>(input.tensor->type()));
+    mix(dims.size());
+    for (size_t i = run.rows > 0 ? 1 : 0; i < dims.size(); ++i) mix(static_cast<uint64_t>(dims[i]));
+  }
+  return key;
+}
+
+uint64_t KindOf(const Run& run) {
+  constexpr int kWidths = 65;
+  return ShapeKey(run) * kWidths + static_cast<uint64_t>(std::bit_width(static_cast<uint64_t>(run.rows)));
+}
+
+namespace {
+
+// All rows, where a part of them would not be work enough to wake another.
+int64_t ShareOf(int64_t rows, int workers, Clock::duration row_time) {
   constexpr std::chrono::microseconds kWorthWaking{50};
-  int64_t share = (rows + workers - 1) / workers;
-  return share * row_time < kWorthWaking ? batching.size : std::max(share, batching.at_least);
+  int64_t share = rows / workers + (rows % workers != 0 ? 1 : 0);
+  bool worth = share >= kWorthWaking / std::max(row_time, Clock::duration(1));
+  return worth ? share : rows;
+}
+
+}  // namespace
+
+Batching Fitting(const Lane& lane, Executable& executable, Staff staff) {
+  Batching batching = executable.batching();
+  const Run& head = lane.head();
+  if (batching.size <= 1 || !head.may_share || lane.size() == 1) return batching;
+  RowTimes& times = executable.row_times();
+  bool asked_for = batching.at_least > 1;
+  if (!asked_for && !times.SharingPays(KindOf(head), staff.workers)) {
+    batching.size = 1;
+  } else if (staff.idle > 0) {
+    int64_t rows = std::min(lane.RowsThatFit(batching.size), batching.size);
+    int64_t share = ShareOf(rows, staff.idle + 1, times.RowTime(KindOf(head)));
+    batching.size = std::min(batching.size, std::max(share, batching.at_least));
+  }
+  return batching;
 }
 
 void Lane::TakeDead(std::vector<RunPtr>* dead) {
@@ -88,11 +129,12 @@ void Lane::TakeDeadHead(std::vector<RunPtr>* dead) {
 
 int64_t Lane::RowsThatFit(int64_t enough) const {
   int64_t rows = 0;
-  size_t looked_at = 0;
+  size_t passed = 0;
   for (const RunPtr& run : waiting_) {
     bool fits = !run->dead() && (run == waiting_.front() || FitTogether(*waiting_.front(), *run));
     rows += fits ? run->rows : 0;
-    if (rows >= enough || ++looked_at == kLongestLook) break;
+    passed += fits ? 0 : 1;
+    if (rows >= enough || passed == kLongestLook) break;
   }
   return rows;
 }
@@ -113,7 +155,7 @@ std::vector<RunPtr> Lane::Take(const Batching& batching) {
   if (!head.may_share || batching.size <= 1) return taken;
   int64_t rows = head.rows;
   std::deque<RunPtr> passed;
-  for (size_t look = 0; look < kLongestLook && !waiting_.empty() && rows < batching.size; ++look) {
+  while (passed.size() < kLongestLook && !waiting_.empty() && rows < batching.size) {
     RunPtr run = std::move(waiting_.front());
     waiting_.pop_front();
     bool joins = run->rows <= batching.size - rows && !run->dead() && FitTogether(head, *run);

@@ -43,6 +43,7 @@ class Lane {
   void PushFront(RunPtr run) { waiting_.push_front(std::move(run)); }
   bool empty() const { return waiting_.empty(); }
   size_t size() const { return waiting_.size(); }
+  const Run& head() const { return *waiting_.front(); }
   /// Moves every dead run out.
   void TakeDead(std::vector<RunPtr>* dead);
   /// Moves the dead ones at the head out; after this it is empty or its head is alive.
@@ -61,9 +62,20 @@ class Lane {
 
 int64_t RowsOf(const std::vector<RunPtr>& runs);
 
-/// How many of so many rows one of `workers` takes that have nothing else to do: all, where a part of them
-/// would not be work enough to wake another.
-int64_t ShareOf(int64_t rows, int workers, const Batching& batching, Clock::duration row_time);
+/// What has to be the same for runs to take the same time: types and dimensions, but the first where runs
+/// batch.
+uint64_t ShapeKey(const Run& run);
+/// That, and about how many rows.
+uint64_t KindOf(const Run& run);
+
+/// Who is there to run what waits.
+struct Staff {
+  int workers = 1;
+  int idle = 0;  // beside the one that takes now; 0 also where other models wait for them
+};
+/// How much of a lane one worker takes: as the executable batches, or less, where a shared run does not pay
+/// or others wait for their share. The lane is not empty.
+Batching Fitting(const Lane& lane, Executable& executable, Staff staff);
 
 /// May share a run, by their inputs.
 bool FitTogether(const Run& a, const Run& b);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <initializer_list>
+#include <string>
 #include <vector>
 
 namespace penstock {
@@ -79,7 +80,41 @@ size_t EndOfText(std::string_view code, size_t start) {
   return code.size();
 }
 
+// What torch skips. It reads the comments that name types.
+bool IsComment(std::string_view rest) { return rest.starts_with('#') && !rest.starts_with("# type:"); }
+
+// Part of a text: what stands between texts in a pickle is not.
+bool IsText(char c) {
+  return std::isprint(static_cast<unsigned char>(c)) != 0 || std::isspace(static_cast<unsigned char>(c)) != 0;
+}
+
+// Signs between two parts of an expression, which torch reads one after another.
+bool Chains(char c) {
+  constexpr std::string_view kNesting = "()[]{},'\"#_-~*\\";
+  return std::ispunct(static_cast<unsigned char>(c)) != 0 && kNesting.find(c) == std::string_view::npos;
+}
+
+size_t TextDepth(std::string_view text) {
+  constexpr size_t kLinksForALevel = 40;  // destroying a chain takes so much less of the stack
+  std::string nested(text);
+  auto links = static_cast<size_t>(std::count_if(text.begin(), text.end(), Chains));
+  std::replace_if(nested.begin(), nested.end(), Chains, ' ');
+  return std::max(CodeDepth(nested), links / kLinksForALevel);
+}
+
 }  // namespace
+
+size_t PickleDepth(std::string_view pickle) {
+  size_t deepest = 0;
+  for (auto start = pickle.begin(); start != pickle.end();) {
+    start = std::find_if(start, pickle.end(), IsText);
+    auto end = std::find_if_not(start, pickle.end(), IsText);
+    auto size = static_cast<size_t>(end - start);
+    if (size > deepest) deepest = std::max(deepest, TextDepth({&*start, size}));
+    start = end;
+  }
+  return deepest;
+}
 
 size_t CodeDepth(std::string_view code) {
   Counter counter;
@@ -91,6 +126,8 @@ size_t CodeDepth(std::string_view code) {
       i = end;
     } else if (code[i] == '"' || code[i] == '\'') {
       i = EndOfText(code, i);
+    } else if (IsComment(code.substr(i))) {
+      i = std::min(code.find('\n', i), code.size());
     } else if (code.substr(i, 2) == "\\\n") {
       i += 2;  // the line goes on
     } else {

@@ -17,5 +17,8 @@ inline constexpr size_t kDeepestCode = 10000;
 
 /// At most this deep, whatever the text.
 size_t CodeDepth(std::string_view code);
+/// The same for the names of types among the texts in a pickle, which torch reads as code too. Other texts
+/// count as if they were such, so long ones that are full of brackets are deep.
+size_t PickleDepth(std::string_view pickle);
 
 }  // namespace penstock

@@ -61,6 +61,7 @@ class Planner {
     Status status = Find(step, &request.executable);
     if (!status.ok()) return status;
     request.output_count = step.outputs.size();
+    request.client = redis::GetClientId(context_);
     request.cancellation = cancellation_;
     request.limit = state().options.RunLimit(request.executable->backend());
     request.deadline = deadline_;

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "backend.h"
+#include "row_times.h"
 #include "status.h"
 #include "tiny.h"
 
@@ -62,11 +63,8 @@ class Executable {
   bool shares() const { return shares_; }
   /// Which of its runs are short enough for the main thread.
   TinyRuns& tiny() { return tiny_; }
-  /// A row of its last runs took so long, more or less; zero: none has run.
-  Clock::duration row_time() const { return row_time_.load(); }
-  void RowTook(Clock::duration time) {
-    row_time_ = row_time() == Clock::duration(0) ? time : (row_time() * 7 + time) / 8;
-  }
+  /// Whether its runs had better share one.
+  RowTimes& row_times() { return row_times_; }
 
   /// Loads, or waits for the thread that does. The program, or why there is none.
   Result<ProgramPtr> Settle();
@@ -88,7 +86,7 @@ class Executable {
   mutable RunStats stats_;
   std::atomic<bool> shares_ = true;
   TinyRuns tiny_;
-  std::atomic<Clock::duration> row_time_ = Clock::duration(0);
+  RowTimes row_times_;
   Load load_;  // dropped when settled
   ProgramPtr program_;
   Status failure_ = Status::Ok();

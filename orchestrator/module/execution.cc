@@ -55,6 +55,7 @@ Result<RunRequest> TakeRequest(RedisModuleCtx* context, RedisModuleString** argv
   request.executable = std::move(executable);
   request.output_count = run.outputs.size();
   request.native = run.native;
+  request.client = redis::GetClientId(context);
   request.cancellation = std::make_shared<Cancellation>();
   request.limit = state().options.RunLimit(request.executable->backend());
   if (run.timeout_ms > 0) request.deadline = DeadlineIn(std::chrono::milliseconds(run.timeout_ms));

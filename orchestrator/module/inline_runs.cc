@@ -46,6 +46,15 @@ bool InlineRuns::HasTime() {
   return spent_ < kPerTurn;
 }
 
+// All the last runs, long ones too, were this client's.
+bool InlineRuns::IsAlone(uint64_t client) {
+  constexpr int kRunsToShow = 16;
+  bool same = client == last_client_ && client != 0;
+  same_client_ = same ? std::min(same_client_ + 1, kRunsToShow) : 0;
+  last_client_ = client;
+  return same_client_ == kRunsToShow;
+}
+
 // Several ask in one turn, or did in the last: the rest of this turn's may well share a run.
 bool InlineRuns::IsCrowded(const Run& run) {
   if (!hears_turns_ || !run.may_share) return false;
@@ -62,8 +71,9 @@ bool InlineRuns::IsCrowded(const Run& run) {
 }
 
 InlineRuns::When InlineRuns::MayRun(const Run& run) {
+  bool alone = IsAlone(run.request.client);
   if (!Suits(run) || !HasTime()) return When::kNever;
-  bool known = run.request.executable->tiny().MayRunHere(ShapeKey(run), run.rows, Clock::now());
+  bool known = run.request.executable->tiny().MayRunHere(ShapeKey(run), run.rows, Clock::now(), alone);
   if (!known || !queues_->IsFreeFor(*run.request.executable)) return When::kNever;
   return IsCrowded(run) ? When::kAtTurnsEnd : When::kNow;
 }

@@ -2,12 +2,13 @@
 //
 // DESIGN
 //   Only a model on the CPU without loops, loaded, with small inputs of shapes that are known to be short
-//   (tiny.h), and only while nothing of another model waits or runs on its device, so that no other is
-//   overtaken. Runs of the same model may be under way at workers; where the backend would have this one wait
-//   for them (OpenVINO), it goes to the workers too. All of them together may take a bounded time in one turn
-//   of the event loop; what is more goes to the workers. A model that batches and is asked by several clients
-//   in one turn is run once for all of them, at the turn's end; a server that does not tell of its turns
-//   (Redis 6.2) runs each at once. Threads: the main one only.
+//   (tiny.h; somewhat longer ones for a client that asks alone), and only while nothing of another model
+//   waits or runs on its device, so that no other is overtaken. Runs of the same model may be under way at
+//   workers; where the backend would have this one wait for them (OpenVINO), it goes to the workers too. All
+//   of them together may take a bounded time in one turn of the event loop; what is more goes to the workers.
+//   A model that batches and is asked by several clients in one turn is run once for all of them, at the
+//   turn's end; a server that does not tell of its turns (Redis 6.2) runs each at once. Threads: the main one
+//   only.
 #pragma once
 
 #include <functional>
@@ -48,6 +49,7 @@ class InlineRuns {
   };
   bool Suits(const Run& run) const;
   bool HasTime();
+  bool IsAlone(uint64_t client);
   bool IsCrowded(const Run& run);
   bool TryRunTogether(const std::vector<RunPtr>& members);
   void LeaveToWorkers(const std::vector<RunPtr>& members);
@@ -62,6 +64,8 @@ class InlineRuns {
   Clock::time_point turn_began_;
   Clock::duration spent_{0};
   int64_t count_ = 0;
+  uint64_t last_client_ = 0;
+  int same_client_ = 0;  // so many runs in a row
   std::unordered_map<const Executable*, Crowd> crowds_;
 };
 

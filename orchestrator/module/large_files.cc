@@ -20,7 +20,9 @@ std::string Folder() {
   return unknown ? "/tmp" : folder.string();
 }
 
-void Move(ModelFile& file) {
+}  // namespace
+
+void MoveToDiskIfLarge(ModelFile& file) {
   if (file.on_disk() || file.size() < kLarge || state().options.model_files == kInMemory) return;
   auto moved = WriteToDisk(file.pieces(), Folder());
   if (!moved.ok()) {
@@ -33,13 +35,6 @@ void Move(ModelFile& file) {
   ServerLock lock(never, ServerLock::For::kLooking);
   if (lock) before = file.MoveToDisk(std::move(*moved));
   // `lock` is released first: to drop what was held takes its time.
-}
-
-}  // namespace
-
-void MoveLargeFileToDisk(const Model& model) {
-  ModelFile& file = *model.definition().file;
-  file.OnceBeforeLoading([&file] { Move(file); });
 }
 
 }  // namespace penstock

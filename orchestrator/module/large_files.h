@@ -2,12 +2,12 @@
 // beside that of its file.
 #pragma once
 
-#include "model.h"
+#include "model_file.h"
 
 namespace penstock {
 
-/// A loader, which has not loaded it yet. Where that is not possible the file stays in memory, and the
+/// Before it is loaded, by the thread that does. Where that is not possible the file stays in memory, and the
 /// log says why.
-void MoveLargeFileToDisk(const Model& model);
+void MoveToDiskIfLarge(ModelFile& file);
 
 }  // namespace penstock

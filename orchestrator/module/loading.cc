@@ -65,10 +65,14 @@ Result<ProgramPtr> CompileScript(Backends* backends, const ScriptDefinition& scr
 
 }  // namespace
 
-ModelPtr NewModel(Backends* backends, std::shared_ptr<const ModelDefinition> definition, ModelPtr before) {
+ModelPtr NewModel(Backends* backends, std::shared_ptr<const ModelDefinition> definition, ModelPtr before,
+                  std::function<void(ModelFile&)> prepare) {
   std::shared_ptr<ModelFile> were;  // the bytes of `before` where they lie now: they may be moved meanwhile
   if (before != nullptr) were = std::make_shared<ModelFile>(before->definition().file->pieces());
-  auto load = [backends, definition, were, before = std::move(before)]() -> Result<ProgramPtr> {
+  auto load = [backends, definition, were, before = std::move(before),
+               prepare = std::move(prepare)]() -> Result<ProgramPtr> {
+    ModelFile& file = *definition->file;
+    file.OnceBeforeLoading([&] { prepare(file); });
     if (before != nullptr && before->definition().LoadsLike(*definition) && were->SameAs(*definition->file)) {
       auto program = before->Settle();
       if (program.ok()) return program;

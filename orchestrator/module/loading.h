@@ -1,6 +1,7 @@
 // Makes models and scripts that know how to load themselves with a backend.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "backends.h"
@@ -10,8 +11,10 @@
 namespace penstock {
 
 /// Not loaded yet. When `before`, what the key held or is about to hold, has the same file, its program is
-/// used.
-ModelPtr NewModel(Backends* backends, std::shared_ptr<const ModelDefinition> definition, ModelPtr before);
+/// used. The thread that loads it calls `prepare` with its file first, once for all that share the file.
+ModelPtr NewModel(
+    Backends* backends, std::shared_ptr<const ModelDefinition> definition, ModelPtr before,
+    std::function<void(ModelFile&)> prepare = [](ModelFile&) {});
 ScriptPtr NewScript(Backends* backends, std::shared_ptr<const ScriptDefinition> definition);
 
 }  // namespace penstock

@@ -4,7 +4,6 @@
 #include "commands.h"
 #include "execution.h"
 #include "held_string.h"
-#include "loading.h"
 #include "model_type.h"
 #include "module_state.h"
 #include "reply.h"
@@ -118,7 +117,7 @@ int StoreParsed(RedisModuleCtx* context, RedisModuleString** argv, int argc, int
   auto model = std::make_shared<ModelDefinition>(std::move(words->definition));
   for (size_t at : words->pieces) model->file->Add(std::make_shared<FileBuffer>(HeldString(argv[at])));
   if (IsLoading(context)) before = ModelPtr();  // each would keep the one before it
-  return StoreModel(context, argv, argc, NewModel(&state().backends, std::move(model), *before));
+  return StoreModel(context, argv, argc, MakeModel(std::move(model), *before));
 }
 
 Result<std::shared_ptr<Executable>> Find(RedisModuleCtx* context, RedisModuleString* key) {

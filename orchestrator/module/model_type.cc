@@ -6,6 +6,7 @@
 #include "background_load.h"
 #include "held_string.h"
 #include "keyspace.h"
+#include "large_files.h"
 #include "loading.h"
 #include "module_state.h"
 #include "rdb.h"
@@ -22,7 +23,7 @@ void* Load(RedisModuleIO* file, int version) {
   auto model = ReadModel(&reader, version);
   if (!model.ok()) return reader.Reject(model.status());
   auto definition = std::make_shared<ModelDefinition>(std::move(*model));
-  return new ModelPtr(NewModel(&state().backends, std::move(definition), nullptr));
+  return new ModelPtr(MakeModel(std::move(definition), nullptr));
 }
 
 // Runs in a forked child too: takes no lock.
@@ -80,7 +81,7 @@ size_t FreeEffort(RedisModuleString*, const void* value) {
 // Another Model of the same file: it shares the loaded program, and counts its own runs.
 void* Copy(RedisModuleString*, RedisModuleString*, const void* value) {
   const ModelPtr& from = *static_cast<const ModelPtr*>(value);
-  auto copy = NewModel(&state().backends, from->shared_definition(), from);
+  auto copy = MakeModel(from->shared_definition(), from);
   if (from->settled()) LoadInBackground(copy);  // else it would keep what is deleted until its first run
   return new ModelPtr(std::move(copy));
 }
@@ -102,6 +103,10 @@ void Digest(RedisModuleDigest* digest, void* value) {
 }
 
 }  // namespace
+
+ModelPtr MakeModel(std::shared_ptr<const ModelDefinition> definition, ModelPtr before) {
+  return NewModel(&state().backends, std::move(definition), std::move(before), MoveToDiskIfLarge);
+}
 
 bool RegisterModelType(RedisModuleCtx* context) {
   redis::TypeMethods methods;
@@ -132,7 +137,7 @@ ModelPtr LoadAgain(RedisModuleCtx* context, RedisModuleString* name, const Model
   OpenedKey key(context, name, redis::kRead);
   if (!key.Holds(model_type)) return failed;  // its store has not ended, and will tell
   auto& value = *static_cast<ModelPtr*>(redis::ModuleTypeGetValue(key.get()));
-  Retire(std::exchange(value, NewModel(&state().backends, failed->shared_definition(), nullptr)));
+  Retire(std::exchange(value, MakeModel(failed->shared_definition(), nullptr)));
   value->stats().GoOnFrom(failed->stats());
   return value;
 }

@@ -9,6 +9,9 @@ namespace penstock {
 
 bool RegisterModelType(RedisModuleCtx* context);
 
+/// Not loaded yet, and in no key; `before` is what the key held or is about to hold (loading.h).
+ModelPtr MakeModel(std::shared_ptr<const ModelDefinition> definition, ModelPtr before);
+
 /// What the key holds, else what is being loaded for it, else null.
 Result<ModelPtr> FindModel(RedisModuleCtx* context, RedisModuleString* key);
 /// What the key holds; says that it is empty when it is.

@@ -65,8 +65,9 @@ class Message {
 
 // Loops and choices, and what makes an array as large as a value says.
 constexpr std::string_view kCrooked[] = {
-    "Loop",   "If",     "Scan",     "SequenceMap", "Range", "ConstantOfShape", "Tile",       "Expand",
-    "OneHot", "Resize", "Upsample", "NonZero",     "Pad",   "Unique",          "StringSplit"};
+    "Loop", "If",     "Scan",        "SequenceMap",      "Range",    "ConstantOfShape",
+    "Tile", "Expand", "OneHot",      "Resize",           "Upsample", "NonZero",
+    "Pad",  "Unique", "StringSplit", "NonMaxSuppression"};
 
 // The messages of ONNX, and in them the numbers of the fields that lead to tensors.
 class OnnxReader {

@@ -71,6 +71,7 @@ struct RunRequest {
   std::vector<std::string> keys;
   std::vector<std::string> texts;
   std::shared_ptr<backend::Host> host;
+  uint64_t client = 0;                        // who asks; 0: nobody who could be told from others
   std::optional<Clock::time_point> deadline;  // of the whole, queue and run
   /// Longest time in the backend; none: any. Past it the run is an error and canceled.
   std::optional<std::chrono::milliseconds> limit;

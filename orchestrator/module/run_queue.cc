@@ -27,7 +27,8 @@ Outcome RunMeasured(const std::vector<RunPtr>& members, backend::Canceler* cance
   int64_t rows = RowsOf(members);
   bool counts = outcome.status.ok() && members[0]->request.function.empty();
   if (counts) executable.tiny().Measured(ShapeKey(*members[0]), rows, took);
-  if (counts && rows > 0) executable.RowTook(took / rows);
+  if (counts && rows > 0)
+    executable.row_times().Measured(KindOf(*members[0]), members.size() > 1, took / rows);
   return outcome;
 }
 
@@ -50,6 +51,11 @@ struct RunQueue::Shared : std::enable_shared_from_this<RunQueue::Shared> {
     Lane lane;
   };
   using Turns = std::list<Turn>;
+  // Taken out with the mutex, to be answered and destroyed without: it may be the last to hold a model.
+  struct Gone {
+    std::vector<RunPtr> runs;
+    Turns turns;
+  };
   using FlightPtr = std::shared_ptr<Flight>;
 
   std::string device;
@@ -72,7 +78,8 @@ struct RunQueue::Shared : std::enable_shared_from_this<RunQueue::Shared> {
   int StartWorkers(int count);
   void Work();
   std::vector<RunPtr> Next(std::unique_lock<std::mutex>& lock);
-  std::optional<Turns::iterator> FirstReady(std::vector<RunPtr>* dead, Clock::time_point* next);
+  std::optional<Turns::iterator> FirstReady(Gone* gone, Clock::time_point* next);
+  void Leave(Turns::iterator turn, Gone* gone);
   std::vector<RunPtr> TakeTurn(Turns::iterator turn);
   FlightPtr Begin(std::vector<RunPtr> runs);
   Outcome Fly(const FlightPtr& flight);
@@ -86,7 +93,7 @@ struct RunQueue::Shared : std::enable_shared_from_this<RunQueue::Shared> {
   void AnswerAll(const std::vector<RunPtr>& runs, const Status& status);
 };
 
-// How many the system had threads for. `workers` counts them already: they may be gone before this returns.
+// With the mutex, for which the new ones wait. How many the system had threads for.
 int RunQueue::Shared::StartWorkers(int count) {
   int started = 0;
   try {
@@ -96,8 +103,7 @@ int RunQueue::Shared::StartWorkers(int count) {
   } catch (const std::system_error& error) {
     settings.log("no thread for runs on " + device + ": " + error.what());
   }
-  std::lock_guard lock(mutex);
-  workers -= count - started;
+  workers += started;
   return started;
 }
 
@@ -124,13 +130,13 @@ void RunQueue::Shared::Work() {
 // Waits for it; empty when stopping.
 std::vector<RunPtr> RunQueue::Shared::Next(std::unique_lock<std::mutex>& lock) {
   while (!stopping) {
-    std::vector<RunPtr> dead;
+    Gone gone;
     Clock::time_point next = Clock::time_point::max();
-    auto turn = FirstReady(&dead, &next);
-    if (!dead.empty()) {
+    auto turn = FirstReady(&gone, &next);
+    if (!gone.runs.empty() || !gone.turns.empty()) {
       lock.unlock();
-      AnswerAll(dead, Status::Error(kNobodyWaits));
-      dead.clear();
+      AnswerAll(gone.runs, Status::Error(kNobodyWaits));
+      gone = {};
       lock.lock();
     } else if (turn) {
       return TakeTurn(*turn);
@@ -147,17 +153,21 @@ std::vector<RunPtr> RunQueue::Shared::Next(std::unique_lock<std::mutex>& lock) {
   return {};
 }
 
+void RunQueue::Shared::Leave(Turns::iterator turn, Gone* gone) {
+  turn_of.erase(turn->executable.get());
+  gone->turns.splice(gone->turns.end(), turns, turn);
+}
+
 // The first lane whose head may run now, in the order of turns; `next` is when another may.
-std::optional<RunQueue::Shared::Turns::iterator> RunQueue::Shared::FirstReady(std::vector<RunPtr>* dead,
+std::optional<RunQueue::Shared::Turns::iterator> RunQueue::Shared::FirstReady(Gone* gone,
                                                                               Clock::time_point* next) {
   Clock::time_point now = Clock::now();
   for (auto turn = turns.begin(); turn != turns.end();) {
     size_t before = turn->lane.size();
-    turn->lane.TakeDeadHead(dead);
+    turn->lane.TakeDeadHead(&gone->runs);
     outstanding -= static_cast<int64_t>(before - turn->lane.size());
     if (turn->lane.empty()) {
-      turn_of.erase(turn->executable.get());
-      turn = turns.erase(turn);
+      Leave(turn++, gone);
       continue;
     }
     auto ready = turn->lane.ReadyAt(turn->executable->batching(), settings.patience);
@@ -169,13 +179,8 @@ std::optional<RunQueue::Shared::Turns::iterator> RunQueue::Shared::FirstReady(st
 }
 
 std::vector<RunPtr> RunQueue::Shared::TakeTurn(Turns::iterator turn) {
-  Batching batching = turn->executable->batching();
-  bool shared = turns.size() == 1 && idle > 0 && batching.size > 1;  // by the workers that wait for work
-  if (shared) {
-    int64_t rows = turn->lane.RowsThatFit(batching.size);
-    batching.size = ShareOf(rows, idle + 1, batching, turn->executable->row_time());
-  }
-  std::vector<RunPtr> runs = turn->lane.Take(batching);
+  Staff staff{workers, turns.size() == 1 ? idle : 0};
+  std::vector<RunPtr> runs = turn->lane.Take(Fitting(turn->lane, *turn->executable, staff));
   if (turn->lane.empty()) {
     turn_of.erase(turn->executable.get());
     turns.erase(turn);
@@ -268,18 +273,15 @@ void RunQueue::Shared::WriteOff(const FlightPtr& flight) {
   std::unique_lock lock(mutex);
   if (stopping || flying.erase(flight) == 0) return;
   outstanding -= static_cast<int64_t>(flight->members.size());
-  bool replace = written_off - not_replaced < settings.most_written_off;
+  bool may = written_off - not_replaced < settings.most_written_off;
   ++written_off;
-  (replace ? workers : not_replaced) += 1;
+  bool replaced = may && StartWorkers(1) == 1;
+  not_replaced += replaced ? 0 : 1;
   lock.unlock();
-  settings.log("a run on " + device + " does not end although it was canceled; " +
-               (replace ? "another worker takes the place of its own"
-                        : "too many do that already: this device has a worker less"));
-  if (replace && StartWorkers(1) == 0) {
-    lock.lock();
-    ++not_replaced;
-    lock.unlock();
-  }
+  settings.log(
+      "a run on " + device + " does not end although it was canceled; " +
+      (replaced ? "another worker takes the place of its own"
+                : std::string(may ? "" : "too many do that already: ") + "this device has a worker less"));
   AnswerAll(flight->members, Status::Error(kNobodyWaits));
 }
 
@@ -295,10 +297,10 @@ void RunQueue::Shared::AnswerAll(const std::vector<RunPtr>& runs, const Status& 
 RunQueue::RunQueue(std::string device, QueueSettings settings, std::shared_ptr<Watch> watch)
     : shared_(std::make_shared<Shared>()) {
   shared_->device = std::move(device);
-  shared_->workers = settings.workers;
   shared_->settings = std::move(settings);
   shared_->watch = std::move(watch);
-  shared_->StartWorkers(shared_->workers);
+  std::lock_guard lock(shared_->mutex);
+  shared_->StartWorkers(shared_->settings.workers);
 }
 
 RunQueue::~RunQueue() {
@@ -325,13 +327,17 @@ bool RunQueue::IsFreeFor(const Executable& executable) const {
 }
 
 void RunQueue::Sweep() {
-  std::vector<RunPtr> dead;
+  Shared::Gone gone;
   {
     std::lock_guard lock(shared_->mutex);
-    for (auto& turn : shared_->turns) turn.lane.TakeDead(&dead);
-    shared_->outstanding -= static_cast<int64_t>(dead.size());
+    for (auto turn = shared_->turns.begin(); turn != shared_->turns.end();) {
+      auto swept = turn++;
+      swept->lane.TakeDead(&gone.runs);
+      if (swept->lane.empty()) shared_->Leave(swept, &gone);
+    }
+    shared_->outstanding -= static_cast<int64_t>(gone.runs.size());
   }
-  shared_->AnswerAll(dead, Status::Error(kNobodyWaits));
+  shared_->AnswerAll(gone.runs, Status::Error(kNobodyWaits));
 }
 
 void RunQueue::Stop() {

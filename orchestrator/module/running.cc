@@ -93,17 +93,4 @@ Outcome RunTogetherNow(const std::vector<RunPtr>& members) {
   });
 }
 
-uint64_t ShapeKey(const Run& run) {
-  uint64_t key = 14695981039346656037u;  // FNV-1a, by words
-  auto mix = [&key](uint64_t word) { key = (key ^ word) * 1099511628211u; };
-  for (const RunArray& input : run.request.inputs) {
-    if (input.tensor == nullptr) return 0;
-    const auto& dims = input.tensor->dims();
-    mix(static_cast<uint64_t>(input.tensor->type()));
-    mix(dims.size());
-    for (size_t i = run.rows > 0 ? 1 : 0; i < dims.size(); ++i) mix(static_cast<uint64_t>(dims[i]));
-  }
-  return key;
-}
-
 }  // namespace penstock

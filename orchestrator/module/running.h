@@ -24,8 +24,4 @@ Outcome RunTogetherNow(const std::vector<RunPtr>& members);
 /// Counts the run, when it has begun, and tells who asked; nothing when it has been answered before.
 void Answer(Run& run, RunResult result);
 
-/// What has to be the same for runs to take the same time: types and dimensions, but the first where runs
-/// batch.
-uint64_t ShapeKey(const Run& run);
-
 }  // namespace penstock

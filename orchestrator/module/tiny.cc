@@ -34,53 +34,41 @@ Clock::duration Stopwatch::taken() const {
   return ThreadTime() - used_;
 }
 
-size_t TinyRuns::SizeOf(int64_t rows) {
+size_t ShortRuns::SizeOf(int64_t rows) {
   auto at_least_one = static_cast<uint64_t>(std::max<int64_t>(rows, 1));
   return static_cast<size_t>(std::bit_width(at_least_one - 1));
 }
 
-bool TinyRuns::Size::Known(Clock::time_point now) const {
+bool ShortRuns::Size::Known(Clock::time_point now) const {
   return short_runs >= kRunsToKnow && now >= distrusted_until;
 }
 
-void TinyRuns::Measured(uint64_t shape, int64_t rows, Clock::duration took) {
+void ShortRuns::Measured(uint64_t shape, int64_t rows, Clock::duration took) {
   size_t size = SizeOf(rows);
   if (size >= kSizes) return;
   std::lock_guard lock(mutex_);
-  auto found = shapes_.find(shape);
-  if (found == shapes_.end()) {
-    if (took > kBound) return;  // remembers short ones only
-    if (shapes_.size() == kShapes) ForgetOne();
-    found = shapes_.try_emplace(shape).first;
-  }
-  found->second.measured = ++measurements_;
-  Size& entry = found->second.sizes[size];
-  entry.short_runs = took <= kBound ? std::min(entry.short_runs + 1, kRunsToKnow) : 0;
+  if (took > bound_ && shapes_.Find(shape) == nullptr) return;  // remembers short ones only
+  Size& entry = shapes_.Use(shape)[size];
+  entry.short_runs = took <= bound_ ? std::min(entry.short_runs + 1, kRunsToKnow) : 0;
   entry.last = took;
 }
 
-void TinyRuns::MeasuredHere(uint64_t shape, int64_t rows, Clock::duration took, Clock::time_point now) {
+void ShortRuns::MeasuredHere(uint64_t shape, int64_t rows, Clock::duration took, Clock::time_point now) {
   size_t size = SizeOf(rows);
-  if (took <= kBound) Measured(shape, rows, took);
+  if (took <= bound_) Measured(shape, rows, took);
   std::lock_guard lock(mutex_);
-  auto found = shapes_.find(shape);
-  if (found == shapes_.end() || size >= kSizes) return;
-  Sizes& sizes = found->second.sizes;
+  Sizes* found = shapes_.Find(shape);
+  if (found == nullptr || size >= kSizes) return;
+  Sizes& sizes = *found;
   Clock::duration& debt = sizes[size].debt;
-  debt = std::max(debt + took - kBound, Clock::duration(0));
+  debt = std::max(debt + took - bound_, Clock::duration(0));
   if (debt <= kMostDebt) return;
   debt = Clock::duration(0);
   if (size > 0) sizes[size - 1].short_runs = kRunsToKnow;  // what twice as many rows have shown so far
   for (; size < kSizes; ++size) sizes[size].Distrust(now);
 }
 
-// The one that has not been measured for longest.
-void TinyRuns::ForgetOne() {
-  auto older = [](const auto& a, const auto& b) { return a.second.measured < b.second.measured; };
-  shapes_.erase(std::min_element(shapes_.begin(), shapes_.end(), older));
-}
-
-void TinyRuns::Size::Distrust(Clock::time_point now) {
+void ShortRuns::Size::Distrust(Clock::time_point now) {
   constexpr int kMostDoublings = 4;
   if (now > distrusted_until + std::chrono::minutes(1)) failures = 0;  // long since
   short_runs = 0;
@@ -88,17 +76,31 @@ void TinyRuns::Size::Distrust(Clock::time_point now) {
   ++failures;
 }
 
-bool TinyRuns::MayRunHere(uint64_t shape, int64_t rows, Clock::time_point now) const {
+bool ShortRuns::MayRunHere(uint64_t shape, int64_t rows, Clock::time_point now) const {
   size_t size = SizeOf(rows);
   std::lock_guard lock(mutex_);
-  auto found = shapes_.find(shape);
-  if (found == shapes_.end() || size >= kSizes) return false;
-  const Sizes& sizes = found->second.sizes;
+  const Sizes* found = shapes_.Find(shape);
+  if (found == nullptr || size >= kSizes) return false;
+  const Sizes& sizes = *found;
   bool known = std::any_of(sizes.begin() + static_cast<std::ptrdiff_t>(size), sizes.end(),
                            [now](const Size& entry) { return entry.Known(now); });
   if (known || size == 0) return known;
   const Size& half = sizes[size - 1];
-  return half.Known(now) && half.last <= kBound / 2 && now >= sizes[size].distrusted_until;
+  return half.Known(now) && half.last <= bound_ / 2 && now >= sizes[size].distrusted_until;
+}
+
+void TinyRuns::Measured(uint64_t shape, int64_t rows, Clock::duration took) {
+  among_others_.Measured(shape, rows, took);
+  alone_.Measured(shape, rows, took);
+}
+
+void TinyRuns::MeasuredHere(uint64_t shape, int64_t rows, Clock::duration took, Clock::time_point now) {
+  among_others_.MeasuredHere(shape, rows, took, now);
+  alone_.MeasuredHere(shape, rows, took, now);
+}
+
+bool TinyRuns::MayRunHere(uint64_t shape, int64_t rows, Clock::time_point now, bool alone) const {
+  return among_others_.MayRunHere(shape, rows, now) || (alone && alone_.MayRunHere(shape, rows, now));
 }
 
 }  // namespace penstock

@@ -2,21 +2,22 @@
 //
 // DESIGN
 //   Known means measured: the last runs of this program with inputs of these shapes all stayed under the
-//   bound. Runs that batch are told apart by their number of rows, in powers of two; one is known when it or
-//   a larger one is, and the next larger may be tried when a run takes no more than half the bound. On the
-//   main thread a run may find cold caches, or a host that gives its processor to somebody else. So runs
-//   there are in debt by what they take above the bound, and shorter ones pay it back; the trust in a size
-//   and all larger ones ends when the debt is too large: for a second at first and twice as long each time.
-//   Then workers must show it to be short again. Threads: workers and the main thread; one mutex.
+//   bound. There are two: who has lately been the only one to ask for runs has the longer one. Runs that
+//   batch are told apart by their number of rows, in powers of two; one is known when it or a larger one is,
+//   and the next larger may be tried when a run takes no more than half the bound. On the main thread a run
+//   may find cold caches, or a host that gives its processor to somebody else. So runs there are in debt by
+//   what they take above the bound, and shorter ones pay it back; the trust in a size and all larger ones
+//   ends when the debt is too large: for a second at first and twice as long each time. Then workers must
+//   show it to be short again. Threads: workers and the main thread; one mutex.
 #pragma once
 
 #include <array>
 #include <chrono>
 #include <cstdint>
-#include <map>
 #include <mutex>
 
 #include "clock.h"
+#include "recent.h"
 
 namespace penstock {
 
@@ -34,11 +35,12 @@ class Stopwatch {
   int64_t sleeps_;
 };
 
-class TinyRuns {
+/// Which runs stay under one bound.
+class ShortRuns {
  public:
-  static constexpr std::chrono::microseconds kBound{50};
   static constexpr std::chrono::microseconds kMostDebt{1000};
   static constexpr int kRunsToKnow = 8;
+  explicit ShortRuns(Clock::duration bound) : bound_(bound) {}
 
   /// A run of `rows` rows took so long, on a worker. `shape` names the inputs' types and dimensions.
   void Measured(uint64_t shape, int64_t rows, Clock::duration took);
@@ -59,16 +61,29 @@ class TinyRuns {
     void Distrust(Clock::time_point now);
   };
   using Sizes = std::array<Size, kSizes>;
-  struct Shape {
-    Sizes sizes;
-    uint64_t measured = 0;  // when, counted in measurements
-  };
   static size_t SizeOf(int64_t rows);
-  void ForgetOne();
 
+  const Clock::duration bound_;
   mutable std::mutex mutex_;
-  std::map<uint64_t, Shape> shapes_;  // guarded by mutex_
-  uint64_t measurements_ = 0;         // guarded by mutex_
+  Recent<Sizes, kShapes> shapes_;  // guarded by mutex_
+};
+
+/// Which runs the main thread may do, for a client among others and for one that asks alone.
+class TinyRuns {
+ public:
+  static constexpr std::chrono::microseconds kBound{50};
+  static constexpr std::chrono::microseconds kBoundAlone{100};
+  static constexpr int kRunsToKnow = ShortRuns::kRunsToKnow;
+
+  /// A run of `rows` rows took so long, on a worker. `shape` names the inputs' types and dimensions.
+  void Measured(uint64_t shape, int64_t rows, Clock::duration took);
+  /// The same on the main thread; `now` is when it ended.
+  void MeasuredHere(uint64_t shape, int64_t rows, Clock::duration took, Clock::time_point now);
+  bool MayRunHere(uint64_t shape, int64_t rows, Clock::time_point now, bool alone = false) const;
+
+ private:
+  ShortRuns among_others_{kBound};
+  ShortRuns alone_{kBoundAlone};
 };
 
 }  // namespace penstock

@@ -1,6 +1,8 @@
 """Run the benchmarks: `python -m tests.bench [--quick] [start launch transfer inference]`.
 
-Each writes bench-results/<name>.json and prints its table. Nothing here passes or fails by a time.
+Each writes bench-results/<name>.json and prints its table. Nothing here passes or fails by a time. On a
+machine that does other things too, `nice -n -20` in front keeps them from the processor, and `chrt --fifo 1`
+keeps them out of the delays that `--part stores` measures.
 """
 
 from __future__ import annotations

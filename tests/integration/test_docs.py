@@ -91,7 +91,7 @@ def test_the_python_of_the_page_on_colocation_runs(tmp_path: Path, monkeypatch: 
 def test_no_page_has_python_that_no_test_runs() -> None:
     with_python = {page.name for page in DOCS.glob("*.md") if snippets(page)}
     expected = {"inference.md", "ensembles.md", "databases.md", "colocated.md", "survive.md"}
-    assert with_python == {*expected, "slurm.md"}  # the last in test_slurm_batch.py
+    assert with_python == {*expected, "slurm.md", "smartsim.md"}  # where there is Slurm, and SmartSim
 
 
 def load_arguments() -> set[str]:

@@ -13,42 +13,52 @@ import torch
 torch.set_num_threads(1)
 
 
-def torchscript(source: str, buffers: Mapping[str, torch.Tensor] | None = None) -> bytes:
+def torchscript(
+    source: str,
+    buffers: Mapping[str, torch.Tensor] | None = None,
+    attributes: Mapping[str, dict[str, int]] | None = None,
+) -> bytes:
     """Compile methods given as source into a TorchScript file.
 
     Args:
         source: one or more `def`s with `self`; `forward` is what the database calls.
         buffers: tensors the source reaches as `self.<name>`.
+        attributes: dictionaries likewise.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r".*torch\.jit\.\w+.* is deprecated", DeprecationWarning)
-        module = _network(buffers or {})
+        module = _network(buffers or {}, attributes or {})
         module.define(source)
         file = io.BytesIO()
         torch.jit.save(module, file)
     return file.getvalue()
 
 
-def edited(blob: bytes, before: str, after: str) -> bytes:
-    """Return a TorchScript archive whose code has been edited by hand."""
+def edited(blob: bytes, before: str | bytes, after: str | bytes, record: str = ".py") -> bytes:
+    """Return a TorchScript archive whose code, or what else its records end with, has been edited by hand."""
+    before, after = (text.encode() if isinstance(text, str) else text for text in (before, after))
     changed, file = 0, io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(blob)) as given, zipfile.ZipFile(file, "w") as made:
         for name in given.namelist():
             content = given.read(name)
-            if name.endswith(".py"):
-                changed += content.count(before.encode())
-                content = content.replace(before.encode(), after.encode())
+            if name.endswith(record):
+                changed += content.count(before)
+                content = content.replace(before, after)
             made.writestr(name, content)
     assert changed
     return file.getvalue()
 
 
-def _network(buffers: Mapping[str, torch.Tensor]) -> torch.jit.ScriptModule:
+def _network(
+    buffers: Mapping[str, torch.Tensor], attributes: Mapping[str, dict[str, int]]
+) -> torch.jit.ScriptModule:
     class Network(torch.jit.ScriptModule):  # a new class each time, for TorchScript keeps methods per class
         def __init__(self) -> None:
             super().__init__()
             for name, tensor in buffers.items():
                 self.register_buffer(name, tensor)
+            for name, numbers in attributes.items():
+                setattr(self, name, torch.jit.Attribute(numbers, dict[str, int]))
 
     return Network()
 

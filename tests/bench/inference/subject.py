@@ -10,24 +10,33 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from orchestrator.build import built_module
+from orchestrator.redis_config import RedisConfig, allocator_options, redis_environment
 from tests.bench.inference.networks import Network
 from tests.bench.wire import WireClient
 from tests.integration.servers import Module, RedisServer, ServerConfig, system_binary, wheel_binary
 
-OPTIONS = {"proto-max-bulk-len": "4gb", "client-query-buffer-limit": "4gb"}
+_ALLOCATOR_OPTIONS = [word.removeprefix("--") for word in allocator_options(RedisConfig())]
+OPTIONS = {
+    "proto-max-bulk-len": "4gb",
+    "client-query-buffer-limit": "4gb",
+    **dict(zip(_ALLOCATOR_OPTIONS[0::2], _ALLOCATOR_OPTIONS[1::2], strict=True)),
+}
+ALLOCATOR = redis_environment(RedisConfig())
 
 
 @contextmanager
 def server(*arguments: str) -> Iterator[RedisServer]:
-    """Run one server with the module, on a Unix socket; `arguments` are further load arguments."""
+    """Run one server with the module, as an Experiment would, on a Unix socket.
+
+    `arguments` are further load arguments.
+    """
     build = built_module(print)
     module = Module(build.module, tuple(build.load_arguments())).with_arguments(*arguments)
     binary = system_binary() or wheel_binary()
-    with (
-        TemporaryDirectory() as directory,
-        RedisServer(ServerConfig(binary, Path(directory), (module,), OPTIONS)) as running,
-    ):
-        yield running
+    with TemporaryDirectory() as directory:
+        config = ServerConfig(binary, Path(directory), (module,), OPTIONS, environment=ALLOCATOR)
+        with RedisServer(config) as running:
+            yield running
 
 
 def key_of(network: Network, batch: int = 0) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 import redis
 
 from tests.integration.ai_commands import execute, get, put, refusal, store_model
-from tests.integration.torchscript import edited, forward
+from tests.integration.torchscript import edited, forward, torchscript
 
 RUN = ("AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
 TOO_DEEP = 100_000
@@ -18,6 +20,7 @@ SHAPES = {
     "sums": ("", "x", "+ x" * TOO_DEEP),
     "calls": ("torch.neg(" * TOO_DEEP, "x", ")" * TOO_DEEP),
     "choices": ("", "x", " if True else x" * TOO_DEEP),
+    "between comments": ("( # )\n" * TOO_DEEP, "x", ")" * TOO_DEEP),
 }
 
 
@@ -38,6 +41,30 @@ def test_a_model_that_is_too_deep_is_refused(db: redis.Redis) -> None:
     blob = edited(forward("return torch.neg(x)"), "torch.neg(x)", "torch.neg(x" + " + x" * TOO_DEEP + ")")
     text = refusal(db, "AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", blob)
     assert ".py nests more than 10000 deep: split it into functions" in text
+    assert db.ping()
+
+
+def test_code_that_hides_between_comments_is_refused(db: redis.Redis) -> None:
+    hidden = "# '''\n    y = " + "(" * TOO_DEEP + "\n# '''\n    return"
+    source = script("(", "x", ")").replace("return", hidden)
+    text = refusal(db, "AI.SCRIPTSTORE", "s", "CPU", "ENTRY_POINTS", 1, "f", "SOURCE", source)
+    assert "the script nests more than 10000 deep" in text
+    assert db.ping()
+
+
+def typed(name: bytes) -> bytes:
+    """Return a model with an attribute whose type has a name of somebody's choice in the file."""
+    plain = torchscript("def forward(self, x):\n    return x\n", attributes={"d": {"k": 1}})
+    was = b"Dict[str, int]"
+    return edited(plain, struct.pack("<I", len(was)) + was, struct.pack("<I", len(name)) + name, "data.pkl")
+
+
+def test_a_type_that_is_too_deep_is_refused(db: redis.Redis) -> None:
+    store = ("AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB")
+    assert db.execute_command(*store, typed(b"Dict[str, int]")) == b"OK"
+    for level in (b"List[", b"-", b"("):
+        text = refusal(db, *store, typed(level * TOO_DEEP + b"int"))
+        assert "data.pkl has the name of a type that nests more than 10000 deep" in text
     assert db.ping()
 
 

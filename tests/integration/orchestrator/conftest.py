@@ -16,6 +16,7 @@ import pytest
 
 from orchestrator.record import all_runs
 from orchestrator.watcher import belonging
+from tests.integration.orchestrator import pbs
 from tests.integration.orchestrator.slurm_nodes import SlurmNodes, missing
 
 ROOT = Path(__file__).parents[3]
@@ -25,7 +26,7 @@ DEADLINE_S = 30.0
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """Run in a directory of the test's own; afterwards no run has left a process, a socket or a lock."""
-    for name in [name for name in os.environ if name.startswith(("SLURM_", "SLURMD_"))]:
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "SLURMD_", "PBS_"))]:
         monkeypatch.delenv(name)  # of the developer's own allocation
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -135,3 +136,24 @@ def allocation(slurm: SlurmNodes, monkeypatch: pytest.MonkeyPatch) -> SlurmNodes
     """The same, as if the test ran in a shell of salloc: four whole nodes are allocated to it."""
     monkeypatch.setenv("SLURM_JOB_ID", slurm.allocate())
     return slurm
+
+
+@pytest.fixture
+def pbs_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As if the test ran in a job of PBS that has the cores of this host; return its node file."""
+    nodes = tmp_path / "nodes"
+    nodes.write_text(f"{os.uname().nodename}\n" * len(os.sched_getaffinity(0)))
+    monkeypatch.setenv("PBS_JOBID", "7.stand-in")
+    monkeypatch.setenv("PBS_NODEFILE", str(nodes))
+    return nodes
+
+
+@pytest.fixture
+def pbs_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The commands of a stand-in for PBS, as on its login node; return its directory."""
+    directory = tmp_path / "pbs"
+    directory.mkdir()
+    for name, text in pbs.install(directory).items():
+        monkeypatch.setenv(name, text)
+    yield directory
+    pbs.end_all(directory)

@@ -96,8 +96,8 @@ def test_preview_as_json_shows_hosts_and_programs(toy: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("case", MPIEXECS)
-def test_hosts_are_reached_by_mpi(toy: Path, case: str) -> None:
-    mpiexec = str(options_for(case).mpiexec)
+def test_hosts_are_reached_by_mpi(toy: Path, tmp_path: Path, case: str) -> None:
+    mpiexec = str(options_for(case, tmp_path).mpiexec)
     done = penstock("run", "toy", "--preview", "--hosts", "a:2,b:3", "--mpiexec", mpiexec)
     assert "toy: 1 program by the launcher mpi (" in done.stdout
     assert penstock("run", "toy", "--mpiexec", mpiexec).stdout == "after 3\n"
@@ -116,7 +116,10 @@ def test_launcher_is_chosen_by_name(toy: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["run", "toy", "--launcher", "slrum"], "'slrum'; there are: local, mpi, slurm, dry_run, auto"),
+        (
+            ["run", "toy", "--launcher", "slrum"],
+            "'slrum'; there are: local, mpi, slurm, pbs, smartsim, dry_run, auto",
+        ),
         (["run", "toy", "--json"], "give --preview too"),
         (["run", "toy", "--hosts", "a:8", "--launcher", "local"], "this host alone"),
         (["run", "toy", "--preview", "--hosts", "a"], "'a' is no host"),

@@ -263,7 +263,9 @@ def test_start_outside_the_block_is_refused() -> None:
 
 
 def test_unknown_launcher_and_name_are_refused() -> None:
-    with pytest.raises(UsageError, match="'slrum'; there are: local, mpi, slurm, dry_run, auto"):
+    with pytest.raises(
+        UsageError, match="'slrum'; there are: local, mpi, slurm, pbs, smartsim, dry_run, auto"
+    ):
         Experiment("e", launcher="slrum")
     with pytest.raises(ApplicationError):
         Experiment("../e")

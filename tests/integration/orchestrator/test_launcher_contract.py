@@ -1,4 +1,4 @@
-"""The contract that every launcher keeps: with MPICH's mpiexec, with Open MPI's, in a Slurm allocation."""
+"""The contract that every launcher keeps: with each mpiexec there is, in a job of PBS, in one of Slurm."""
 
 from __future__ import annotations
 
@@ -11,25 +11,32 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import Application, InputFiles
 from orchestrator.errors import JobFailed, StartFailed, UsageError
 from orchestrator.launchers.base import Job, JobState, Launch, Launcher
 from orchestrator.launchers.table import LAUNCHERS, find_launcher, make_launcher
 from orchestrator.placement import Placement, RankPlacement
-from tests.integration.orchestrator.launchers import MPIEXECS, options_for
+from orchestrator.sources import Sources
+from tests.integration.orchestrator.launchers import IN_PBS, MPIEXECS, options_for, smartsim_python
 
 SLURM = pytest.param("slurm", marks=pytest.mark.slurm)
-STARTING = ["local", *MPIEXECS, SLURM]
+SMARTSIM = pytest.param("smartsim", marks=pytest.mark.slow)
+STARTING = ["local", *MPIEXECS, *IN_PBS, SLURM, SMARTSIM]
 REAL = pytest.mark.parametrize("launcher", STARTING, indirect=True)  # those that start programs
 SOON_S = 0.5  # MPICH's mpiexec loses a SIGTERM that comes before its ranks are there
 FOREVER = "import time; time.sleep(1000)"
 
 
 @pytest.fixture(params=["dry_run", *STARTING])
-def launcher(request):
+def launcher(request, tmp_path, monkeypatch):
     """Each launcher there is."""
+    if request.param == "smartsim":
+        monkeypatch.setenv("PENSTOCK_SMARTSIM", smartsim_python())
+    if request.param in IN_PBS:
+        request.getfixturevalue("pbs_job")
     if request.param == "slurm":
         request.getfixturevalue("allocation")
-    launcher = make_launcher(options_for(request.param), lambda pid: None)
+    launcher = make_launcher(options_for(request.param, tmp_path), lambda pid: None)
     yield launcher
     launcher.close()
 
@@ -40,7 +47,7 @@ def launch(tmp_path, launcher):
 
     def describe(text="pass", *, command=None, **options):
         directory = tmp_path / "job"
-        if launcher.name in ("mpi", "slurm"):
+        if launcher.name in ("mpi", "pbs", "slurm"):
             options.setdefault("ranks", 1)
         program = command or [sys.executable, "-c", text]
         return Launch("job", program, directory, directory / "log.txt", {"X": "it's 1"}, **options)
@@ -62,6 +69,11 @@ def wait_for_file(path: Path, job: Job) -> str:
     return path.read_text().strip()
 
 
+def beyond(launcher: Launcher) -> str:
+    """Return what a program does before it may fail: SmartSim knows no exit code of its first 0.2 s."""
+    return "import time; time.sleep(0.5)" if launcher.name == "smartsim" else "pass"
+
+
 def test_name_is_that_of_the_table(launcher: Launcher) -> None:
     assert LAUNCHERS[launcher.name] is type(launcher)
 
@@ -76,6 +88,20 @@ def test_a_good_program_is_completed(launcher: Launcher, launch: Callable[..., L
     assert (job.name, job.returncode) == ("job", 0)
     assert job.command == tuple(launch().command)
     assert job.started is not None and job.ended >= job.started
+
+
+@REAL
+def test_a_program_finds_its_input_files(
+    launcher: Launcher, launch: Callable[..., Launch], tmp_path: Path
+) -> None:
+    (tmp_path / "run.cfg").write_text("nu = ;nu;\n")
+    files = InputFiles(copied={"as/it is": tmp_path / "run.cfg"}, configured=[tmp_path / "run.cfg"])
+    application = Application("job", ["true"], files=files, parameters={"nu": 7})
+    inputs = Sources().inputs(application, tmp_path / "job")
+    text = f"{beyond(launcher)}; print(open('run.cfg').read() + open('as/it is').read())"
+    job = launcher.start(launch(text, inputs=inputs))
+    assert job.wait(30) is JobState.COMPLETED
+    assert job.log.read_text().split() == ["nu", "=", "7", "nu", "=", ";nu;"]
 
 
 def test_a_program_of_several_calls_is_told_once(launcher: Launcher, launch: Callable[..., Launch]) -> None:
@@ -153,7 +179,8 @@ def test_its_command_does_the_same_by_hand(
 def test_an_exit_code_is_a_failure_with_the_end_of_the_log(
     launcher: Launcher, launch: Callable[..., Launch]
 ) -> None:
-    job = launcher.start(launch("print('the reason', flush=True); raise SystemExit(3)"))
+    described = launch(f"print('the reason', flush=True); {beyond(launcher)}; raise SystemExit(3)")
+    job = launcher.start(described)
     with pytest.raises(JobFailed, match="ended with exit code 3") as caught:
         job.wait(30)
     assert caught.value.returncode == 3 and "the reason" in caught.value.log_tail
@@ -164,7 +191,7 @@ def test_an_exit_code_is_a_failure_with_the_end_of_the_log(
 def test_a_signal_that_kills_it_is_named(
     launcher: Launcher, launch: Callable[..., Launch], number: int
 ) -> None:
-    job = launcher.start(launch(f"import os; os.kill(os.getpid(), {int(number)})"))
+    job = launcher.start(launch(f"import os; {beyond(launcher)}; os.kill(os.getpid(), {int(number)})"))
     assert job.wait_ended(30)
     assert (job.state, job.returncode) == (JobState.FAILED, -number)
 
@@ -186,6 +213,8 @@ def test_somebody_elses_signal_is_a_failure(
 def test_a_program_may_end_in_order_when_it_is_told_to(
     launcher: Launcher, launch: Callable[..., Launch], tmp_path: Path
 ) -> None:
+    if launcher.name == "smartsim":
+        pytest.skip("SmartSim can only kill, and says so: tests/integration/smartsim/test_launcher.py")
     ready, over = tmp_path / "ready", tmp_path / "over"
     job = launcher.start(
         launch(

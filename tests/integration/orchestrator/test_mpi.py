@@ -49,9 +49,9 @@ pytestmark = pytest.mark.skipif(len(CORES) < 2, reason="ranks are told apart by 
 
 
 @pytest.fixture(params=MPIEXECS)
-def mpi(request) -> LaunchOptions:
+def mpi(request, tmp_path: Path) -> LaunchOptions:
     """The launcher mpi with each mpiexec there is."""
-    return options_for(request.param)
+    return options_for(request.param, tmp_path)
 
 
 @pytest.fixture

@@ -63,13 +63,14 @@ def shown() -> dict[str, Any]:
     [
         (["--on", "slurm"], "--on slurm needs --nodes N and --time"),
         (["--on", "slurm", "--nodes", "2"], "--on slurm needs --nodes N and --time"),
-        (["--on", "pbs", "--nodes", "2", "--time", "5"], "no such scheduler; there are: slurm"),
-        (["--nodes", "2"], "give --on slurm too"),
-        (["--sbatch=--partition=a"], "give --on slurm too"),
+        (["--on", "lsf", "--nodes", "2", "--time", "5"], "no scheduler 'lsf'; there are: slurm, pbs"),
+        (["--nodes", "2"], "give --on too, as in --on slurm"),
+        (["--sbatch=--partition=a"], "give --on too"),
         (["--on", "slurm", "--nodes", "0", "--time", "5"], "--nodes 0"),
         (["--on", "slurm", "--nodes", "two", "--time", "5"], "--nodes"),
         (["--on", "slurm", "--nodes", "2", "--time", "soon"], "'soon' is no time"),
         ([*ON, "--hosts", "a:2"], "Slurm chooses the hosts"),
+        ([*ON, "--per-node", "ncpus=2"], "--per-node ncpus=2: is for PBS"),
         ([*ON, "--set", "than=true"], "did you mean 'then'"),
         ([*ON, "--sbatch", "--nodes=9"], "--nodes=9: is given by Penstock"),
     ],
@@ -226,9 +227,10 @@ def test_the_experiment_of_the_page_on_slurm_runs(slurm: SlurmNodes, tmp_path: P
     page = (ROOT / "docs" / "slurm.md").read_text()
     (tmp_path / "waves").mkdir()
     for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        name = re.match(r"# waves/(\w+\.py)", text)
+        name = re.match(r"# (waves|sweep)/(\w+\.py)", text)
         assert name is not None
-        (tmp_path / "waves" / name[1]).write_text(text)
+        if name[1] == "waves":  # the other is tried in test_slurm_array.py
+            (tmp_path / "waves" / name[2]).write_text(text)
     penstock("run", "waves", "--on", "slurm", "--nodes", "3", "--time", "10")
     said = penstock("logs", "batch", "-f").stdout
     assert {f"step {step} of rank {rank}: {rank}" for step in range(3) for rank in range(3)} <= set(

@@ -46,6 +46,31 @@ void WhatNestsIsCounted() {
   }
 }
 
+void CommentsAreNoCode() {
+  for (std::string quote : {"'''", "\"\"\"", "'", "\""})
+    CHECK(CodeDepth("# " + quote + "\nx = " + Times(100, "(") + "\n# " + quote) >= 100);
+  CHECK(CodeDepth("x = " + Times(100, "( # )\n")) >= 100);
+  CHECK(CodeDepth("x = " + Times(100, "( #)")) < 10);
+  CHECK(CodeDepth("#") == 0);
+}
+
+// A text in a pickle has its length before it: four bytes, of which the last is zero.
+std::string Pickled(const std::string& text) { return std::string("(X\x10\x01\x00\x00", 6) + text + "q\x01"; }
+
+void NamesOfTypesInAPickleNest() {
+  for (std::string level : {"List[", "(", "-", "\n(", "not ", "f("})
+    CHECK(PickleDepth(Pickled("Dict[str, int]") + Pickled(Times(100, level) + "int")) >= 100);
+  CHECK(PickleDepth(Pickled(Times(40 * 100, "a."))) >= 100);
+  CHECK(PickleDepth(Pickled("it's") + Pickled(Times(100, "List["))) >= 100);
+}
+
+void OtherTextsInAPickleAreNotDeep() {
+  CHECK(PickleDepth("") == 0);
+  CHECK(PickleDepth(Times(1000, Pickled("List[int]"))) < 10);
+  CHECK(PickleDepth(Times(1000, Pickled("it's [here"))) < 10);
+  CHECK(PickleDepth(Pickled(Times(1000, "aGVs+bG8/"))) < 100);  // base64
+}
+
 void WhatIsLongIsNotDeep() {
   CHECK(CodeDepth("x = [" + Times(1000, "-1.5, f(x)[0] + 2, ") + "]") < 10);
   CHECK(CodeDepth(Times(1000, "x = torch.add(x, -y[0])\n")) < 10);
@@ -63,6 +88,9 @@ void AnyTextHasADepth() {
 
 int main() {
   WhatNestsIsCounted();
+  CommentsAreNoCode();
+  NamesOfTypesInAPickleNest();
+  OtherTextsInAPickleAreNotDeep();
   WhatIsLongIsNotDeep();
   AnyTextHasADepth();
   return Report();

@@ -70,8 +70,8 @@ void WhatIsTooLongForManyRowsStaysShortForFew() {
 // It may be the lock of a run that takes for ever.
 void AThreadThatSleptHasTakenThatLong() {
   Stopwatch stopwatch;
-  std::this_thread::sleep_for(2 * TinyRuns::kMostDebt);
-  CHECK(stopwatch.taken() >= 2 * TinyRuns::kMostDebt);
+  std::this_thread::sleep_for(2 * ShortRuns::kMostDebt);
+  CHECK(stopwatch.taken() >= 2 * ShortRuns::kMostDebt);
 }
 
 void ShapesInUseAreRemembered() {
@@ -211,6 +211,26 @@ void SeveralInOneTurnShareARunAtItsEnd() {
   CHECK(inline_runs.MayRun(*Checked(model, Floats({1}, 0), answers.Slot(9))) == When::kNow);
 }
 
+void WhoAsksAloneMayHoldTheMainThreadForLonger() {
+  Answers answers;
+  RunQueues queues({}, LoadHere);
+  InlineRuns inline_runs(&queues, Taking(microseconds(80)));
+  auto model = Short();
+  auto asked = [&](uint64_t client) {
+    auto run = Checked(model, Floats({2}, 1), answers.Slot(0));
+    run->request.client = client;
+    return inline_runs.MayRun(*run);
+  };
+  for (int i = 0; i < TinyRuns::kRunsToKnow; ++i)
+    model->tiny().Measured(ShapeKey(*Checked(model, Floats({2}, 1), answers.Slot(0))), 0, microseconds(80));
+  for (int i = 0; i < 20; ++i) CHECK(asked(0) == When::kNever);
+  for (int i = 0; i < 20; ++i) CHECK(asked(1 + i % 2) == When::kNever);
+  for (int i = 0; i < 16; ++i) CHECK(asked(3) == When::kNever);
+  CHECK(asked(3) == When::kNow);
+  CHECK(asked(4) == When::kNever);  // another is here
+  CHECK(asked(3) == When::kNever);
+}
+
 void TheMainThreadHasSoMuchTimeInATurnAndNoMore() {
   Answers answers;
   RunQueues queues({}, LoadHere);
@@ -259,6 +279,7 @@ int main() {
   WhatWouldWaitAtTheTurnsEndGoesToTheWorkers();
   WhatDoesNotSuitGoesToTheWorkers();
   SeveralInOneTurnShareARunAtItsEnd();
+  WhoAsksAloneMayHoldTheMainThreadForLonger();
   TheMainThreadHasSoMuchTimeInATurnAndNoMore();
   ABadOneAtTheTurnsEndFailsAlone();
   return Report();

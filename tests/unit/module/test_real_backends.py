@@ -82,6 +82,10 @@ STRAIGHT = {
     "traced cnn": traced(CNN, torch.ones(1, 1, 8, 8)),
     "traced view": traced(Flattening(), torch.ones(2, 3)),
     "check": forward("if x.dim() != 2:\n    raise ValueError('no matrix')\nreturn x"),
+    "shapes": forward(
+        "n, t = len(x), (x, 2)\ny = torch.zeros([n, x.numel(), x.shape[0]], dtype=x.dtype, device=x.device)\n"
+        "return y.sum() + t[1] + torch.cat([x, x])"
+    ),
 }
 CROOKED = {
     "loop": burner(),
@@ -89,6 +93,11 @@ CROOKED = {
     "branch": forward("if bool(x.sum() > 0):\n    x = torch.mm(x, x)\nreturn x"),
     "size from a value": forward("return torch.zeros([int(x[0])])"),
     "size from an item": forward("return torch.zeros([int(x[0].item())])"),
+    "size by count": forward("return torch.zeros([[x.sum()].count(torch.ones([])) * 1000])"),
+    "size by index": forward("return torch.zeros([[x.sum(), x.max()].index(x.max())])"),
+    "size by text": forward("return torch.zeros([len(str(x))])"),
+    "size by equality": forward("return torch.zeros([10 if [x] == [x + 1] else 20])"),
+    "size by choice": forward("return torch.zeros([10 if torch.equal(x, x + 1) else 20])"),
     "one hot": forward("return torch.nn.functional.one_hot(x.long()).sum()"),
     "bins": forward("return torch.bincount(x.long())"),
     "mask": forward("return x[x > 0]"),

@@ -162,16 +162,78 @@ void ALeastBatchIsWaitedForButNotForEver() {
   for (auto& [number, result] : answers.Wait(5)) CHECK_EQUAL(Text(result), "ok");
 }
 
+RunPtr Waiting(const ModelPtr& model, int64_t rows) {
+  auto run = std::make_shared<Run>(Request(model, {Floats({rows}, 0)}, [](RunResult) {}));
+  CHECK(run->CheckRows().ok());
+  return run;
+}
+
+// How many rows one of the workers takes of what waits.
+int64_t Taken(Batching batching, const std::vector<int64_t>& waiting, Staff staff, int row_us = 100) {
+  auto model = Model(AddOne, batching);
+  Lane lane;
+  for (int64_t rows : waiting) lane.Push(Waiting(model, rows));
+  model->row_times().Measured(KindOf(lane.head()), true, std::chrono::microseconds(row_us));
+  return RowsOf(lane.Take(Fitting(lane, *model, staff)));
+}
+
+std::vector<int64_t> Single(size_t count) { return std::vector<int64_t>(count, 1); }
+
 void IdleWorkersGetTheirShareWhereItIsWorthIt() {
-  using std::chrono::microseconds;
-  const Batching plain{64, 0}, patient{64, 6};
-  CHECK_EQUAL(ShareOf(8, 2, plain, microseconds(100)), 4);
-  CHECK_EQUAL(ShareOf(7, 2, plain, microseconds(100)), 4);
-  CHECK_EQUAL(ShareOf(8, 3, plain, microseconds(100)), 3);
-  CHECK_EQUAL(ShareOf(1, 2, plain, microseconds(100)), 1);
-  CHECK_EQUAL(ShareOf(8, 2, patient, microseconds(100)), 6);
-  CHECK_EQUAL(ShareOf(8, 2, plain, microseconds(10)), 64);
-  CHECK_EQUAL(ShareOf(8, 2, plain, microseconds(0)), 64);  // nothing is known yet
+  CHECK_EQUAL(Taken({64, 0}, Single(8), {1, 0}), 8);
+  CHECK_EQUAL(Taken({64, 0}, Single(8), {2, 1}), 4);
+  CHECK_EQUAL(Taken({64, 0}, Single(7), {2, 1}), 4);
+  CHECK_EQUAL(Taken({64, 0}, Single(8), {3, 2}), 3);
+  CHECK_EQUAL(Taken({64, 0}, Single(8), {2, 1}, 10), 8);  // not worth waking another
+  CHECK_EQUAL(Taken({64, 6}, Single(8), {2, 1}), 6);
+}
+
+void NobodyTakesMoreThanTheModelAllows() {
+  std::vector<int64_t> large = Single(61);
+  large[1] = 100;
+  CHECK_EQUAL(Taken({8, 0}, large, {2, 1}), 4);
+  CHECK_EQUAL(Taken({4, 8}, Single(20), {2, 1}), 4);
+}
+
+void HoweverManyFitAreSeen() {
+  CHECK_EQUAL(Taken({1024, 0}, Single(600), {1, 0}), 600);
+  auto model = Model(AddOne, {1024, 512});
+  Lane lane;
+  for (int i = 0; i < 600; ++i) lane.Push(Waiting(model, 1));
+  CHECK(lane.ReadyAt(model->batching(), milliseconds(60'000)) <= Clock::now());
+}
+
+void WhatLosesByABatchIsTakenAloneUnlessABatchIsAskedFor() {
+  for (int64_t at_least : {0, 4}) {
+    auto model = Model(AddOne, {8, at_least});
+    Lane lane;
+    for (int i = 0; i < 8; ++i) lane.Push(Waiting(model, 1));
+    model->row_times().Measured(KindOf(lane.head()), true, std::chrono::microseconds(60));
+    model->row_times().Measured(KindOf(lane.head()), false, std::chrono::microseconds(50));
+    CHECK_EQUAL(RowsOf(lane.Take(Fitting(lane, *model, {1, 0}))), at_least == 0 ? 1 : 8);
+  }
+}
+
+// The queue is not what frees it, under its lock or later, when all who asked have left.
+void WhatWasSweptHoldsNoModel() {
+  Answers answers;
+  Gate gate;
+  RunQueues queues = Queues();
+  queues.Submit(Request(Holder(&gate), {Floats({1}, 0)}, answers.Slot(0)));
+  gate.WaitFor(1);
+  auto model = Model(AddOne);
+  std::weak_ptr<Executable> watched = model;
+  auto request = Request(model, {Floats({1}, 0)}, answers.Slot(1));
+  request.cancellation = std::make_shared<Cancellation>();
+  auto cancellation = request.cancellation;
+  queues.Submit(std::move(request));
+  model.reset();
+  CHECK(!watched.expired());
+  cancellation->Cancel();
+  queues.Sweep();
+  CHECK(watched.expired());
+  gate.Open();
+  answers.Wait(2);
 }
 
 void ModelsTakeTurns() {
@@ -431,6 +493,10 @@ int main() {
   OutputsThatAreNoBatchAreRefusedHoweverManyShareTheRun();
   ALeastBatchIsWaitedForButNotForEver();
   IdleWorkersGetTheirShareWhereItIsWorthIt();
+  NobodyTakesMoreThanTheModelAllows();
+  HoweverManyFitAreSeen();
+  WhatLosesByABatchIsTakenAloneUnlessABatchIsAskedFor();
+  WhatWasSweptHoldsNoModel();
   ModelsTakeTurns();
   TheDeadlineIsAnsweredWhileTheRunGoesOn();
   ARunOverItsLimitIsAnErrorAndToldToEnd();

@@ -1,4 +1,4 @@
-"""What is asked of a batch system, and the script it is given."""
+"""What is asked of a scheduler, and the script it is given."""
 
 from __future__ import annotations
 
@@ -7,15 +7,36 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batch import Batch, batch_script
 from orchestrator.errors import UsageError
+from orchestrator.schedulers.base import Batch, Scheduler
+from orchestrator.schedulers.pbs import PbsScheduler
+from orchestrator.schedulers.slurm import SlurmScheduler
+from orchestrator.schedulers.table import SCHEDULERS, find_scheduler
 
-GOLDEN = Path(__file__).parents[2] / "data" / "batch.sh"
+DATA = Path(__file__).parents[2] / "data"
+DRIVER = ("/env/bin/python", "-m", "orchestrator.cli", "run", "/home/me/heat", "--set=title=two words")
 
 
-@pytest.mark.parametrize("time", ["90", "1:30", "1:00:00", "120:00:00", "1-0", "1-12:30", "2-00:00:00"])
-def test_times_that_slurm_reads(time: str) -> None:
-    assert Batch(1, time).time == time
+def script(scheduler: Scheduler, batch: Batch) -> str:
+    """Return the script of a run in a directory whose name has what needs care."""
+    mine = Path("/home/me/100% mine")
+    return scheduler.script("heat", batch, DRIVER, log=mine / "batch.log", working_directory=mine)
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [
+        ("90", 5400),
+        ("1:30", 90),
+        ("1:00:00", 3600),
+        ("120:00:00", 432000),
+        ("1-0", 86400),
+        ("1-12:30", 131400),
+        ("2-00:00:05", 172805),
+    ],
+)
+def test_times_are_read_as_slurm_reads_them(time: str, seconds: int) -> None:
+    assert Batch(1, time).seconds == seconds
 
 
 @pytest.mark.parametrize(
@@ -26,30 +47,72 @@ def test_times_that_cannot_be_read_are_refused(time: str) -> None:
         Batch(1, time)
 
 
+@pytest.mark.parametrize("nodes", [0, -1])
+def test_a_batch_needs_nodes(nodes: int) -> None:
+    with pytest.raises(UsageError, match=f"--nodes {nodes}"):
+        Batch(nodes, "5")
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({"nodes": 0}, "--nodes 0"),
-        ({"nodes": -1}, "--nodes -1"),
         ({"extra_args": ('--comment="x"',)}, "no quotation mark"),
         ({"extra_args": ("--comment=x\n#SBATCH --nodes=9",)}, "no quotation mark"),
         ({"extra_args": ("gpu",)}, "write it as one word"),
-        ({"extra_args": ("--partition=a", "--nodes=3")}, "--nodes=3: is given by Penstock"),
-        ({"extra_args": ("-N3", "-t", "--time=5")}, "-t: is given"),
+        ({"extra_args": ("--partition=a", "--nodes=3")}, "--sbatch --nodes=3: is given by Penstock"),
+        ({"extra_args": ("-N3",)}, "-N3: is given"),
+        ({"extra_args": ("-t", "--time=5")}, "-t: is given"),
+        ({"extra_args": ("--array=0-3",)}, "--array=0-3: is given"),
+        ({"per_node": "ncpus=4"}, "--per-node ncpus=4: is for PBS"),
     ],
 )
-def test_what_cannot_be_right_is_refused(wrong: dict[str, Any], named: str) -> None:
+def test_what_slurm_cannot_be_asked_is_refused(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(UsageError, match=named):
-        Batch(**{"nodes": 1, "time": "5", **wrong})
+        script(SlurmScheduler(), Batch(**{"nodes": 1, "time": "5", **wrong}))
 
 
-def test_script_is_the_recorded_one() -> None:
-    driver = ("/env/bin/python", "-m", "orchestrator.cli", "run", "/home/me/heat", "--set=title=two words")
-    text = batch_script(
-        "heat",
-        Batch(4, "1:00:00", ("--partition=gpu", "--comment=two words")),
-        driver,
-        log=Path("/home/me/100% mine/batch.log"),
-        working_directory=Path("/home/me/100% mine"),
-    )
-    assert text == GOLDEN.read_text()
+def test_script_for_slurm_is_the_recorded_one() -> None:
+    batch = Batch(4, "1:00:00", extra_args=("--partition=gpu", "--comment=two words"))
+    assert script(SlurmScheduler(), batch) == (DATA / "sbatch.sh").read_text()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"per_node": None}, "needs --per-node ncpus=N: how many cores"),
+        ({"per_node": "64"}, "--per-node '64': write it as PBS does"),
+        ({"per_node": "ncpus=4 -l x"}, "write it as PBS does"),
+        ({"per_node": "ngpus=4"}, "ncpus must be a number above 0"),
+        ({"per_node": "ncpus=0"}, "ncpus must be a number above 0"),
+        ({"per_node": "ncpus=4:mpiprocs=2"}, "mpiprocs is given by Penstock"),
+        ({"extra_args": ("-lselect=9",)}, "--qsub -lselect=9: is given by Penstock"),
+        ({"extra_args": ("-l filesystems=home,walltime=9",)}, "is given by Penstock"),
+        ({"extra_args": ("-N x",)}, "--qsub -N x: is given"),
+        ({"extra_args": ("gpu",)}, "--qsub 'gpu': write it as one word"),
+    ],
+)
+def test_what_pbs_cannot_be_asked_is_refused(wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        script(PbsScheduler(), Batch(**{"nodes": 1, "time": "5", "per_node": "ncpus=4", **wrong}))
+
+
+def test_a_path_that_pbs_would_misread_is_refused() -> None:
+    with pytest.raises(UsageError, match="/home/me/a:b: PBS cannot be given such a path"):
+        PbsScheduler().script(
+            "heat",
+            Batch(1, "5", "ncpus=4"),
+            DRIVER,
+            log=Path("/home/me/a:b/batch.log"),
+            working_directory=Path("/home/me"),
+        )
+
+
+def test_script_for_pbs_is_the_recorded_one() -> None:
+    batch = Batch(4, "1-0:30", "ncpus=64:ngpus=4", ("-q prod", "-l filesystems=home"))
+    assert script(PbsScheduler(), batch) == (DATA / "qsub.sh").read_text()
+
+
+def test_schedulers_are_found_by_their_names() -> None:
+    assert all(find_scheduler(name).name == name for name in SCHEDULERS)
+    with pytest.raises(UsageError, match="no scheduler 'lsf'; there are: slurm, pbs"):
+        find_scheduler("lsf")

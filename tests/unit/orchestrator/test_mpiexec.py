@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator import Resources
-from orchestrator.errors import MpiError, UsageError
+from orchestrator.errors import MpiError, PlacementError, UsageError
 from orchestrator.launchers.base import Launch
 from orchestrator.launchers.mpi_argv import check_extra_args, mpiexec_argv, program_outcome
 from orchestrator.mpiexec import Flavour, Mpiexec, find_mpiexec, recognise
@@ -20,6 +20,7 @@ from tests.unit.orchestrator.launches import GPUS, launch, launches
 GOLDEN = Path(__file__).parents[2] / "data" / "mpiexec_argv.json"
 MPICH = Mpiexec("/usr/bin/mpiexec.mpich", Flavour.MPICH, "4.0.2")
 OPEN_MPI = Mpiexec("/usr/bin/mpiexec.openmpi", Flavour.OPEN_MPI, "4.1.4")
+PALS = Mpiexec("/opt/cray/pals/1.2/bin/mpiexec", Flavour.PALS, "1.2.12")
 ENVIRONMENT = {"SSDB": "10.0.0.1:7000", "OMP_NUM_THREADS": "2"}
 LAUNCHES = {
     **launches(ENVIRONMENT),
@@ -27,7 +28,7 @@ LAUNCHES = {
 }
 
 
-@pytest.mark.parametrize("mpiexec", [MPICH, OPEN_MPI], ids=["mpich", "openmpi"])
+@pytest.mark.parametrize("mpiexec", [MPICH, OPEN_MPI, PALS], ids=["mpich", "openmpi", "pals"])
 @pytest.mark.parametrize("case", LAUNCHES)
 def test_command_is_the_recorded_one(mpiexec: Mpiexec, case: str) -> None:
     argv = mpiexec_argv(mpiexec, LAUNCHES[case], root=False)
@@ -57,10 +58,27 @@ def test_arguments_that_are_given_already_are_refused(wrong: Any) -> None:
         ),
         ("mpiexec.openmpi (OpenRTE) 4.1.4\n\nReport bugs", Flavour.OPEN_MPI, "4.1.4"),
         ("mpiexec (Open MPI) 5.0.11\n", Flavour.OPEN_MPI, "5.0.11"),
+        ("mpiexec version 1.2.12 revision 8bd0f5d\n", Flavour.PALS, "1.2.12"),
     ],
 )
 def test_an_mpiexec_is_known_by_what_it_says(said: str, flavour: Flavour, version: str) -> None:
     assert recognise("m", said) == Mpiexec("m", flavour, version)
+
+
+def test_the_mpiexec_of_pals_is_known_by_its_place_too(tmp_path: Path) -> None:
+    place = tmp_path / "opt/cray/pals/1.7/bin/mpiexec"
+    place.parent.mkdir(parents=True)
+    place.touch()
+    link = tmp_path / "mpiexec"
+    link.symlink_to(place)
+    assert recognise(str(link), "1.7.1\n") == Mpiexec(str(link), Flavour.PALS, "1.7.1")
+
+
+def test_pals_is_told_only_of_ranks_that_fill_hosts_alike() -> None:
+    cores = (RankPlacement("a", (0,)), RankPlacement("b", (0,)), RankPlacement("b", (1,)))
+    described = Launch("s", ("true",), Path("/"), Path("/l"), {}, Placement(cores), 3)
+    with pytest.raises(PlacementError, match="'s' has 1, 2 ranks on its hosts, and the mpiexec of PALS puts"):
+        mpiexec_argv(PALS, described, root=False)
 
 
 @pytest.mark.parametrize("said", ["", "Intel(R) MPI Library for Linux* OS, Version 2021.9", "usage: mpiexec"])
@@ -103,6 +121,11 @@ def test_the_given_mpiexec_comes_before_that_on_path(tmp_path: Path) -> None:
         (Flavour.OPEN_MPI, 137, "", -9),
         (Flavour.OPEN_MPI, 132, "mpiexec was unable to launch the specified application", 132),
         (Flavour.OPEN_MPI, 255, "", 255),
+        (Flavour.PALS, 0, "n1: rank 3 exited with code 3\n", 0),
+        (Flavour.PALS, 137, "n1: rank 3 died from signal 9\nn1: rank 0 died from signal 15\n", -9),
+        (Flavour.PALS, 143, "x1.hsn: rank 1 exited with code 3\nx1.hsn: rank 0 died from signal 15\n", 3),
+        (Flavour.PALS, 137, "it says: rank 3 exited with code 3\n", -9),
+        (Flavour.PALS, 2, "", 2),
     ],
 )
 def test_exit_codes_are_those_of_the_program(flavour: Flavour, code: int, log: str, outcome: int) -> None:

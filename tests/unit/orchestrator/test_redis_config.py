@@ -10,7 +10,13 @@ import pytest
 
 from orchestrator import RedisConfig
 from orchestrator.errors import UsageError
-from orchestrator.redis_config import Endpoint, largest_string_bytes, redis_argv, redis_environment
+from orchestrator.redis_config import (
+    Endpoint,
+    allocator_options,
+    largest_string_bytes,
+    redis_argv,
+    redis_environment,
+)
 
 GOLDEN = Path(__file__).parents[2] / "data" / "redis_argv.json"
 CASES = {
@@ -66,6 +72,8 @@ def test_nothing_but_the_socket_is_listened_on() -> None:
 def test_allocator_settings_only_with_huge_pages() -> None:
     assert "MALLOC_CONF" in redis_environment(RedisConfig())
     assert redis_environment(RedisConfig(huge_pages=False)) == {}
+    assert "--jemalloc-bg-thread" in allocator_options(RedisConfig())
+    assert allocator_options(RedisConfig(huge_pages=False)) == ("--disable-thp", "yes")
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator import Experiment, run_time
+from orchestrator import Experiment
 from orchestrator.errors import UsageError
 from orchestrator.run_time import RunTime
+from orchestrator.schedulers import slurm
 from orchestrator.slurm import read_end
 
 
@@ -46,8 +47,8 @@ def test_another_thread_could_not_be_told() -> None:
 
 
 def test_an_allocation_that_is_nearly_over_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_time, "allocation_here", lambda: "7")
-    monkeypatch.setattr(run_time, "end_of", lambda job: time.time() + 30)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr(slurm, "end_of", lambda job: time.time() + 30)
     with pytest.raises(UsageError, match="no time left: 60 s before the end of the allocation 7, at 2"):
         RunTime(stop_before_s=60).begin()
 
@@ -55,7 +56,7 @@ def test_an_allocation_that_is_nearly_over_is_refused(monkeypatch: pytest.Monkey
 def test_without_any_end_it_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(run_time, "allocation_here", lambda: None)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     RunTime(stop_before_s=60).begin()
     assert "nothing is stopped" in capsys.readouterr().err
 
@@ -69,8 +70,8 @@ def test_an_allocation_that_is_prolonged_is_asked_again(monkeypatch: pytest.Monk
             asked.set()
         return ends.pop(0) if len(ends) > 1 else ends[0]
 
-    monkeypatch.setattr(run_time, "allocation_here", lambda: "7")
-    monkeypatch.setattr(run_time, "end_of", end_of)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr(slurm, "end_of", end_of)
     running = RunTime(stop_before_s=0.1)
     running.begin()
     assert asked.wait(10)

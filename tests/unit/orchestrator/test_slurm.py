@@ -14,6 +14,7 @@ from orchestrator.slurm import (
     find_command,
     find_steps,
     jobs_here,
+    own_lines,
     parse_numbers,
     read_allocation,
 )
@@ -55,6 +56,16 @@ def test_the_parts_of_a_heterogeneous_job_are_told_apart(monkeypatch: pytest.Mon
     monkeypatch.delenv("SLURM_JOB_ID_HET_GROUP_0")
     monkeypatch.delenv("SLURM_JOB_ID_HET_GROUP_1")
     assert jobs_here() == ""
+
+
+def test_the_last_element_of_an_array_is_not_taken_for_all_of_it() -> None:
+    """Slurm gives it the number of the array, and tells of all elements when asked for that."""
+    last = "JobId=7 ArrayJobId=7 ArrayTaskId=1 JobState=RUNNING EndTime=2026-01-01T02:00:00"
+    first = "JobId=8 ArrayJobId=7 ArrayTaskId=0 JobState=RUNNING EndTime=2026-01-01T01:00:00"
+    assert own_lines("7", f"{last}\n{first}\n") == last
+    assert own_lines("1", WHOLE) == WHOLE
+    parts = "JobId=1 HetJobId=1 HetJobOffset=0\nJobId=2 HetJobId=1 HetJobOffset=1"
+    assert own_lines("1", parts) == parts
 
 
 @pytest.mark.parametrize("told", ["", "JobId=1 JobState=COMPLETED NodeList=n[1-2]", "Nodes=n1 CPU_IDs=0"])

@@ -1,0 +1,57 @@
+"""The record of a run, read while its driver writes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from orchestrator.record import run_at
+from orchestrator.run_files import RunFiles
+from orchestrator.schedulers.base import JobStatus
+from orchestrator.schedulers.slurm import SlurmScheduler
+from orchestrator.schedulers.table import SCHEDULERS
+
+
+class Asked(SlurmScheduler):
+    """A scheduler without jobs; something happens whenever it is asked."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        self._happens = happens
+
+    def jobs(self) -> Mapping[str, JobStatus]:
+        self._happens()
+        return {}
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFiles:
+    """A run whose driver is a batch job on another host."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    files = RunFiles.plan("toy", tmp_path / "run")
+    files.directory.mkdir()
+    facts = {"run": files.run_id, "experiment": "toy", "state": "active", "error": None, "host": "elsewhere"}
+    facts |= {"directory": str(files.directory), "runtime": str(files.runtime), "batch": "7", "address": None}
+    facts |= {"started": 1.0, "ended": None, "driver": {"pid": 1, "start_time": 1}, "jobs": []}
+    files.write_record(json.dumps(facts))
+    return files
+
+
+def test_who_ends_while_the_scheduler_is_asked_is_not_lost(
+    files: RunFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`penstock stop` would write another end over that of the driver."""
+
+    def end() -> None:
+        ended = {**json.loads(files.record.read_text()), "state": "interrupted", "ended": 2.0}
+        files.write_record(json.dumps(ended))
+
+    monkeypatch.setitem(SCHEDULERS, "slurm", Asked(end))
+    assert run_at(files.directory).state == "interrupted"
+
+
+def test_who_went_without_a_word_is_lost(files: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCHEDULERS, "slurm", Asked(lambda: None))
+    assert run_at(files.directory).state == "lost"
