@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.errors import PenstockError
     from orchestrator.experiment import Experiment
     from orchestrator.hosts import Host, Inventory
+    from orchestrator.input_files import InputFiles
     from orchestrator.joining import ColocatedDatabase
     from orchestrator.launchers.base import Job, JobState
     from orchestrator.launchers.options import LaunchOptions
@@ -37,6 +38,7 @@ __all__ = [
     "Ensemble",
     "Experiment",
     "Host",
+    "InputFiles",
     "Inventory",
     "Job",
     "JobState",
@@ -64,6 +66,7 @@ _HOMES = {
     "Ensemble": "orchestrator.ensemble",
     "Experiment": "orchestrator.experiment",
     "Host": "orchestrator.hosts",
+    "InputFiles": "orchestrator.input_files",
     "Inventory": "orchestrator.hosts",
     "Job": "orchestrator.launchers.base",
     "JobState": "orchestrator.launchers.base",

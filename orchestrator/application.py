@@ -7,11 +7,13 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 
 from orchestrator.errors import ApplicationError
+from orchestrator.input_files import InputFiles
 from orchestrator.resources import Resources
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -35,7 +37,10 @@ class Application:
             may then be known to the container alone: it is passed as it is, each `Path` made absolute.
         resources: what it needs of the host.
         environment: variables on top of those of the Experiment script.
-        parameters: what sets it apart from other members of its Ensemble; for the record only.
+        parameters: what sets it apart from other members of its Ensemble: for the record, and in place of the
+            tags in configured files. There each must have one, but for those `on_command_line`.
+        on_command_line: names of parameters that its command has already.
+        files: what it finds in its working directory when it starts.
         prefix_keys: its SmartRedis clients put `<name>.` before the keys of tensors and datasets.
         reads_from: names of programs with `prefix_keys` among which its SmartRedis clients can choose by
             `set_data_source`; at first they read from the first. A program with `prefix_keys` itself can read
@@ -51,6 +56,8 @@ class Application:
     reads_from: Sequence[str] = ()
     pre: Sequence[str] = ()
     prefix: Sequence[str | Path] = ()
+    files: InputFiles = field(default_factory=InputFiles)
+    on_command_line: Collection[str] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -61,6 +68,9 @@ class Application:
         for variable, text in dict(self.environment).items():
             _check_variable(self.name, variable, text)
         object.__setattr__(self, "environment", dict(self.environment))
+        check_files(self.name, self.files)
+        for parameter, value in dict(self.parameters).items():
+            _check_parameter(self.name, parameter, value)
 
     def argv(self) -> tuple[str, ...]:
         """Return the exact command, after checking that it can be started.
@@ -176,6 +186,21 @@ def checked_sources(name: str, sources: object) -> tuple[str, ...]:
         if not isinstance(source, str) or not NAME.fullmatch(source):
             raise ApplicationError(name, f"reads_from: {source!r} cannot be the name of a program")
     return tuple(sources)
+
+
+def check_files(name: str, files: object) -> None:
+    """Refuse what does not describe input files.
+
+    Raises:
+        ApplicationError: naming it.
+    """
+    if not isinstance(files, InputFiles):
+        raise ApplicationError(name, f"files={files!r}: InputFiles(copied=[...], configured=[...]) is needed")
+
+
+def _check_parameter(name: str, parameter: object, value: object) -> None:
+    if not isinstance(parameter, str) or not isinstance(value, str | Path | Real):
+        raise ApplicationError(name, f"the parameter {parameter!r}={value!r} is neither text nor a number")
 
 
 def _check_variable(name: str, variable: object, text: object) -> None:

@@ -8,8 +8,16 @@ from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
 
-from orchestrator.application import Application, check_name, checked_lines, checked_sources, checked_words
+from orchestrator.application import (
+    Application,
+    check_files,
+    check_name,
+    checked_lines,
+    checked_sources,
+    checked_words,
+)
 from orchestrator.errors import GridError, SweepError
+from orchestrator.input_files import InputFiles
 from orchestrator.resources import Resources
 from orchestrator.sweep import Point, Value
 from orchestrator.sweep import grid as full_grid
@@ -36,6 +44,7 @@ class Ensemble:
         reads_from: as for an Application.
         pre: as for an Application; `{parameter}` in it is replaced.
         prefix: as for an Application; `{parameter}` in it is replaced.
+        files: as for an Application; `{parameter}` in their paths is replaced, and tags in configured ones.
     """
 
     name: str
@@ -49,18 +58,22 @@ class Ensemble:
     reads_from: Sequence[str] = ()
     pre: Sequence[str] = ()
     prefix: Sequence[str | Path] = ()
+    files: InputFiles = field(default_factory=InputFiles)
     _points: tuple[Point, ...] = field(init=False, repr=False, compare=False)
+    _placeholders: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_name(self.name)
         object.__setattr__(self, "reads_from", checked_sources(self.name, self.reads_from))
         object.__setattr__(self, "pre", checked_lines(self.name, self.pre))
         object.__setattr__(self, "prefix", checked_words(self.name, "prefix", self.prefix))
+        check_files(self.name, self.files)
         if self.replicas < 1:
             raise GridError(self.name, "replicas", f"replicas={self.replicas}: at least 1 is needed")
         object.__setattr__(self, "_points", self._visited())
         for point in self._points:
             self._check_names(point, self._points[0])
+        object.__setattr__(self, "_placeholders", self._in_braces())
         self._check_placeholders()
 
     @property
@@ -100,6 +113,8 @@ class Ensemble:
             reads_from=self.reads_from,
             pre=[_filled_text(line, texts) for line in self.pre],
             prefix=[_filled(item, texts) for item in self.prefix],
+            files=self.files.filled(lambda text: _filled_text(text, texts)),
+            on_command_line=self._placeholders | {REPLICA},
         )
 
     def _visited(self) -> tuple[Point, ...]:
@@ -144,13 +159,16 @@ class Ensemble:
                     self.name, parameter, f"{parameter}={value!r} is neither text nor a number nor a Path"
                 )
 
-    def _check_placeholders(self) -> None:
+    def _in_braces(self) -> frozenset[str]:
         words = [*self.prefix, *self.command, *self.pre]
-        texts = [*map(str, words), *self.environment.values()]
-        used = {found for text in texts for found in PLACEHOLDER.findall(text)}
+        texts = [*map(str, words), *self.environment.values(), *self.files.paths()]
+        return frozenset(found for text in texts for found in PLACEHOLDER.findall(text))
+
+    def _check_placeholders(self) -> None:
+        used = self._placeholders
         kind = "grid parameter" if self.grid else "parameter"
         for parameter in self.parameters:
-            if parameter not in used:
+            if parameter not in used and not self.files.configured:  # these are read when it is started
                 raise GridError(self.name, parameter, f"no command line uses the {kind} {{{parameter}}}")
         for parameter in sorted(used - set(self.parameters) - {REPLICA}):
             raise GridError(self.name, parameter, f"{{{parameter}}} in the command has no values")

@@ -3,6 +3,7 @@
 PenstockError
 ├── UsageError             an option, a name or a path that cannot be right
 │   ├── ApplicationError   an executable that is missing or not executable, a name twice
+│   │   └── InputFileError an input file that is missing, or whose tags and the parameters do not fit
 │   ├── GridError          a parameter no command line uses, a placeholder without values, no such member
 │   ├── SweepError         a range, count or list of which no points can be made; or scipy is missing
 │   └── ConfigError        config.toml or --set: an unknown key, a wrong type
@@ -49,6 +50,18 @@ class ApplicationError(UsageError):
     def __init__(self, name: str, message: str) -> None:
         super().__init__(f"application {name!r}: {message}")
         self.name = name
+
+
+class InputFileError(ApplicationError):
+    """A file that a program is to find in its directory cannot be made, from the line and parameter on."""
+
+    def __init__(
+        self, name: str, message: str, file: Path, line: int | None = None, parameter: str | None = None
+    ) -> None:
+        super().__init__(name, message)
+        self.file = file
+        self.line = line
+        self.parameter = parameter
 
 
 class GridError(UsageError):

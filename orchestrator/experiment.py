@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
@@ -15,11 +16,11 @@ from orchestrator.collecting import Collector
 from orchestrator.database import AnyDatabase, Database, as_databases, start_database
 from orchestrator.deployment import Orchestrator
 from orchestrator.ensemble import Ensemble
-from orchestrator.errors import TimeOver, UsageError, WaitTimeout
+from orchestrator.errors import UsageError, WaitTimeout
 from orchestrator.group import JobGroup
-from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
+from orchestrator.guard import Guard, ended_by_signals
 from orchestrator.joining import ColocatedDatabase, colocated_databases, shown_databases
-from orchestrator.launchers.base import GRACE_S, Job, JobState, Launch, Launcher, stop_together
+from orchestrator.launchers.base import GRACE_S, Job, JobState, Launch, Launcher
 from orchestrator.launchers.dry_run import ended_job
 from orchestrator.launchers.options import AUTO, LaunchOptions
 from orchestrator.launchers.table import check_options, find_launcher, is_dry, make_launcher
@@ -31,7 +32,8 @@ from orchestrator.queueing import Queue
 from orchestrator.record import NodeEntry
 from orchestrator.recording import RunRecord
 from orchestrator.resuming import Resumed, Saves, claim
-from orchestrator.run_files import OUT_OF_TIME, RunFiles, take_lock
+from orchestrator.run_end import RunEnd
+from orchestrator.run_files import RunFiles, take_lock
 from orchestrator.run_time import RunTime
 from orchestrator.schedulers.table import job_here
 from orchestrator.started import Started
@@ -93,6 +95,7 @@ class Experiment:
         self._launcher: Launcher
         self._queue: Queue
         self._starter: Starter | Collector
+        self._end: RunEnd
         self._guard: Guard | None = None
         self._record: RunRecord | None = None
 
@@ -136,6 +139,16 @@ class Experiment:
                 self._record.write()
             self._queue = Queue(self._launcher, self._started, self._grace_s, self._note_start)
             self._starter = self._new_starter()
+            self._end = RunEnd(
+                self._started,
+                self._queue,
+                self._launcher,
+                self._saves,
+                self._time,
+                self._grace_s,
+                self._guard,
+                self._record,
+            )
         except BaseException:
             self._launcher.close()
             self._stack.close()
@@ -147,27 +160,18 @@ class Experiment:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        news = self._started.news()
-        over = self._time.over if isinstance(error, KeyboardInterrupt) else None
         with self._stack:
-            try:
-                self._time.stop()
-                if self.dry_run and error is None:
-                    self._show()
-                early = error is not None or news is not None
-                self._stop_all(interrupted=isinstance(error, KeyboardInterrupt), early=early)
-            except KeyboardInterrupt as interrupt:
-                error = interrupt
-                raise
-            finally:
-                self._launcher.close()
-                self._queue.close()  # from now on no listener is called
-                news = news or self._started.listener_error()
-                self._close_record(over or error or self._started.failure() or news)
-        if over is not None:
-            raise over from error
-        if error is None and news is not None:
-            raise news
+            raised = self._end.leave(error, partial(self._leave, show=error is None))
+        if raised is not None and error is not None:
+            raise raised from error
+        if raised is not None:
+            raise raised
+
+    def _leave(self, interrupted: bool, early: bool, *, show: bool) -> None:
+        if self.dry_run and show:
+            self._show()
+        self._open = False
+        self._end.stop_all(interrupted=interrupted, early=early)
 
     @overload
     def start(self, thing: Orchestrator) -> Database: ...
@@ -260,7 +264,8 @@ class Experiment:
         self._tell_of_failures()
         if news is not None:
             self._started.report(news)
-            self._stop_all(early=True)
+            self._open = False
+            self._end.stop_all(early=True)
             raise news
         running = [job.name for job in jobs if not job.state.final]
         if running:
@@ -466,42 +471,9 @@ class Experiment:
         self._resumed = Resumed(self._files)
         return self._resumed.record
 
-    def _stop_all(self, *, interrupted: bool = False, early: bool = False) -> None:
-        """End programs, then databases, then what they have left; a signal meanwhile kills at once.
-
-        Databases of a run that ends early are saved for its resume, when its programs write no more.
-        """
-        self._open = False
-        with killing_on_signals(self._kill_all):
-            if interrupted:
-                say("stopping everything; Ctrl-C again kills at once")
-            self._queue.stop()
-            stop_together(self._started.running(), self._grace_s)
-            self._saves.stop()
-            if early and (self._saves.wanted or self._time.over is not None):
-                self._saves.save()
-            for database in self._started.databases:
-                database.stop()
-            if self._guard is not None:
-                self._guard.sweep()
-
-    def _kill_all(self) -> None:
-        for job in self._started.everything():
-            job.kill()
-
     def _flush_record(self) -> None:
         if self._record is not None:
             self._record.flush()
-
-    def _close_record(self, error: BaseException | None) -> None:
-        if self._record is None:
-            return
-        state = "completed" if error is None else "failed"
-        if isinstance(error, KeyboardInterrupt):
-            state = "interrupted"
-        if isinstance(error, TimeOver):
-            state = OUT_OF_TIME
-        self._record.close(state=state, error=None if error is None else str(error), ended=time.time())
 
 
 def _entry(database: Database) -> dict[str, object]:

@@ -17,7 +17,16 @@ from orchestrator import watcher
 from orchestrator.errors import WaitTimeout
 from orchestrator.progress import say
 from orchestrator.run_files import RunFiles
-from orchestrator.watcher import RUN_ID_VARIABLE, SWEEP_DEADLINE_S, Session, read_stat, sweep
+from orchestrator.watcher import (
+    GOODBYE,
+    RUN_ID_VARIABLE,
+    SWEEP_DEADLINE_S,
+    Session,
+    note_session,
+    noted_sessions,
+    read_stat,
+    sweep,
+)
 
 RESTARTS = 5
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -27,7 +36,7 @@ Handler = Callable[[int, FrameType | None], None]
 class Guard:
     """The watcher of one run, kept alive as long as the run lasts.
 
-    A thread waits for its end. A watcher that somebody kills is replaced, and told again of every session.
+    A thread waits for its end. A watcher that somebody kills is replaced; the notes of sessions stay.
 
     Args:
         files: of the run.
@@ -40,7 +49,7 @@ class Guard:
         self._lock = threading.Lock()
         self._leaving = False
         self._swept = False
-        self._sessions: set[Session] = set()
+        self._notes = os.memfd_create("penstock-sessions")
         self._process = self._start()
         self._thread = threading.Thread(target=self._keep, name="penstock-guard", daemon=True)
         self._thread.start()
@@ -53,19 +62,16 @@ class Guard:
     @property
     def sessions(self) -> set[Session]:
         """The sessions that the run has opened."""
-        with self._lock:
-            return set(self._sessions)
+        return noted_sessions(self._notes)
 
     def add(self, pid: int) -> None:
-        """Tell the watcher of a program that was just started, the first of its session."""
+        """Note a program that was just started, the first of its session."""
         stat = read_stat(pid)
         if stat is None:
             return  # it has ended and been waited for
         with self._lock:
-            session = Session(pid, stat.start_time)
-            self._sessions.add(session)
+            note_session(self._notes, Session(pid, stat.start_time))
             self._swept = False
-            self._tell(session)
 
     def sweep(self) -> None:
         """Kill whatever the run has left.
@@ -81,9 +87,10 @@ class Guard:
         with self._lock:
             self._leaving = True
             if self._swept:
-                _send(self._pipe, b"bye\n")
+                _send(self._pipe, GOODBYE)
             self._pipe.close()
         self._thread.join()
+        os.close(self._notes)
 
     @property
     def _pipe(self) -> IO[bytes]:
@@ -93,13 +100,15 @@ class Guard:
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {key: text for key, text in os.environ.items() if key != RUN_ID_VARIABLE}
-        arguments = (str(os.getpid()), self._files.run_id, str(self._files.runtime), *self._undo)
+        driver, notes = str(os.getpid()), str(self._notes)
+        arguments = (driver, notes, self._files.run_id, str(self._files.runtime), *self._undo)
         return subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(watcher.__file__)), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env=environment,
             start_new_session=True,
+            pass_fds=(self._notes,),
             bufsize=0,
         )
 
@@ -111,13 +120,8 @@ class Guard:
                     return
                 self._pipe.close()
                 self._process = self._start()
-                for session in self._sessions:
-                    self._tell(session)
         say(f"the watcher of {self._files.run_id} has ended {RESTARTS} times")
         self._process.wait()
-
-    def _tell(self, session: Session) -> None:
-        _send(self._pipe, f"session {session.leader} {session.start_time}\n".encode())
 
 
 def end_leftovers(run_id: str, sessions: set[Session]) -> set[int]:
@@ -133,7 +137,7 @@ def end_leftovers(run_id: str, sessions: set[Session]) -> set[int]:
 
 
 def _send(pipe: IO[bytes], message: bytes) -> None:
-    """Send a message to a watcher. If it has just been killed nothing is lost: the next hears it all."""
+    """Send a message to a watcher. If it has just been killed, there is nobody left to hear it."""
     with contextlib.suppress(BrokenPipeError):
         pipe.write(message)
 

@@ -37,20 +37,40 @@ def place(
     Raises:
         PlacementError: what is lacking, and how much of it.
     """
-    rooms = _candidates(name, resources, rooms_of(inventory, taken), taken)
+    rooms = rooms_of(inventory, taken)
+    found = _found(name, resources, rooms, share=share)
+    if found is not None:
+        return found
+    candidates = _candidates(name, resources, rooms, taken)
+    raise _refusal(name, resources, candidates, share=share and not resources.exclusive)
+
+
+def find_place(
+    name: str,
+    resources: Resources,
+    inventory: Inventory,
+    taken: Sequence[Placement],
+    *,
+    share: bool = True,
+) -> Placement | None:
+    """Return what `place` does, and None where it would refuse: for those who need not know why."""
+    return _found(name, resources, rooms_of(inventory, taken), share=share)
+
+
+def _found(name: str, resources: Resources, every: Sequence[Room], *, share: bool) -> Placement | None:
+    rooms = [room for room in every if _welcome(name, resources, room)]
     counts = _spread(resources, [room.ranks_bound(resources) for room in rooms])
     if counts is not None:
         return _placement(name, resources, rooms, counts, bound=True)
-    share = share and not resources.exclusive
-    if share and (counts := _share_out(resources, rooms)) is not None:
+    if share and not resources.exclusive and rooms and (counts := _share_out(resources, rooms)) is not None:
         return _placement(name, resources, rooms, counts, bound=False)
-    raise _refusal(name, resources, rooms, share=share)
+    return None
 
 
 def _candidates(
     name: str, resources: Resources, rooms: Sequence[Room], taken: Sequence[Placement]
 ) -> list[Room]:
-    """Return the rooms on hosts where the program may be beside those who are there."""
+    """Return the rooms on hosts where a program that is refused may be beside those who are there."""
     near, away = resources.near, resources.away_from
     if near is not None and not any(is_called(near, placement.program) for placement in taken):
         placed = ", ".join(sorted({placement.program for placement in taken})) or "none"

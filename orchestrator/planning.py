@@ -20,6 +20,7 @@ from orchestrator.placing import place
 from orchestrator.ports import is_loopback, open_interfaces
 from orchestrator.resources import Resources, is_called
 from orchestrator.run_files import RunFiles, log_of
+from orchestrator.sources import Sources
 
 
 def describe_programs(
@@ -38,8 +39,10 @@ def describe_programs(
 
     Raises:
         ApplicationError: one cannot be started, or there is another of its name.
+        InputFileError: a file that one is to find cannot be made.
     """
     names: set[str] = set()
+    sources = Sources()
     variables = database_environment(databases)
     launches = []
     for application in applications:
@@ -62,6 +65,7 @@ def describe_programs(
                 ranks=application.resources.rank_count if application.resources.mpi else None,
                 parameters=application.parameters,
                 waits=True,
+                inputs=sources.inputs(application, directory),
             )
         )
     return launches

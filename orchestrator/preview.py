@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.hosts import Host, Inventory
 from orchestrator.launchers.base import Launch
+from orchestrator.laying import by_hand
 from orchestrator.picture import Shown, picture
 from orchestrator.placement import RankPlacement
 from orchestrator.run_files import RunFiles
@@ -96,9 +97,10 @@ def shell_text(launch: Launch, command: Sequence[str]) -> str:
         f"    {key}={shlex.quote(text)} \\\n" for key, text in sorted(launch.environment.items())
     )
     log = shlex.quote(str(launch.log))
+    inputs = "".join(f"    {line} && \\\n" for each in launch.inputs for line in by_hand(each))
     return (
         f"# {launch.name}\n"
-        f"mkdir -p {directory} && cd {directory} && \\\n{variables}"
+        f"mkdir -p {directory} && cd {directory} && \\\n{inputs}{variables}"
         f"    {shlex.join(command)} > {log} 2>&1"
     )
 
@@ -116,6 +118,7 @@ def _program(program: Program) -> dict[str, Any]:
         "environment": dict(launch.environment),
         "directory": str(launch.directory),
         "log": str(launch.log),
+        "files": [each.as_json() for each in launch.inputs],
         "ranks": [{"rank": number, **_place(rank)} for number, rank in enumerate(ranks)],
         "beside": [_place(database) for database in placement.beside] if placement is not None else [],
         "bound": placement is not None and placement.bound,

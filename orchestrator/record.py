@@ -78,6 +78,8 @@ class JobEntry(Entry):
     log: Path
     attempts: int = 1
     reason: str | None = None
+    parameters: dict[str, Any] = {}
+    files: list[dict[str, str]] = []
 
     def is_running(self) -> bool:
         """Tell whether its process is there; asked of the system, not the record."""

@@ -16,10 +16,10 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from orchestrator.launchers.base import Job
+from orchestrator.placement import RankPlacement
 from orchestrator.progress import say
 from orchestrator.run_files import BEFORE, QUEUED, RunFiles
 from orchestrator.schedulers.table import BatchJob, job_here
@@ -231,6 +231,10 @@ def _process(pid: int | None) -> dict[str, int | None]:
     return {"pid": pid, "start_time": stat.start_time if stat is not None else None}
 
 
+def _rank(rank: RankPlacement) -> dict[str, Any]:
+    return {"host": rank.host, "cores": rank.cores, "gpus": rank.gpus}
+
+
 def job_facts(job: Job) -> dict[str, Any]:
     """Return a program as the record has it."""
     placement = job.placement
@@ -242,8 +246,8 @@ def job_facts(job: Job) -> dict[str, Any]:
         "start_time": job.start_time,
         "cores": list(alone.cores) if alone is not None else None,
         "gpus": list(alone.gpus) if alone is not None else None,
-        "ranks": [asdict(rank) for rank in placement.ranks] if placement is not None else None,
-        "beside": [asdict(each) for each in placement.beside] if placement is not None else [],
+        "ranks": [_rank(rank) for rank in placement.ranks] if placement is not None else None,
+        "beside": [_rank(each) for each in placement.beside] if placement is not None else [],
         "state": job.state.value,
         "returncode": job.returncode,
         "started": job.started,
@@ -252,4 +256,5 @@ def job_facts(job: Job) -> dict[str, Any]:
         "attempts": job.attempts,
         "reason": job.reason,
         "parameters": dict(job.parameters),
+        **({"files": [each.as_json() for each in job.launch.inputs]} if job.launch.inputs else {}),
     }

@@ -7,6 +7,7 @@ later, or logs its writes (`append_only`). Everything else starts again, in its 
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import threading
@@ -22,7 +23,7 @@ from orchestrator.errors import ResumeError, SavedError, UsageError
 from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.policy import is_time
 from orchestrator.progress import say
-from orchestrator.record import RESUMABLE, Run, run_at
+from orchestrator.record import RESUMABLE, JobEntry, Run, run_at
 from orchestrator.redis_config import DUMP
 from orchestrator.run_files import QUEUED, RunFiles, as_it_was, read_record, take_lock
 from orchestrator.saved import read_saved
@@ -79,6 +80,7 @@ class Resumed:
             return None
         if list(launch.command) != entry.command:
             raise self._changed(launch, entry.command)
+        self._compare(launch, entry)
         until = min((self._back_until(database) for database in databases), default=math.inf)
         if entry.state != JobState.COMPLETED.value or entry.ended is None or entry.ended > until:
             return None
@@ -92,12 +94,29 @@ class Resumed:
         """Return until when what was written has come back; nothing has to one beside a program."""
         return self._back.get(database.identifier, NEVER) if isinstance(database, Database) else NEVER
 
+    def _compare(self, launch: Launch, entry: JobEntry) -> None:
+        """Refuse a program with other parameters or input files: what it did before would not be its own."""
+        parameters = json.loads(json.dumps(dict(launch.parameters), default=str))
+        for name in {**entry.parameters, **parameters}:
+            now, was = parameters.get(name), entry.parameters.get(name)
+            if now != was:
+                raise self._refused(launch, f"its parameter {name!r} is {now!r}, and was {was!r}")
+        files = {each.target: each.as_json() for each in launch.inputs}
+        before = {each["target"]: each for each in entry.files}
+        for target in {**before, **files}:
+            if files.get(target) != before.get(target):
+                source = (files.get(target) or before[target])["source"]
+                raise self._refused(launch, f"its input file {target!r}, from {source}, is not what it was")
+
     def _changed(self, launch: Launch, before: Sequence[str]) -> ResumeError:
         pairs = list(zip_longest(before, launch.command))
         was, now = next(pair for pair in pairs if pair[0] != pair[1])
+        return self._refused(launch, f"its command has {now!r} where it had {was!r}")
+
+    def _refused(self, launch: Launch, why: str) -> ResumeError:
         return ResumeError(
-            f"the run {self._run.run_id} cannot go on with {launch.name!r}: its command has {now!r} where it "
-            f"had {was!r}. Put back what was changed, or start a new run",
+            f"the run {self._run.run_id} cannot go on with {launch.name!r}: {why}. "
+            "Put back what was changed, or start a new run",
             run=self._run.run_id,
         )
 

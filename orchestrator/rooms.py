@@ -81,14 +81,20 @@ def rooms_of(inventory: Inventory, taken: Sequence[Placement]) -> list[Room]:
 
 
 def _room(host: Host, programs: Sequence[Placement]) -> Room:
-    def cores(some: Sequence[Placement]) -> set[int]:
-        return {core for placement in some for core in placement.cores_on(host.name)}
-
-    closed = cores([placement for placement in programs if placement.exclusive])
-    bound = cores([placement for placement in programs if placement.bound])
-    touched = cores(programs)
-    used = {gpu for placement in programs for gpu in placement.gpus_on(host.name)}
-    memory = sum(placement.memory_gb_on(host.name) for placement in programs)
+    closed: set[int] = set()
+    bound: set[int] = set()
+    touched: set[int] = set()
+    used: set[int] = set()
+    memory = 0.0
+    for placement in programs:
+        memory += placement.memory_gb_on(host.name)
+        for holder in placement.holders_on(host.name):
+            touched.update(holder.cores)
+            used.update(holder.gpus)
+            if placement.exclusive:
+                closed.update(holder.cores)
+            if placement.bound:
+                bound.update(holder.cores)
     still_open = tuple(core for core in host.cores if core not in closed)
     return Room(
         host,

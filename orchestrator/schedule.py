@@ -23,7 +23,7 @@ from orchestrator.errors import PlacementError
 from orchestrator.hosts import Inventory
 from orchestrator.launchers.base import JobState
 from orchestrator.placement import Placement
-from orchestrator.placing import place
+from orchestrator.placing import find_place, place
 from orchestrator.policy import Policy
 from orchestrator.resources import Resources, is_called
 
@@ -200,18 +200,18 @@ class Schedule:
         self._return_to_line(now)
         turn = _Turn(self._inventory, outside, [running.placement for running in self._running.values()])
         starts: list[Start] = []
-        refused: list[tuple[Task, PlacementError]] = []
+        refused: list[Task] = []
         for waiting in self._in_turn(turn):
             placement = turn.place(waiting.task)
-            if isinstance(placement, PlacementError):
-                refused.append((waiting.task, placement))
+            if placement is None:
+                refused.append(waiting.task)
             else:
                 self._leave_line(waiting)
                 self._run(waiting, placement, now)
                 starts.append(Start(waiting.task, placement))
         if self._running or self._aside or len(outside) > len(lasting):
             return starts, []  # somebody will end, and leave room
-        return starts, [self._cancel(task, str(error), error) for task, error in refused]
+        return starts, [self._cancel(task, str(why), why) for task in refused if (why := turn.refusal(task))]
 
     def ended(self, name: str, state: JobState, now: float) -> Ended:
         """Note the end of one that ran, and return what follows from it."""
@@ -339,27 +339,34 @@ class _Turn:
         self.choosy = any(each.away_from for each in (*outside, *running))
         """Whether somebody shuns others by their names, so that not all of a kind are refused as one is."""
 
-    def place(self, task: Task) -> Placement | PlacementError:
-        """Return the place of a task, which counts as running from now on; or why there is no room."""
-        try:
-            placement = self._room(task, [*self._outside, *self._running, *self._reserved])
-        except PlacementError as error:
+    def place(self, task: Task) -> Placement | None:
+        """Return the place of a task, which counts as running from now on; None where there is no room."""
+        placement = self._room(task, [*self._outside, *self._running, *self._reserved])
+        if placement is None:
             self._reserve(task)
-            return error
+            return None
         self._running.append(placement)
         self.choosy = self.choosy or placement.away_from is not None
         return placement
 
+    def refusal(self, task: Task) -> PlacementError | None:
+        """Return why there is no room for a task, where nobody of the queue runs: nothing is reserved."""
+        try:
+            place(task.name, task.resources, self._inventory, self._outside, share=task.share)
+        except PlacementError as error:
+            return error
+        return None
+
     def _reserve(self, task: Task) -> None:
+        """Reserve a place, unless it waits for somebody outside the queue, or behind another reservation."""
         near = task.resources.near
         beside = [each for each in self._running if near is not None and is_called(near, each.program)]
-        try:
-            self._reserved.append(self._room(task, [*self._outside, *beside, *self._reserved]))
-        except PlacementError:
-            return  # it waits for somebody outside the queue, or behind another reservation
+        reserved = self._room(task, [*self._outside, *beside, *self._reserved])
+        if reserved is not None:
+            self._reserved.append(reserved)
 
-    def _room(self, task: Task, taken: Sequence[Placement]) -> Placement:
-        return place(task.name, task.resources, self._inventory, taken, share=task.share)
+    def _room(self, task: Task, taken: Sequence[Placement]) -> Placement | None:
+        return find_place(task.name, task.resources, self._inventory, taken, share=task.share)
 
 
 def _rank(waiting: _Waiting) -> tuple[int, int]:

@@ -1,10 +1,10 @@
 """End everything a run has started once its driver has gone, also by SIGKILL.
 
 A driver starts this file as a small program of its own (standard library only, no imports from the package,
-so that it is up in milliseconds) and tells it through a pipe which sessions it opens. The watcher waits until
-either the driver's process ends or the pipe closes; unless the driver said goodbye before, it kills
+so that it is up in milliseconds). The watcher waits until either the driver's process ends or the pipe that
+leads from it closes; unless the driver has said goodbye there (`bye`) it kills
 
-- every process of the sessions it was told of, and
+- every process of the sessions that the driver has noted, and
 - every process whose environment carries the run's id: also grandchildren in sessions of their own,
 
 runs a command, where it was given one, that ends what the run has left on other hosts, and removes the
@@ -12,7 +12,8 @@ runtime directory with its sockets and lock. It touches nothing else. A process 
 by session *and* start time, so one that was given a used number later is never hit. The driver uses the same
 `sweep` when it leaves in good order.
 
-Messages on the pipe, one a line: `session PID START_TIME`, and `bye`.
+The driver notes each session it opens in a file in memory that both have open, a line each: PID START_TIME.
+So the watcher sleeps meanwhile, however many there are, and one that takes its place knows them all.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import NamedTuple
 
 RUN_ID_VARIABLE = "PENSTOCK_RUN_ID"
 SWEEP_DEADLINE_S = 10.0
+GOODBYE = b"bye"
 
 
 class Session(NamedTuple):
@@ -51,9 +53,15 @@ class ProcessStat(NamedTuple):
 def read_stat(pid: int) -> ProcessStat | None:
     """Return what /proc says of a process, None when there is no such process any more."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return None
+    try:
+        text = os.read(file, 4096)
+    except ProcessLookupError:
+        return None
+    finally:
+        os.close(file)
     fields = text[text.rindex(b")") + 2 :].split()
     return ProcessStat(pid, fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19]))
 
@@ -128,31 +136,27 @@ def _kill(pid: int) -> bool:
     return True
 
 
-def watch(driver: int, pipe: int, sessions: set[Session]) -> bool:
+def note_session(notes: int, session: Session) -> None:
+    """Add a session to the notes, an open file."""
+    os.write(notes, b"%d %d\n" % session)
+
+
+def noted_sessions(notes: int) -> set[Session]:
+    """Return all sessions that the notes have. Where a driver writes on is not changed by that."""
+    text = os.pread(notes, os.fstat(notes).st_size, 0)
+    lines = text[: text.rfind(b"\n") + 1].splitlines()
+    return {Session(*map(int, line.split())) for line in lines}
+
+
+def watch(driver: int, pipe: int) -> bool:
     """Wait for the end of the driver; return whether it said goodbye before."""
     end = _end_of(driver)
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
     if end is not None:
         poll.register(end, select.POLLIN)
-    waiting = b""
-    while True:
-        ready = {descriptor for descriptor, _ in poll.poll()}
-        if pipe in ready and (chunk := os.read(pipe, 65536)):
-            *lines, waiting = (waiting + chunk).split(b"\n")
-            if _heard(lines, sessions):
-                return True
-        elif pipe in ready or end in ready:
-            return False
-
-
-def _heard(lines: list[bytes], sessions: set[Session]) -> bool:
-    for line in lines:
-        words = line.split()
-        if words[:1] == [b"bye"]:
-            return True
-        sessions.add(Session(int(words[1]), int(words[2])))
-    return False
+    ready = {descriptor for descriptor, _ in poll.poll()}
+    return pipe in ready and os.read(pipe, len(GOODBYE)) == GOODBYE
 
 
 def _end_of(driver: int) -> int | None:
@@ -163,17 +167,16 @@ def _end_of(driver: int) -> int | None:
         return None
 
 
-def main(driver: int, run_id: str, runtime: str, *undo: str) -> None:
+def main(driver: int, notes: int, run_id: str, runtime: str, *undo: str) -> None:
     """Watch, and clean up after a driver that did not say goodbye; `undo` is the command for other hosts.
 
     Signals that end a driver in good order must not end its watcher first.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    sessions: set[Session] = set()
-    if not watch(driver, sys.stdin.fileno(), sessions):
+    if not watch(driver, sys.stdin.fileno()):
         try:
-            sweep(run_id, sessions)
+            sweep(run_id, noted_sessions(notes))
         finally:
             if undo:
                 os.waitpid(os.posix_spawnp(undo[0], undo, os.environ), 0)
@@ -181,4 +184,4 @@ def main(driver: int, run_id: str, runtime: str, *undo: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), *sys.argv[2:])
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

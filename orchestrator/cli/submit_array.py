@@ -24,6 +24,7 @@ from orchestrator.errors import ResumeError, UsageError
 from orchestrator.launchers.base import Job
 from orchestrator.launchers.dry_run import DryRunLauncher
 from orchestrator.launchers.options import LaunchOptions
+from orchestrator.laying import lay
 from orchestrator.progress import say
 from orchestrator.record import Run
 from orchestrator.recording import job_facts, write_queued
@@ -81,6 +82,7 @@ def _submit(
     scheduler = job.scheduler
     job = job._replace(number=files.create_queued(script, lambda: scheduler.submit(script)))
     try:
+        _lay_inputs(collected)
         write_members(files.directory, [describe(each.launch, each.policy) for each in collected])
         jobs = [
             {**job_facts(Job(each.launch, lambda number: None)), "element": number % size.count}
@@ -95,6 +97,16 @@ def _submit(
     say(f"submitted {files.run_id} as job {job.number}: {members} members in {elements} elements")
     say(f"run directory {files.directory}")
     say("`penstock ps` shows its members, `penstock logs MEMBER` what one says, `penstock stop` ends them")
+
+
+def _lay_inputs(collected: Sequence[Collected]) -> None:
+    """Lay the input files of all members: an element knows nothing of them."""
+    for launch in (each.launch for each in collected if each.launch.inputs):
+        try:
+            launch.directory.mkdir(parents=True, exist_ok=True)
+            lay(launch.inputs, launch.directory)
+        except OSError as error:
+            raise UsageError(f"--array: an input file of {launch.name!r} cannot be laid: {error}") from error
 
 
 def submit_again(run: Run) -> None:

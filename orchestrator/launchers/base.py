@@ -17,6 +17,7 @@ from orchestrator.hosts import Inventory
 from orchestrator.launchers.options import LaunchOptions
 from orchestrator.placement import Placement
 from orchestrator.run_files import tail
+from orchestrator.sources import Input
 from orchestrator.watcher import read_stat
 
 GRACE_S = 5.0
@@ -53,6 +54,7 @@ class Launch:
         parameters: what sets it apart from other members of its Ensemble.
         waits: it has no place yet, because it waits for its turn.
         inherits: open files of this process, by number, that the program gets too.
+        inputs: what it finds in its directory; laid by the launcher.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Launch:
     parameters: Mapping[str, str | int | float | Path] = field(default_factory=dict)
     waits: bool = False
     inherits: Sequence[int] = ()
+    inputs: tuple[Input, ...] = ()
 
 
 class Job:

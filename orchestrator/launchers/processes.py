@@ -8,21 +8,27 @@ A kill takes descendants in other sessions too: mpiexec has its ranks in theirs.
 from __future__ import annotations
 
 import os
-import selectors
+import select
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator.errors import StartFailed
 from orchestrator.hosts import numbers_text
 from orchestrator.launchers.base import Job, Launch, launch_environment
+from orchestrator.laying import lay
 from orchestrator.watcher import tree_of
 
 Outcome = Callable[[int], "Ending"]
 Translate = Callable[[int], "int | None"]
+
+
+LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+LOG_MODE = 0o666
 
 
 class Ending(NamedTuple):
@@ -30,6 +36,12 @@ class Ending(NamedTuple):
 
     returncode: int | None
     reason: str | None = None
+
+
+class _Running(NamedTuple):
+    process: subprocess.Popen[bytes]
+    job: Job
+    outcome: Outcome
 
 
 class Processes:
@@ -41,12 +53,13 @@ class Processes:
 
     def __init__(self, started: Callable[[int], None] | None = None) -> None:
         self._started = started
-        self._selector = selectors.DefaultSelector()
+        self._running: dict[int, _Running] = {}  # by the pidfd
         self._reaping = (
             threading.Lock()
         )  # a process is not reaped, its number not reused, while it is signalled
-        self._wake_read, self._wake_write = os.pipe()
-        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._over, self._tell_over = os.pipe()
+        self._ends = select.epoll()  # sees at once what is registered while it waits
+        self._ends.register(self._over, select.EPOLLIN)
         self._thread = threading.Thread(target=self._watch_ends, name="penstock-processes", daemon=True)
         self._thread.start()
 
@@ -83,29 +96,27 @@ class Processes:
         job.report_started(process.pid)
         if self._started is not None:
             self._started(process.pid)
-        self._selector.register(os.pidfd_open(process.pid), selectors.EVENT_READ, (process, job, outcome))
-        self._wake()
+        pidfd = os.pidfd_open(process.pid)
+        self._running[pidfd] = _Running(process, job, outcome)
+        self._ends.register(pidfd, select.EPOLLIN)
         return job
 
     def close(self) -> None:
         """End the thread. All Jobs have ended."""
-        os.write(self._wake_write, b"q")
+        os.close(self._tell_over)
         self._thread.join()
-        for key in list(self._selector.get_map().values()):
-            os.close(key.fd)
-        os.close(self._wake_write)
-        self._selector.close()
+        for descriptor in (self._over, *self._running):
+            os.close(descriptor)
+        self._ends.close()
 
     def _watch_ends(self) -> None:
         while True:
-            for key, _ in self._selector.select():
-                if key.fd == self._wake_read:
-                    if b"q" in os.read(self._wake_read, 4096):
-                        return
-                    continue
-                self._selector.unregister(key.fd)
-                os.close(key.fd)
-                process, job, outcome = key.data
+            for descriptor, _ in self._ends.poll():
+                if descriptor == self._over:
+                    return
+                self._ends.unregister(descriptor)
+                process, job, outcome = self._running.pop(descriptor)
+                os.close(descriptor)
                 with self._reaping:
                     returncode = process.wait()
                 ending = outcome(returncode)
@@ -119,10 +130,6 @@ class Processes:
                 _kill_tree(process.pid)
             else:
                 os.killpg(process.pid, number)
-
-    def _wake(self) -> None:
-        """Let the thread select again. epoll sees new descriptors by itself; other selectors do not."""
-        os.write(self._wake_write, b"w")
 
 
 def by_hand(launch: Launch) -> tuple[str, ...]:
@@ -138,22 +145,38 @@ def cores_of(launch: Launch) -> tuple[int, ...]:
 
 def _spawn(launch: Launch, command: Sequence[str], cores: Sequence[int]) -> subprocess.Popen[bytes]:
     try:
-        launch.directory.mkdir(parents=True, exist_ok=True)
-        with launch.log.open("ab") as log, _bound_to(cores):
-            return subprocess.Popen(
-                command,
-                cwd=launch.directory,
-                env=launch_environment(launch),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=launch.inherits,
-            )
+        _make_directory(launch.directory)
+        lay(launch.inputs, launch.directory)
+        log = os.open(launch.log, LOG_FLAGS, LOG_MODE)
+        try:
+            environment = launch_environment(launch)
+            with _bound_to(cores):
+                return subprocess.Popen(
+                    command,
+                    cwd=launch.directory,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    pass_fds=launch.inherits,
+                )
+        finally:
+            os.close(log)
     except OSError as error:
         raise StartFailed(
             f"{launch.name!r} could not be started: {error}", name=launch.name, command=command
         ) from error
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        os.mkdir(directory)  # noqa: PTH102  the usual case, where all that is above it is there
+    except FileNotFoundError:
+        directory.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        if not directory.is_dir():
+            raise
 
 
 def _kill_tree(root: int) -> None:
@@ -174,7 +197,11 @@ def _kill(pid: int) -> None:
 
 @contextmanager
 def _bound_to(cores: Sequence[int]) -> Iterator[None]:
-    """Bind the calling thread to cores for a moment: a process inherits the affinity of who starts it."""
+    """Bind the calling thread to cores for a moment: a process inherits the affinity of who starts it.
+
+    Afterwards it goes to other cores before it may use all. The scheduler would leave it on those of the new
+    process, where it waits for that while others are idle.
+    """
     if not cores:
         yield
         return
@@ -186,4 +213,6 @@ def _bound_to(cores: Sequence[int]) -> Iterator[None]:
     try:
         yield
     finally:
+        if others := before.difference(cores):
+            os.sched_setaffinity(0, others)
         os.sched_setaffinity(0, before)

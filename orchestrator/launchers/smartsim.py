@@ -20,6 +20,7 @@ from orchestrator.launchers.base import Job, Launch
 from orchestrator.launchers.options import LaunchOptions
 from orchestrator.launchers.processes import by_hand
 from orchestrator.launchers.smartsim_process import SCHEDULERS, Facts, SmartSimProcess
+from orchestrator.laying import lay
 from orchestrator.progress import say
 from orchestrator.smartsim import find_smartsim
 
@@ -87,6 +88,7 @@ class SmartSimLauncher:
         _check_place(launch, self._process.scheduler)
         try:
             launch.directory.mkdir(parents=True, exist_ok=True)
+            lay(launch.inputs, launch.directory)
             launch.log.touch()
         except OSError as error:
             raise StartFailed(

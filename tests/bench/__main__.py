@@ -17,6 +17,7 @@ from rich.table import Table
 
 from tests.bench.bench_inference import PARTS, plot
 from tests.bench.measure import write
+from tests.bench.parsl_venv import get_parsl
 
 WIDE = 150
 NAMES = ("start", "launch", "transfer", "inference")
@@ -29,7 +30,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="three rounds, one server")
     parser.add_argument("--part", action="append", default=[], help=f"of inference: {', '.join(PARTS)}")
     parser.add_argument("--out", type=Path, default=Path("bench-results"), help="directory for the JSON")
+    parser.add_argument("--get-parsl", action="store_true", help="install Parsl for launch, in its own place")
     asked = parser.parse_args()
+    if asked.get_parsl:
+        print(f"Parsl is there for {get_parsl()}")
+        return
     if unknown := set(asked.names) - set(NAMES):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     if unknown := set(asked.part) - set(PARTS):
@@ -46,6 +51,9 @@ def main() -> None:
 
 def show(title: str, report: dict[str, Any]) -> None:
     """Print one table for each comparison in a report, however deep it lies."""
+    if "skipped" in report:
+        print(f"{title}: not measured. {report['skipped']}")
+        return
     if "series" not in report:
         for label, part in report.items():
             if isinstance(part, dict):

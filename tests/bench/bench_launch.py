@@ -1,12 +1,16 @@
-"""Launch: an ensemble of /bin/true against a posix_spawn loop, the gap between members, the driver's memory.
+"""Launch: an ensemble of /bin/true against a posix_spawn loop and Parsl; the gap between members; memory.
 
 The loop does nothing but start, as many programs at once as the ensemble; a second one also gives each one a
 directory and a log, without which a member could not be told from another. The gap is what a turn takes
 beside the member itself, its process's start included, from the time of many that sleep one after another.
+
+On a disk, making a directory and a file may cost more than all else; the rate is measured in memory
+(/dev/shm) too, where there is one.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import statistics
@@ -20,9 +24,11 @@ from typing import Any
 from orchestrator import Ensemble, Experiment, JobState, Resources
 from orchestrator.hosts import this_host
 from tests.bench.measure import Series, compare
+from tests.bench.parsl_venv import HOW, parsl_python, parsl_rate
 
 TRUE, SLEEP = shutil.which("true") or "/bin/true", shutil.which("sleep") or "/bin/sleep"
 SLEEP_S = 0.02
+IN_MEMORY = Path("/dev/shm")
 
 
 def _spawn_loop(command: list[str], count: int, slots: int, directory: Path | None = None) -> float:
@@ -101,17 +107,80 @@ def _gaps(rounds: int, count: int) -> dict[str, Any]:
 
 
 def _memory(counts: list[int], slots: int) -> dict[str, Any]:
-    """What the driver's memory grows by when members join, and from then until the last has ended."""
-    rows = []
-    for count in counts:
-        with _experiment() as exp:
-            before = _resident_kb()
-            group = exp.start(_members([TRUE], count, slots))
-            joined = _resident_kb()
-            exp.wait(group)
-            grown = {"joined_kb": joined - before, "until_the_end_kb": _resident_kb() - joined}
-            rows.append({"members": count, **grown})
-    return {"series": rows}
+    """How much memory the driver has when members have joined, when 100 have ended and when all have.
+
+    Each count is measured in a process of its own, so that none finds what another has left.
+    """
+    return {"series": [_in_a_fork(lambda count=count: _memory_of(count, slots)) for count in counts]}
+
+
+def _memory_of(count: int, slots: int) -> dict[str, Any]:
+    with _experiment() as exp:
+        before = _resident_kb()
+        group = exp.start(_members([TRUE], count, slots))
+        joined = _resident_kb()
+        group.jobs[99].wait()
+        hundred = _resident_kb()
+        exp.wait(group)
+        return {
+            "members": count,
+            "before_kb": before,
+            "joined_kb": joined,
+            "100_ended_kb": hundred,
+            "all_ended_kb": _resident_kb(),
+        }
+
+
+def _in_a_fork(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: theirs.send(measure()))
+    process.start()
+    theirs.close()
+    found: dict[str, Any] = ours.recv()
+    process.join()
+    return found
+
+
+def _beside_parsl(count: int, slots: int, rounds: int) -> dict[str, Any]:
+    python = parsl_python()
+    if python is None:
+        return {"skipped": HOW}
+    ways = {
+        "Parsl's HTEX": lambda: parsl_rate(python, [TRUE], count, slots),
+        "Experiment": lambda: _ensemble([TRUE], count, slots),
+    }
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            found[name].append(way() / count * 1e6)
+    return {
+        "series": [
+            {"name": name, "us": statistics.median(some), "least_us": min(some), "most_us": max(some)}
+            for name, some in found.items()
+        ]
+    }
+
+
+def _rate(count: int, slots: int, rounds: int) -> dict[str, Any]:
+    def series(name: str, way: Callable[[list[str], int, int], float]) -> Series:
+        return Series(name, lambda: way([TRUE], count, slots), self_timed=True, requests=count)
+
+    return compare(
+        series("posix_spawn loop", _spawn_loop),
+        [series("the same with directory and log", _logging_loop), series("Experiment", _ensemble)],
+        rounds=rounds,
+    )
+
+
+@contextmanager
+def _temporary(directory: Path) -> Iterator[None]:
+    """Make temporary files in a directory."""
+    before, tempfile.tempdir = tempfile.tempdir, str(directory)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def _resident_kb() -> int:
@@ -123,16 +192,14 @@ def run(quick: bool) -> dict[str, Any]:
     """Measure the rate, the gap and the memory."""
     slots = min(2, len(os.sched_getaffinity(0)))
     count, rounds = (100, 3) if quick else (500, 9)
-
-    def series(name: str, way: Callable[[list[str], int, int], float]) -> Series:
-        return Series(name, lambda: way([TRUE], count, slots), self_timed=True, requests=count)
-
+    what = f"start and end of {TRUE}, {slots} at once"
+    report = {what: _rate(count, slots, rounds)}
+    if IN_MEMORY.is_dir():
+        with _temporary(IN_MEMORY):
+            report[f"{what}, files in memory"] = _rate(count, slots, rounds)
     return {
-        f"start and end of {TRUE}, {slots} at once": compare(
-            series("posix_spawn loop", _spawn_loop),
-            [series("the same with directory and log", _logging_loop), series("Experiment", _ensemble)],
-            rounds=rounds,
-        ),
+        **report,
         "gap between two members": _gaps(3 if quick else 5, 50),
-        "memory": _memory([100, 1000] if quick else [100, 1000, 5000], slots),
+        "memory of the driver": _memory([100, 1000] if quick else [100, 1000, 5000], slots),
+        "beside Parsl": _beside_parsl(count, slots, 2 if quick else 5),
     }

@@ -1,5 +1,7 @@
 """Start and stop: an Experiment's database against bare redis-server, a cluster against Redis's own time.
 
+And databases beside a program on ten hosts, against a step of the scheduler that does nothing there.
+
 Each operation times itself, from the first line to the first stored value; clearing away is not counted.
 """
 
@@ -14,6 +16,7 @@ from typing import Any
 
 from orchestrator import Experiment, Orchestrator
 from orchestrator.build import built_module
+from tests.bench.hosts import ten_hosts
 from tests.bench.measure import Series, compare
 from tests.integration.servers import (
     Module,
@@ -83,7 +86,7 @@ def _timed(name: str, operation: Callable[[], float]) -> Series:
 
 
 def run(quick: bool) -> dict[str, Any]:
-    """Measure the start of one shard and of three, and the stop."""
+    """Measure the start of one shard, of three and on ten hosts, and the stop."""
     build = built_module(print)
     module = Module(build.module, tuple(build.load_arguments()))
     rounds = 3 if quick else 9
@@ -112,4 +115,5 @@ def run(quick: bool) -> dict[str, Any]:
             ],
             rounds=rounds,
         ),
+        "beside a program on ten hosts": ten_hosts(1 if quick else 5),
     }

@@ -40,12 +40,14 @@ def test_the_short_form_measures_every_part(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_short_form_measures_launching(tmp_path: Path) -> None:
-    _, report = measured("launch", tmp_path)
-    rate, gap, memory = (part["series"] for part in list(report.values())[1:])
-    assert [row["name"] for row in rate] == [
-        "posix_spawn loop",
-        "the same with directory and log",
-        "Experiment",
-    ]
-    assert [row["name"] for row in gap] == ["posix_spawn loop", "Experiment"]
-    assert [row["members"] for row in memory] == [100, 1000]
+    printed, report = measured("launch", tmp_path)
+    *rates, gap, memory, parsl = list(report.values())[1:]
+    for rate in rates:
+        names = [row["name"] for row in rate["series"]]
+        assert names == ["posix_spawn loop", "the same with directory and log", "Experiment"]
+    assert [row["name"] for row in gap["series"]] == ["posix_spawn loop", "Experiment"]
+    assert [row["members"] for row in memory["series"]] == [100, 1000]
+    rows = memory["series"]
+    assert all(0 < row["before_kb"] <= row["joined_kb"] <= row["all_ended_kb"] for row in rows)
+    assert [row["name"] for row in parsl.get("series", [])] in ([], ["Parsl's HTEX", "Experiment"])
+    assert ("--get-parsl" in printed) is ("skipped" in parsl)

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import Application, InputFiles
 from orchestrator.errors import JobFailed, StartFailed, UsageError
 from orchestrator.launchers.base import Job, JobState, Launch, Launcher
 from orchestrator.launchers.table import LAUNCHERS, find_launcher, make_launcher
 from orchestrator.placement import Placement, RankPlacement
+from orchestrator.sources import Sources
 from tests.integration.orchestrator.launchers import IN_PBS, MPIEXECS, options_for, smartsim_python
 
 SLURM = pytest.param("slurm", marks=pytest.mark.slurm)
@@ -86,6 +88,20 @@ def test_a_good_program_is_completed(launcher: Launcher, launch: Callable[..., L
     assert (job.name, job.returncode) == ("job", 0)
     assert job.command == tuple(launch().command)
     assert job.started is not None and job.ended >= job.started
+
+
+@REAL
+def test_a_program_finds_its_input_files(
+    launcher: Launcher, launch: Callable[..., Launch], tmp_path: Path
+) -> None:
+    (tmp_path / "run.cfg").write_text("nu = ;nu;\n")
+    files = InputFiles(copied={"as/it is": tmp_path / "run.cfg"}, configured=[tmp_path / "run.cfg"])
+    application = Application("job", ["true"], files=files, parameters={"nu": 7})
+    inputs = Sources().inputs(application, tmp_path / "job")
+    text = f"{beyond(launcher)}; print(open('run.cfg').read() + open('as/it is').read())"
+    job = launcher.start(launch(text, inputs=inputs))
+    assert job.wait(30) is JobState.COMPLETED
+    assert job.log.read_text().split() == ["nu", "=", "7", "nu", "=", ";nu;"]
 
 
 def test_a_program_of_several_calls_is_told_once(launcher: Launcher, launch: Callable[..., Launch]) -> None:

@@ -21,7 +21,8 @@ from tests.integration.orchestrator.slurm_nodes import SlurmNodes, until
 pytestmark = pytest.mark.slurm
 
 RUN = """
-from orchestrator import Application, Ensemble, Experiment, Orchestrator, Policy, Resources, colocate
+from orchestrator import Application, Ensemble, Experiment, InputFiles
+from orchestrator import Orchestrator, Policy, Resources, colocate
 
 def main(config, *, launcher, run_dir):
     with Experiment("toy", launcher=launcher, run_dir=run_dir LIMITS) as exp:
@@ -119,6 +120,24 @@ def test_members_run_in_elements_and_are_followed(toy: Path, slurm: SlurmNodes) 
     assert penstock("ps").stdout == "no run is active\n"
     assert penstock("logs", "element_1").stdout == ""
     assert "has no program 'batch'; it has: m_0" in penstock("logs", "batch").stderr
+
+
+def test_members_find_their_input_files(toy: Path, slurm: SlurmNodes, tmp_path: Path) -> None:
+    (tmp_path / "run.cfg").write_text("n is ;n;\n")
+    write_experiment(toy, "cat run.cfg", f", files=InputFiles(configured=[{str(tmp_path / 'run.cfg')!r}])")
+    submit()
+    members = by_name(wait_over())
+    assert [Path(members[f"m_{n}"]["log"]).read_text() for n in range(6)] == [f"n is {n}\n" for n in range(6)]
+    assert {job["files"][0]["target"] for job in members.values()} == {"run.cfg"}
+
+
+def test_an_input_file_that_cannot_be_laid_submits_nothing(
+    toy: Path, slurm: SlurmNodes, tmp_path: Path
+) -> None:
+    write_experiment(toy, "true {n}", ", files=InputFiles(copied=[exp.run_dir / 'made' / 'by_another'])")
+    done = penstock("run", "toy", *ON, "--array", "3")
+    assert done.returncode == 2 and "an input file of 'm_0' cannot be laid: " in done.stderr, done.stderr
+    assert slurm.command("squeue", "--noheader") == ""
 
 
 def test_a_failed_member_is_one_and_others_go_on(toy: Path, slurm: SlurmNodes) -> None:

@@ -9,7 +9,17 @@ from contextlib import contextmanager
 
 import pytest
 
-from orchestrator.watcher import RUN_ID_VARIABLE, Session, belonging, carries, read_stat, sweep, watch
+from orchestrator.watcher import (
+    RUN_ID_VARIABLE,
+    Session,
+    belonging,
+    carries,
+    note_session,
+    noted_sessions,
+    read_stat,
+    sweep,
+    watch,
+)
 
 
 @contextmanager
@@ -58,23 +68,33 @@ def test_a_process_that_has_gone() -> None:
     assert sweep("r5", {Session(process.pid, 1)}) == []
 
 
-@pytest.mark.parametrize(
-    ("message", "goodbye"), [(b"session 5 7\nbye\n", True), (b"session 5 7\n", False), (b"", False)]
-)
+@pytest.mark.parametrize(("message", "goodbye"), [(b"bye", True), (b"by", False), (b"", False)])
 def test_a_closed_pipe_is_the_end_and_bye_is_a_good_one(message: bytes, goodbye: bool) -> None:
     read, write = os.pipe()
-    sessions = set()
     os.write(write, message)
     os.close(write)
-    assert watch(os.getpid(), read, sessions) is goodbye
+    assert watch(os.getpid(), read) is goodbye
     os.close(read)
-    assert sessions == ({Session(5, 7)} if message else set())
+
+
+def test_notes_of_sessions_are_read_as_often_as_wanted_while_more_are_written() -> None:
+    notes = os.memfd_create("notes")
+    try:
+        assert noted_sessions(notes) == set()
+        every = {Session(pid, 10**9 + pid) for pid in range(1, 2000)}
+        for session in sorted(every):
+            note_session(notes, session)
+            assert session.leader % 500 or session in noted_sessions(notes)
+        os.write(notes, b"77 ")  # the driver is killed while it notes one
+        assert noted_sessions(notes) == every
+    finally:
+        os.close(notes)
 
 
 def test_the_end_of_the_driver_is_seen_with_the_pipe_still_open() -> None:
     read, write = os.pipe()
     with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as driver:
         driver.kill()
-        assert watch(driver.pid, read, set()) is False
+        assert watch(driver.pid, read) is False
     os.close(read)
     os.close(write)

@@ -1,0 +1,100 @@
+"""The end of a run: programs, then databases, then what they have left; and what its record says of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.errors import TimeOver
+from orchestrator.guard import Guard, killing_on_signals
+from orchestrator.launchers.base import Launcher, stop_together
+from orchestrator.progress import say
+from orchestrator.queueing import Queue
+from orchestrator.recording import RunRecord
+from orchestrator.resuming import Saves
+from orchestrator.run_files import OUT_OF_TIME
+from orchestrator.run_time import RunTime
+from orchestrator.started import Started
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """How one run ends.
+
+    Attributes:
+        started: what it has started.
+        queue: where programs wait for their turn.
+        launcher: of the run.
+        saves: of its databases.
+        time: when it must end.
+        grace_s: how long programs may take when they are told to end, before they are killed.
+        guard: of the run; None where nothing is really started.
+        record: of the run; None likewise.
+    """
+
+    started: Started
+    queue: Queue
+    launcher: Launcher
+    saves: Saves
+    time: RunTime
+    grace_s: float
+    guard: Guard | None
+    record: RunRecord | None
+
+    def stop_all(self, *, interrupted: bool = False, early: bool = False) -> None:
+        """End programs, then databases, then what they have left; a signal meanwhile kills at once.
+
+        Databases of a run that ends early are saved for its resume, when its programs write no more.
+        """
+        with killing_on_signals(self._kill_all):
+            if interrupted:
+                say("stopping everything; Ctrl-C again kills at once")
+            self.queue.stop()
+            stop_together(self.started.running(), self.grace_s)
+            self.saves.stop()
+            if early and (self.saves.wanted or self.time.over is not None):
+                self.saves.save()
+            for database in self.started.databases:
+                database.stop()
+            if self.guard is not None:
+                self.guard.sweep()
+
+    def leave(self, error: BaseException | None, stop: Callable[[bool, bool], None]) -> Exception | None:
+        """End the run, and return what is to be raised in place of an error, or although there is none.
+
+        Args:
+            error: what ended the user's block.
+            stop: ends everything; is told whether it was interrupted, and whether it ends early.
+
+        Raises:
+            KeyboardInterrupt: somebody could not wait for the end.
+        """
+        news = self.started.news()
+        over = self.time.over if isinstance(error, KeyboardInterrupt) else None
+        try:
+            self.time.stop()
+            stop(isinstance(error, KeyboardInterrupt), error is not None or news is not None)
+        except KeyboardInterrupt as interrupt:
+            error = interrupt
+            raise
+        finally:
+            self.launcher.close()
+            self.queue.close()  # from now on no listener is called
+            news = news or self.started.listener_error()
+            self._close_record(over or error or self.started.failure() or news)
+        return over or (news if error is None else None)
+
+    def _kill_all(self) -> None:
+        for job in self.started.everything():
+            job.kill()
+
+    def _close_record(self, error: BaseException | None) -> None:
+        if self.record is None:
+            return
+        state = "completed" if error is None else "failed"
+        if isinstance(error, KeyboardInterrupt):
+            state = "interrupted"
+        if isinstance(error, TimeOver):
+            state = OUT_OF_TIME
+        self.record.close(state=state, error=None if error is None else str(error), ended=time.time())
