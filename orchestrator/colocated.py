@@ -20,17 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.application import Application
+from orchestrator.beside import place_here
 from orchestrator.database import Database, start_database
 from orchestrator.deployment import LOOPBACK, Orchestrator
 from orchestrator.environment import RUNTIME_DIR
 from orchestrator.errors import PenstockError, UsageError, describe_exit
 from orchestrator.guard import ended_by_signals
+from orchestrator.hosts import this_host
 from orchestrator.joining import PROGRAM
 from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.launchers.local import LocalLauncher
 from orchestrator.model_runtime import ModelRuntime
+from orchestrator.placement import Placement, RankPlacement, thread_caps, visible_gpus
 from orchestrator.progress import say
 from orchestrator.redis_config import RedisConfig
+from orchestrator.resources import Resources
 from orchestrator.run_files import RunFiles, colocated_directory, log_of, runtime_here
 from orchestrator.sharing import Share, Shared, host_name
 from orchestrator.watcher import RUN_ID_VARIABLE
@@ -53,6 +57,7 @@ def colocate(
     port: int | None = None,
     interface: str = LOOPBACK,
     open_port: bool = False,
+    resources: Resources | None = None,
 ) -> Application:
     """Return an Application that runs with a database of its own beside it.
 
@@ -65,6 +70,8 @@ def colocate(
         port: as for an Orchestrator: on a private Unix socket by default.
         interface: as for an Orchestrator.
         open_port: as for an Orchestrator.
+        resources: what the database has on each host of the program: cores to which it is bound, GPUs, and
+            memory. One core by default. Where too few are free it shares cores as the program does.
 
     Raises:
         ApplicationError: its executable is missing or not executable.
@@ -86,7 +93,8 @@ def colocate(
     inherited = application.environment.get("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
     path = os.pathsep.join(part for part in (inherited, root) if part)
     environment = {**application.environment, "PYTHONPATH": path}
-    return replace(application, command=command, pre=(), prefix=(), environment=environment)
+    both = replace(application.resources, beside=resources or Resources())
+    return replace(application, command=command, pre=(), prefix=(), environment=environment, resources=both)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,21 +123,28 @@ def _run(orchestrator: Orchestrator, command: Sequence[str], over: threading.Eve
     # a pid alone is of several hosts, and their databases have their directories side by side
     database_name = f"c{os.getpid()}_{host_name().partition('.')[0][-LONGEST_HOST:]}"
     leads = False
+    own, place = tuple(sorted(os.sched_getaffinity(0))), place_here(os.environ, host_name())
 
     def start(launch: Launch) -> Job:
         started.append(launcher.start(launch))
         return started[-1]
 
+    def start_server(launch: Launch) -> Job:
+        return start(launch if place is None else _placed(launch, place))
+
     def run_program(environment: Mapping[str, str]) -> Job:
         directory = Path.cwd()
         found = {**environment, RUNTIME_DIR: str(files.runtime)}
-        return start(Launch(name, command, directory, log_of(directory), found, inherits=_of_mpi()))
+        at = _bound_here(name, own)
+        return start(Launch(name, command, directory, log_of(directory), found, at, inherits=_of_mpi()))
 
     with Share(files.share(name, host_name())) as share:
         try:
             leads = share.lead()
             if leads:
-                database = start_database(orchestrator, files, start, name=database_name)
+                if place is not None:
+                    os.sched_setaffinity(0, {*own, *place.cores})  # what it starts can be bound to no others
+                database = start_database(orchestrator, files, start_server, name=database_name)
                 environment = database.address.environment()
                 share.publish(environment)
                 with _told(environment):
@@ -143,6 +158,17 @@ def _run(orchestrator: Orchestrator, command: Sequence[str], over: threading.Eve
             if leads:  # the driver, who removes what is on its own host, may be on another
                 files.socket(database_name).unlink(missing_ok=True)
                 share.clear()
+
+
+def _placed(launch: Launch, place: RankPlacement) -> Launch:
+    """Return the launch of the database with its cores and GPUs, which are not those of the program."""
+    its_own = {**thread_caps(len(place.cores)), **visible_gpus(place.gpus)}
+    environment = {**launch.environment, **its_own}
+    return replace(launch, environment=environment, placement=_bound_here(launch.name, place.cores))
+
+
+def _bound_here(name: str, cores: Sequence[int]) -> Placement:
+    return Placement((RankPlacement(this_host().name, tuple(cores)),), name)
 
 
 @contextmanager

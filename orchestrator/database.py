@@ -18,6 +18,7 @@ from orchestrator.keeping import Keeper
 from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.node import Node, slot_map
 from orchestrator.placement import Placement
+from orchestrator.pulse import Pulse
 from orchestrator.readiness import (
     begin_logs,
     is_ours,
@@ -25,7 +26,7 @@ from orchestrator.readiness import (
     start_time_s,
     wait_ready,
 )
-from orchestrator.redis_config import SLOT_MAP, Endpoint
+from orchestrator.redis_config import SLOT_MAP, Endpoint, RedisConfig
 from orchestrator.run_files import RunFiles
 from orchestrator.saved import SAVE_TIMEOUT_S, SavedDatabase, check_fits, put_back, read_saved, save
 from orchestrator.servers import ServerCommand
@@ -54,11 +55,17 @@ class Database:
         jobs: Sequence[Job],
         identifier: str = "",
         keeper: Keeper | None = None,
+        watched: RedisConfig | None = None,
     ) -> None:
         self.identifier = identifier
         self._nodes = tuple(nodes)
         self.jobs = keeper.jobs if keeper is not None else tuple(jobs)
         self._keeper = keeper
+        if watched is not None and watched.unresponsive_s is not None:
+            cluster_s = watched.cluster_node_timeout_ms / 1000 if nodes[0].slots is not None else None
+            pulse = Pulse(self._running, watched.unresponsive_s, cluster_s)
+            for job in self.jobs:
+                job.when_ended(lambda _: pulse.wake())
 
     def __repr__(self) -> str:
         return f"<Database {self.address}, {self.state.value}>"
@@ -74,6 +81,11 @@ class Database:
         if self._keeper is not None:
             return _address(list(self._keeper.primaries.values()))
         return _address([node for node in self.nodes if node.replica == 0])
+
+    def _running(self) -> Sequence[tuple[Node, Job]]:
+        if self._keeper is not None:
+            return self._keeper.running()
+        return list(zip(self._nodes, self.jobs, strict=True))
 
     def when_changed(self, listener: Callable[[str], None]) -> None:
         """Have a function told, on a thread of its own, when a server has died and the database goes on."""
@@ -183,7 +195,8 @@ def start_database(
                 continue
             raise
         keeper = None if dry else _keeper(nodes, jobs, command, sites)
-        return Database(nodes, jobs, orchestrator.identifier, keeper)
+        watched = None if dry else orchestrator.config
+        return Database(nodes, jobs, orchestrator.identifier, keeper, watched)
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -16,7 +16,7 @@ from orchestrator.collecting import Collector
 from orchestrator.database import AnyDatabase, Database, as_databases, start_database
 from orchestrator.deployment import Orchestrator
 from orchestrator.ensemble import Ensemble
-from orchestrator.errors import ResumeError, UsageError, WaitTimeout
+from orchestrator.errors import UsageError, WaitTimeout
 from orchestrator.group import JobGroup
 from orchestrator.guard import Guard, ended_by_signals
 from orchestrator.joining import ColocatedDatabase, colocated_databases, shown_databases
@@ -31,7 +31,7 @@ from orchestrator.progress import following, say
 from orchestrator.queueing import Queue
 from orchestrator.record import NodeEntry
 from orchestrator.recording import RunRecord
-from orchestrator.resuming import Resumed, Saves
+from orchestrator.resuming import Resumed, Saves, claim
 from orchestrator.run_end import RunEnd
 from orchestrator.run_files import RunFiles, take_lock
 from orchestrator.run_time import RunTime
@@ -77,11 +77,15 @@ class Experiment:
         self._options = launcher if isinstance(launcher, LaunchOptions) else LaunchOptions(launcher)
         check_options(self._options)
         self._grace_s = grace_s
-        self._time = RunTime(time_limit_s, stop_before_s)
+        given = self._options
+        self._time = RunTime(
+            time_limit_s if given.time_limit_s is None else given.time_limit_s,
+            stop_before_s if given.stop_before_s is None else given.stop_before_s,
+        )
         job = job_here()
         number = job.number if job is not None else None
         self._files = RunFiles.plan(name, run_dir, number, resume=self._options.resume)
-        self._saves = Saves(self._files, checkpoint_s)
+        self._saves = Saves(self._files, checkpoint_s if given.checkpoint_s is None else given.checkpoint_s)
         self._resumed: Resumed | None = None
         self._stack = ExitStack()
         self._started = Started(dry=self.dry_run)
@@ -116,8 +120,10 @@ class Experiment:
         return tuple(self._started.jobs)
 
     def __enter__(self) -> Experiment:
-        self._stack.enter_context(ended_by_signals(self._started.wake_all))
+        # before anything is made: it may be refused
+        self._launcher = make_launcher(self._options, self._note_process)
         try:
+            self._stack.enter_context(ended_by_signals(self._started.wake_all))
             if not self.dry_run:
                 self._stack.callback(self._time.stop)
                 self._time.begin()
@@ -131,7 +137,6 @@ class Experiment:
                 self._stack.callback(self._guard.leave)
                 self._record = RunRecord(self.name, self._files, self._options.source, earlier)
                 self._record.write()
-            self._launcher = make_launcher(self._options, self._note_process)
             self._queue = Queue(self._launcher, self._started, self._grace_s, self._note_start)
             self._starter = self._new_starter()
             self._end = RunEnd(
@@ -145,6 +150,7 @@ class Experiment:
                 self._record,
             )
         except BaseException:
+            self._launcher.close()
             self._stack.close()
             raise
         self._open = True
@@ -461,10 +467,7 @@ class Experiment:
         """
         if not self._options.resume:
             return None
-        try:
-            self._stack.callback(os.close, take_lock(self._files.resume_lock))
-        except BlockingIOError as error:
-            raise ResumeError(f"another driver has resumed the run in {self.run_dir}") from error
+        self._stack.callback(os.close, claim(self._files))
         self._resumed = Resumed(self._files)
         return self._resumed.record
 

@@ -234,6 +234,6 @@ def _producer(name: bytes) -> str | None:
     SmartRedis writes `{heat_0.0.40}`, and with a prefix of keys (`SSKEYOUT`) that before it.
     """
     try:
-        return keys.parse_snapshot(name.decode(errors="replace").rpartition("{")[2].rstrip("}")).producer
+        return keys.parse_snapshot(name.decode(errors="replace")).producer
     except SnapshotError:
         return None

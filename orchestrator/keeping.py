@@ -67,6 +67,10 @@ class Keeper:
             self._watch(node, attempt)
         threading.Thread(target=self._run, name="penstock-keeper", daemon=True).start()
 
+    def running(self) -> list[tuple[Node, Job]]:
+        """Return the servers there are now, with their processes."""
+        return [(node, self._attempts[node.name]) for node in self.nodes]
+
     def _watch(self, node: Node, attempt: Job) -> None:
         self._attempts[node.name] = attempt
         self._jobs[node.name].report_attempt(attempt)
@@ -94,12 +98,13 @@ class Keeper:
                 self._restart(node, attempt, self._start_again)
         except Exception as error:  # noqa: BLE001
             state = None if job.stopping else JobState.FAILED
-            job.report_ended(attempt.returncode, state, str(error) or type(error).__name__)
+            why = [attempt.reason, str(error) or type(error).__name__]
+            job.report_ended(attempt.returncode, state, "; ".join(filter(None, why)))
 
     def _replace(self, node: Node, attempt: Job) -> None:
         """Go on without a server; a replica takes the place of a primary."""
         alive = [each for each in self.nodes if not self._attempts[each.name].state.final]
-        said = f"{node.name} {describe_exit(attempt.returncode)}"
+        said = _end_of(node, attempt)
         if self.primaries[node.shard] is node:
             heir = _most_advanced([each for each in alive if each.shard == node.shard])
             others = [each for each in alive if each is not heir]
@@ -143,8 +148,12 @@ class Keeper:
         if node.slots is not None:
             await_agreement([again], [hidden], agreed(list(self.primaries.values())), deadline)
         _show(hidden, node)
-        kept = "every write of it" if self._logs_writes else "what was last saved of it"
-        self.changed(f"{node.name} {describe_exit(attempt.returncode)}; started again with {kept}")
+        kept = "its log of writes" if self._logs_writes else "what was last saved of it"
+        self.changed(f"{_end_of(node, attempt)}; started again from {kept}")
+
+
+def _end_of(node: Node, attempt: Job) -> str:
+    return "; ".join(filter(None, (f"{node.name} {describe_exit(attempt.returncode)}", attempt.reason)))
 
 
 def _take_place(heir: Node, node: Node, others: Sequence[Node]) -> Node:

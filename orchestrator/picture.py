@@ -80,7 +80,8 @@ def _where(program: Shown) -> str:
         return "waits for its turn"
     if placement is None:
         return "any core of the driver's host"
-    hosts = [_on_host(host, list(placement.on(host))) for host in placement.hosts]
+    databases = {place.host: f" database {_cores_text(place)}" for place in placement.beside}
+    hosts = [_on_host(host, list(placement.on(host))) + databases.get(host, "") for host in placement.hosts]
     kind = "" if placement.bound else "shared"
     kind = "for itself" if placement.exclusive else kind
     kind = "hosts for itself" if placement.exclusive_hosts else kind

@@ -33,6 +33,8 @@ class Placement:
         exclusive_hosts: nobody else gets anything of its hosts.
         memory_gb: what each rank takes of its host's.
         away_from: nobody of this name comes to its hosts.
+        beside: on each of its hosts, in their order, what the database there was given.
+        beside_memory_gb: what each of those takes of its host's.
     """
 
     ranks: tuple[RankPlacement, ...]
@@ -42,6 +44,8 @@ class Placement:
     exclusive_hosts: bool = False
     memory_gb: float = 0.0
     away_from: str | None = None
+    beside: tuple[RankPlacement, ...] = ()
+    beside_memory_gb: float = 0.0
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -50,25 +54,34 @@ class Placement:
 
     @property
     def cores(self) -> tuple[int, ...]:
-        """The cores of the only host it is on."""
-        return self.cores_on(self._only_host())
+        """The cores of its ranks on the only host it is on."""
+        return _union(rank.cores for rank in self.on(self._only_host()))
 
     @property
     def gpus(self) -> tuple[int, ...]:
-        """The GPUs of the only host it is on."""
-        return self.gpus_on(self._only_host())
+        """The GPUs of its ranks on the only host it is on."""
+        return _union(rank.gpus for rank in self.on(self._only_host()))
 
     def on(self, host: str) -> Iterator[RankPlacement]:
         """Yield the ranks on a host."""
         return (rank for rank in self.ranks if rank.host == host)
 
+    def holders_on(self, host: str) -> Iterator[RankPlacement]:
+        """Yield the ranks on a host, and what is the database's beside them."""
+        return (place for place in (*self.ranks, *self.beside) if place.host == host)
+
     def cores_on(self, host: str) -> tuple[int, ...]:
-        """Return the cores of a host that any of its ranks may run on."""
-        return _union(rank.cores for rank in self.on(host))
+        """Return the cores of a host that any of its ranks, or the database beside them, may run on."""
+        return _union(place.cores for place in self.holders_on(host))
 
     def gpus_on(self, host: str) -> tuple[int, ...]:
-        """Return the GPUs of a host that its ranks may use."""
-        return _union(rank.gpus for rank in self.on(host))
+        """Return the GPUs of a host that its ranks, or the database beside them, may use."""
+        return _union(place.gpus for place in self.holders_on(host))
+
+    def memory_gb_on(self, host: str) -> float:
+        """Return what it takes of a host's memory."""
+        databases = sum(1 for place in self.beside if place.host == host)
+        return self.memory_gb * sum(1 for _ in self.on(host)) + self.beside_memory_gb * databases
 
     def _only_host(self) -> str:
         if len(self.hosts) != 1:

@@ -8,6 +8,7 @@ memory are never shared.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from orchestrator.errors import PlacementError
 from orchestrator.hosts import Inventory
@@ -60,9 +61,9 @@ def _found(name: str, resources: Resources, every: Sequence[Room], *, share: boo
     rooms = [room for room in every if _welcome(name, resources, room)]
     counts = _spread(resources, [room.ranks_bound(resources) for room in rooms])
     if counts is not None:
-        return _placement(name, resources, _bound_ranks(resources, rooms, counts), bound=True)
+        return _placement(name, resources, rooms, counts, bound=True)
     if share and not resources.exclusive and rooms and (counts := _share_out(resources, rooms)) is not None:
-        return _placement(name, resources, _sharing_ranks(resources, rooms, counts), bound=False)
+        return _placement(name, resources, rooms, counts, bound=False)
     return None
 
 
@@ -151,30 +152,14 @@ def _share_out(resources: Resources, rooms: Sequence[Room]) -> list[int] | None:
     return given
 
 
-def _bound_ranks(
-    resources: Resources, rooms: Sequence[Room], counts: Sequence[int]
-) -> Iterator[RankPlacement]:
-    for room, count in zip(rooms, counts, strict=True):
-        cores, gpus = room.cores_for(resources), room.gpus
-        for rank in range(count):
-            yield RankPlacement(
-                room.host.name, _part(cores, rank, resources.rank_cores), _part(gpus, rank, resources.gpus)
-            )
-
-
-def _sharing_ranks(
-    resources: Resources, rooms: Sequence[Room], counts: Sequence[int]
-) -> Iterator[RankPlacement]:
-    for room, count in zip(rooms, counts, strict=True):
-        for rank in range(count):
-            yield RankPlacement(room.host.name, room.open, _part(room.gpus, rank, resources.gpus))
-
-
-def _part(numbers: Sequence[int], rank: int, each: int) -> tuple[int, ...]:
-    return tuple(numbers[rank * each : (rank + 1) * each])
-
-
-def _placement(name: str, resources: Resources, ranks: Iterator[RankPlacement], *, bound: bool) -> Placement:
+def _placement(
+    name: str, resources: Resources, rooms: Sequence[Room], counts: Sequence[int], *, bound: bool
+) -> Placement:
+    """Return the places of a program that has a number of ranks in each room."""
+    used = [(room, count) for room, count in zip(rooms, counts, strict=True) if count]
+    ranks = (rank for room, count in used for rank in _ranks(resources, room, count, bound=bound))
+    beside = resources.beside
+    places = (_beside(resources, beside, *each, bound=bound) for each in used) if beside is not None else ()
     return Placement(
         tuple(ranks),
         name,
@@ -183,7 +168,27 @@ def _placement(name: str, resources: Resources, ranks: Iterator[RankPlacement], 
         exclusive_hosts=resources.exclusive_hosts,
         memory_gb=resources.memory_gb,
         away_from=resources.away_from,
+        beside=tuple(places),
+        beside_memory_gb=beside.memory_gb if beside is not None else 0.0,
     )
+
+
+def _ranks(resources: Resources, room: Room, count: int, *, bound: bool) -> Iterator[RankPlacement]:
+    cores = room.cores_for(resources)
+    for rank in range(count):
+        own = _part(cores, rank, resources.rank_cores) if bound else room.open
+        yield RankPlacement(room.host.name, own, _part(room.gpus, rank, resources.gpus))
+
+
+def _beside(resources: Resources, beside: Resources, room: Room, count: int, *, bound: bool) -> RankPlacement:
+    """Return what the database beside ranks has: the cores and GPUs after theirs."""
+    left = room.cores_for(resources)[count * resources.rank_cores :]
+    cores = left[: beside.cores] if bound else room.open
+    return RankPlacement(room.host.name, cores, room.gpus[count * resources.gpus :][: beside.gpus])
+
+
+def _part(numbers: Sequence[int], rank: int, each: int) -> tuple[int, ...]:
+    return tuple(numbers[rank * each : (rank + 1) * each])
 
 
 def _refusal(name: str, resources: Resources, rooms: Sequence[Room], *, share: bool) -> PlacementError:
@@ -196,30 +201,50 @@ def _refusal(name: str, resources: Resources, rooms: Sequence[Room], *, share: b
     def lacking(what: str, asked: float, available: float, there: str) -> PlacementError:
         unit = {"cores": "core(s)", "GPUs": "GPU(s)", "memory": "GB of memory"}[what]
         alone = " for itself" if what == "cores" and resources.exclusive else ""
+        of_them = {"cores": least.cores, "GPUs": least.gpus, "memory": least.memory_gb}[what]
+        database = f", {of_them:g} of them for the database beside it" if of_them else ""
         return PlacementError(
-            f"{name!r} needs {asked:g} {unit}{alone}, and {available:g} of {there} {where} are free",
+            f"{name!r} needs {asked:g} {unit}{alone}{database}, "
+            f"and {available:g} of {there} {where} are free",
             asked=asked,
             available=available,
             what=what,
         )
 
-    gpus, memory = ranks * resources.gpus, ranks * resources.memory_gb
+    least = _least_beside(resources)
+    gpus = ranks * resources.gpus + least.gpus
+    memory = ranks * resources.memory_gb + least.memory_gb
     if gpus > (free := total(lambda room: len(room.gpus))):
         return lacking("GPUs", gpus, free, f"the {total(lambda room: len(room.host.gpus)):g} of")
     if memory > (left := total(lambda room: room.memory_gb)):
         return lacking("memory", memory, left, f"the {total(lambda room: room.host.memory_gb or 0.0):g} of")
-    cores = ranks * resources.rank_cores
+    cores = ranks * resources.rank_cores + least.cores
     open_cores = total(lambda room: len(room.cores_for(resources)))
     if not (share and any(room.open for room in rooms)) and cores > open_cores:
         return lacking("cores", cores, open_cores, f"the {total(lambda room: len(room.host.cores)):g} of")
     return _misfit(name, resources, rooms, share=share)
 
 
+class _Least(NamedTuple):
+    """What the databases beside a program need on as few hosts as it can have."""
+
+    cores: int = 0
+    gpus: int = 0
+    memory_gb: float = 0.0
+
+
+def _least_beside(resources: Resources) -> _Least:
+    beside, hosts = resources.beside, len(resources.shares() or [1])
+    if beside is None:
+        return _Least()
+    return _Least(hosts * beside.cores, hosts * beside.gpus, hosts * beside.memory_gb)
+
+
 def _misfit(name: str, resources: Resources, rooms: Sequence[Room], *, share: bool) -> PlacementError:
     capacities = [room.ranks_shared(resources) if share else room.ranks_bound(resources) for room in rooms]
-    each = f"{resources.rank_cores} core(s)"
-    each += f", {resources.gpus} GPU(s)" if resources.gpus else ""
-    each += f", {resources.memory_gb:g} GB" if resources.memory_gb else ""
+    each = f"{_needs_text(resources)} each"
+    if resources.beside is not None:
+        each += f" beside a database of {_needs_text(resources.beside)} on each host"
     fit = ", ".join(f"{room.host.name} {capacity}" for room, capacity in zip(rooms, capacities, strict=True))
     shares = resources.shares()
     if shares is None:
@@ -230,11 +255,17 @@ def _misfit(name: str, resources: Resources, rooms: Sequence[Room], *, share: bo
         available = sum(1 for count in _first_fit(shares, capacities) if count)
         needs = f"{asked} host(s) for {' + '.join(map(str, shares))} rank(s)"
     return PlacementError(
-        f"{name!r} needs {needs} of {each} each, and there are {available}; ranks that fit: {fit}",
+        f"{name!r} needs {needs} of {each}, and there are {available}; ranks that fit: {fit}",
         asked=asked,
         available=available,
         what=what,
     )
+
+
+def _needs_text(resources: Resources) -> str:
+    cores = f"{resources.rank_cores} core(s)"
+    gpus = f", {resources.gpus} GPU(s)" if resources.gpus else ""
+    return cores + gpus + (f", {resources.memory_gb:g} GB" if resources.memory_gb else "")
 
 
 def _hosts_text(rooms: Sequence[Room]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Container, Sequence
 from dataclasses import replace
 
 from orchestrator.application import Application
+from orchestrator.beside import beside_environment
 from orchestrator.cluster import spread
 from orchestrator.database import AnyDatabase, database_environment, shard_names
 from orchestrator.deployment import LOOPBACK, Orchestrator
@@ -16,7 +17,7 @@ from orchestrator.joining import ColocatedDatabase
 from orchestrator.launchers.base import Launch
 from orchestrator.placement import Placement, visible_gpus
 from orchestrator.placing import place
-from orchestrator.ports import is_loopback
+from orchestrator.ports import is_loopback, open_interfaces
 from orchestrator.resources import Resources, is_called
 from orchestrator.run_files import RunFiles, log_of
 from orchestrator.sources import Sources
@@ -71,12 +72,13 @@ def describe_programs(
 
 
 def placed_program(launch: Launch, placement: Placement) -> Launch:
-    """Return the launch of a program at its place, with its GPUs in its environment.
+    """Return the launch of a program at its place, with its GPUs and its databases' place in its environment.
 
     Several ranks have GPUs of their own each, which only a launcher can tell them.
     """
     gpus = visible_gpus(placement.gpus) if len(placement.ranks) == 1 else {}
-    return replace(launch, placement=placement, environment={**gpus, **launch.environment}, waits=False)
+    environment = {**gpus, **launch.environment, **beside_environment(placement)}
+    return replace(launch, placement=placement, environment=environment, waits=False)
 
 
 def place_programs(
@@ -237,10 +239,13 @@ def out_of_reach(launches: Sequence[Launch], database: AnyDatabase) -> Placement
             where, call = "", "Orchestrator("
             if isinstance(database, ColocatedDatabase):
                 where, call = f" on {database.host}", "colocate(program, "
+            there = open_interfaces()
+            names = ", ".join(f"{name} ({at})" for name, at in there.items()) or "none but loopback"
             return PlacementError(
                 f"{launch.name!r} has its place on {', '.join(away)}, from where the database at {address}"
                 f"{where} cannot be reached: give it an interface that other hosts reach, as in "
-                f'{call}port=0, interface="eth0", open_port=True)',
+                f'{call}port=0, interface="{next(iter(there), "eth0")}", open_port=True). '
+                f"This host has: {names}",
                 asked=len(hosts),
                 available=len(hosts) - len(away),
                 what="hosts",
@@ -256,6 +261,7 @@ def _is_beside(host: str, database: AnyDatabase) -> bool:
 
 
 def shard_of_run(launch: Launch, files: RunFiles) -> Launch:
-    """Return the launch of a shard with the environment of its run."""
-    environment = {**launch.environment, **run_environment(launch.name, launch.directory, files)}
+    """Return the launch of a shard with the environment of its run, and its GPUs."""
+    gpus = visible_gpus(launch.placement.gpus) if launch.placement is not None else {}
+    environment = {**gpus, **launch.environment, **run_environment(launch.name, launch.directory, files)}
     return replace(launch, environment=environment)

@@ -25,17 +25,28 @@ def interface_address(interface: str) -> str:
     Raises:
         UsageError: there is no such interface, or it has no such address; names those that do.
     """
-    found = {
-        name: str(address.address)
-        for name, addresses in psutil.net_if_addrs().items()
-        for address in addresses
-        if address.family == socket.AF_INET
-    }
+    found = _addresses()
     if interface not in found:
         raise UsageError(
             f"there is no network interface {interface!r} with an IPv4 address; there are: {', '.join(found)}"
         )
     return found[interface]
+
+
+def open_interfaces() -> dict[str, str]:
+    """Return the network interfaces of this host that others may reach, and their IPv4 addresses."""
+    up = {name for name, facts in psutil.net_if_stats().items() if facts.isup}
+    known = {name: address for name, address in _addresses().items() if name in up}
+    return {name: address for name, address in known.items() if not is_loopback(address)}
+
+
+def _addresses() -> dict[str, str]:
+    return {
+        name: str(address.address)
+        for name, addresses in psutil.net_if_addrs().items()
+        for address in addresses
+        if address.family == socket.AF_INET
+    }
 
 
 def is_loopback(address: str) -> bool:

@@ -120,6 +120,7 @@ def _program(program: Program) -> dict[str, Any]:
         "log": str(launch.log),
         "files": [each.as_json() for each in launch.inputs],
         "ranks": [{"rank": number, **_place(rank)} for number, rank in enumerate(ranks)],
+        "beside": [_place(database) for database in placement.beside] if placement is not None else [],
         "bound": placement is not None and placement.bound,
         "exclusive": placement is not None and placement.exclusive,
         "exclusive_hosts": placement is not None and placement.exclusive_hosts,

@@ -22,6 +22,7 @@ from orchestrator.run_files import (
     OUT_OF_TIME,
     QUEUED,
     RECORD,
+    as_it_was,
     lock_is_held,
     read_record,
     registered_runs,
@@ -57,7 +58,10 @@ class RankEntry(Entry):
 
 
 class JobEntry(Entry):
-    """One program; as a Job names its facts. It has `cores` and `gpus` where all is on one host."""
+    """One program; as a Job names its facts. It has `cores` and `gpus` where all is on one host.
+
+    Those of the databases beside it are in `beside`.
+    """
 
     name: str
     command: list[str]
@@ -66,6 +70,7 @@ class JobEntry(Entry):
     cores: list[int] | None
     gpus: list[int] | None
     ranks: list[RankEntry] | None = None
+    beside: list[RankEntry] = []
     state: str
     returncode: int | None
     started: float | None
@@ -128,7 +133,7 @@ class SourceEntry(Entry):
 
     Attributes:
         experiment: the directory.
-        quick, overrides, launcher, mpiexec: its options.
+        quick, overrides, launcher, mpiexec, time_limit_s, stop_before_s, checkpoint_s: its options.
         config: the configuration that followed.
         script: the checksum of run.py.
     """
@@ -138,6 +143,9 @@ class SourceEntry(Entry):
     overrides: list[str]
     launcher: str | None
     mpiexec: str | None
+    time_limit_s: float | None = None
+    stop_before_s: float | None = None
+    checkpoint_s: float | None = None
     config: dict[str, Any]
     script: str
 
@@ -154,6 +162,7 @@ class RunEntry(Entry):
         array: how many elements it has, where its programs are members of a job array, without a driver.
         allocation: the numbers, with commas, of the jobs in whose allocation it runs.
         source: what it was made from; None where it was not started by `penstock run` or `run_script`.
+        before: what the record said before the run was queued to be resumed.
     """
 
     run: str
@@ -173,6 +182,7 @@ class RunEntry(Entry):
     allocation: str | None = None
     databases: list[DatabaseEntry] = []
     source: SourceEntry | None = None
+    before: dict[str, Any] | None = None
     jobs: list[JobEntry]
 
 
@@ -250,6 +260,11 @@ class Run:
         facts = {"state": self.state, "resumable": self.resumable}
         return {**self.record.model_dump(mode="json"), **facts, **job}
 
+    def as_it_was(self) -> Run:
+        """Return the run before it was queued to be resumed."""
+        record = RunEntry.model_validate(as_it_was(self.record.model_dump(mode="json")))
+        return replace(self, run_id=record.run, record=record, alive=False, job=None)
+
     def again(self) -> Run:
         """Return what the record tells now.
 
@@ -259,8 +274,16 @@ class Run:
         return _run(self.run_id, self.directory)
 
     def close(self, state: str = "failed", error: str = "the driver was killed") -> None:
-        """Write the end that the driver could not: it was killed or never began, and nothing of it runs."""
+        """Write the end that the driver could not: it was killed or never began, and nothing of it runs.
+
+        A run that was queued to be resumed is again what it was before.
+        """
         record = self.record.model_dump(mode="json")
+        if self.record.before is not None:
+            replace_record(
+                self.directory, json.dumps({**as_it_was(record), "run": self.run_id}, indent=2) + "\n"
+            )
+            return
         for job in record["jobs"]:
             job["state"] = job["state"] if job["ended"] else "canceled"
         facts = {"state": state, "error": error, "ended": time.time()}

@@ -21,7 +21,7 @@ from typing import Any
 from orchestrator.launchers.base import Job
 from orchestrator.placement import RankPlacement
 from orchestrator.progress import say
-from orchestrator.run_files import QUEUED, RunFiles
+from orchestrator.run_files import BEFORE, QUEUED, RunFiles
 from orchestrator.schedulers.table import BatchJob, job_here
 from orchestrator.slurm import jobs_here
 from orchestrator.watcher import read_stat
@@ -37,6 +37,7 @@ def write_queued(
     *,
     array: int | None = None,
     jobs: Sequence[Mapping[str, Any]] = (),
+    earlier: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the record of a run whose driver will be a batch job; the driver replaces it.
 
@@ -46,6 +47,7 @@ def write_queued(
         job: the batch job.
         array: how many elements it has, where it is an array that runs these programs without a driver.
         jobs: the programs, where they are known before.
+        earlier: the record of the run before it is resumed, which comes back where the job never begins.
 
     Raises:
         OSError: it cannot be written.
@@ -66,6 +68,10 @@ def write_queued(
         "scheduler": job.scheduler.name,
         **({"array": array} if array is not None else {}),
     }
+    if earlier is not None:
+        before = {name: earlier[name] for name in facts if name in earlier}
+        facts = {**earlier, **facts, BEFORE: before}
+        jobs = facts.pop("jobs")
     files.write_record(_record_text(facts, [json.dumps(each, default=str) for each in jobs]))
 
 
@@ -241,6 +247,7 @@ def job_facts(job: Job) -> dict[str, Any]:
         "cores": list(alone.cores) if alone is not None else None,
         "gpus": list(alone.gpus) if alone is not None else None,
         "ranks": [_rank(rank) for rank in placement.ranks] if placement is not None else None,
+        "beside": [_rank(each) for each in placement.beside] if placement is not None else [],
         "state": job.state.value,
         "returncode": job.returncode,
         "started": job.started,

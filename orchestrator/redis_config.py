@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from orchestrator.errors import UsageError
+from orchestrator.policy import is_time
 from orchestrator.ports import BUS_OFFSET
 
 UNLIMITED_BYTES = 1 << 40
@@ -39,6 +40,8 @@ class RedisConfig:
         huge_pages: ask the allocators for huge pages and to keep freed memory: large tensors are bound by
             page faults, and go about twice as fast for more resident memory.
         cluster_node_timeout_ms: how long a shard may be silent before the others call it failed.
+        unresponsive_s: how long a server may neither answer nor work before it is taken for dead; None: for
+            ever. One that the others of its cluster call failed is before that, unless it works.
         extra_args: further options of redis-server, name then value, for example ["--hz", "100"].
     """
 
@@ -46,6 +49,7 @@ class RedisConfig:
     append_only: bool = False
     huge_pages: bool = True
     cluster_node_timeout_ms: int = 15_000
+    unresponsive_s: float | None = 300.0
     extra_args: Sequence[str] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
@@ -53,6 +57,11 @@ class RedisConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise UsageError(f"RedisConfig({name}={value!r}): must be a whole number of at least {least}")
+        if self.unresponsive_s is not None and not (is_time(self.unresponsive_s) and self.unresponsive_s > 0):
+            raise UsageError(
+                f"RedisConfig(unresponsive_s={self.unresponsive_s!r}): must be a number of seconds above 0, "
+                "or None"
+            )
         _check_options(self.extra_args)
         object.__setattr__(self, "extra_args", tuple(self.extra_args))
 

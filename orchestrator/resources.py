@@ -31,6 +31,8 @@ class Resources:
         exclusive_hosts: refuse to start rather than share a host with another program of the Experiment.
         near: only on hosts where this program is: its name, that of its ensemble, or "database".
         away_from: only on hosts where this program is not, whichever of the two is placed first.
+        beside: what the database beside the program has on each of its hosts: `colocate(resources=...)` puts
+            it here. Of a host where the program has a rank it has those cores, GPUs and memory for itself.
     """
 
     cores: int = 1
@@ -44,6 +46,7 @@ class Resources:
     exclusive_hosts: bool = False
     near: str | None = None
     away_from: str | None = None
+    beside: Resources | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("cores", 1), ("gpus", 0)):
@@ -56,6 +59,7 @@ class Resources:
         self._check_cores()
         self._check_shape()
         self._check_neighbours()
+        self._check_beside()
 
     @property
     def mpi(self) -> bool:
@@ -110,6 +114,18 @@ class Resources:
                 raise UsageError(f"Resources({name}={value!r}): must be the name of a program")
         if self.near is not None and self.near == self.away_from:
             raise UsageError(f"Resources: near and away_from name the same program, {self.near!r}")
+
+    def _check_beside(self) -> None:
+        beside = self.beside
+        if beside is None:
+            return
+        if not isinstance(beside, Resources) or beside != Resources(
+            cores=beside.cores, gpus=beside.gpus, memory_gb=beside.memory_gb
+        ):
+            raise UsageError(
+                f"the resources of a database beside a program, {beside!r}: it is one server on each host of "
+                "that program, so they are cores, gpus and memory_gb; all else the program says"
+            )
 
 
 def is_called(name: str, program: str) -> bool:

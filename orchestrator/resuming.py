@@ -25,7 +25,7 @@ from orchestrator.policy import is_time
 from orchestrator.progress import say
 from orchestrator.record import RESUMABLE, JobEntry, Run, run_at
 from orchestrator.redis_config import DUMP
-from orchestrator.run_files import RunFiles, read_record
+from orchestrator.run_files import QUEUED, RunFiles, as_it_was, read_record, take_lock
 from orchestrator.saved import read_saved
 
 FINISHED = "had completed when the run was resumed"
@@ -44,8 +44,8 @@ class Resumed:
 
     def __init__(self, files: RunFiles) -> None:
         self._files = files
-        self._run = run_to_resume(files.directory)
-        self.record: dict[str, Any] = read_record(files.directory)
+        self._run = run_to_resume(files.directory, files.batch)
+        self.record: dict[str, Any] = as_it_was(read_record(files.directory))
         self._entries = {job.name: job for job in self._run.record.jobs}
         self._back: dict[str, float] = {}
 
@@ -180,14 +180,32 @@ class Saves:
             self.save()
 
 
-def run_to_resume(directory: Path) -> Run:
+def claim(files: RunFiles) -> int:
+    """Take a run for oneself, to go on with it, and return the descriptor that holds it.
+
+    Raises:
+        ResumeError: somebody else has.
+    """
+    try:
+        return take_lock(files.resume_lock)
+    except BlockingIOError as error:
+        raise ResumeError(f"another driver has resumed the run in {files.directory}") from error
+
+
+def run_to_resume(directory: Path, job: str | None = None) -> Run:
     """Return the run of a directory, which can be resumed.
+
+    Args:
+        directory: of the run.
+        job: the batch job that this is. If the run was queued to be resumed by it, it is what it was before.
 
     Raises:
         ResumeError: it cannot; says why.
         RunError: there is no run.
     """
     run = run_at(directory)
+    if run.state == QUEUED and run.record.before is not None and run.record.batch == job:
+        return run.as_it_was()
     if run.state not in RESUMABLE:
         why = "nothing is left to do" if run.state == "completed" else f"it is {run.state}"
         raise ResumeError(f"the run {run.run_id} cannot be resumed: {why}", run=run.run_id)

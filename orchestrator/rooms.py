@@ -10,6 +10,8 @@ from orchestrator.hosts import Host, Inventory
 from orchestrator.placement import Placement
 from orchestrator.resources import Resources
 
+ROUNDING_GB = 1e-9
+
 
 @dataclass(frozen=True)
 class Room:
@@ -37,7 +39,10 @@ class Room:
     def load(self) -> float:
         """How many ranks there are for each core that a newcomer may run on."""
         ranks = sum(
-            1 for program in self.programs if not program.exclusive for _ in program.on(self.host.name)
+            1
+            for program in self.programs
+            if not program.exclusive
+            for _ in program.holders_on(self.host.name)
         )
         return ranks / len(self.open) if self.open else math.inf
 
@@ -47,15 +52,21 @@ class Room:
 
     def ranks_bound(self, resources: Resources) -> int:
         """Return how many ranks of such a program find cores of their own here, and all else they need."""
-        return min(len(self.cores_for(resources)) // resources.rank_cores, self.ranks_shared(resources))
+        left = len(self.cores_for(resources)) - (resources.beside.cores if resources.beside else 0)
+        return min(max(0, left) // resources.rank_cores, self.ranks_shared(resources))
 
     def ranks_shared(self, resources: Resources) -> int:
         """Return how many ranks of such a program find what they need here if they share cores."""
         most = resources.rank_count if self.open else 0
+        gpus, memory_gb = len(self.gpus), self.memory_gb
+        if resources.beside is not None:
+            gpus, memory_gb = gpus - resources.beside.gpus, memory_gb - resources.beside.memory_gb
+        if gpus < 0 or memory_gb < -ROUNDING_GB:
+            return 0
         if resources.gpus:
-            most = min(most, len(self.gpus) // resources.gpus)
+            most = min(most, gpus // resources.gpus)
         if resources.memory_gb:
-            most = int(min(most, (self.memory_gb + 1e-9) // resources.memory_gb))
+            most = int(min(most, (memory_gb + ROUNDING_GB) // resources.memory_gb))
         return most
 
 
@@ -76,14 +87,14 @@ def _room(host: Host, programs: Sequence[Placement]) -> Room:
     used: set[int] = set()
     memory = 0.0
     for placement in programs:
-        for rank in placement.on(host.name):
-            touched.update(rank.cores)
-            used.update(rank.gpus)
-            memory += placement.memory_gb
+        memory += placement.memory_gb_on(host.name)
+        for holder in placement.holders_on(host.name):
+            touched.update(holder.cores)
+            used.update(holder.gpus)
             if placement.exclusive:
-                closed.update(rank.cores)
+                closed.update(holder.cores)
             if placement.bound:
-                bound.update(rank.cores)
+                bound.update(holder.cores)
     still_open = tuple(core for core in host.cores if core not in closed)
     return Room(
         host,

@@ -36,6 +36,8 @@ TAIL_BYTES, LONG_TAIL_BYTES = 1 << 14, 1 << 20
 RECORD = "run.json"
 RESUMED_ID = re.compile(r"(.+)-r(\d+)")
 QUEUED = "queued"
+BEFORE = "before"
+"""In the record of a run that is queued to be resumed: what it said of the run until then."""
 OUT_OF_TIME = "out_of_time"
 
 
@@ -76,11 +78,13 @@ class RunFiles:
         runtime = _runtime_parent() / f"penstock-{stamp}"
         if resume and run_dir is None:
             raise RunError("a run is resumed in its directory, and none is given: pass run_dir on")
-        if resume:
-            earlier = str(read_record(directory).get("run"))
-            return cls(_next_id(earlier), directory.absolute(), runtime, earlier=earlier)
         queued = _queued(directory) if job is not None else {}
-        if queued.get("batch") == job and queued:
+        queued = queued if queued.get("batch") == job else {}
+        if resume:
+            earlier = str(as_it_was(read_record(directory)).get("run"))
+            run_id = queued.get("run") or _next_id(str(read_record(directory).get("run")))
+            return cls(run_id, directory.absolute(), runtime, job if queued else None, earlier)
+        if queued:
             return cls(queued["run"], directory.absolute(), runtime, job)
         return cls(f"{experiment}-{stamp}", directory.absolute(), runtime)
 
@@ -155,6 +159,8 @@ class RunFiles:
     def create_queued(self, script: str, submit: Callable[[], str]) -> str:
         """Make the run directory of a run that waits for its batch job; return the number of that.
 
+        That of a run to be resumed is there, and what an earlier job has left in it gets another name.
+
         Args:
             script: of the job.
             submit: submits it, and returns its number.
@@ -163,14 +169,17 @@ class RunFiles:
             RunError: as `create` does.
         """
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self._claim()
-            try:
+            with ExitStack() as undo:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                if self.earlier is None:
+                    self._claim()
+                    undo.callback(self.record.unlink)
+                for path in filter(Path.exists, (self.batch_script, self.batch_log)):
+                    kept = path.rename(path.with_name(f"{self.earlier}.{path.name}"))
+                    undo.callback(kept.rename, path)
                 self.batch_script.write_text(script)
                 job = submit()
-            except BaseException:
-                self.record.unlink()
-                raise
+                undo.pop_all()
             self._register()
             return job
         except OSError as error:
@@ -243,6 +252,12 @@ def _next_id(run_id: str) -> str:
     """Return the id of a run when it is resumed: `-r1` comes after it, then `-r2`."""
     stem, number = match.groups() if (match := RESUMED_ID.fullmatch(run_id)) else (run_id, "0")
     return f"{stem}-r{int(number) + 1}"
+
+
+def as_it_was(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the record that a run had before it was queued to be resumed; the same where it is not."""
+    before = record.get(BEFORE) if record.get("state") == QUEUED else None
+    return {name: fact for name, fact in {**record, **(before or {})}.items() if name != BEFORE}
 
 
 def _queued(directory: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from orchestrator.hosts import parse_hosts
 from orchestrator.launchers.mpi import MpiLauncher
 from orchestrator.launchers.options import AUTO, LaunchOptions
 from orchestrator.launchers.table import check_options, find_launcher, is_dry
+from orchestrator.policy import is_time
 from orchestrator.preview import Preview
 from orchestrator.progress import say
 from orchestrator.schedulers.table import job_here
@@ -30,6 +31,12 @@ from sim_clients.errors import ClientError
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 SCRIPT = "run.py"
 COLLECTION = "experiments"
+TIMES = {
+    "time-limit": "End the run in order after so many seconds.",
+    "stop-before": "End it in order so many seconds before its time is over, or its allocation's.",
+    "checkpoint": "Save its databases every so many seconds, for --resume.",
+}
+"""Options in seconds, and what they are."""
 
 
 class Main(Protocol):
@@ -57,6 +64,9 @@ class Options:
             launchers mpi, slurm and pbs.
         mpiexec: of the launchers mpi and pbs.
         resume: go on with the run that is in `run_dir`.
+        time_limit_s: as of an Experiment, in place of what the script says; so are the next two.
+        stop_before_s: likewise.
+        checkpoint_s: likewise.
     """
 
     quick: bool = False
@@ -69,18 +79,37 @@ class Options:
     hosts: str | None = None
     mpiexec: str | None = None
     resume: bool = False
+    time_limit_s: float | None = None
+    stop_before_s: float | None = None
+    checkpoint_s: float | None = None
+
+    def times(self) -> dict[str, float | None]:
+        """Return the options in seconds, as they are called on the command line."""
+        times = (self.time_limit_s, self.stop_before_s, self.checkpoint_s)
+        return dict(zip(TIMES, times, strict=True))
 
     def launch_options(self) -> LaunchOptions:
         """Return how programs are to be started.
 
         Raises:
-            UsageError: there is no such launcher or host, or they do not go together.
+            UsageError: there is no such launcher, host or time, or they do not go together.
         """
+        for name, seconds in self.times().items():
+            if seconds is not None and not (is_time(seconds) and seconds > 0):
+                raise UsageError(f"--{name} {seconds:g}: must be a number of seconds above 0")
         hosts = parse_hosts(self.hosts) if self.hosts is not None else None
         chosen = self.mpiexec is not None and "mpiexec" not in find_launcher(AUTO).takes
         by_mpi = chosen or (hosts is not None and job_here() is None)
         default = MpiLauncher.name if by_mpi else AUTO
-        options = LaunchOptions(self.launcher or default, hosts, self.preview, mpiexec=self.mpiexec)
+        options = LaunchOptions(
+            self.launcher or default,
+            hosts,
+            self.preview,
+            mpiexec=self.mpiexec,
+            time_limit_s=self.time_limit_s,
+            stop_before_s=self.stop_before_s,
+            checkpoint_s=self.checkpoint_s,
+        )
         check_options(options)
         if not self.as_json:
             return options
@@ -122,6 +151,9 @@ def source_of(directory: Path, options: Options, config: Mapping[str, Any]) -> d
         "overrides": list(options.overrides),
         "launcher": options.launcher,
         "mpiexec": options.mpiexec,
+        "time_limit_s": options.time_limit_s,
+        "stop_before_s": options.stop_before_s,
+        "checkpoint_s": options.checkpoint_s,
         "config": plain,
         "script": hashlib.sha256((directory / SCRIPT).read_bytes()).hexdigest(),
     }
@@ -176,9 +208,8 @@ def exit_code(act: Callable[[], None], *, debug: bool = False) -> int:
     except (PenstockError, ClientError) as error:
         if debug:
             traceback.print_exc()
-        wrong_usage = isinstance(error, UsageError)
-        say(f"{error}" if debug or wrong_usage else f"{error}\n(--debug shows where this was raised)")
-        return WRONG_USAGE if wrong_usage else FAILED
+        say(str(error))
+        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     return 0
 
 
@@ -201,6 +232,8 @@ def _parse(arguments: Sequence[str]) -> Options:
         "--launcher", metavar="NAME", help="what starts the programs: local, mpi, slurm, pbs or smartsim"
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value")
+    for name, what in TIMES.items():
+        parser.add_argument(f"--{name}", type=float, metavar="S", help=what)
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="the directory of this run")
     parser.add_argument("--debug", action="store_true", help="show where in the code an error was raised")
     given = parser.parse_args(arguments)
@@ -214,4 +247,7 @@ def _parse(arguments: Sequence[str]) -> Options:
         given.json,
         given.hosts,
         given.mpiexec,
+        time_limit_s=given.time_limit,
+        stop_before_s=given.stop_before,
+        checkpoint_s=given.checkpoint,
     )

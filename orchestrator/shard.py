@@ -6,6 +6,7 @@ The orchestrator asks whether a shard is ready, assigns slots and ends it. It ne
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -66,6 +67,26 @@ class Shard:
             raise
         except redis.ConnectionError:  # also while it loads
             return False
+        return True
+
+    def ask(self) -> None:
+        """Send a PING and do not wait for the answer.
+
+        Raises:
+            TimeoutError: nobody took the connection.
+        """
+        try:
+            self._connection.send_command("PING")
+        except redis.TimeoutError as error:
+            raise TimeoutError("the connection was not taken") from error
+
+    def has_answered(self) -> bool:
+        """Tell whether what was asked has an answer, whatever that is, and take it."""
+        if not self._connection.can_read(timeout=0):
+            return False
+        # that it loads or is busy is an answer too
+        with suppress(redis.ResponseError, redis.BusyLoadingError):
+            self._connection.read_response()
         return True
 
     def runs_in(self, directory: Path) -> bool:
@@ -165,6 +186,11 @@ class Shard:
     def cluster_is_ok(self) -> bool:
         """Tell whether this shard takes the cluster for complete."""
         return b"cluster_state:ok" in self.command("CLUSTER INFO")
+
+    def failed_nodes(self) -> set[str]:
+        """Return the identities of the nodes that most primaries of the cluster call failed."""
+        lines = self.command("CLUSTER NODES").decode().splitlines()
+        return {words[0] for words in map(str.split, lines) if "fail" in words[2].split(",")}
 
     def slot_owners(self) -> dict[tuple[int, int], tuple[str, int]]:
         """Return (first, last slot) -> host and port of the owner, as this node sees it."""

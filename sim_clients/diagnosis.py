@@ -22,26 +22,28 @@ _TENSOR_NAMES = b".tensor_names"
 _LENGTH_BYTES = 8
 
 
-def announced_name(address: Address, stream: str, position: int) -> str | None:
-    """Return the name of the dataset announced at a position, None where nothing is announced."""
+def announced(address: Address, stream: str, position: int) -> str | None:
+    """Return the entry at a position of a stream, None where nothing is announced."""
     with _connection(address) as connection:
         entry = connection.lindex(stream, position)
-    return None if entry is None else entry.decode().strip("{}")
+    return None if entry is None else str(entry.decode())
 
 
-def missing_fields(address: Address, dataset: str) -> list[str] | None:
+def missing_fields(address: Address, entry: str) -> list[str] | None:
     """Return the fields that a dataset names and that are not in the database, sorted.
+
+    Args:
+        address: of the database.
+        entry: of the dataset in a stream.
 
     Returns:
         None when the database does not have the dataset at all.
     """
     with _connection(address) as connection:
-        names = connection.hget(keys.metadata(dataset), _TENSOR_NAMES)
+        names = connection.hget(keys.metadata(entry), _TENSOR_NAMES)
         if names is None:
             return None
-        return sorted(
-            name for name in string_list(names) if not connection.exists(keys.tensor(dataset, name))
-        )
+        return sorted(name for name in string_list(names) if not connection.exists(keys.tensor(entry, name)))
 
 
 def string_list(packed: bytes) -> list[str]:

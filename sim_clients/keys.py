@@ -8,12 +8,17 @@ list `<stream>`. A solver that uses plain SmartRedis and the same names is there
     client.put_dataset(dataset)
     client.append_to_list("snapshots", dataset)
 
+With SSKEYOUT in its environment a SmartRedis client puts that and a dot before the keys of tensors and
+datasets, and looks for tensors under the first of SSKEYIN; so does ours. What programs meet by keeps its
+name: streams, flags, models.
+
 A model's version 17 is the model `name@17`; the plain `name` is the live one and carries its version as TAG.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from sim_clients.errors import NameRefused, SnapshotError
@@ -40,6 +45,23 @@ class SnapshotName(NamedTuple):
     def __str__(self) -> str:
         """Return the name of the dataset."""
         return f"{self.producer}.{self.rank}.{self.step}"
+
+
+class Prefixes(NamedTuple):
+    """What SmartRedis puts before keys: of what a client writes, and of the tensors it reads."""
+
+    written: str = ""
+    read: str = ""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Prefixes:
+        """Return those that a scheduler of programs has given to this one."""
+        return cls(environ.get("SSKEYOUT", ""), environ.get("SSKEYIN", "").partition(",")[0])
+
+
+def prefixed(prefix: str, key: str) -> str:
+    """Return a key with a prefix before it, where there is one."""
+    return f"{prefix}.{key}" if prefix else key
 
 
 def checked(what: str, name: str) -> str:
@@ -69,25 +91,30 @@ def checked_field(name: str) -> str:
 
 
 def parse_snapshot(name: str) -> SnapshotName:
-    """Read `<producer>.<rank>.<step>`.
+    """Read `<producer>.<rank>.<step>`, also as streams have it: in braces, with a prefix before them.
 
     Raises:
         SnapshotError: the name has another form.
     """
-    match = _SNAPSHOT.fullmatch(name)
+    match = _SNAPSHOT.fullmatch(name.rpartition("{")[2].rstrip("}"))
     if match is None:
         raise SnapshotError(name, "a snapshot's name is <producer>.<rank>.<step>, for example heat_0.0.40")
     return SnapshotName(match["producer"], int(match["rank"]), int(match["step"]))
 
 
-def metadata(dataset: str) -> str:
+def dataset(name: str, prefix: str = "") -> str:
+    """Return what the keys of a dataset begin with, which is also its entry in a stream."""
+    return prefixed(prefix, f"{{{name}}}")
+
+
+def metadata(entry: str) -> str:
     """Return the hash in which SmartRedis keeps the names of a dataset's tensors."""
-    return tensor(dataset, _METADATA)
+    return tensor(entry, _METADATA)
 
 
-def tensor(dataset: str, field: str) -> str:
+def tensor(entry: str, field: str) -> str:
     """Return the key of one tensor of a dataset."""
-    return f"{{{dataset}}}.{field}"
+    return f"{entry if '{' in entry else dataset(entry)}.{field}"
 
 
 def model_version(name: str, version: int) -> str:

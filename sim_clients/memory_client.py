@@ -21,6 +21,7 @@ from sim_clients.snapshot import Snapshot, SnapshotSeries
 
 Network = Callable[..., Array]
 Loader = Callable[[bytes], Network]
+NO_PREFIXES = keys.Prefixes()
 
 
 def no_loader(model: bytes) -> Network:
@@ -49,10 +50,24 @@ class MemoryDatabase:
 
 
 class MemoryClient:
-    """A `Client` over a MemoryDatabase."""
+    """A `Client` over a MemoryDatabase.
 
-    def __init__(self, database: MemoryDatabase, producer: str = "memory", rank: int = 0) -> None:
+    Args:
+        database: that it shares with others.
+        producer: name of the application or ensemble member it belongs to.
+        rank: within the producer.
+        prefixes: of keys, as SSKEYOUT and SSKEYIN give them to a client of a real database.
+    """
+
+    def __init__(
+        self,
+        database: MemoryDatabase,
+        producer: str = "memory",
+        rank: int = 0,
+        prefixes: keys.Prefixes = NO_PREFIXES,
+    ) -> None:
         self._database = database
+        self._prefixes = prefixes
         self._producer = keys.checked("producer", producer)
         self._rank = rank
         self._series: dict[str, SnapshotSeries] = {}
@@ -79,17 +94,18 @@ class MemoryClient:
         keys.checked("stream", stream)
         series = self._series.setdefault(stream, SnapshotSeries(self.producer, self.rank))
         snapshot = series.prepare(step, fields, time)
-        self._store(snapshot)
-        self._database.streams.setdefault(stream, []).append(snapshot.name)
+        entry = keys.dataset(snapshot.name, self._prefixes.written)
+        self._store(entry, snapshot)
+        self._database.streams.setdefault(stream, []).append(entry)
         series.stored(snapshot)
         return snapshot
 
-    def _store(self, snapshot: Snapshot) -> None:
-        self._database.datasets[snapshot.name] = tuple(snapshot.fields)
+    def _store(self, entry: str, snapshot: Snapshot) -> None:
+        self._database.datasets[entry] = tuple(snapshot.fields)
         for name, value in snapshot.fields.items():
-            self._database.tensors[keys.tensor(snapshot.name, name)] = value.copy()
+            self._database.tensors[keys.tensor(entry, name)] = value.copy()
         if snapshot.time is not None:
-            self._database.times[snapshot.name] = snapshot.time
+            self._database.times[entry] = snapshot.time
 
     def end_stream(self, stream: str = keys.DEFAULT_STREAM) -> None:
         """Tell the readers that this rank puts no more snapshots."""
@@ -107,25 +123,28 @@ class MemoryClient:
         """Return the snapshot at a position of the stream; see `Client.get_snapshot`."""
         if not 0 <= position < self.announced(stream):
             raise KeyMissing(f"{stream}[{position}]")
-        name = self._database.streams[stream][position]
-        producer, rank, step = keys.parse_snapshot(name)
-        return Snapshot(producer, rank, step, self._fields(name), self._database.times.get(name))
+        entry = self._database.streams[stream][position]
+        producer, rank, step = keys.parse_snapshot(entry)
+        return Snapshot(producer, rank, step, self._fields(entry), self._database.times.get(entry))
 
-    def _fields(self, snapshot: str) -> dict[str, Array]:
-        stored = {name: keys.tensor(snapshot, name) for name in self._database.datasets[snapshot]}
+    def _fields(self, entry: str) -> dict[str, Array]:
+        stored = {name: keys.tensor(entry, name) for name in self._database.datasets[entry]}
         missing = sorted(name for name, key in stored.items() if key not in self._database.tensors)
         if missing:
+            snapshot = str(keys.parse_snapshot(entry))
             raise IncompleteSnapshot(snapshot, f"announced, but not in the database: {', '.join(missing)}")
         return {name: self._database.tensors[key].copy() for name, key in stored.items()}
 
     def put_tensor(self, name: str, value: Array) -> None:
         """Store one tensor."""
-        self._database.tensors[keys.checked("tensor", name)] = wire_array(name, value).copy()
+        key = keys.prefixed(self._prefixes.written, keys.checked("tensor", name))
+        self._database.tensors[key] = wire_array(name, value).copy()
 
     def get_tensor(self, name: str) -> Array:
         """Return one tensor; see `Client.get_tensor`."""
+        key = keys.prefixed(self._prefixes.read, keys.checked("tensor", name))
         try:
-            return self._database.tensors[keys.checked("tensor", name)].copy()
+            return self._database.tensors[key].copy()
         except KeyError as error:
             raise KeyMissing(name) from error
 

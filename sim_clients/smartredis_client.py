@@ -45,6 +45,8 @@ from sim_clients.snapshot import Snapshot, SnapshotSeries
 _GONE = ("Redis IO error", "failed to connect", "CLUSTERDOWN", "LOADING", "max retry number")
 _NO_TENSOR = "tensor key is empty"
 _NO_MODEL = "model key is empty"
+_TRACEBACK = " (The following operation failed in the TorchScript interpreter"
+"""After the cause torch writes a dozen lines of its own code, of which the wire makes one."""
 _NO_MODEL_INFO = "cannot find run info"
 
 
@@ -66,6 +68,8 @@ class SmartRedisClient:
         self._scratch: set[str] = set()
         with environment_for(address), self._translated("connect"):
             self._wheel = Wheel(None, logger_name=self._id)
+            self._wheel.use_list_ensemble_prefix(False)  # programs meet in streams
+            self._wheel.use_tensor_ensemble_prefix(False)  # and by flags; tensors of the user's have it
 
     @property
     def producer(self) -> str:
@@ -125,10 +129,11 @@ class SmartRedisClient:
 
     def _unreadable(self, stream: str, position: int) -> ClientError:
         """Find out why the snapshot at a position could not be read."""
-        name = diagnosis.announced_name(self._address, stream, position)
-        if name is None:
+        entry = diagnosis.announced(self._address, stream, position)
+        if entry is None:
             return KeyMissing(f"{stream}[{position}]")
-        missing = diagnosis.missing_fields(self._address, name)
+        name = entry.rpartition("{")[2].rstrip("}")
+        missing = diagnosis.missing_fields(self._address, entry)
         if missing is None:
             return IncompleteSnapshot(name, "announced, but not in the database: any of its fields")
         if not missing:
@@ -137,16 +142,28 @@ class SmartRedisClient:
 
     def put_tensor(self, name: str, value: Array) -> None:
         """Store one tensor; see `Client.put_tensor`."""
-        self._put(keys.checked("tensor", name), wire_array(name, value))
+        array = wire_array(name, value)
+        with self._prefixes():
+            self._put(keys.checked("tensor", name), array)
 
     def get_tensor(self, name: str) -> Array:
         """Return one tensor; see `Client.get_tensor`."""
         try:
-            return self._get(keys.checked("tensor", name))
+            with self._prefixes():
+                return self._get(keys.checked("tensor", name))
         except DatabaseRefused as error:
             if _NO_TENSOR in error.reason:
                 raise KeyMissing(name) from error
             raise
+
+    @contextmanager
+    def _prefixes(self) -> Iterator[None]:
+        """Let SmartRedis put SSKEYOUT before the keys of tensors, and SSKEYIN before those it reads."""
+        self._wheel.use_tensor_ensemble_prefix(True)
+        try:
+            yield
+        finally:
+            self._wheel.use_tensor_ensemble_prefix(False)
 
     def _get(self, key: str) -> Array:
         with self._translated("get tensor", key):
@@ -211,7 +228,11 @@ class SmartRedisClient:
             self._put(place, array)
             self._scratch.add(place)
         key = name if version is None else keys.model_version(name, checked_version(name, version))
-        self._run(key, name, version, places, answer)
+        try:
+            self._run(key, name, version, places, answer)
+        except InferenceFailed as error:
+            given = ", ".join(f"{array.dtype} {array.shape}" for array in arrays)
+            raise InferenceFailed(key, f"{error.reason}; given was {given}") from error.__cause__
         return self._answer(key, answer)
 
     def _answer(self, model: str, key: str) -> Array:
@@ -231,7 +252,8 @@ class SmartRedisClient:
         except DatabaseRefused as error:
             if _NO_MODEL in error.reason:
                 raise ModelMissing(name, version) from error
-            raise InferenceFailed(key, error.reason) from error
+            reason = error.reason.removeprefix("ERR ").partition(_TRACEBACK)[0]
+            raise InferenceFailed(key, reason) from error
         self._scratch.add(output)
 
     def close(self) -> None:

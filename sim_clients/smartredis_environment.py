@@ -1,8 +1,7 @@
 """What the SmartRedis library reads from the environment while a client is made, and what we give it.
 
 The library takes everything from environment variables. We set them for the moment of construction and put
-back what was there. What the user has set with an `SR_` name of SmartRedis wins, but for two things: the
-prefixes SSKEYIN and SSKEYOUT are taken out, because our names already carry the producer.
+back what was there. What the user has set with an `SR_` name of SmartRedis wins.
 
 | variable | ours | SmartRedis' own |
 |---|---|---|
@@ -28,15 +27,11 @@ DEFAULTS = {
     "SR_CONN_INTERVAL": "100",
     "SR_LOG_LEVEL": "QUIET",
 }
-REMOVED = ("SSKEYIN", "SSKEYOUT")
 
 
-def variables(address: Address, environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Return what must stand in the environment while a client is made; None means: not there."""
-    wanted: dict[str, str | None] = dict.fromkeys(REMOVED)
-    wanted |= address.environment()
-    wanted |= {name: environ.get(name, value) for name, value in DEFAULTS.items()}
-    return wanted
+def variables(address: Address, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what must stand in the environment while a client is made."""
+    return {**address.environment(), **{name: environ.get(name, value) for name, value in DEFAULTS.items()}}
 
 
 @contextmanager
@@ -51,7 +46,7 @@ def environment_for(address: Address) -> Iterator[None]:
         _apply(before)
 
 
-def _apply(values: Mapping[str, str | None]) -> None:
+def _apply(values: Mapping[str, str | None] | Mapping[str, str]) -> None:
     for name, value in values.items():
         if value is None:
             os.environ.pop(name, None)

@@ -1,7 +1,8 @@
 """What every client must do, whatever lies beneath it.
 
 `ClientContract` is inherited by one test class for each client. A subclass gives the fixtures `open_client`
-(a client of the same database for a producer and rank) and `networks` (models as that database takes them).
+(a client of the same database for a producer and rank), `open_prefixed` (one with prefixes of keys),
+`remove_tensor` and `networks` (models as that database takes them).
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from sim_clients import (
 from sim_clients.fields import WIRE_DTYPES
 
 OpenClient = Callable[..., Client]
+OpenPrefixed = Callable[..., Client]
+"""Opens a client of a producer with variables in its environment, name after name and value."""
 RemoveTensor = Callable[[str], None]
 
 
@@ -272,8 +275,9 @@ class ClientContract:
     def test_inference_with_a_wrong_shape(self, open_client: OpenClient, networks: Networks) -> None:
         client = open_client("solver")
         client.put_model("product", networks.multiplies_matrices, 1)
-        with pytest.raises(InferenceFailed, match="'product'"):
+        with pytest.raises(InferenceFailed, match="'product'") as caught:
             client.infer("product", field((3, 4)), field((3, 4)))
+        assert "Traceback" not in str(caught.value)
         np.testing.assert_allclose(
             client.infer("product", field((1, 4)), field((4, 1))), field((1, 4)) @ field((4, 1))
         )
@@ -352,3 +356,41 @@ class ClientContract:
         client.close()
         client.close()
         assert open_client("other").model_version("closure") == 1
+
+    def test_prefixes_keep_tensors_of_the_same_name_apart(self, open_prefixed: OpenPrefixed) -> None:
+        for name, value in (("heat_0", 1.0), ("heat_1", 2.0)):
+            member = open_prefixed(name, "SSKEYOUT", name, "SSKEYIN", name)
+            member.put_tensor("u", np.full(3, value))
+            assert member.get_tensor("u").tolist() == [value] * 3
+        reader = open_prefixed("reader", "SSKEYIN", "heat_1,heat_0")
+        assert reader.get_tensor("u").tolist() == [2.0] * 3
+        reader.put_tensor("plain", field())
+        assert open_prefixed("other").get_tensor("plain").shape == (3, 4)
+        with pytest.raises(KeyMissing, match="'u'"):
+            open_prefixed("other").get_tensor("u")
+
+    def test_a_prefix_of_what_is_written_is_none_of_what_is_read(self, open_prefixed: OpenPrefixed) -> None:
+        """As with SmartRedis."""
+        client = open_prefixed("heat_0", "SSKEYOUT", "heat_0")
+        client.put_tensor("u", field())
+        with pytest.raises(KeyMissing, match="'u'"):
+            client.get_tensor("u")
+
+    def test_snapshots_flags_and_models_of_a_client_with_a_prefix_reach_all(
+        self, open_prefixed: OpenPrefixed, networks: Networks, remove_tensor: RemoveTensor
+    ) -> None:
+        solver = open_prefixed("heat_0", "SSKEYOUT", "heat_0", "SSKEYIN", "heat_0")
+        trainer = open_prefixed("trainer")
+        trainer.put_model("doubles", networks.doubles, 1)
+        np.testing.assert_array_equal(solver.infer("doubles", field()), 2 * field())
+        for step in range(2):
+            solver.put_snapshot(step, {"u": field(), "p": field()}, time=0.5)
+        solver.end_stream()
+        assert trainer.stream_ended("heat_0") and trainer.announced() == solver.announced() == 2
+        for client in (solver, trainer):
+            found = client.get_snapshot(0)
+            assert (found.producer, found.rank, found.step, found.time) == ("heat_0", 0, 0, 0.5)
+            np.testing.assert_array_equal(found.fields["u"], field())
+        remove_tensor("heat_0.{heat_0.0.1}.p")
+        with pytest.raises(IncompleteSnapshot, match=r"heat_0\.0\.1.* p$"):
+            trainer.get_snapshot(1)

@@ -6,7 +6,8 @@ Run it with `penstock run heat_surrogate`, or as a script: `python run.py --quic
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from orchestrator import (
     colocate,
     run_script,
 )
-from orchestrator.errors import UsageError
+from orchestrator.errors import PlacementError, UsageError
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 600.0
@@ -55,7 +56,8 @@ def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | Non
     jumps = f"--jumps={config['evaluation']['jumps']}"
     evaluation = Application("evaluation", program("evaluate.py", "--seeds", *examined, jumps))
 
-    with Experiment("heat_surrogate", launcher=launcher, run_dir=run_dir) as exp:
+    experiment = Experiment("heat_surrogate", launcher=launcher, run_dir=run_dir)
+    with saying_how_to_be_reached(config["interface"]), experiment as exp:
         db = start_database(exp, config, coupled)
         learning = exp.start(trainer, database=db)
         if not config["colocated"]:
@@ -66,6 +68,17 @@ def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | Non
         exp.wait(timeout_s=TIMEOUT_S)
     if not exp.dry_run:
         report(exp.run_dir, config["bars"], solvers=members(learned) + members(held_out))
+
+
+@contextmanager
+def saying_how_to_be_reached(interface: str) -> Iterator[None]:
+    """Say by which setting of this experiment programs on other hosts reach the database."""
+    try:
+        yield
+    except PlacementError as error:
+        if interface != "lo" or "cannot be reached" not in str(error):
+            raise
+        raise UsageError(f"{error}. This experiment is told so by --set interface=NAME") from error
 
 
 def start_database(

@@ -16,12 +16,16 @@ from orchestrator import (
     PenstockError,
     run_script,
 )
+from orchestrator.errors import UsageError
 from sim_clients import connect
 
 HERE = Path(__file__).parent
 
 
 def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | None) -> None:
+    for name, value in config["training"].items():
+        if value <= 0:
+            raise UsageError(f"training.{name} must be greater than 0, got {value}")
     solvers = Ensemble("swing", [sys.executable, HERE / "produce.py", "{seed}"], grid={"seed": [1, 2]})
     trainer = Application(
         "trainer", [sys.executable, HERE / "learn.py", *map(str, config["training"].values())]

@@ -15,7 +15,7 @@ from orchestrator.errors import UsageError
 from orchestrator.schedulers.arrays import ArraySize
 from orchestrator.schedulers.base import Batch, Scheduler
 from orchestrator.schedulers.table import SCHEDULERS, find_scheduler
-from orchestrator.script import Options, find_experiment, load_main, run_main
+from orchestrator.script import TIMES, Options, find_experiment, load_main, run_main
 
 
 def run(
@@ -66,6 +66,15 @@ def run(
             "--resume", metavar="RUN", help="Go on with a run that ended early: its id or directory."
         ),
     ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option("--time-limit", metavar="S", help=TIMES["time-limit"])
+    ] = None,
+    stop_before: Annotated[
+        float | None, typer.Option("--stop-before", metavar="S", help=TIMES["stop-before"])
+    ] = None,
+    checkpoint: Annotated[
+        float | None, typer.Option("--checkpoint", metavar="S", help=TIMES["checkpoint"])
+    ] = None,
     on: Annotated[
         str | None,
         typer.Option(
@@ -102,12 +111,25 @@ def run(
     size = ArraySize.parse(array) if array is not None else None
     batch = _batch(on, nodes, time, per_node, tuple(further or ()), size)
     options = Options(
-        quick, preview, tuple(overrides or ()), run_dir, debug, launcher, as_json, hosts, mpiexec
+        quick,
+        preview,
+        tuple(overrides or ()),
+        run_dir,
+        debug,
+        launcher,
+        as_json,
+        hosts,
+        mpiexec,
+        time_limit_s=time_limit,
+        stop_before_s=stop_before,
+        checkpoint_s=checkpoint,
     )
     if resume is not None:
-        if experiment is not None or batch is not None:
-            raise UsageError("--resume knows the experiment of the run, and goes on here: give it alone")
-        resume_run(resume, options)
+        if experiment is not None:
+            raise UsageError("--resume knows the experiment of the run: give no EXPERIMENT")
+        if size is not None:
+            raise UsageError("--resume of a job array submits it as it was: --array does not go with it")
+        resume_run(resume, options, batch)
         return
     if experiment is None:
         raise UsageError("give an EXPERIMENT: a directory with a run.py, or its name; or --resume RUN")

@@ -71,13 +71,19 @@ def _table(run: Run) -> Table:
 
 
 def _row(run: Run, job: JobEntry) -> tuple[str, ...]:
-    cores = _cores_text(job)
+    cores, state = _cores_text(job), _state_text(run, job)
     code = "" if job.returncode is None else str(job.returncode)
     if job.ended is None and not run.alive and not job.is_running():
         return (job.name, "lost", str(job.pid), cores, "", code)
     pid = "" if job.pid is None else str(job.pid)
     lasted = "" if job.started is None else f"{(job.ended or time.time()) - job.started:.0f} s"
-    return (job.name, job.state, pid, cores, lasted, code)
+    return (job.name, state, pid, cores, lasted, code)
+
+
+def _state_text(run: Run, job: JobEntry) -> str:
+    """Return the state of a program; a server that ended when its run did was not canceled to a reader."""
+    servers = {node.name for database in run.record.databases for node in database.nodes}
+    return "ended" if job.name in servers and (job.state, job.returncode) == ("canceled", 0) else job.state
 
 
 def _cores_text(job: JobEntry) -> str:

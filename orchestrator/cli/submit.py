@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from orchestrator.config import load_config
 from orchestrator.errors import UsageError
 from orchestrator.progress import say
+from orchestrator.record import Run
 from orchestrator.recording import write_queued
-from orchestrator.run_files import RunFiles
+from orchestrator.resuming import claim, run_to_resume
+from orchestrator.run_files import RunFiles, read_record
 from orchestrator.schedulers.base import Batch, Scheduler
 from orchestrator.schedulers.table import BatchJob
 from orchestrator.script import Options
+
+PENSTOCK = (sys.executable, "-u", "-m", "orchestrator.cli")
 
 
 def submit_run(directory: Path, options: Options, scheduler: Scheduler, batch: Batch) -> None:
@@ -31,12 +37,47 @@ def submit_run(directory: Path, options: Options, scheduler: Scheduler, batch: B
         directory.name, batch, driver, log=files.batch_log, working_directory=Path.cwd()
     )
     print(script, end="", flush=True)
-    if options.preview:
-        return
+    if not options.preview:
+        _queue(directory.name, files, script, scheduler)
+
+
+def submit_resumed(run: Run, options: Options, scheduler: Scheduler, batch: Batch) -> None:
+    """Submit a batch job that goes on with a run; until it begins the run stays what it is.
+
+    Args:
+        run: that can be resumed.
+        options: those that were given now.
+        scheduler: who gives the job.
+        batch: what is asked for.
+
+    Raises:
+        ResumeError: somebody goes on with it already.
+        UsageError, SchedulerError: as `submit_run` does.
+    """
+    check_options(options, scheduler)
+    name = run.record.experiment
+    files = RunFiles.plan(name, run.directory, resume=True)
+    driver = (*PENSTOCK, "run", f"--resume={run.directory}", *_of_the_driver(options))
+    script = scheduler.script(name, batch, driver, log=files.batch_log, working_directory=Path.cwd())
+    print(script, end="", flush=True)
+    lock = claim(files)
+    try:
+        _queue(name, files, script, scheduler, read_record(run_to_resume(run.directory).directory))
+    finally:
+        os.close(lock)
+
+
+def _queue(
+    name: str,
+    files: RunFiles,
+    script: str,
+    scheduler: Scheduler,
+    earlier: Mapping[str, Any] | None = None,
+) -> None:
     scheduler.check(script)
     job = files.create_queued(script, lambda: scheduler.submit(script))
     try:
-        write_queued(directory.name, files, BatchJob(scheduler, job))
+        write_queued(name, files, BatchJob(scheduler, job), earlier=earlier)
         scheduler.release(job)
     except BaseException:
         scheduler.cancel(job)
@@ -53,14 +94,21 @@ def check_options(options: Options, scheduler: Scheduler) -> None:
     """
     if options.hosts is not None or options.as_json:
         raise UsageError(f"--hosts and --json do not go with --on: {scheduler.title} chooses the hosts")
+    options.launch_options()  # or it is refused here
 
 
 def _driver(directory: Path, files: RunFiles, options: Options) -> Iterator[str]:
     """Yield the words of the driver's command."""
-    yield from (sys.executable, "-u", "-m", "orchestrator.cli", "run", str(directory))
+    yield from (*PENSTOCK, "run", str(directory))
     yield f"--run-dir={files.directory}"
     yield from ("--quick",) * options.quick
-    yield from ("--debug",) * options.debug
     yield from (f"--set={override}" for override in options.overrides)
+    yield from _of_the_driver(options)
+
+
+def _of_the_driver(options: Options) -> Iterator[str]:
+    """Yield the options that a run may be given anew when it is resumed."""
+    yield from ("--debug",) * options.debug
+    yield from (f"--{name}={seconds}" for name, seconds in options.times().items() if seconds is not None)
     yield from (f"--launcher={options.launcher}",) * (options.launcher is not None)
     yield from (f"--mpiexec={options.mpiexec}",) * (options.mpiexec is not None)

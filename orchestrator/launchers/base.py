@@ -93,6 +93,7 @@ class Job:
         self._listeners: list[Callable[[Job], None]] = []
         self._stopping = False
         self._sent: set[int] = set()
+        self._condemned: str | None = None
         self._reported = False
         self.tolerated = tolerated
         self.attempts = 0  # how often it was started
@@ -197,6 +198,18 @@ class Job:
         """Kill the program's process group, and return at once."""
         self.signal(signal.SIGKILL)
 
+    def condemn(self, reason: str) -> None:
+        """Kill the program's process group because the program has failed, and return at once.
+
+        Args:
+            reason: why, as a clause of its own.
+        """
+        with self._lock:
+            if self._state.final or self._stopping:
+                return
+            self._condemned = reason
+        self._send_signal(signal.SIGKILL)
+
     def expect_end(self) -> None:
         """Note that the program is being stopped, so that its end is no failure."""
         with self._lock:
@@ -281,7 +294,7 @@ class Job:
         with self._lock:
             self.returncode = returncode
             self.ended = time.time()
-            self.reason, self.error = reason, error
+            self.reason, self.error = reason or self._condemned, error
             self._state = state or self._final_state(returncode)
             listeners, self._listeners = self._listeners, []
             self._changed.notify_all()
@@ -297,6 +310,8 @@ class Job:
 
     def _final_state(self, returncode: int | None) -> JobState:
         """A program that was stopped is canceled, unless it was killed by a signal that was not ours."""
+        if self._condemned is not None:
+            return JobState.FAILED
         killed_by_others = returncode is not None and returncode < 0 and -returncode not in self._sent
         if self._stopping and not killed_by_others:
             return JobState.CANCELED

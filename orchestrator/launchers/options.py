@@ -29,6 +29,9 @@ class LaunchOptions:
         resume: go on with the run that is in the run directory.
         collect: start nothing, and hand over at the end the paths of the run and what it would have started.
         source: what the run is made from, for its record: the experiment, its options and configuration.
+        time_limit_s: in place of what the script gives to its Experiment.
+        stop_before_s: likewise.
+        checkpoint_s: likewise.
     """
 
     launcher: str = AUTO
@@ -41,6 +44,9 @@ class LaunchOptions:
     resume: bool = False
     collect: Callable[[Any, Any], None] | None = None
     source: Mapping[str, Any] | None = None
+    time_limit_s: float | None = None
+    stop_before_s: float | None = None
+    checkpoint_s: float | None = None
 
 
 def check_words(extra_args: object, program: str, ours: Container[str]) -> None:

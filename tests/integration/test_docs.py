@@ -90,8 +90,15 @@ def test_the_python_of_the_page_on_colocation_runs(tmp_path: Path, monkeypatch: 
 
 def test_no_page_has_python_that_no_test_runs() -> None:
     with_python = {page.name for page in DOCS.glob("*.md") if snippets(page)}
-    expected = {"inference.md", "ensembles.md", "databases.md", "colocated.md", "survive.md"}
-    assert with_python == {*expected, "slurm.md", "smartsim.md"}  # where there is Slurm, and SmartSim
+    expected = {
+        "inference.md",
+        "ensembles.md",
+        "databases.md",
+        "colocated.md",
+        "survive.md",
+        "from-smartsim.md",
+    }
+    assert with_python == {*expected, "slurm.md", "smartsim.md"}  # the last ones in tests of their own
 
 
 def load_arguments() -> set[str]:
@@ -123,3 +130,12 @@ def test_every_load_argument_is_described_and_no_other() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", ["databases", "colocated", "survive", "ensembles", "from-smartsim", "slurm"])
+def test_each_piece_of_python_of_a_page_can_be_copied_alone(page: str, tmp_path: Path) -> None:
+    for number, text in enumerate(snippets(DOCS / f"{page}.md")):
+        (tmp_path / f"piece_{number}.py").write_text(text)
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", str(tmp_path)]
+    done = subprocess.run(ruff, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

@@ -26,6 +26,13 @@ def run(name: str, *arguments: str, run_dir: Path) -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.parametrize("name", ["sine_hello", "heat_surrogate"])
+def test_a_training_without_steps_is_refused_before_anything_starts(name: str, tmp_path: Path) -> None:
+    done = run(name, "--set=training.steps=0", run_dir=tmp_path / "run")
+    assert done.returncode == 2 and "training.steps must be greater than 0, got 0" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_sine_hello(tmp_path: Path) -> None:
     done = run("sine_hello", run_dir=tmp_path / "run")

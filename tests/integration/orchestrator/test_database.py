@@ -26,6 +26,7 @@ from orchestrator.ports import BUS_OFFSET, check_port, free_ports, interface_add
 from orchestrator.run_files import read_record
 from orchestrator.shard import Shard
 from orchestrator.watcher import belonging
+from tests.integration.orchestrator.command import penstock
 
 
 class Address(NamedTuple):
@@ -317,3 +318,13 @@ def commands_seen(port):
         connection.sendall(b"INFO commandstats\r\n")
         reply = connection.recv(65536).decode()
     return {line.partition(":")[0] for line in reply.splitlines() if line.startswith("cmdstat_")}
+
+
+def test_a_server_that_ended_with_its_run_is_not_shown_as_canceled() -> None:
+    with Experiment("e") as exp:
+        exp.start(Orchestrator(module=()))
+        job = exp.start(Application("solver", ["sleep", "1000"]))
+        job.stop()
+    shown = penstock("ps", "-a", env={**os.environ, "COLUMNS": "120"}).stdout
+    rows = {row.split()[1]: row.split()[3] for row in shown.splitlines() if row.startswith("│")}
+    assert rows == {"database_0": "ended", "solver": "canceled"}

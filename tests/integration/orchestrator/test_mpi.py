@@ -26,7 +26,9 @@ from orchestrator import (
     colocate,
 )
 from orchestrator.errors import JobFailed, MpiError, PlacementError, UsageError
+from orchestrator.record import all_runs
 from orchestrator.run_files import read_record
+from tests.integration.orchestrator.bound import cores_of_threads, servers_in
 from tests.integration.orchestrator.launchers import MPIEXECS, options_for
 
 SOURCE = Path(__file__).with_name("ranks.c")
@@ -158,7 +160,7 @@ def test_a_program_without_mpi_is_carried_to_its_host_and_is_plain_on_this_one(
 def test_hosts_from_which_the_database_cannot_be_reached_are_refused(elsewhere: LaunchOptions) -> None:
     with Experiment("e", elsewhere) as exp:
         db = exp.start(Orchestrator(module=()))
-        with pytest.raises(PlacementError, match=r"on 127\.0\.0\.2, from where the database .* interface"):
+        with pytest.raises(PlacementError, match=r"on 127\.0\.0\.2, from .* This host has: "):
             exp.start(tell(Resources(ranks=2)), database=db)
         assert exp.preview(tell(Resources(ranks=2))).notes == ()
         shown = exp.preview(tell(Resources(ranks=2)), database=db)
@@ -245,7 +247,9 @@ def test_options_of_mpi_are_no_other_launchers(tmp_path: Path) -> None:
         Experiment("e", LaunchOptions("mpi", mpiexec="/nowhere/mpiexec")),
     ):
         pass
-    assert not list(tmp_path.glob("runs/e/*/*.part"))
+    assert (
+        not (tmp_path / "runs").exists() and all_runs() == []
+    )  # a refused run is none that could be resumed
 
 
 def test_ranks_share_one_database_on_their_host_and_are_one_world(
@@ -259,11 +263,26 @@ def test_ranks_share_one_database_on_their_host_and_are_one_world(
         job = exp.start(colocate(app, module=()))
         exp.wait(job, timeout_s=60)
         lines = job.log.read_text().splitlines()
-        assert told(job) == [f"rank {rank} of 2, sum 1, cores {CORES[rank]}" for rank in (0, 1)]
+        assert [line.partition(", cores")[0] for line in told(job)] == [
+            f"rank {rank} of 2, sum 1" for rank in (0, 1)
+        ]
         at = [line for line in lines if line.startswith("at unix://")]
         assert len(at) == 2 and len(set(at)) == 1
         assert sorted(line for line in lines if line.isdigit()) == ["1", "2"]
         assert len(list(job.directory.glob("c[0-9]*"))) == 1
+
+
+def test_the_database_beside_a_rank_is_bound_to_cores_of_its_own(mpi: LaunchOptions, ranks: Path) -> None:
+    app = Application("solver", ["sh", "-c", f"{ranks} && exec sleep 1000"], resources=Resources(ranks=1))
+    with Experiment("e", mpi) as exp:
+        job = exp.start(colocate(app))
+        exp.colocated(job)
+        (server,) = servers_in(job.directory)
+        assert cores_of_threads(server) == {str(CORES[1])}
+        while not told(job):
+            assert not job.wait_ended(0.01)
+        assert told(job) == [f"rank 0 of 1, sum 0, cores {CORES[0]}"]
+        job.stop()
 
 
 def test_a_rank_that_fails_beside_its_database_fails_the_program(mpi: LaunchOptions, ranks: Path) -> None:

@@ -210,6 +210,28 @@ def test_at_its_limit_the_databases_are_saved(experiment, start) -> None:
     assert starts(all_runs()[0]) == ONCE
 
 
+def test_times_on_the_command_line_go_before_those_of_the_script(experiment) -> None:
+    directory = experiment("{'time_limit_s': 1000}", database=True)
+    done = penstock("run", directory, "--time-limit", "3", "--checkpoint", "0.2", "--stop-before", "0.5")
+    assert done.returncode == 1 and "0.5 s before its limit of 3 s" in done.stderr
+    (run,) = all_runs()
+    assert list(run.directory.glob("database/saved/*")) and run.state == "out_of_time"
+    again = penstock("run", "--resume", run.run_id)  # with the same times
+    assert again.returncode == 1 and "0.5 s before its limit of 3 s" in again.stderr
+    (run.directory / "go").touch()
+    done = penstock("run", "--resume", all_runs()[0].run_id, "--time-limit", "100")
+    assert done.returncode == 0, done.stderr
+    assert starts(all_runs()[0]) == {**ONCE, "m_2": 3, "m_3": 3}
+
+
+@pytest.mark.parametrize("option", ["--time-limit", "--stop-before", "--checkpoint"])
+@pytest.mark.parametrize("wrong", ["0", "-1", "inf", "nan"])
+def test_a_time_on_the_command_line_that_cannot_be_is_named(experiment, option: str, wrong: str) -> None:
+    done = penstock("run", experiment(), f"{option}={wrong}")
+    assert done.returncode == 2 and f"{option} {wrong}: must be a number of seconds above 0" in done.stderr
+    assert not all_runs()
+
+
 def test_twice(experiment, start) -> None:
     driver = start(experiment())
     run = await_run(in_the_middle)

@@ -81,13 +81,16 @@ assert reader.key_exists("plain") and reader.key_exists("heat_1.u") and not read
         exp.start(Application("reader", reader, reads_from=names), database=db).wait()
 
 
-def test_our_client_needs_no_prefixes_and_takes_none(tmp_path: Path) -> None:
+def test_our_client_puts_and_gets_tensors_under_the_name_of_its_program(tmp_path: Path) -> None:
     command = program_of_one(
         tmp_path,
         """
 from sim_clients import connect
 connect().put_snapshot(0, {"u": np.zeros(2)})
 assert connect().get_snapshot(0).fields["u"].shape == (2,)
+connect().put_tensor("t", np.ones(2))
+assert connect().get_tensor("t").tolist() == [1, 1]
+assert Client(logger_name="plain").get_tensor("t").tolist() == [1, 1]
 """,
     )
     with Experiment("e") as exp:

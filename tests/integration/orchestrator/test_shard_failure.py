@@ -188,7 +188,7 @@ def test_a_server_that_logs_its_writes_starts_again_with_all_of_them(redis_serve
             client.put_tensor(f"t{n}", np.full(100, float(n)))
         first = db.jobs[-1].pid
         kill(db, shards - 1)
-        assert changes.next().endswith("(SIGKILL); started again with every write of it")
+        assert changes.next().endswith("(SIGKILL); started again from its log of writes")
         assert db.state is JobState.ACTIVE and db.jobs[-1].pid != first and db.jobs[-1].attempts == 2
         again = connect(db.address)
         assert [again.get_tensor(f"t{n}")[0] for n in range(30)] == list(range(30))
@@ -206,7 +206,7 @@ def test_a_server_starts_again_with_what_was_last_saved(redis_server: str) -> No
         db.snapshot("saved")
         put(db, 1, "lost")
         kill(db, 1)
-        assert changes.next().endswith("started again with what was last saved of it")
+        assert changes.next().endswith("started again from what was last saved of it")
         with Shard(db.nodes[1].endpoint) as shard:
             assert shard.command("GET", key) == b"saved"
         assert [node.role for node in db.status().nodes] == ["primary", "primary"]
@@ -264,7 +264,7 @@ def test_what_was_restored_is_logged_before_the_database_is_ready(redis_server: 
         db = exp.start(orchestrator)
         changes = Changes(db)
         kill(db, 0)
-        assert changes.next().endswith("with every write of it")
+        assert changes.next().endswith("from its log of writes")
         assert db.status().keys == 20
 
 

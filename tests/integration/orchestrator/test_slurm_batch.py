@@ -72,6 +72,8 @@ def shown() -> dict[str, Any]:
         ([*ON, "--hosts", "a:2"], "Slurm chooses the hosts"),
         ([*ON, "--per-node", "ncpus=2"], "--per-node ncpus=2: is for PBS"),
         ([*ON, "--set", "than=true"], "did you mean 'then'"),
+        ([*ON, "--launcher", "slrum"], "there is no launcher 'slrum'"),
+        ([*ON, "--checkpoint", "0"], "--checkpoint 0: must be a number of seconds above 0"),
         ([*ON, "--sbatch", "--nodes=9"], "--nodes=9: is given by Penstock"),
     ],
 )
@@ -268,6 +270,16 @@ def test_heat_surrogate_runs_over_nodes(slurm: SlurmNodes, settings: tuple[str, 
         ["n1", "n2"] if "shards=2" in settings else [None, None]
     )
     assert len(set(hosts.values())) >= 3, hosts
+
+
+def test_heat_surrogate_says_how_its_database_is_reached_from_other_nodes(allocation: SlurmNodes) -> None:
+    done = penstock("run", str(ROOT / "experiments" / "heat_surrogate"), "--quick")
+    assert done.returncode == 2, done.stderr
+    assert re.search(
+        r"has its place on n1, .* cannot be reached: .* This host has: .*\. "
+        r"This experiment is told so by --set interface=NAME$",
+        done.stderr.strip(),
+    ), done.stderr
 
 
 @pytest.mark.slow

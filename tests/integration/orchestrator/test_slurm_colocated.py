@@ -14,9 +14,10 @@ import pytest
 
 from orchestrator import Application, Experiment, JobState, LaunchOptions, Resources, colocate
 from orchestrator.errors import JobFailed, PlacementError
+from tests.integration.orchestrator.bound import cores_of_threads, servers_in
 from tests.integration.orchestrator.conftest import Driver
 from tests.integration.orchestrator.slurm_nodes import SlurmNodes, until
-from tests.integration.orchestrator.test_slurm_databases import OPEN, servers_in
+from tests.integration.orchestrator.test_slurm_databases import OPEN
 
 pytestmark = [
     pytest.mark.slurm,
@@ -31,7 +32,8 @@ from smartredis import Client
 client = Client(logger_name="solver")
 rank = int(os.environ["SLURM_PROCID"])
 client.put_tensor("u", np.full(3, float(rank)))
-print("at", os.environ["SSDB"].partition(":")[0], "on", os.uname().nodename, flush=True)
+at = os.environ["SSDB"].partition(":")[0]
+os.write(1, f"at {at} on {os.uname().nodename}\\n".encode())  # at once: the other rank writes to the log too
 WAIT
 assert client.get_tensor("u").tolist() == [rank] * 3  # nobody else's
 """
@@ -96,6 +98,25 @@ def test_ranks_on_two_hosts_have_a_database_each(
     ]
     assert sorted(path.name.rpartition("_")[2] for path in job.directory.glob("c[0-9]*")) == ["n1", "n2"]
     assert (left_on(allocation, "n1"), left_on(allocation, "n2")) == ([], [])
+
+
+def test_databases_on_the_hosts_are_bound_to_cores_of_their_own(allocation: SlurmNodes, ranks: Path) -> None:
+    with Experiment("bound", PMI2) as exp:
+        solver = exp.start(colocate(solver_of(ranks, "import time; time.sleep(1000)")))
+        exp.colocated(solver)
+        placement = solver.placement
+        assert placement is not None and placement.bound
+        assert [(place.host, place.cores) for place in placement.beside] == [("n1", (1,)), ("n2", (1,))]
+        servers = servers_in(solver.directory)
+        assert len(servers) == 2
+        assert [cores_of_threads(server) for server in servers] == [{"1"}, {"1"}]
+        until(lambda: solver.log.read_text().count(", cores 0") == 2)  # those of its ranks
+        near = Application("near", ["true"], resources=Resources(near="solver", exclusive=True))
+        with pytest.raises(
+            PlacementError, match=r"needs 1 core\(s\) for itself, and 0 of the 4 of n1, n2 are free"
+        ):
+            exp.start(near)
+        solver.stop(20)
 
 
 def test_a_trainer_on_another_host_joins_them(allocation: SlurmNodes, ranks: Path) -> None:

@@ -8,7 +8,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from orchestrator import (
 )
 from orchestrator.errors import DatabaseFailed, UsageError
 from orchestrator.hosts import parse_hosts
-from orchestrator.watcher import everybody
+from orchestrator.watcher import read_stat
+from tests.integration.orchestrator.bound import servers_in
 from tests.integration.orchestrator.command import penstock
 from tests.integration.orchestrator.conftest import Driver
 from tests.integration.orchestrator.slurm_nodes import SlurmNodes, until
@@ -52,22 +53,6 @@ def server_pid(directory: Path) -> int:
     """Return the redis-server that runs in a directory, whatever its namespaces."""
     (found,) = servers_in(directory)
     return found
-
-
-def servers_in(directory: Path) -> list[int]:
-    """Return the redis-servers that run below a directory."""
-    return list(_servers_in(directory))
-
-
-def _servers_in(directory: Path) -> Iterator[int]:
-    for stat in everybody():
-        try:
-            words = Path(f"/proc/{stat.pid}/cmdline").read_bytes().split(b"\0")
-            inside = Path(f"/proc/{stat.pid}/cwd").resolve().is_relative_to(directory)
-        except OSError:
-            continue
-        if inside and b"redis-server" in Path(os.fsdecode(words[0])).name.encode():
-            yield stat.pid
 
 
 def hosts_of(database: Database) -> list[str]:
@@ -135,6 +120,22 @@ def test_a_shard_that_is_killed_there_ends_the_run(allocation: SlurmNodes) -> No
         exp.start(Application("solver", ["sleep", "1000"], resources=Resources(nodes=1)), database=db)
         os.kill(server_pid(exp.run_dir / "database" / "shard_1"), signal.SIGKILL)
         exp.wait(timeout_s=60)
+    assert servers_in(exp.run_dir) == []
+    until(lambda: not allocation.steps())
+
+
+def test_a_shard_that_hangs_there_ends_the_run(allocation: SlurmNodes) -> None:
+    with (
+        pytest.raises(DatabaseFailed, match=r"shard 'database_1' .* it had not answered for"),
+        Experiment("hung") as exp,
+    ):
+        config = RedisConfig(unresponsive_s=1)
+        db = exp.start(Orchestrator(shards=2, nodes=2, module=(), config=config, **OPEN))
+        exp.start(Application("solver", ["sleep", "1000"], resources=Resources(nodes=1)), database=db)
+        hung = server_pid(exp.run_dir / "database" / "shard_1")
+        os.kill(hung, signal.SIGSTOP)
+        until(lambda: (stat := read_stat(hung)) is not None and stat.state == "T")
+        exp.wait(timeout_s=90)
     assert servers_in(exp.run_dir) == []
     until(lambda: not allocation.steps())
 

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from sim_clients import Address, Client, connect
-from tests.client_contract import ClientContract, OpenClient, RemoveTensor
+from tests.client_contract import ClientContract, OpenClient, OpenPrefixed, RemoveTensor
 from tests.integration.servers import RedisServer, ShardCluster
 
 
@@ -26,7 +26,19 @@ def opened() -> Iterator[Callable[[Address, str, int], Client]]:
         client.close()
 
 
-class TestStandalone(ClientContract):
+class OverSmartRedis(ClientContract):
+    @pytest.fixture
+    def open_prefixed(self, open_client: OpenClient, monkeypatch: pytest.MonkeyPatch) -> OpenPrefixed:
+        def open_with(producer: str, *variables: str) -> Client:
+            with monkeypatch.context() as patch:
+                for name, value in zip(variables[::2], variables[1::2], strict=True):
+                    patch.setenv(name, value)
+                return open_client(producer)
+
+        return open_with
+
+
+class TestStandalone(OverSmartRedis):
     @pytest.fixture
     def open_client(self, server: RedisServer, opened: Callable[..., Client]) -> OpenClient:
         address = Address.parse(server.address)
@@ -40,7 +52,7 @@ class TestStandalone(ClientContract):
         return remove
 
 
-class TestCluster(ClientContract):
+class TestCluster(OverSmartRedis):
     @pytest.fixture
     def open_client(self, cluster_address: Address, opened: Callable[..., Client]) -> OpenClient:
         return lambda producer, rank=0: opened(cluster_address, producer, rank)

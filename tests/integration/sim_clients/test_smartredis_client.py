@@ -104,7 +104,7 @@ def test_the_environment_says_where_and_who(exported: None, address: Address) ->
     assert connect(address).get_snapshot(0).name == "heat_7.3.0"
 
 
-def test_prefixes_of_the_environment_do_not_change_our_names(
+def test_prefixes_of_the_environment_are_where_smartredis_has_them(
     exported: None, monkeypatch: pytest.MonkeyPatch, db: redis.Redis
 ) -> None:
     monkeypatch.setenv("SSKEYOUT", "other")
@@ -113,7 +113,16 @@ def test_prefixes_of_the_environment_do_not_change_our_names(
     assert os.environ["SSKEYOUT"] == "other"
     client.put_tensor("t", field())
     client.put_snapshot(0, {"u": field()})
-    assert set(db.keys()) == {b"t", b"snapshots", b"{heat_7.3.0}.u", b"{heat_7.3.0}.meta"}
+    client.raise_flag("ready")
+    ours = {b"other.t", b"other.{heat_7.3.0}.u", b"other.{heat_7.3.0}.meta"}
+    assert set(db.keys()) == {*ours, b"snapshots", b"flag.ready"}
+    db.flushall()
+    plain = Plain(logger_name="plain")
+    dataset = Dataset("heat_7.3.0")
+    dataset.add_tensor("u", field())
+    plain.put_dataset(dataset)
+    plain.put_tensor("t", field())
+    assert set(db.keys()) == ours
 
 
 def test_nothing_is_printed(address: Address, networks: Networks, capfd: pytest.CaptureFixture[str]) -> None:
@@ -246,6 +255,19 @@ def test_an_output_that_smartredis_cannot_carry_is_named(address: Address, body:
     with pytest.raises(InferenceFailed, match="SmartRedis cannot carry its output") as caught:
         client.infer("sign", field(), version=1)
     assert caught.value.name == "sign@1"
+    client.close()
+
+
+def test_shapes_that_do_not_fit_are_told_in_one_line(address: Address, networks: Networks) -> None:
+    client = connect(address, producer="solver")
+    client.put_model("product", networks.multiplies_matrices, 1)
+    with pytest.raises(InferenceFailed) as caught:
+        client.infer("product", field((2, 3)), field((2, 3)))
+    assert str(caught.value) == (
+        "inference with the model 'product' failed: mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3); "
+        "given was float32 (2, 3), float32 (2, 3)"
+    )
+    assert "Traceback of TorchScript" in str(caught.value.__cause__)
     client.close()
 
 

@@ -32,6 +32,13 @@ def inventories(draw: st.DrawFn) -> Inventory:
     )
 
 
+def databases() -> st.SearchStrategy[Resources]:
+    """Return what the database beside a program may ask for."""
+    return st.builds(
+        Resources, cores=st.integers(1, 2), gpus=st.integers(0, 1), memory_gb=st.sampled_from([0.0, 0.5])
+    )
+
+
 @st.composite
 def requests(draw: st.DrawFn) -> Resources:
     """Any Resources that make sense."""
@@ -42,6 +49,7 @@ def requests(draw: st.DrawFn) -> Resources:
         "memory_gb": draw(st.sampled_from([0.0, 0.0, 0.5, 1.5])),
         "near": draw(st.sampled_from([None, None, "heat", "trainer"])),
         "away_from": draw(st.sampled_from([None, None, "probe", "database", "late"])),
+        "beside": draw(st.none() | databases()),
     }
     if draw(st.booleans()):
         return Resources(cores=draw(st.integers(1, 4)), **some)
@@ -77,6 +85,12 @@ def test_what_everybody_gets_is_there_and_is_what_he_asked_for(
             assert rank.cores and set(rank.cores) <= set(hosts[rank.host].cores)
             assert len(set(rank.gpus)) == resources.gpus and set(rank.gpus) <= set(hosts[rank.host].gpus)
             assert not placement.bound or len(set(rank.cores)) == resources.rank_cores
+        if resources.beside is not None:
+            assert tuple(place.host for place in placement.beside) == placement.hosts
+            for there in placement.beside:
+                assert there.cores and set(there.cores) <= set(hosts[there.host].cores)
+                assert len(set(there.gpus)) == resources.beside.gpus
+                assert not placement.bound or len(set(there.cores)) == resources.beside.cores
         shares = resources.shares()
         if shares is not None:
             each = Counter(rank.host for rank in placement.ranks)
@@ -88,12 +102,15 @@ def test_no_core_is_bound_twice_and_no_device_given_twice(
     inventory: Inventory, asked: list[Resources]
 ) -> None:
     programs = placed(inventory, asked)
-    bound = [(r.host, core) for _, p in programs if p.bound for r in p.ranks for core in r.cores]
+    places = [(p, place) for _, p in programs for place in (*p.ranks, *p.beside)]
+    bound = [(place.host, core) for p, place in places if p.bound for core in place.cores]
     assert len(bound) == len(set(bound))
-    gpus = [(rank.host, gpu) for _, placement in programs for rank in placement.ranks for gpu in rank.gpus]
+    gpus = [(place.host, gpu) for _, place in places for gpu in place.gpus]
     assert len(gpus) == len(set(gpus))
     for host in inventory.hosts:
         asked_gb = sum(resources.memory_gb for resources, p in programs for _ in p.on(host.name))
+        beside = [r.beside for r, p in programs if r.beside is not None and host.name in p.hosts]
+        asked_gb += sum(database.memory_gb for database in beside)
         assert asked_gb <= (host.memory_gb or 0)
 
 
@@ -249,3 +266,72 @@ def test_a_placement_on_several_hosts_has_no_cores_of_one() -> None:
     placement = place("p", Resources(nodes=2), parse_hosts("a:1,b:1"), [])
     with pytest.raises(ValueError, match="2 hosts"):
         _ = placement.cores
+
+
+def with_database(ranks: int = 1, **beside: float) -> Resources:
+    """Return what a program with ranks of one core and a database beside it asks for."""
+    return Resources(ranks=ranks, beside=Resources(**beside))  # type: ignore[arg-type]
+
+
+def test_a_database_beside_a_program_has_the_cores_and_gpus_after_those_of_its_ranks() -> None:
+    asked = replace(with_database(4, cores=2, gpus=1), nodes=2, gpus=1)
+    placement = place("p", asked, parse_hosts("a:4:3,b:6:4"), [])
+    assert [(r.host, r.cores, r.gpus) for r in placement.ranks] == [
+        ("a", (0,), (0,)),
+        ("a", (1,), (1,)),
+        ("b", (0,), (0,)),
+        ("b", (1,), (1,)),
+    ]
+    assert [(d.host, d.cores, d.gpus) for d in placement.beside] == [("a", (2, 3), (2,)), ("b", (2, 3), (2,))]
+
+
+def test_the_cores_of_a_database_are_nobody_elses_as_long_as_there_are_others() -> None:
+    inventory = parse_hosts("a:4")
+    first = place("p", with_database(cores=2), inventory, [])
+    second = place("q", ONE_CORE, inventory, [first])
+    assert second.bound and second.cores == (3,)
+    third = place("r", ONE_CORE, inventory, [first, second])
+    assert not third.bound  # it shares, as it may
+    alone = refused(Resources(exclusive=True), inventory, [first, second])
+    assert "needs 1 core(s) for itself, and 0 of the 4 of a are free" in str(alone)
+    closed = place("p", replace(with_database(cores=2), exclusive=True), inventory, [])
+    assert place("q", Resources(cores=4), inventory, [closed]).cores == (3,)
+
+
+def test_two_databases_beside_programs_on_one_host_have_cores_of_their_own() -> None:
+    inventory = parse_hosts("a:4")
+    first = place("p", with_database(cores=1), inventory, [])
+    second = place("q", with_database(cores=1), inventory, [first])
+    assert (first.cores, first.beside[0].cores) == ((0,), (1,))
+    assert (second.cores, second.beside[0].cores) == ((2,), (3,))
+
+
+def test_where_a_database_finds_no_cores_both_share() -> None:
+    placement = place("p", with_database(cores=2), parse_hosts("a:2"), [])
+    assert not placement.bound and placement.cores == placement.beside[0].cores == (0, 1)
+
+
+def test_what_a_database_lacks_is_told_with_the_numbers() -> None:
+    cores = refused(replace(with_database(2, cores=3), exclusive=True), "h:4")
+    assert (cores.what, cores.asked, cores.available) == ("cores", 5, 4)
+    assert str(cores) == (
+        "'b' needs 5 core(s) for itself, 3 of them for the database beside it, and 4 of the 4 of h are free"
+    )
+    gpus = refused(with_database(gpus=2), "h:4:1")
+    assert (
+        str(gpus) == "'b' needs 2 GPU(s), 2 of them for the database beside it, and 1 of the 1 of h are free"
+    )
+    small = Inventory((Host("a", (0, 1), memory_gb=3.0),))
+    memory = refused(replace(with_database(memory_gb=2.0), memory_gb=2.0), small)
+    assert (memory.what, memory.asked, memory.available) == ("memory", 4, 3)
+    hosts = refused(replace(with_database(4, cores=2), nodes=2, exclusive=True), "a:3,b:6")
+    assert str(hosts) == (
+        "'b' needs 2 host(s) for 2 + 2 rank(s) of 1 core(s) each beside a database of 2 core(s) on each host"
+        ", and there are 1; ranks that fit: a 1, b 4"
+    )
+
+
+def test_a_database_beside_a_program_says_what_it_needs_and_nothing_else() -> None:
+    for wrong in (Resources(ranks=2), Resources(exclusive=True), Resources(near="x"), 3):
+        with pytest.raises(UsageError, match="cores, gpus and memory_gb; all else the program says"):
+            Resources(beside=wrong)  # type: ignore[arg-type]

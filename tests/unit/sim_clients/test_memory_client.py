@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sim_clients import MemoryClient, MemoryDatabase, ModelRejected
-from tests.client_contract import ClientContract, Networks, OpenClient, RemoveTensor
+from sim_clients.keys import Prefixes
+from tests.client_contract import ClientContract, Networks, OpenClient, OpenPrefixed, RemoveTensor
 
 OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
     "doubles": lambda x: 2 * x,
@@ -31,6 +32,14 @@ class TestMemoryClient(ClientContract):
     @pytest.fixture
     def open_client(self, database: MemoryDatabase) -> OpenClient:
         return lambda producer, rank=0: MemoryClient(database, producer, rank)
+
+    @pytest.fixture
+    def open_prefixed(self, database: MemoryDatabase) -> OpenPrefixed:
+        def open_client(producer: str, *variables: str) -> MemoryClient:
+            environment = dict(zip(variables[::2], variables[1::2], strict=True))
+            return MemoryClient(database, producer, prefixes=Prefixes.from_environment(environment))
+
+        return open_client
 
     @pytest.fixture
     def remove_tensor(self, database: MemoryDatabase) -> RemoveTensor:

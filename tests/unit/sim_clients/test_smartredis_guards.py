@@ -34,7 +34,7 @@ def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="inside"), environment_for(ADDRESS):
         assert os.environ["SSDB"] == "127.0.0.1:1"
         assert os.environ["SR_CMD_TIMEOUT"] == "5"
-        assert "SSKEYOUT" not in os.environ
+        assert os.environ["SSKEYOUT"] == "prefix"
         raise RuntimeError("inside")
     assert dict(os.environ) == before
 
