@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from orchestrator.build import cache_directory
+from orchestrator.watcher import RUN_ID_VARIABLE, sweep
 
 PROGRAM = Path(__file__).with_name("parsl_tasks.py")
 HOW = "Parsl is not there: `python -m tests.bench --get-parsl` installs it, in an environment of its own"
@@ -35,7 +37,11 @@ def get_parsl() -> Path:
 
 
 def parsl_rate(python: Path, command: list[str], count: int, slots: int) -> float:
-    """Start so many programs by Parsl's HighThroughputExecutor, and return how long it took, s."""
+    """Start so many programs by Parsl's HighThroughputExecutor, and return how long it took, s.
+
+    Some of Parsl's processes outlive it for a while; they are ended, or they would slow down who is next.
+    """
+    mark = f"parsl-{secrets.token_hex(4)}"
     path = os.pathsep.join([str(python.parent), os.environ.get("PATH", os.defpath)])  # its workers are there
     with tempfile.TemporaryDirectory() as directory:
         done = subprocess.run(
@@ -44,9 +50,10 @@ def parsl_rate(python: Path, command: list[str], count: int, slots: int) -> floa
             text=True,
             timeout=TIMEOUT_S,
             cwd=directory,
-            env={**os.environ, "PATH": path},
+            env={**os.environ, "PATH": path, RUN_ID_VARIABLE: mark},
             check=False,
         )
+        sweep(mark, set())
     if done.returncode != 0:
         raise RuntimeError(f"Parsl has failed: {done.stderr[-2000:]}")
     return float(done.stdout.split()[-1])
