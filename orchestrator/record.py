@@ -30,7 +30,7 @@ from orchestrator.run_files import (
 )
 from orchestrator.schedulers.arrays import elements_of, summary
 from orchestrator.schedulers.base import JobStatus
-from orchestrator.schedulers.table import find_scheduler
+from orchestrator.schedulers.table import find_scheduler, job_here
 from orchestrator.watcher import Session, read_stat
 
 RESUMABLE = ("failed", "interrupted", OUT_OF_TIME, "lost")
@@ -381,9 +381,15 @@ def _as_recorded(run_id: str, directory: Path, jobs: Callable[[str], Mapping[str
         return Run(run_id, directory, record, elements is not None, elements)
     if record.batch is None or record.ended is not None:
         return Run(run_id, directory, record, _is_alive(record))
-    job = jobs(record.scheduler).get(record.batch)
+    # the job that asks need ask nobody
+    job = JobStatus("RUNNING", runs=True) if _is_own_job(record) else jobs(record.scheduler).get(record.batch)
     run = Run(run_id, directory, record, job is not None and job.runs and record.driver is not None, job)
     return replace(run, alive=_is_alive(record)) if run.is_here else run
+
+
+def _is_own_job(record: RunEntry) -> bool:
+    here = job_here()
+    return here is not None and (here.scheduler.name, here.number) == (record.scheduler, record.batch)
 
 
 def _is_alive(record: RunEntry) -> bool:

@@ -70,7 +70,7 @@ def clean_up(run: Run) -> str:
     if run.record.driver is None:
         run.close(error=f"its job {run.record.batch} ended before its driver had started")
         return f"cleaned up {run.run_id}, whose job {run.record.batch} ended before its driver had started"
-    hit = end_leftovers(run.run_id, run.sessions)
+    hit = end_leftovers(run.run_id, run.sessions) if run.is_here else set()  # elsewhere its job took all
     if run.record.allocation is not None:
         end_run(run.record.allocation, run.run_id, str(run.runtime))
     shutil.rmtree(run.runtime, ignore_errors=True)

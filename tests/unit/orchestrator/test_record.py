@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cli.stop import clean_up
 from orchestrator.record import run_at
 from orchestrator.run_files import RunFiles
 from orchestrator.schedulers.base import JobStatus
@@ -55,3 +56,26 @@ def test_who_ends_while_the_scheduler_is_asked_is_not_lost(
 def test_who_went_without_a_word_is_lost(files: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SCHEDULERS, "slurm", Asked(lambda: None))
     assert run_at(files.directory).state == "lost"
+
+
+def test_the_job_that_asks_needs_no_scheduler(files: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask() -> None:
+        raise AssertionError("asked")
+
+    monkeypatch.setitem(SCHEDULERS, "slurm", Asked(ask))
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert run_at(files.directory).state == "active"
+
+
+def test_who_was_on_another_host_has_left_nothing_on_this_one(
+    files: RunFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers of its processes are somebody else's here."""
+
+    def sweep(run_id: str, sessions: object) -> set[int]:
+        raise AssertionError("swept")
+
+    monkeypatch.setitem(SCHEDULERS, "slurm", Asked(lambda: None))
+    monkeypatch.setattr("orchestrator.cli.stop.end_leftovers", sweep)
+    assert "nothing of it ran" in clean_up(run_at(files.directory))
+    assert run_at(files.directory).state == "failed"
