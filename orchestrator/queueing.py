@@ -192,6 +192,11 @@ class Queue:
             self._finish(program, None, JobState.FAILED, str(error), _start_failed(program.job, error))
             self.wake()  # its place is free again
             return
+        except Exception as error:  # noqa: BLE001  # a fault of ours: others wait for its end all the same
+            self._started.note_error(error)
+            self._finish(program, None, JobState.FAILED, f"it could not be started: {error!r}")
+            self.wake()
+            return
         program.job.report_attempt(attempt)
         program.attempt = attempt
         if program.job.stopping:  # it was told so while it was being started

@@ -35,7 +35,8 @@ class Template:
 
     def filled(self, values: Mapping[str, str]) -> bytes:
         """Return the text with a value in place of each tag. What is in a value is no tag."""
-        texts = [values[tag.name].encode() for tag in self.tags]
+        # as the system writes a path whose name is no text
+        texts = [values[tag.name].encode(errors="surrogateescape") for tag in self.tags]
         pairs = zip(self.pieces, [*texts, b""], strict=True)
         return b"".join(part for pair in pairs for part in pair)
 

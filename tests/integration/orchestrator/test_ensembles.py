@@ -454,3 +454,16 @@ def test_a_thousand_members_on_two_cores() -> None:
 def _resident_kb() -> int:
     """What the driver holds in memory now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def test_a_fault_as_members_start_ends_the_run_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*_: object) -> None:
+        raise ValueError("a fault of ours")
+
+    told = r"could not be started: ValueError\(.a fault of ours"
+    with pytest.raises(JobFailed, match=told), Experiment("e") as exp:
+        monkeypatch.setattr(LocalLauncher, "start", start)
+        command = ["sleep", "{n}"]
+        runs = exp.start(Ensemble("m", command, grid={"n": [1, 2, 3]}, resources=Resources(cores=1)))
+        exp.wait(timeout_s=60)
+    assert runs.jobs[0].state is JobState.FAILED and all(job.state.final for job in runs.jobs)

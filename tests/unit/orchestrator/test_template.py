@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,3 +62,8 @@ def test_what_is_no_text_is_told(content: bytes) -> None:
 @pytest.mark.parametrize("mark", ["", "a", ";a", "1", "_", "-", ".", "; ", "é", ";" * 9, None, 3, "\n"])
 def test_a_mark_that_names_could_have_in_them_is_none(mark: object) -> None:
     assert not can_be_mark(mark)
+
+
+def test_a_name_that_is_no_text_is_written_as_the_system_does() -> None:
+    name = os.fsdecode(b"mesh-\xff.dat")
+    assert parsed(b"file = ;mesh;").filled({"mesh": name}) == b"file = mesh-\xff.dat"
