@@ -71,9 +71,10 @@ class RunEnd:
             KeyboardInterrupt: somebody could not wait for the end.
         """
         news = self.started.news()
+        interrupt = self._stop_time()
+        error = error or interrupt
         over = self.time.over if isinstance(error, KeyboardInterrupt) else None
         try:
-            self.time.stop()
             stop(isinstance(error, KeyboardInterrupt), error is not None or news is not None)
         except KeyboardInterrupt as interrupt:
             error = interrupt
@@ -83,7 +84,17 @@ class RunEnd:
             self.queue.close()  # from now on no listener is called
             news = news or self.started.listener_error()
             self._close_record(over or error or self.started.failure() or news)
+        if interrupt is not None and interrupt is error and over is None:
+            raise interrupt
         return over or (news if error is None else None)
+
+    def _stop_time(self) -> KeyboardInterrupt | None:
+        """Return what came at the last moment: the end of the time, or somebody who could not wait."""
+        try:
+            self.time.stop()
+        except KeyboardInterrupt as interrupt:
+            return interrupt
+        return None
 
     def _kill_all(self) -> None:
         for job in self.started.everything():

@@ -50,6 +50,7 @@ class RunTime:
             )
         self._began = time.time()
         self._stopped = threading.Event()
+        self._telling = threading.Lock()
         self._thread: threading.Thread | None = None
         self.over: TimeOver | None = None
         """Why the run was told to end, once it was."""
@@ -82,7 +83,8 @@ class RunTime:
 
     def stop(self) -> None:
         """From now on the run is told nothing any more."""
-        self._stopped.set()
+        with self._telling:
+            self._stopped.set()
         if self._thread is not None:
             self._thread.join()
 
@@ -94,10 +96,15 @@ class RunTime:
         while not self._stopped.wait(min(LONGEST_S, max(0.0, end.at - self._margin_s - time.time()))):
             end = self._end_now(end)
             if end.at - self._margin_s <= time.time():
+                self._tell(end)
+                return
+
+    def _tell(self, end: End) -> None:
+        with self._telling:
+            if not self._stopped.is_set():
                 self.over = TimeOver(f"the time of the run is over: {self._told(end)}", end=end.at)
                 say(f"{self.over}; it is ended in order")
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-                return
 
     def _end_now(self, known: End) -> End:
         """Return when the run must end as it stands now."""

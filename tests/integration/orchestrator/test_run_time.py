@@ -13,9 +13,10 @@ import pytest
 from orchestrator import Application, Experiment, JobState, Orchestrator
 from orchestrator.errors import TimeOver
 from orchestrator.run_files import read_record
+from orchestrator.run_time import RunTime
 from tests.integration.orchestrator.command import penstock
 from tests.integration.orchestrator.conftest import Driver
-from tests.integration.orchestrator.slurm_nodes import SlurmNodes
+from tests.integration.orchestrator.slurm_nodes import SlurmNodes, until
 
 DEADLINE_S = 60.0
 
@@ -71,3 +72,24 @@ def test_before_the_end_of_an_allocation(allocation: SlurmNodes) -> None:
     with pytest.raises(TimeOver, match=told), Experiment("e", "slurm", stop_before_s=50) as exp:
         exp.start(Application("a", ["sleep", "1000"]))
         exp.wait(timeout_s=DEADLINE_S)
+
+
+def test_who_cannot_wait_as_the_block_ends_still_gets_an_orderly_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So does the end of the time that comes at that moment, as the same signal."""
+    stop, calls = RunTime.stop, []
+
+    def interrupted(time_of_run: RunTime) -> None:
+        calls.append(time_of_run)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        stop(time_of_run)
+
+    trap = "trap 'echo ended > ended; exit 0' TERM; echo up > up; while :; do sleep 0.05; done"
+    with pytest.raises(KeyboardInterrupt), Experiment("e") as exp:
+        job = exp.start(Application("a", ["sh", "-c", trap]))
+        until(lambda: (job.directory / "up").exists())
+        monkeypatch.setattr(RunTime, "stop", interrupted)
+    assert (job.directory / "ended").read_text() == "ended\n"
+    assert job.state.final and read_record(exp.run_dir)["state"] == "interrupted"

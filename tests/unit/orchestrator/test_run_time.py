@@ -85,3 +85,28 @@ def test_the_end_that_slurm_tells() -> None:
     assert read_end(f"JobId=1 StartTime=2026-11-26T11:00:00 EndTime={local} Deadline=N/A") == seconds
     assert read_end(f"JobId=1 EndTime=Unknown\nJobId=2 EndTime={local}") == seconds
     assert read_end("JobId=1 EndTime=Unknown Deadline=N/A") is None
+
+
+def test_who_has_stopped_is_told_nothing_although_the_scheduler_is_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, answer = threading.Event(), threading.Event()
+    end = time.time() + 0.3
+
+    def end_of(job: str) -> float:
+        if time.time() > end - 0.2:
+            asked.set()
+            assert answer.wait(60)
+        return end
+
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr(slurm, "end_of", end_of)
+    running = RunTime(stop_before_s=0.1)
+    running.begin()
+    assert asked.wait(60)
+    stopping = threading.Thread(target=running.stop)
+    stopping.start()
+    time.sleep(0.3)  # the time is over now
+    answer.set()
+    stopping.join(60)
+    assert not stopping.is_alive() and running.over is None
