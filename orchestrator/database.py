@@ -63,7 +63,7 @@ class Database:
         self._keeper = keeper
         if watched is not None and watched.unresponsive_s is not None:
             cluster_s = watched.cluster_node_timeout_ms / 1000 if nodes[0].slots is not None else None
-            pulse = Pulse(self._running, watched.unresponsive_s, cluster_s)
+            pulse = Pulse(self._running, self._is_over, watched.unresponsive_s, cluster_s)
             for job in self.jobs:
                 job.when_ended(lambda _: pulse.wake())
 
@@ -86,6 +86,9 @@ class Database:
         if self._keeper is not None:
             return self._keeper.running()
         return list(zip(self._nodes, self.jobs, strict=True))
+
+    def _is_over(self) -> bool:
+        return all(job.state.final for job in self.jobs)
 
     def when_changed(self, listener: Callable[[str], None]) -> None:
         """Have a function told, on a thread of its own, when a server has died and the database goes on."""

@@ -39,12 +39,16 @@ class Pulse:
 
     Args:
         running: returns those there are now, with their processes.
+        over: tells whether there will be none any more; a server that is started again is none meanwhile.
         unresponsive_s: after how long a silent one hangs.
         cluster_s: after how long a cluster calls one failed; None where there is none.
     """
 
-    def __init__(self, running: Running, unresponsive_s: float, cluster_s: float | None) -> None:
+    def __init__(
+        self, running: Running, over: Callable[[], bool], unresponsive_s: float, cluster_s: float | None
+    ) -> None:
         self._running = running
+        self._over = over
         self._limit_s = unresponsive_s
         shortest = unresponsive_s if cluster_s is None else min(unresponsive_s, cluster_s)
         self._interval_s = min(shortest / LOOKS, LONGEST_INTERVAL_S)
@@ -59,9 +63,10 @@ class Pulse:
 
     def _run(self) -> None:
         try:
-            while running := [(node, job) for node, job in self._running() if not job.state.final]:
-                for node, job in running:
-                    self._look(node, job)
+            while not self._over():
+                for node, job in self._running():
+                    if not job.state.final:
+                        self._look(node, job)
                 self._ended.wait(self._interval_s)
                 self._ended.clear()
         finally:
