@@ -163,7 +163,7 @@ class RunFiles:
 
         Args:
             script: of the job.
-            submit: submits it, and returns its number.
+            submit: submits it, writes its record, and returns its number; or leaves no job.
 
         Raises:
             RunError: as `create` does.
@@ -178,9 +178,10 @@ class RunFiles:
                     kept = path.rename(path.with_name(f"{self.earlier}.{path.name}"))
                     undo.callback(kept.rename, path)
                 self.batch_script.write_text(script)
+                self._register()
+                undo.callback(self._unregister)
                 job = submit()
                 undo.pop_all()
-            self._register()
             return job
         except OSError as error:
             raise RunError(f"the run directory cannot be made: {error}", run=self.run_id) from error
@@ -194,6 +195,11 @@ class RunFiles:
         link = registry() / self.run_id
         if not link.is_symlink():
             link.symlink_to(self.directory)
+
+    def _unregister(self) -> None:
+        (registry() / self.run_id).unlink(missing_ok=True)
+        if self.earlier is not None:
+            (registry() / self.earlier).symlink_to(self.directory)
 
     def _claim(self) -> None:
         """Take the directory by making an empty record in it: of two runs at once, one finds it there."""

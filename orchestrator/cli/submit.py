@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +75,28 @@ def _queue(
     earlier: Mapping[str, Any] | None = None,
 ) -> None:
     scheduler.check(script)
-    job = files.create_queued(script, lambda: scheduler.submit(script))
-    try:
-        write_queued(name, files, BatchJob(scheduler, job), earlier=earlier)
-        scheduler.release(job)
-    except BaseException:
-        scheduler.cancel(job)
-        raise
+
+    def write(job: BatchJob) -> None:
+        write_queued(name, files, job, earlier=earlier)
+
+    job = files.create_queued(script, lambda: submitted(scheduler, script, write))
     say(f"submitted {files.run_id} as job {job}; run directory {files.directory}")
     say("`penstock ps` shows it, `penstock logs batch -f` what it says, `penstock stop` ends it")
+
+
+def submitted(scheduler: Scheduler, script: str, write: Callable[[BatchJob], None]) -> str:
+    """Submit a job that waits, write the record that names it, let it go, and return its number.
+
+    Whatever goes wrong with the record, no job is left.
+    """
+    number = scheduler.submit(script)
+    try:
+        write(BatchJob(scheduler, number))
+        scheduler.release(number)
+    except BaseException:
+        scheduler.cancel(number)
+        raise
+    return number
 
 
 def check_options(options: Options, scheduler: Scheduler) -> None:

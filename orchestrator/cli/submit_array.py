@@ -17,7 +17,7 @@ from orchestrator.array_files import (
     members_of,
     write_members,
 )
-from orchestrator.cli.submit import check_options
+from orchestrator.cli.submit import check_options, submitted
 from orchestrator.collecting import Collected
 from orchestrator.element import describe
 from orchestrator.errors import ResumeError, UsageError
@@ -68,20 +68,18 @@ def submit_array(
     if options.preview:
         return
     scheduler.check(script)
-    _submit(directory.name, files, collected, BatchJob(scheduler, ""), script, size)
+    _submit(directory.name, files, collected, scheduler, script, size)
 
 
 def _submit(
     experiment: str,
     files: RunFiles,
     collected: Sequence[Collected],
-    job: BatchJob,
+    scheduler: Scheduler,
     script: str,
     size: ArraySize,
 ) -> None:
-    scheduler = job.scheduler
-    job = job._replace(number=files.create_queued(script, lambda: scheduler.submit(script)))
-    try:
+    def write(job: BatchJob) -> None:
         _lay_inputs(collected)
         write_members(files.directory, [describe(each.launch, each.policy) for each in collected])
         jobs = [
@@ -89,12 +87,10 @@ def _submit(
             for number, each in enumerate(collected)
         ]
         write_queued(experiment, files, job, array=size.count, jobs=jobs)
-        scheduler.release(job.number)
-    except BaseException:
-        scheduler.cancel(job.number)
-        raise
+
+    number = files.create_queued(script, lambda: submitted(scheduler, script, write))
     members, elements = len(collected), size.count
-    say(f"submitted {files.run_id} as job {job.number}: {members} members in {elements} elements")
+    say(f"submitted {files.run_id} as job {number}: {members} members in {elements} elements")
     say(f"run directory {files.directory}")
     say("`penstock ps` shows its members, `penstock logs MEMBER` what one says, `penstock stop` ends them")
 
@@ -128,10 +124,10 @@ def submit_again(run: Run) -> None:
     job = scheduler.submit(script)
     try:
         files.batch_script.write_text(script)
-        forget_events(run.directory)
         write_members(run.directory, members)
         record = again(run.record.model_dump(mode="json"), count, job, time.time())
         files.write_record(json.dumps(record, indent=2) + "\n")
+        forget_events(run.directory)  # last: the record has them now
         scheduler.release(job)
     except BaseException:
         scheduler.cancel(job)

@@ -254,3 +254,26 @@ def test_another_host_without_any_room_for_it_says_so(monkeypatch: pytest.Monkey
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(RunError, match="no directory is short enough"):
         runtime_here(Path("/nowhere/penstock-1"))
+
+
+def test_no_job_is_submitted_for_a_run_that_cannot_be_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    files = RunFiles.plan("heat", tmp_path / "run")
+    with pytest.raises(RunError, match="cannot be made"):
+        files.create_queued("#!/bin/sh", lambda: pytest.fail("submitted"))
+    assert not files.record.exists()
+
+
+def test_nothing_is_left_of_a_run_that_is_not_submitted(tmp_path: Path) -> None:
+    def refuse() -> str:
+        raise RunError("no such partition", run="heat")
+
+    files = RunFiles.plan("heat", tmp_path / "run")
+    with pytest.raises(RunError, match="partition"):
+        files.create_queued("#!/bin/sh", refuse)
+    assert not files.record.exists() and not (registry() / files.run_id).is_symlink()
+    assert files.create_queued("#!/bin/sh", lambda: "7") == "7"
+    assert (registry() / files.run_id).is_symlink()
