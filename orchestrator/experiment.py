@@ -304,9 +304,10 @@ class Experiment:
             UsageError, PlacementError: as `start` would.
         """
         self._check_open()
-        launches = [job.launch for job in self._started.holding()]
+        planned: list[Launch] = []
         for thing in things:
-            launches.extend(self._planned(thing, as_databases(database), launches))
+            planned.extend(self._planned(thing, as_databases(database), planned))
+        launches = [*(job.launch for job in self._started.holding()), *planned]
         launcher = self._launcher
         programs = tuple(Program(launch, launcher.argv(launch)) for launch in launches)
         notes = [out_of_reach(launches, known) for known in self._started.databases]
@@ -322,7 +323,8 @@ class Experiment:
         return self._starter.planned(_applications(thing), databases, before, waiting=waiting)
 
     def _planned_shards(self, orchestrator: Orchestrator, before: Sequence[Launch]) -> list[Launch]:
-        taken = [launch.placement for launch in before if launch.placement is not None]
+        placed = [launch.placement for launch in before if launch.placement is not None]
+        taken = [*self._started.placements(), *placed]
         places = place_shards(orchestrator, self._launcher.inventory(), taken, dry=True)
 
         def note(launch: Launch) -> Job:

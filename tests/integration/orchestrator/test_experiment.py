@@ -21,7 +21,7 @@ from orchestrator.errors import (
     UsageError,
     WaitTimeout,
 )
-from orchestrator.hosts import Host, Inventory
+from orchestrator.hosts import Host, Inventory, this_host
 from orchestrator.launchers.local import LocalLauncher
 from orchestrator.run_files import read_record
 
@@ -355,3 +355,12 @@ def wait_for_text(job, text):
     """Follow the log of a program until a text is there, or the program has ended."""
     while text not in job.log.read_text():
         assert not job.wait_ended(0.01), "it ended before"
+
+
+def test_preview_counts_once_what_runs() -> None:
+    most = this_host().memory_gb or 0.0
+    nearly_half = Resources(memory_gb=0.45 * most)
+    with Experiment("e") as exp:
+        exp.start(Application("first", FOREVER, resources=nearly_half))
+        second = Application("second", FOREVER, resources=nearly_half)
+        assert [each["name"] for each in exp.preview(second).as_json()["programs"]] == ["first", "second"]
