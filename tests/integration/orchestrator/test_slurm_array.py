@@ -355,6 +355,16 @@ def test_what_an_array_cannot_do_is_refused(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("option", ["--time-limit", "--stop-before", "--checkpoint"])
+def test_times_of_the_command_line_are_refused_as_those_of_the_experiment_are(
+    toy: Path, tmp_path: Path, option: str
+) -> None:
+    done = penstock("run", "toy", *ON, "--array", "3", option, "60")
+    named = "an Experiment with time_limit_s, stop_before_s or checkpoint_s"
+    assert done.returncode == 2 and named in done.stderr, done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_what_slurm_would_never_start_is_refused(toy: Path, slurm: SlurmNodes, tmp_path: Path) -> None:
     write_experiment(toy, resources=", resources=Resources(cores=64)")
     done = penstock("run", "toy", *ON, "--array", "3")
