@@ -340,6 +340,10 @@ def test_wrong_usage_is_refused_before_anything_is_made(
             {"more": "exp.start(Application('a', ['true'], resources=Resources(cores=2)))"},
             "programs that ask for different things, a and m_0",
         ),
+        (
+            {"more": "members = colocate(Application('x', ['true']), resources=Resources(cores=3, gpus=1))"},
+            "colocate(resources=...) of x: its database shares what the member asks for",
+        ),
         ({"more": "print(exp.preview(members))"}, "a preview of places"),
         ({"does": "/nowhere/{n}", "more": "members = Application('x', ['/nowhere/x'])"}, "does not exist"),
         ({"more": "return"}, "starts no program"),
