@@ -145,7 +145,7 @@ def _described(launch: Launch) -> Facts:
         "directory": str(launch.directory),
         "environment": dict(launch.environment),
         "ranks": launch.ranks,
-        "cores_per_rank": len(placement.ranks[0].cores) if placement is not None else 1,
+        "cores_per_rank": placement.rank_cores if placement is not None else 1,
         "gpus_per_rank": len(placement.ranks[0].gpus) if placement is not None else 0,
         "ranks_per_host": most or None,
     }
