@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from orchestrator import LaunchOptions, Resources
+from orchestrator.errors import PlacementError
 from orchestrator.hosts import parse_hosts
 from orchestrator.launchers.base import Launch
 from orchestrator.launchers.smartsim import SmartSimLauncher
@@ -90,3 +91,14 @@ def test_a_rank_gets_the_cores_it_asks_for_also_where_it_shares(
     assert launch.placement is not None and launch.placement.bound is bound
     launcher.argv(launch)
     assert [told["cores_per_rank"] for told in stand_in.told()] == [cores]
+
+
+def test_a_database_beside_ranks_is_refused(
+    launcher: SmartSimLauncher, stand_in: StandIn, tmp_path: Path
+) -> None:
+    launch = solver(tmp_path, Resources(ranks=2, beside=Resources()), "a:4")
+    named = "'solver' has a database beside its ranks, and SmartSim cannot do that: their scheduler chooses"
+    for act in (launcher.argv, launcher.start):
+        with pytest.raises(PlacementError, match=named):
+            act(launch)
+    assert stand_in.told() == []
