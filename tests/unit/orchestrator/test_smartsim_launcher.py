@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from orchestrator import LaunchOptions, Resources
-from orchestrator.errors import PlacementError
+from orchestrator.errors import PlacementError, StartFailed
 from orchestrator.hosts import parse_hosts
 from orchestrator.launchers.base import Launch
 from orchestrator.launchers.smartsim import SmartSimLauncher
@@ -102,3 +102,17 @@ def test_a_database_beside_ranks_is_refused(
         with pytest.raises(PlacementError, match=named):
             act(launch)
     assert stand_in.told() == []
+
+
+def test_a_start_that_takes_too_long_is_stopped(
+    stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.launchers.smartsim_process.ANSWER_TIMEOUT_S", 0.1)
+    launcher = SmartSimLauncher(options=LaunchOptions("smartsim", scheduler="lsf"))
+    try:
+        with pytest.raises(StartFailed, match=r"SmartSim has not answered for 0\.1 s"):
+            launcher.start(solver(tmp_path, Resources(ranks=2), "a:4"))
+    finally:
+        launcher.close()
+    started, stopped = stand_in.told()
+    assert (started["do"], stopped) == ("start", {"do": "stop", "key": started["key"]})
