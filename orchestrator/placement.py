@@ -76,10 +76,6 @@ class Placement:
         """Return the cores of a host that any of its ranks, or the database beside them, may run on."""
         return _union(place.cores for place in self.holders_on(host))
 
-    def gpus_on(self, host: str) -> tuple[int, ...]:
-        """Return the GPUs of a host that its ranks, or the database beside them, may use."""
-        return _union(place.gpus for place in self.holders_on(host))
-
     def memory_gb_on(self, host: str) -> float:
         """Return what it takes of a host's memory."""
         databases = sum(1 for place in self.beside if place.host == host)
