@@ -111,6 +111,10 @@ class Collector:
         for name in REFUSED:
             if getattr(resources, name) is not None:
                 _refuse(f"Resources({name}={getattr(resources, name)!r}) of {application.name}")
+        if resources.beside not in (None, Resources()):  # an element gives its database no place
+            _refuse(
+                f"colocate(resources=...) of {application.name}: its database shares what the member asks for"
+            )
         if self.collected and resources != self.collected[0].resources:
             first = self.collected[0]
             _refuse(f"programs that ask for different things, {first.launch.name} and {application.name}")

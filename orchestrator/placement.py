@@ -30,6 +30,7 @@ class Placement:
         program: its name.
         exclusive: nobody else gets its cores.
         bound: each rank has as many cores for itself as it asked for; otherwise it shares them with others.
+        rank_cores: how many cores each rank asked for; one that shares may run on others too.
         exclusive_hosts: nobody else gets anything of its hosts.
         memory_gb: what each rank takes of its host's.
         away_from: nobody of this name comes to its hosts.
@@ -41,6 +42,7 @@ class Placement:
     program: str = ""
     exclusive: bool = False
     bound: bool = True
+    rank_cores: int = 1
     exclusive_hosts: bool = False
     memory_gb: float = 0.0
     away_from: str | None = None
@@ -73,10 +75,6 @@ class Placement:
     def cores_on(self, host: str) -> tuple[int, ...]:
         """Return the cores of a host that any of its ranks, or the database beside them, may run on."""
         return _union(place.cores for place in self.holders_on(host))
-
-    def gpus_on(self, host: str) -> tuple[int, ...]:
-        """Return the GPUs of a host that its ranks, or the database beside them, may use."""
-        return _union(place.gpus for place in self.holders_on(host))
 
     def memory_gb_on(self, host: str) -> float:
         """Return what it takes of a host's memory."""

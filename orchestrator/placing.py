@@ -165,6 +165,7 @@ def _placement(
         name,
         exclusive=resources.exclusive,
         bound=bound,
+        rank_cores=resources.rank_cores,
         exclusive_hosts=resources.exclusive_hosts,
         memory_gb=resources.memory_gb,
         away_from=resources.away_from,

@@ -61,7 +61,7 @@ class Options:
             elsewhere `local`, or `mpi` with hosts.
         as_json: show the preview as JSON.
         hosts: where, as `name:cores,…`; the allocation or this host by default. Others are reached by the
-            launchers mpi, slurm and pbs.
+            launchers mpi, slurm, pbs and smartsim.
         mpiexec: of the launchers mpi and pbs.
         resume: go on with the run that is in `run_dir`.
         time_limit_s: as of an Experiment, in place of what the script says; so are the next two.

@@ -142,7 +142,13 @@ def _collect(main: Main, directory: Path, options: Options) -> tuple[RunFiles, S
     def note(files: RunFiles, collected: Sequence[Collected]) -> None:
         found.append((files, collected))
 
-    launcher = LaunchOptions(DryRunLauncher.name, collect=note)
+    launcher = LaunchOptions(
+        DryRunLauncher.name,
+        collect=note,
+        time_limit_s=options.time_limit_s,  # the Experiment refuses these three, as it does its own
+        stop_before_s=options.stop_before_s,
+        checkpoint_s=options.checkpoint_s,
+    )
     run_with(launcher, main, directory, replace(options, preview=False))
     if len(found) != 1 or not found[0][1]:
         what = "starts no program" if len(found) == 1 else f"has {len(found)} runs, and an array is one"

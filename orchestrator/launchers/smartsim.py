@@ -122,6 +122,9 @@ def _check_place(launch: Launch, scheduler: str) -> None:
         _refuse(
             launch, f"asks for {launch.ranks} ranks", "its local launcher starts one process of a program"
         )
+    if launch.placement is not None and launch.placement.beside and scheduler != "local":
+        # the plan says on which cores the database is, and this scheduler does not follow it
+        _refuse(launch, "has a database beside its ranks", "their scheduler chooses the cores of both")
     gpus = launch.placement is not None and any(rank.gpus for rank in launch.placement.ranks)
     if gpus and scheduler != "lsf":
         _refuse(launch, "asks for GPUs of its ranks", "it has a word for these with LSF only")
@@ -145,7 +148,7 @@ def _described(launch: Launch) -> Facts:
         "directory": str(launch.directory),
         "environment": dict(launch.environment),
         "ranks": launch.ranks,
-        "cores_per_rank": len(placement.ranks[0].cores) if placement is not None else 1,
+        "cores_per_rank": placement.rank_cores if placement is not None else 1,
         "gpus_per_rank": len(placement.ranks[0].gpus) if placement is not None else 0,
         "ranks_per_host": most or None,
     }

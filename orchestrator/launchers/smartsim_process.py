@@ -123,6 +123,7 @@ class SmartSimProcess:
         except StartFailed:
             with self._lock:
                 self._jobs.pop(key, None)
+            self._send({"do": "stop", "key": key})  # if it only took too long it starts yet, unwatched
             raise
         return job
 

@@ -16,6 +16,7 @@ import os
 import queue
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -145,15 +146,24 @@ def main(scheduler: str) -> None:
     steps.tell(scheduler=chosen)
     messages: queue.Queue[Message | None] = queue.Queue()
     threading.Thread(target=_read, args=(messages,), daemon=True).start()
+    _serve(steps, messages)
+    steps.stop_all()
+
+
+def _serve(steps: Steps, messages: queue.Queue[Message | None]) -> None:
+    """Do what is asked, and look at the steps in between: also while one message follows another."""
+    looked = time.monotonic()
     while True:
         try:
             message = messages.get(timeout=INTERVAL_S)
             if message is None:
-                break
+                return
             steps.hear(message)
         except queue.Empty:
+            pass
+        if time.monotonic() - looked >= INTERVAL_S:
             steps.look()
-    steps.stop_all()
+            looked = time.monotonic()
 
 
 def _read(messages: queue.Queue[Message | None]) -> None:

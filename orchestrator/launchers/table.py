@@ -58,9 +58,10 @@ def check_options(options: LaunchOptions) -> None:
         if getattr(options, name) and name not in kind.takes:
             raise UsageError(f"{name}={getattr(options, name)!r}: the launcher {kind.name!r} has none")
     if options.hosts is not None and not (kind.elsewhere or is_dry(options)):
+        others = ", ".join(each.name for each in LAUNCHERS.values() if each.elsewhere and not each.dry)
         raise UsageError(
             f"the launcher {kind.name!r} starts programs on this host alone; "
-            'other hosts need a preview, launcher="mpi", "slurm" or "pbs"'
+            f"other hosts need a preview, or one of the launchers {others}"
         )
 
 

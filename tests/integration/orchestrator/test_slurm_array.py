@@ -340,6 +340,10 @@ def test_wrong_usage_is_refused_before_anything_is_made(
             {"more": "exp.start(Application('a', ['true'], resources=Resources(cores=2)))"},
             "programs that ask for different things, a and m_0",
         ),
+        (
+            {"more": "members = colocate(Application('x', ['true']), resources=Resources(cores=3, gpus=1))"},
+            "colocate(resources=...) of x: its database shares what the member asks for",
+        ),
         ({"more": "print(exp.preview(members))"}, "a preview of places"),
         ({"does": "/nowhere/{n}", "more": "members = Application('x', ['/nowhere/x'])"}, "does not exist"),
         ({"more": "return"}, "starts no program"),
@@ -351,6 +355,16 @@ def test_what_an_array_cannot_do_is_refused(
 ) -> None:
     write_experiment(toy, **written)
     done = penstock("run", "toy", *ON, "--array", "3")
+    assert done.returncode == 2 and named in done.stderr, done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("option", ["--time-limit", "--stop-before", "--checkpoint"])
+def test_times_of_the_command_line_are_refused_as_those_of_the_experiment_are(
+    toy: Path, tmp_path: Path, option: str
+) -> None:
+    done = penstock("run", "toy", *ON, "--array", "3", option, "60")
+    named = "an Experiment with time_limit_s, stop_before_s or checkpoint_s"
     assert done.returncode == 2 and named in done.stderr, done.stderr
     assert not (tmp_path / "runs").exists()
 

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +80,17 @@ def test_a_program_is_killed_at_once_and_that_is_said(
     assert (job.state, job.returncode) == (JobState.CANCELED, -signal.SIGKILL)
     assert job.log.read_text() == ""
     assert "job is killed at once: SmartSim cannot tell a program to end" in capfd.readouterr().err
+
+
+def test_an_end_is_seen_while_other_programs_are_asked_for(
+    launcher: SmartSimLauncher, tmp_path: Path
+) -> None:
+    job = launcher.start(described(tmp_path, "sleep 0.5"))
+    other = replace(described(tmp_path, "true"), ranks=1)
+    deadline = time.monotonic() + 30
+    while not job.state.final and time.monotonic() < deadline:
+        launcher.argv(other)  # so SmartSim's process always has something to hear
+    assert job.state is JobState.COMPLETED
 
 
 def test_what_fails_at_once_has_no_exit_code(launcher: SmartSimLauncher, tmp_path: Path) -> None:
