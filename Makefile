@@ -23,6 +23,7 @@ PLAIN := grep --line-buffered -E '^(Collecting|Installing|ERROR|error)' || true
 INSTALL = if [ -t 1 ]; then $(PIP) $(1); else $(PIP) --progress-bar off $(1) 2>&1 | { $(PLAIN); }; fi
 
 help:
+	@echo 'make setup     make .venv and compile the database module, and run nothing'
 	@echo 'make demo      run the main job: a network trained beside a running simulation (about 2 minutes)'
 	@echo 'make quick     the same, shortened (under 45 seconds)'
 	@echo 'make test      run the tests'

@@ -203,7 +203,7 @@ def _check_there(orchestrator: Orchestrator, asked: int, available: int, known: 
         wanted = ", ".join(orchestrator.hosts) or f"{asked} hosts"
         raise PlacementError(
             f"the database {orchestrator.name!r} is to be on {wanted}, and the hosts there are: "
-            f"{', '.join(known)}; the launchers slurm, in an allocation, and mpi reach others",
+            f"{', '.join(known)}; the launchers slurm and pbs, in a job of theirs, and mpi reach others",
             asked=asked,
             available=available,
             what="hosts",

@@ -189,6 +189,7 @@ std::shared_ptr<Graph> Inlined(const torch::jit::Method& forward) {
 void EachNode(const torch::jit::CompilationUnit& unit, const std::function<void(Node*)>& visit) {
   std::vector<Node*> nodes;
   for (torch::jit::Function* function : unit.get_functions()) {
+    if (function == nullptr) continue;  // freezing has removed it
     torch::jit::GraphFunction* known = torch::jit::tryToGraphFunction(*function);
     if (known != nullptr) Collect(known->graph()->block(), &nodes);
   }

@@ -34,6 +34,13 @@ def torchscript(
     return file.getvalue()
 
 
+def scripted(network: torch.nn.Module) -> bytes:
+    """Return a network as a TorchScript file."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*torch\.jit\.\w+.* is deprecated", DeprecationWarning)
+        return torch.jit.script(network.eval()).save_to_buffer()  # type: ignore[no-any-return]
+
+
 def edited(blob: bytes, before: str | bytes, after: str | bytes, record: str = ".py") -> bytes:
     """Return a TorchScript archive whose code, or what else its records end with, has been edited by hand."""
     before, after = (text.encode() if isinstance(text, str) else text for text in (before, after))

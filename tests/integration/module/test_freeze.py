@@ -12,6 +12,7 @@ import torch
 from tests.bench.inference.networks import Network, cnn, mlp
 from tests.integration.ai_commands import execute, get, put, refusal, store_model
 from tests.integration.servers import RedisServer, StartServer
+from tests.integration.torchscript import scripted
 
 
 @pytest.fixture
@@ -35,6 +36,29 @@ def test_any_number_of_rows(optimizing: RedisServer, network: Network, rows: int
         put(db, "x", x)
         execute(db, "m", ["x"], ["y"])
         np.testing.assert_allclose(get(db, "y"), expected(network, x), rtol=1e-4, atol=1e-5)
+
+
+SCRIPTED = {
+    "perceptron": torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2)),
+    "convolutions": torch.nn.Sequential(
+        torch.nn.Conv1d(1, 4, 3), torch.nn.BatchNorm1d(4), torch.nn.ReLU(), torch.nn.Flatten()
+    ),
+    "without layers": torch.nn.Sequential(torch.nn.ReLU()),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTED)
+def test_scripted_networks(optimizing: RedisServer, name: str) -> None:
+    """Freezing takes methods away, and leaves gaps among the functions of the module."""
+    db, network = optimizing.connect(), SCRIPTED[name].eval()
+    store_model(db, "m", scripted(network))
+    for rows in (1, 3):
+        x = np.random.default_rng(rows).standard_normal((rows, 1, 8)).astype(np.float32)
+        put(db, "x", x)
+        execute(db, "m", ["x"], ["y"])
+        with torch.no_grad():
+            wanted = network(torch.from_numpy(x)).numpy()
+        np.testing.assert_allclose(get(db, "y"), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_many_clients_that_share_runs(optimizing: RedisServer) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from orchestrator.build import built_module
 from tests.integration.model_files import model_file
-from tests.integration.torchscript import adder, burner, forward, heavy
+from tests.integration.torchscript import adder, burner, forward, heavy, scripted
 from tests.unit.module.test_cores import SOURCE, run
 
 
@@ -52,13 +52,6 @@ class Asker:
 @pytest.fixture
 def ask(probe: Path, tmp_path: Path) -> Asker:
     return Asker(probe, tmp_path)
-
-
-def scripted(network: torch.nn.Module) -> bytes:
-    """Return a network as a TorchScript file."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r".*torch\.jit\.\w+.* is deprecated", DeprecationWarning)
-        return torch.jit.script(network.eval()).save_to_buffer()  # type: ignore[no-any-return]
 
 
 def traced(network: torch.nn.Module, sample: torch.Tensor) -> bytes:
