@@ -198,6 +198,7 @@ class SmartSimProcess:
         elif job is not None:
             with self._lock:
                 del self._jobs[key]
+                self._stopped.discard(key)
             _report(job, said, stopped=stopped)
 
 

@@ -9,6 +9,13 @@ namespace {
 
 constexpr char kWhatToStore[] = "store what torch.jit.save writes of a scripted or traced network";
 
+void CheckRecord(const std::string& name, std::string_view record) {
+  if (name.ends_with(".py")) RefuseDeepCode(name, record);
+  if (name.ends_with(".pkl"))
+    TORCH_CHECK(PickleDepth(record) <= kDeepestCode, name, " has the name of a type that nests more than ",
+                kDeepestCode, " deep, or a text that might be one");
+}
+
 }  // namespace
 
 std::unique_ptr<caffe2::serialize::PyTorchStreamReader> OpenArchive(
@@ -24,17 +31,6 @@ void RefuseDeepCode(const std::string& what, std::string_view code) {
   TORCH_CHECK(CodeDepth(code) <= kDeepestCode, what, " nests more than ", kDeepestCode,
               " deep: split it into functions");
 }
-
-namespace {
-
-void CheckRecord(const std::string& name, std::string_view record) {
-  if (name.ends_with(".py")) RefuseDeepCode(name, record);
-  if (name.ends_with(".pkl"))
-    TORCH_CHECK(PickleDepth(record) <= kDeepestCode, name, " has the name of a type that nests more than ",
-                kDeepestCode, " deep, or a text that might be one");
-}
-
-}  // namespace
 
 void CheckTorchScript(const std::shared_ptr<caffe2::serialize::ReadAdapterInterface>& archive) {
   auto records = OpenArchive(archive);

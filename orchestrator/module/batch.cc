@@ -31,6 +31,14 @@ bool CanBeJoined(const RunArray& input) {
   return input.tensor != nullptr && input.tensor->type() != DataType::kString;
 }
 
+// All rows, where a part of them would not be work enough to wake another.
+int64_t ShareOf(int64_t rows, int workers, Clock::duration row_time) {
+  constexpr std::chrono::microseconds kWorthWaking{50};
+  int64_t share = rows / workers + (rows % workers != 0 ? 1 : 0);
+  bool worth = share >= kWorthWaking / std::max(row_time, Clock::duration(1));
+  return worth ? share : rows;
+}
+
 }  // namespace
 
 Run::Run(RunRequest asked) : request(std::move(asked)), since(Clock::now()) {
@@ -84,18 +92,6 @@ uint64_t KindOf(const Run& run) {
   constexpr int kWidths = 65;
   return ShapeKey(run) * kWidths + static_cast<uint64_t>(std::bit_width(static_cast<uint64_t>(run.rows)));
 }
-
-namespace {
-
-// All rows, where a part of them would not be work enough to wake another.
-int64_t ShareOf(int64_t rows, int workers, Clock::duration row_time) {
-  constexpr std::chrono::microseconds kWorthWaking{50};
-  int64_t share = rows / workers + (rows % workers != 0 ? 1 : 0);
-  bool worth = share >= kWorthWaking / std::max(row_time, Clock::duration(1));
-  return worth ? share : rows;
-}
-
-}  // namespace
 
 Batching Fitting(const Lane& lane, Executable& executable, Staff staff) {
   Batching batching = executable.batching();
