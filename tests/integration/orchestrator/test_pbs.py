@@ -9,42 +9,25 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from orchestrator import Application, Experiment, Resources
 from orchestrator.errors import MpiError, TimeOver, WaitTimeout
-from orchestrator.record import Run, all_runs
+from orchestrator.record import all_runs
 from tests.integration.orchestrator.command import penstock
 from tests.integration.orchestrator.conftest import ROOT
 from tests.integration.orchestrator.launchers import stand_in_for_pals
 from tests.integration.orchestrator.slurm_nodes import until
+from tests.integration.orchestrator.submitted import FOREVER, shown, the_run, toy_experiment
 
-RUN = """
-import time
-from orchestrator import Application, Experiment, Resources
-
-def main(config, *, launcher, run_dir):
-    with Experiment("toy", launcher=launcher, run_dir=run_dir) as exp:
-        text = "echo rank $PALS_RANKID of job $PBS_JOBID is up; " + config["then"]
-        job = exp.start(Application("solver", ["sh", "-c", text], resources=Resources(nodes=2)))
-        print("the driver is up")
-        exp.wait(job)
-    time.sleep(0.5)  # no readiness: the script goes on after its run, and is followed to its end
-    print("the driver is over")
-"""
 ON = ("--on", "pbs", "--nodes", "2", "--time", "10", "--per-node", "ncpus=2")
-FOREVER = ("--set", "then=exec sleep 1000")
 
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
     """An experiment whose program runs on two hosts."""
-    (tmp_path / "toy").mkdir()
-    (tmp_path / "toy" / "run.py").write_text(RUN)
-    (tmp_path / "toy" / "config.toml").write_text('then = "true"\n')
-    return tmp_path / "toy"
+    return toy_experiment(tmp_path, "rank $PALS_RANKID of job $PBS_JOBID is up")
 
 
 @pytest.fixture
@@ -52,18 +35,6 @@ def cluster(pbs_commands: Path) -> Path:
     """A stand-in for PBS whose hosts have the mpiexec of PALS, in a stand-in too."""
     stand_in_for_pals(pbs_commands / "bin")
     return pbs_commands
-
-
-def the_run() -> Run:
-    """Return the only run there is."""
-    (run,) = all_runs()
-    return run
-
-
-def shown() -> dict[str, Any]:
-    """Return what ps shows of the only run there is."""
-    (run,) = json.loads(penstock("ps", "--all", "--json").stdout)
-    return dict(run)
 
 
 def is_up() -> bool:

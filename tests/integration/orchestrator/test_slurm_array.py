@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.record import Run, all_runs
 from tests.integration.orchestrator.command import penstock
 from tests.integration.orchestrator.conftest import ROOT
 from tests.integration.orchestrator.slurm_nodes import SlurmNodes, until
+from tests.integration.orchestrator.submitted import shown, the_run
 
 pytestmark = pytest.mark.slurm
 
@@ -77,18 +77,6 @@ def submit(*more: str, array: str = "3") -> None:
     """Submit the experiment."""
     done = penstock("run", "toy", *ON, "--array", array, *more)
     assert done.returncode == 0, done.stderr
-
-
-def the_run() -> Run:
-    """Return the only run there is."""
-    (run,) = all_runs()
-    return run
-
-
-def shown() -> dict[str, Any]:
-    """Return what ps shows of the only run there is."""
-    (run,) = json.loads(penstock("ps", "--all", "--json").stdout)
-    return dict(run)
 
 
 def wait_over() -> dict[str, Any]:

@@ -9,53 +9,23 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from orchestrator.record import Run, all_runs
 from tests.integration.orchestrator.command import penstock
 from tests.integration.orchestrator.conftest import ROOT
 from tests.integration.orchestrator.slurm_nodes import SlurmNodes, until
+from tests.integration.orchestrator.submitted import FOREVER, shown, the_run, toy_experiment
 
 pytestmark = pytest.mark.slurm
 
-RUN = """
-import time
-from orchestrator import Application, Experiment, Resources
-
-def main(config, *, launcher, run_dir):
-    with Experiment("toy", launcher=launcher, run_dir=run_dir) as exp:
-        text = "echo up on $(hostname); " + config["then"]
-        job = exp.start(Application("solver", ["sh", "-c", text], resources=Resources(nodes=2)))
-        print("the driver is up")
-        exp.wait(job)
-    time.sleep(0.5)  # no readiness: the script goes on after its run, and is followed to its end
-    print("the driver is over")
-"""
 ON = ("--on", "slurm", "--nodes", "2", "--time", "10")
-FOREVER = ("--set", "then=exec sleep 1000")
 
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
     """An experiment whose program runs on two hosts."""
-    (tmp_path / "toy").mkdir()
-    (tmp_path / "toy" / "run.py").write_text(RUN)
-    (tmp_path / "toy" / "config.toml").write_text('then = "true"\n')
-    return tmp_path / "toy"
-
-
-def the_run() -> Run:
-    """Return the only run there is."""
-    (run,) = all_runs()
-    return run
-
-
-def shown() -> dict[str, Any]:
-    """Return what ps shows of the only run there is."""
-    (run,) = json.loads(penstock("ps", "--all", "--json").stdout)
-    return dict(run)
+    return toy_experiment(tmp_path, "up on $(hostname)")
 
 
 @pytest.mark.parametrize(

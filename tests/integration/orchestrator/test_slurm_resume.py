@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.record import Run, all_runs
+from orchestrator.record import Run
 from orchestrator.run_files import read_record
 from tests.integration.orchestrator.command import penstock
 from tests.integration.orchestrator.slurm_nodes import SlurmNodes, until
+from tests.integration.orchestrator.submitted import the_run
 
 pytestmark = pytest.mark.slurm
 
@@ -41,12 +42,6 @@ def toy(tmp_path: Path) -> Path:
     (tmp_path / "toy" / "run.py").write_text(RUN)
     (tmp_path / "toy" / "config.toml").write_text("ranks = true\n")
     return tmp_path / "toy"
-
-
-def the_run() -> Run:
-    """Return the only run there is."""
-    (run,) = all_runs()
-    return run
 
 
 def is_half_done() -> bool:

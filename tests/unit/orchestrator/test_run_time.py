@@ -106,7 +106,7 @@ def test_who_has_stopped_is_told_nothing_although_the_scheduler_is_slow(
     assert asked.wait(60)
     stopping = threading.Thread(target=running.stop)
     stopping.start()
-    time.sleep(0.3)  # the time is over now
-    answer.set()
+    assert running._stopped.wait(60)
+    answer.set()  # the time is over, but the run has been
     stopping.join(60)
     assert not stopping.is_alive() and running.over is None
