@@ -29,6 +29,9 @@ NEVER = frozenset(
 )
 """Options beside those that Penstock gives itself by which a shard would be another, or found elsewhere."""
 
+DEFAULTS = frozenset({"--appendfsync"})
+"""Options that Penstock gives and the user may give again: the last one counts."""
+
 
 @dataclass(frozen=True)
 class RedisConfig:
@@ -36,7 +39,8 @@ class RedisConfig:
 
     Attributes:
         maxmemory_bytes: 0 is no limit. At the limit writes fail; nothing is ever evicted.
-        append_only: log every write to disk, to survive a crash of the server.
+        append_only: log every write before it is answered, to survive the end of the server. The system brings
+            the log to disk in its own time; extra_args ["--appendfsync", "always"] waits for that.
         huge_pages: ask the allocators for huge pages and to keep freed memory: large tensors are bound by
             page faults, and go about twice as fast for more resident memory.
         cluster_node_timeout_ms: how long a shard may be silent before the others call it failed.
@@ -76,7 +80,7 @@ def _check_options(options: Sequence[str]) -> None:
             raise UsageError(f"{where}: {option!r} is no text")
         if option.startswith("--") and not OPTION.fullmatch(option):
             raise UsageError(f"{where}: {option!r} is no name of an option; its value is an item of its own")
-        if option.lower() in _own_options() | NEVER:
+        if option.lower() in _own_options() - DEFAULTS | NEVER:
             raise UsageError(f"{where}: {option} is given by Penstock itself")
     if options and not options[0].startswith("--"):
         raise UsageError(f"{where}: {options[0]!r} stands before the first option; options begin with --")
@@ -125,6 +129,8 @@ def redis_argv(
         *_listening(endpoint),
         *("--dir", str(directory), "--daemonize", "no", "--set-proc-title", "no"),
         *("--save", "", "--appendonly", "yes" if config.append_only else "no"),
+        # Redis's default, everysec, answers without writing while the disk is busy: what dies then is lost.
+        *("--appendfsync", "no"),
         *("--proto-max-bulk-len", str(largest_bytes), "--client-query-buffer-limit", str(UNLIMITED_BYTES)),
         *("--maxmemory", str(config.maxmemory_bytes), "--maxmemory-policy", "noeviction"),
         *allocator_options(config),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import queue
+import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from orchestrator.shard import Shard
 from sim_clients import connect
 
 DEADLINE_S = 60.0
+SLOW_S = 2
+"""How long each sync to a slow disk takes."""
 SOLVER = """
 import sys
 import numpy as np
@@ -195,6 +199,38 @@ def test_a_server_that_logs_its_writes_starts_again_with_all_of_them(redis_serve
         again.put_tensor("more", np.zeros(1))
         exp.wait(exp.start(Application("after", ["true"]), database=db))
     assert read_record(exp.run_dir)["state"] == "completed"
+
+
+SLOW_DISK = """
+#include <unistd.h>
+int fdatasync(int file) { (void)file; return sleep(DELAY_S); }
+int fsync(int file) { (void)file; return 0; }
+"""
+
+
+def test_what_was_answered_while_the_disk_was_busy_is_in_the_log(
+    redis_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its own default Redis answers for two seconds without writing when a sync takes that long."""
+    source, library = tmp_path / "disk.c", tmp_path / "disk.so"
+    source.write_text(SLOW_DISK)
+    subprocess.run(["cc", "-shared", "-fPIC", f"-DDELAY_S={SLOW_S}", source, "-o", library], check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    plain = {"module": (), "redis_server": redis_server, "config": RedisConfig(append_only=True)}
+    with Experiment("e") as exp:
+        db = exp.start(Orchestrator(on_shard_failure="restart", **plain))
+        monkeypatch.delenv("LD_PRELOAD")
+        changes = Changes(db)
+        with Shard(db.nodes[0].endpoint) as shard:
+            end = time.monotonic() + 1.5 * SLOW_S  # beyond the first sync, which Redis begins after a second
+            number = 0
+            while time.monotonic() < end:
+                number += 1
+                shard.command("SET", "k", str(number))
+        kill(db, 0)
+        changes.next()
+        with Shard(db.nodes[0].endpoint) as shard:
+            assert shard.command("GET", "k") == str(number).encode()
 
 
 def test_a_server_starts_again_with_what_was_last_saved(redis_server: str) -> None:

@@ -45,10 +45,16 @@ def test_command_is_the_recorded_one(case: str) -> None:
 
 
 def test_every_option_that_is_given_is_refused_a_second_time() -> None:
-    given = {word for argv in CASES.values() for word in argv if word.startswith("--") and word != "--hz"}
-    for option in given:
+    given = {word for argv in CASES.values() for word in argv if word.startswith("--")}
+    for option in given - {"--hz", "--appendfsync"}:
         with pytest.raises(UsageError, match=f"{option} is given by Penstock itself"):
             RedisConfig(extra_args=[option, "1"])
+
+
+def test_how_long_an_answer_waits_for_the_disk_is_the_user_s() -> None:
+    config = RedisConfig(append_only=True, extra_args=["--appendfsync", "always"])
+    argv = redis_argv("redis-server", config, Endpoint("127.0.0.1", 1), directory=Path("/run"), largest_bytes=1)
+    assert argv.index("no", argv.index("--appendfsync")) < argv.index("always")
 
 
 @pytest.mark.parametrize(
