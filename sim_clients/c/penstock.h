@@ -1,0 +1,327 @@
+// libpenstock: how a solver in C talks to the database. The C++ wrapper, the Fortran module and Python's
+// NativeClient stand on this header; SmartRedis programs read what it writes, and the other way round.
+//
+//     penstock_client *client;
+//     if (penstock_connect(NULL, 0, &client)) fail(penstock_error(NULL));       // address: environment
+//     int64_t dims[] = {64, 128};
+//     penstock_field fields[] = {{"u", {u, PENSTOCK_FLOAT64, 2, dims, NULL}}};
+//     if (penstock_put_snapshot(client, "snapshots", step, time, fields, 1)) fail(penstock_error(client));
+//     penstock_close(client);
+//
+// Names. Everything begins with penstock_ and PENSTOCK_: C has one space of names for a whole program, a
+// solver links dozens of libraries into it, and a short `ps_` is PostScript's in several of them.
+//
+// Errors. Every call that can fail returns 0 (PENSTOCK_OK) or another penstock_status; penstock_error() then
+// says what, where and what to try. What is wrong with the arguments is found before anything is sent. An
+// output is set only where the call succeeds, except that an array may hold part of an answer that broke off.
+//
+// Time. Every call ends by a deadline. That of commands is the client's (penstock_set_timeout), a wait has
+// its own. All are in seconds. A command that may have been executed is not sent again unless that changes
+// nothing.
+//
+// Threads. A client is used by one thread at a time; clients do not know of each other. The library starts a
+// thread only for the first asynchronous put of a client. It installs no signal handlers and raises no
+// SIGPIPE.
+//
+// Memory. What is put is read while the call lasts (an asynchronous put copies it). Strings that the library
+// returns belong to it and hold until the next call with the same object.
+
+#ifndef PENSTOCK_H
+#define PENSTOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PENSTOCK_MAX_RANK 64
+#define PENSTOCK_API __attribute__((visibility("default")))
+
+typedef enum penstock_status {
+  PENSTOCK_OK = 0,
+  PENSTOCK_INVALID = 1,          // an argument that makes no sense, or out of order
+  PENSTOCK_ADDRESS = 2,          // the address is missing or malformed
+  PENSTOCK_IDENTITY = 3,         // the environment names a rank that is not a number
+  PENSTOCK_UNAVAILABLE = 4,      // the database does not answer, or went away
+  PENSTOCK_FULL = 5,             // the database has reached its memory limit
+  PENSTOCK_REFUSED = 6,          // the database answered with an error that has no number of its own
+  PENSTOCK_NAME = 7,             // a name that cannot be part of a key
+  PENSTOCK_TENSOR = 8,           // an array that cannot be sent, or another dtype or shape than is expected
+  PENSTOCK_SNAPSHOT = 9,         // a field is missing, or has another shape or dtype than before; a step
+  PENSTOCK_INCOMPLETE = 10,      // announced, but not every field is in the database
+  PENSTOCK_KEY_MISSING = 11,     // no such key
+  PENSTOCK_MODEL_MISSING = 12,   // no such model, or no such version of it
+  PENSTOCK_MODEL_REJECTED = 13,  // the database refused the model, or the version is not newer
+  PENSTOCK_INFERENCE = 14,       // the model ran and failed, or does not fit its inputs
+  PENSTOCK_TIMED_OUT = 15,       // what was waited for had not come in time; nothing is broken
+  PENSTOCK_MEMORY = 16,          // no memory for it here
+  PENSTOCK_INTERRUPTED = 17,     // the caller's check of signals asked to leave
+} penstock_status;
+
+// The first eight are SmartRedis' own; it cannot read the others, which our database module carries too.
+typedef enum penstock_dtype {
+  PENSTOCK_FLOAT64 = 1,
+  PENSTOCK_FLOAT32 = 2,
+  PENSTOCK_INT64 = 3,
+  PENSTOCK_INT32 = 4,
+  PENSTOCK_INT16 = 5,
+  PENSTOCK_INT8 = 6,
+  PENSTOCK_UINT16 = 7,
+  PENSTOCK_UINT8 = 8,
+  PENSTOCK_BOOL = 9,
+  PENSTOCK_FLOAT16 = 10,
+  PENSTOCK_BFLOAT16 = 11,
+  PENSTOCK_UINT32 = 12,
+  PENSTOCK_UINT64 = 13,
+  PENSTOCK_COMPLEX64 = 14,
+  PENSTOCK_COMPLEX128 = 15,
+} penstock_dtype;
+
+typedef struct penstock_client penstock_client;
+typedef struct penstock_dataset penstock_dataset;
+
+// An array of the caller's, to be sent or to be filled.
+//   dims     rank of them, in the order that every reader sees: dims[0] varies slowest in the database
+//   strides  bytes from one element to the next in each dimension, may be negative; NULL where the array is
+//            row-major without gaps. A strided array goes through a buffer of fixed size, never a whole copy.
+// A column-major Fortran array a(nx, ny) is dims {nx, ny} with strides {size, nx * size}: readers see a(i, j)
+// as [i][j], as from SmartRedis, for the price of a transposition. As dims {ny, nx} without strides it costs
+// nothing, and readers see [j][i].
+typedef struct penstock_array {
+  void* data;
+  penstock_dtype dtype;
+  int rank;
+  const int64_t* dims;
+  const int64_t* strides;
+} penstock_array;
+
+// A field of a snapshot or a tensor of a dataset: a named array.
+typedef struct penstock_field {
+  const char* name;
+  penstock_array array;
+} penstock_field;
+
+// What an array in the database is. Row-major without gaps.
+typedef struct penstock_info {
+  penstock_dtype dtype;
+  int rank;
+  int64_t dims[PENSTOCK_MAX_RANK];
+  size_t nbytes;
+} penstock_info;
+
+// Says where an array that comes from the database is to be put: `nbytes` bytes that hold until the call
+// ends, or NULL to refuse it. `name` is the field's, or the output's position as text.
+typedef void* (*penstock_place)(void* context, const char* name, const penstock_info* info);
+
+// Who announced a snapshot, and when. `has_time` is 0 where the solver gave no time.
+typedef struct penstock_snapshot {
+  const char* producer;
+  int64_t rank;
+  int64_t step;
+  int has_time;
+  double time;
+} penstock_snapshot;
+
+// ---- Life
+// ------------------------------------------------------------------------------------------------------
+
+// Connect. On failure *client is NULL and penstock_error(NULL) has the text.
+//   address  "host:port[,host:port...]" or "unix://path"; NULL: the environment's SSDB. Whether the servers
+//   form a
+//            cluster is asked of them, so that SR_DB_TYPE is not needed.
+//   timeout  s for this and for every later attempt to reach a server that is gone; 0: 5 s
+// The producer is the environment's PENSTOCK_NAME, else process-<pid>; the rank is PENSTOCK_RANK or MPI's,
+// else 0. SSKEYOUT and the first of SSKEYIN are put before names as SmartRedis does.
+PENSTOCK_API int penstock_connect(const char* address, double timeout, penstock_client** client);
+
+// Send what is queued (within the client's timeout), leave, and free the client. NULL is harmless.
+PENSTOCK_API void penstock_close(penstock_client* client);
+
+// Announce snapshots under another name or rank than the environment's. producer NULL or rank -1: as before.
+PENSTOCK_API int penstock_set_identity(penstock_client* client, const char* producer, int64_t rank);
+PENSTOCK_API const char* penstock_producer(const penstock_client* client);
+PENSTOCK_API int64_t penstock_rank(const penstock_client* client);
+
+// How long the database may take to answer one call, s; 600 at first: a model may run for minutes.
+PENSTOCK_API int penstock_set_timeout(penstock_client* client, double seconds);
+
+// Put other prefixes before names than those of SSKEYOUT and SSKEYIN; "" is none, NULL leaves one as it is.
+PENSTOCK_API int penstock_set_prefixes(penstock_client* client, const char* written, const char* read);
+
+// Called in the client's own calls when a signal has arrived: returns 0 to go on, or to end the call. A
+// command that is left this way may have been executed.
+PENSTOCK_API void penstock_set_signal_check(penstock_client* client, int (*check)(void* context),
+                                            void* context);
+
+// ---- What went wrong
+// -------------------------------------------------------------------------------------------
+
+// The whole text of the last error. NULL as client: that of the last penstock_connect of this thread.
+PENSTOCK_API const char* penstock_error(const penstock_client* client);
+// Its parts, "" where it has none: what was being done; the name it is about; the cause, the database's own
+// words.
+PENSTOCK_API const char* penstock_error_doing(const penstock_client* client);
+PENSTOCK_API const char* penstock_error_subject(const penstock_client* client);
+PENSTOCK_API const char* penstock_error_reason(const penstock_client* client);
+
+PENSTOCK_API const char* penstock_version(void);
+// "float64" and so on, NULL for a number that is none; bytes of one element, 0 for a number that is none.
+PENSTOCK_API const char* penstock_dtype_name(penstock_dtype dtype);
+PENSTOCK_API size_t penstock_dtype_size(penstock_dtype dtype);
+
+// ---- Tensors
+// ---------------------------------------------------------------------------------------------------
+
+PENSTOCK_API int penstock_put_tensor(penstock_client* client, const char* name, const penstock_array* array);
+
+// Receive into the caller's array, which must have the dtype and shape of the tensor. A strided one is filled
+// through a buffer; otherwise bytes go from the socket to where they belong.
+PENSTOCK_API int penstock_get_tensor(penstock_client* client, const char* name, const penstock_array* array);
+
+// Receive into memory that `place` gives once dtype and shape are known.
+PENSTOCK_API int penstock_get_tensor_to(penstock_client* client, const char* name, penstock_place place,
+                                        void* context);
+
+// Receive into memory that this allocates and the caller frees with penstock_free.
+PENSTOCK_API int penstock_get_tensor_new(penstock_client* client, const char* name, penstock_info* info,
+                                         void** data);
+PENSTOCK_API void penstock_free(void* data);
+
+// dtype and shape alone.
+PENSTOCK_API int penstock_tensor_info(penstock_client* client, const char* name, penstock_info* info);
+PENSTOCK_API int penstock_tensor_exists(penstock_client* client, const char* name, int* exists);
+// No error where there is none.
+PENSTOCK_API int penstock_delete_tensor(penstock_client* client, const char* name);
+
+// ---- Snapshots: the fields of one rank at one step
+// ---------------------------------------------------------------
+
+// Store the fields of this rank as one dataset, then announce it in the stream. Nobody sees the snapshot
+// before all of its fields are in the database.
+//   step   0 or more, greater than that of the snapshot before it in this stream
+//   time   physical time, s; NAN: none
+// Fields must have the names, dtypes and shapes of the first snapshot of the stream.
+PENSTOCK_API int penstock_put_snapshot(penstock_client* client, const char* stream, int64_t step, double time,
+                                       const penstock_field* fields, int count);
+
+// Receive the snapshot at a position of the stream, 0 being the first. `place` is called for each field by
+// name.
+PENSTOCK_API int penstock_get_snapshot(penstock_client* client, const char* stream, int64_t position,
+                                       penstock_place place, void* context, penstock_snapshot* snapshot);
+
+// How many have been announced, by all producers together.
+PENSTOCK_API int penstock_announced(penstock_client* client, const char* stream, int64_t* count);
+
+// Tell readers that this rank puts no more snapshots in a stream; ask whether a rank has done so.
+PENSTOCK_API int penstock_end_stream(penstock_client* client, const char* stream);
+PENSTOCK_API int penstock_stream_ended(penstock_client* client, const char* stream, const char* producer,
+                                       int64_t rank, int* ended);
+
+// ---- Flags
+// -----------------------------------------------------------------------------------------------------
+
+PENSTOCK_API int penstock_raise_flag(penstock_client* client, const char* name);
+PENSTOCK_API int penstock_flag_raised(penstock_client* client, const char* name, int* raised);
+// The flag "stop": all programs of the database are asked to end when they are ready to.
+PENSTOCK_API int penstock_request_stop(penstock_client* client);
+PENSTOCK_API int penstock_stop_requested(penstock_client* client, int* requested);
+
+// ---- Models
+// ----------------------------------------------------------------------------------------------------
+
+// Store an immutable version name@version on every shard, then make it the live one, last.
+//   model    a TorchScript archive of `size` bytes
+//   version  1 or more, greater than that of the live one
+//   device   "CPU", "GPU", "CPU:n" or "GPU:n"; NULL: "CPU"
+PENSTOCK_API int penstock_put_model(penstock_client* client, const char* name, const void* model, size_t size,
+                                    int64_t version, const char* device);
+
+// The version that is live.
+PENSTOCK_API int penstock_model_version(penstock_client* client, const char* name, int64_t* version);
+
+// Run a model in the database: one round trip to one shard, in a cluster too, and nothing is stored.
+//   version  exactly this one; 0: the live one
+//   outputs  arrays to be filled, of the dtype and shape that the model puts out
+PENSTOCK_API int penstock_infer(penstock_client* client, const char* name, int64_t version,
+                                const penstock_array* inputs, int n_inputs, const penstock_array* outputs,
+                                int n_outputs);
+PENSTOCK_API int penstock_infer_to(penstock_client* client, const char* name, int64_t version,
+                                   const penstock_array* inputs, int n_inputs, int n_outputs,
+                                   penstock_place place, void* context);
+
+// ---- Waiting
+// --------------------------------------------------------------------------------------------------- Each
+// returns at once where the thing is there, else PENSTOCK_TIMED_OUT after `timeout` s. The database is asked
+// after 1 ms, then ever more seldom: after a tenth of the time waited so far, at least twice a second.
+
+PENSTOCK_API int penstock_wait_tensor(penstock_client* client, const char* name, double timeout);
+PENSTOCK_API int penstock_wait_dataset(penstock_client* client, const char* name, double timeout);
+PENSTOCK_API int penstock_wait_flag(penstock_client* client, const char* name, double timeout);
+// Until a list, or a stream, has at least this many entries; *found (may be NULL) is how many it has.
+PENSTOCK_API int penstock_wait_list(penstock_client* client, const char* list, int64_t length, double timeout,
+                                    int64_t* found);
+// Until a version greater than `after` is live; 0: until there is one at all.
+PENSTOCK_API int penstock_wait_model(penstock_client* client, const char* name, int64_t after, double timeout,
+                                     int64_t* version);
+
+// ---- Asynchronous puts
+// ----------------------------------------------------------------------------------------- The arrays are
+// copied into a bounded queue, from which a thread with a connection of its own sends them in order. Where
+// there is no room the call waits for it, by the client's timeout; nothing is dropped. What went wrong is
+// returned by the next asynchronous put or flush, once, and what was queued behind it is discarded. Other
+// calls do not wait for the queue: flush it first where the order matters. penstock_put_snapshot does so by
+// itself.
+
+PENSTOCK_API int penstock_put_tensor_async(penstock_client* client, const char* name,
+                                           const penstock_array* array);
+PENSTOCK_API int penstock_put_snapshot_async(penstock_client* client, const char* stream, int64_t step,
+                                             double time, const penstock_field* fields, int count);
+// Wait until everything is in the database. PENSTOCK_TIMED_OUT: it is still on its way.
+PENSTOCK_API int penstock_flush(penstock_client* client, double timeout);
+// How many bytes may be queued, 256 MB at first. A single put that is larger is taken where the queue is
+// empty.
+PENSTOCK_API int penstock_set_queue(penstock_client* client, size_t bytes);
+
+// ---- Datasets, as SmartRedis lays them out
+// ---------------------------------------------------------------------- To put one: new, add, put, free.
+// Arrays that are added are read by penstock_put_dataset, so they must live until then. To get one: get,
+// look, free.
+
+PENSTOCK_API int penstock_dataset_new(penstock_client* client, const char* name, penstock_dataset** dataset);
+PENSTOCK_API void penstock_dataset_free(penstock_dataset* dataset);
+PENSTOCK_API int penstock_dataset_add_tensor(penstock_dataset* dataset, const char* name,
+                                             const penstock_array* array);
+// Append one value to a list of metadata. dtype: FLOAT64, FLOAT32, INT64, INT32, UINT64 or UINT32.
+PENSTOCK_API int penstock_dataset_add_scalar(penstock_dataset* dataset, const char* name,
+                                             penstock_dtype dtype, const void* value);
+PENSTOCK_API int penstock_dataset_add_string(penstock_dataset* dataset, const char* name, const char* value);
+
+PENSTOCK_API int penstock_put_dataset(penstock_client* client, const penstock_dataset* dataset);
+// Every tensor that the dataset names must be there: PENSTOCK_INCOMPLETE names those that are not.
+PENSTOCK_API int penstock_get_dataset(penstock_client* client, const char* name, penstock_dataset** dataset);
+PENSTOCK_API int penstock_dataset_exists(penstock_client* client, const char* name, int* exists);
+
+PENSTOCK_API int penstock_dataset_tensors(const penstock_dataset* dataset);
+// Name of the i-th tensor, NULL past the last.
+PENSTOCK_API const char* penstock_dataset_tensor_name(const penstock_dataset* dataset, int i);
+// The tensor of a name, which lives as long as the dataset.
+PENSTOCK_API int penstock_dataset_get_tensor(const penstock_dataset* dataset, const char* name,
+                                             penstock_array* array);
+// The values of a metadata list: `count` of `dtype` at `values`.
+PENSTOCK_API int penstock_dataset_get_scalars(const penstock_dataset* dataset, const char* name,
+                                              penstock_dtype* dtype, const void** values, int* count);
+// The i-th string of a metadata list, NULL past the last or where there is no such list of strings.
+PENSTOCK_API const char* penstock_dataset_get_string(const penstock_dataset* dataset, const char* name,
+                                                     int i);
+
+// Append a dataset's name to a list; how long a list is. Lists have no prefix: programs meet in them.
+PENSTOCK_API int penstock_append_to_list(penstock_client* client, const char* list, const char* dataset);
+PENSTOCK_API int penstock_list_length(penstock_client* client, const char* list, int64_t* length);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif  // PENSTOCK_H
