@@ -125,12 +125,10 @@ typedef struct penstock_snapshot {
 } penstock_snapshot;
 
 // ---- Life
-// ------------------------------------------------------------------------------------------------------
 
 // Connect. On failure *client is NULL and penstock_error(NULL) has the text.
-//   address  "host:port[,host:port...]" or "unix://path"; NULL: the environment's SSDB. Whether the servers
-//   form a
-//            cluster is asked of them, so that SR_DB_TYPE is not needed.
+//   address  "host:port[,host:port...]" or "unix://path"; NULL: the environment's SSDB. A server behind a
+//            port is asked whether it belongs to a cluster, so that SR_DB_TYPE is not needed.
 //   timeout  s for this and for every later attempt to reach a server that is gone; 0: 5 s
 // The producer is the environment's PENSTOCK_NAME, else process-<pid>; the rank is PENSTOCK_RANK or MPI's,
 // else 0. SSKEYOUT and the first of SSKEYIN are put before names as SmartRedis does.
@@ -156,12 +154,10 @@ PENSTOCK_API void penstock_set_signal_check(penstock_client* client, int (*check
                                             void* context);
 
 // ---- What went wrong
-// -------------------------------------------------------------------------------------------
 
 // The whole text of the last error. NULL as client: that of the last penstock_connect of this thread.
 PENSTOCK_API const char* penstock_error(const penstock_client* client);
-// Its parts, "" where it has none: what was being done; the name it is about; the cause, the database's own
-// words.
+// Its parts, "" where it has none: what was being done; the name it is about; the cause.
 PENSTOCK_API const char* penstock_error_doing(const penstock_client* client);
 PENSTOCK_API const char* penstock_error_subject(const penstock_client* client);
 PENSTOCK_API const char* penstock_error_reason(const penstock_client* client);
@@ -172,7 +168,6 @@ PENSTOCK_API const char* penstock_dtype_name(penstock_dtype dtype);
 PENSTOCK_API size_t penstock_dtype_size(penstock_dtype dtype);
 
 // ---- Tensors
-// ---------------------------------------------------------------------------------------------------
 
 PENSTOCK_API int penstock_put_tensor(penstock_client* client, const char* name, const penstock_array* array);
 
@@ -196,7 +191,6 @@ PENSTOCK_API int penstock_tensor_exists(penstock_client* client, const char* nam
 PENSTOCK_API int penstock_delete_tensor(penstock_client* client, const char* name);
 
 // ---- Snapshots: the fields of one rank at one step
-// ---------------------------------------------------------------
 
 // Store the fields of this rank as one dataset, then announce it in the stream. Nobody sees the snapshot
 // before all of its fields are in the database.
@@ -206,8 +200,7 @@ PENSTOCK_API int penstock_delete_tensor(penstock_client* client, const char* nam
 PENSTOCK_API int penstock_put_snapshot(penstock_client* client, const char* stream, int64_t step, double time,
                                        const penstock_field* fields, int count);
 
-// Receive the snapshot at a position of the stream, 0 being the first. `place` is called for each field by
-// name.
+// Receive the snapshot at a position of the stream, 0 being the first. `place` is called for each field.
 PENSTOCK_API int penstock_get_snapshot(penstock_client* client, const char* stream, int64_t position,
                                        penstock_place place, void* context, penstock_snapshot* snapshot);
 
@@ -220,7 +213,6 @@ PENSTOCK_API int penstock_stream_ended(penstock_client* client, const char* stre
                                        int64_t rank, int* ended);
 
 // ---- Flags
-// -----------------------------------------------------------------------------------------------------
 
 PENSTOCK_API int penstock_raise_flag(penstock_client* client, const char* name);
 PENSTOCK_API int penstock_flag_raised(penstock_client* client, const char* name, int* raised);
@@ -229,7 +221,6 @@ PENSTOCK_API int penstock_request_stop(penstock_client* client);
 PENSTOCK_API int penstock_stop_requested(penstock_client* client, int* requested);
 
 // ---- Models
-// ----------------------------------------------------------------------------------------------------
 
 // Store an immutable version name@version on every shard, then make it the live one, last.
 //   model    a TorchScript archive of `size` bytes
@@ -252,9 +243,9 @@ PENSTOCK_API int penstock_infer_to(penstock_client* client, const char* name, in
                                    penstock_place place, void* context);
 
 // ---- Waiting
-// --------------------------------------------------------------------------------------------------- Each
-// returns at once where the thing is there, else PENSTOCK_TIMED_OUT after `timeout` s. The database is asked
-// after 1 ms, then ever more seldom: after a tenth of the time waited so far, at least twice a second.
+
+// Each returns at once where the thing is there, else PENSTOCK_TIMED_OUT after `timeout` s. The database is
+// asked after 1 ms, then ever more seldom: after a tenth of the time waited so far, at least twice a second.
 
 PENSTOCK_API int penstock_wait_tensor(penstock_client* client, const char* name, double timeout);
 PENSTOCK_API int penstock_wait_dataset(penstock_client* client, const char* name, double timeout);
@@ -267,12 +258,12 @@ PENSTOCK_API int penstock_wait_model(penstock_client* client, const char* name, 
                                      int64_t* version);
 
 // ---- Asynchronous puts
-// ----------------------------------------------------------------------------------------- The arrays are
-// copied into a bounded queue, from which a thread with a connection of its own sends them in order. Where
-// there is no room the call waits for it, by the client's timeout; nothing is dropped. What went wrong is
-// returned by the next asynchronous put or flush, once, and what was queued behind it is discarded. Other
-// calls do not wait for the queue: flush it first where the order matters. penstock_put_snapshot does so by
-// itself.
+
+// The arrays are copied into a bounded queue, from which a thread with a connection of its own sends them in
+// order. Where there is no room the call waits for it, by the client's timeout; nothing is dropped. What went
+// wrong is returned by the next asynchronous put or flush, once, and what was queued behind it is discarded.
+// Other calls do not wait for the queue: flush it first where the order matters. penstock_put_snapshot does
+// so by itself.
 
 PENSTOCK_API int penstock_put_tensor_async(penstock_client* client, const char* name,
                                            const penstock_array* array);
@@ -280,14 +271,14 @@ PENSTOCK_API int penstock_put_snapshot_async(penstock_client* client, const char
                                              double time, const penstock_field* fields, int count);
 // Wait until everything is in the database. PENSTOCK_TIMED_OUT: it is still on its way.
 PENSTOCK_API int penstock_flush(penstock_client* client, double timeout);
-// How many bytes may be queued, 256 MB at first. A single put that is larger is taken where the queue is
-// empty.
+// How many bytes may be queued, 256 MB at first. A put that is larger is taken where the queue is empty.
 PENSTOCK_API int penstock_set_queue(penstock_client* client, size_t bytes);
 
 // ---- Datasets, as SmartRedis lays them out
-// ---------------------------------------------------------------------- To put one: new, add, put, free.
-// Arrays that are added are read by penstock_put_dataset, so they must live until then. To get one: get,
-// look, free.
+//
+// A dataset belongs to the client it was made with, which has the text of its errors and is closed after it.
+// To put one: new, add, put, free. Arrays that are added are read by penstock_put_dataset, so they must live
+// until then. To get one: get, look, free.
 
 PENSTOCK_API int penstock_dataset_new(penstock_client* client, const char* name, penstock_dataset** dataset);
 PENSTOCK_API void penstock_dataset_free(penstock_dataset* dataset);
