@@ -11,9 +11,12 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help demo quick test test-slow smartsim lint format setup sanitize fuzz bench clean
 
-# The SmartRedis wheel exists for Python 3.10 and 3.11.
-SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))
+# With 3.10 and 3.11 comes SmartRedis' Python client too, which has no wheels for newer ones: these go first.
+SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+OLDER := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))
 PYTHON ?= $(shell for p in python3 python3.11 python3.10; do \
+	"$$p" -c '$(OLDER)' 2>/dev/null && { echo "$$p"; exit; }; done; \
+	for p in python3 python3.13 python3.12; do \
 	"$$p" -c '$(SUITABLE)' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
 
@@ -54,9 +57,9 @@ setup: .venv/.ready
 
 .venv/bin/python:
 	@if [ -z "$(PYTHON)" ]; then \
-	  echo 'Penstock needs Python 3.10 or 3.11 for now (the SmartRedis client has no wheel for newer ones):' \
-	    'install python3.11 or python3.10, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11' >&2; exit 1; fi
-	@"$(PYTHON)" -c '$(SUITABLE)' || { echo "$(PYTHON) is not Python 3.10 or 3.11" >&2; exit 1; }
+	  echo 'Penstock needs Python 3.10 to 3.13: install one of them, or say where it is:' \
+	    'make $(MAKECMDGOALS) PYTHON=/path/to/python3.11' >&2; exit 1; fi
+	@"$(PYTHON)" -c '$(SUITABLE)' || { echo "$(PYTHON) is not Python 3.10 to 3.13" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "$(PYTHON) cannot make a virtual environment: install its venv package (Debian: apt install python3-venv)" >&2; exit 1; }
 	@echo "[set-up] making .venv with $$("$(PYTHON)" --version)"
@@ -87,12 +90,12 @@ lint: .venv/.ready-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cc' '*.h')
+	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cc' '*.c' '*.h')
 
 format: .venv/.ready-dev
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
-	@$(BIN)/clang-format -i $$(git ls-files '*.cc' '*.h')
+	@$(BIN)/clang-format -i $$(git ls-files '*.cc' '*.c' '*.h')
 
 sanitize: .venv/.ready-dev
 	@$(BIN)/python -m pytest -m sanitize tests/unit/module tests/integration/module

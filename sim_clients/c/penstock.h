@@ -155,7 +155,8 @@ PENSTOCK_API void penstock_set_signal_check(penstock_client* client, int (*check
 
 // ---- What went wrong
 
-// The whole text of the last error. NULL as client: that of the last penstock_connect of this thread.
+// The whole text of the last error. NULL as client, here and below: that of the last penstock_connect of this
+// thread that failed.
 PENSTOCK_API const char* penstock_error(const penstock_client* client);
 // Its parts, "" where it has none: what was being done; the name it is about; the cause.
 PENSTOCK_API const char* penstock_error_doing(const penstock_client* client);

@@ -23,14 +23,16 @@ int main(int argc, char** argv) {
   if (argc != 2) return 2;
   must(SimpleCreateClient(TEXT("c"), &client), "connecting");
   must(put_tensor(client, TEXT("x"), x, dims, 2, SRTensorTypeFloat, SRMemLayoutContiguous), "put_tensor");
-  must(set_model_from_file(client, TEXT("m"), TEXT(argv[1]), TEXT("TORCH"), TEXT("CPU"), 0, 0, 0, TEXT("c"), NULL,
-                           NULL, 0, NULL, NULL, 0),
+  must(set_model_from_file(client, TEXT("m"), TEXT(argv[1]), TEXT("TORCH"), TEXT("CPU"), 0, 0, 0, TEXT("c"),
+                           NULL, NULL, 0, NULL, NULL, 0),
        "set_model_from_file");
   must(run_model(client, TEXT("m"), input, lengths, 2, output, &one, 1), "run_model");
-  must(unpack_tensor(client, TEXT("y"), y, flat, 1, SRTensorTypeFloat, SRMemLayoutContiguous), "unpack_tensor");
+  must(unpack_tensor(client, TEXT("y"), y, flat, 1, SRTensorTypeFloat, SRMemLayoutContiguous),
+       "unpack_tensor");
   must(set_script(client, TEXT("s"), TEXT("CPU"), TEXT(script)), "set_script");
   must(run_script(client, TEXT("s"), TEXT("triple"), input, lengths, 1, tripled, &one, 1), "run_script");
-  must(unpack_tensor(client, TEXT("z"), z, flat, 1, SRTensorTypeFloat, SRMemLayoutContiguous), "unpack_tensor");
+  must(unpack_tensor(client, TEXT("z"), z, flat, 1, SRTensorTypeFloat, SRMemLayoutContiguous),
+       "unpack_tensor");
   for (int i = 0; i < 6; ++i) {
     if (y[i] == 2 * x[i] && z[i] == 3 * x[i]) continue;
     fprintf(stderr, "element %d is %g and %g\n", i, y[i], z[i]);

@@ -1,0 +1,391 @@
+// Datasets: tensors and metadata under one name, as SmartRedis lays them out, and the lists they are named
+// in.
+//
+//   {name}.meta      a hash: .tensor_names, the lists of metadata, and .COMPLETE, which is written last
+//   {name}.<tensor>  each tensor; the braces keep all of a dataset in one shard
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+typedef struct tensor {
+  char* name;
+  penstock_array array;
+  int64_t dims[PENSTOCK_MAX_RANK];
+  int64_t strides[PENSTOCK_MAX_RANK];
+  void* owned;  // NULL: the caller's
+} tensor;
+
+struct penstock_dataset {
+  penstock_client* client;
+  char* name;
+  tensor** tensors;
+  int count;
+  psk_metadata_list metadata;
+  char** texts;  // the strings that were last asked for
+  int n_texts;
+};
+
+char* psk_entry(penstock_client* client, const char* prefix, const char* name) {
+  size_t room = strlen(prefix) + strlen(name) + 4;
+  char* entry = malloc(room);
+  if (entry)
+    snprintf(entry, room, "%s%s{%s}", prefix, psk_dot(prefix), name);
+  else
+    psk_fail(client, PENSTOCK_MEMORY, name, "no memory for a name");
+  return entry;
+}
+
+// ---- Storing
+
+static void put_names(penstock_client* client, const char* entry, const penstock_field* fields, int count,
+                      const psk_metadata_list* metadata) {
+  psk_metadata_list names = {0};
+  for (int i = 0; i < count; i++)
+    if (psk_add_string(&names, PSK_TENSOR_NAMES, fields[i].name)) client->no_memory = 1;
+  int lists = metadata->count + names.count;
+  if (lists > 0) {
+    psk_command_begin(client, 2 + 2 * lists, psk_reply_ok, NULL);
+    psk_word(client, "HSET");
+    psk_key(client, entry, ".meta", NULL);
+    for (int i = 0; i < lists; i++) {
+      const psk_metadata* one = i < names.count ? &names.of[i] : &metadata->of[i - names.count];
+      psk_word(client, one->name);
+      psk_word_bytes(client, one->packed.at, one->packed.used);
+    }
+  }
+  psk_free_metadata(&names);
+}
+
+int psk_store(penstock_client* client, const char* entry, const penstock_field* fields, int count,
+              const psk_metadata_list* metadata) {
+  psk_command_begin(client, 2, psk_reply_ok, NULL);
+  psk_word(client, "DEL");
+  psk_key(client, entry, ".meta", NULL);
+  put_names(client, entry, fields, count, metadata);
+  for (int i = 0; i < count; i++) {
+    psk_command_begin(client, 2 + psk_count_tensor_words(&fields[i].array), psk_reply_ok, NULL);
+    psk_word(client, "AI.TENSORSET");
+    psk_key(client, entry, ".", fields[i].name, NULL);
+    psk_tensor_words(client, &fields[i].array);
+  }
+  return psk_run(client);
+}
+
+void psk_complete(penstock_client* client, const char* entry) {
+  psk_again(client);
+  psk_command_begin(client, 4, psk_reply_ok, NULL);
+  psk_word(client, "HSET");
+  psk_key(client, entry, ".meta", NULL);
+  psk_word(client, PSK_COMPLETE);
+  psk_word(client, "1");
+}
+
+int penstock_dataset_new(penstock_client* client, const char* name, penstock_dataset** dataset) {
+  psk_begin(client, "make dataset", name);
+  *dataset = NULL;
+  int status = psk_check_name(client, "dataset", name);
+  if (status) return status;
+  penstock_dataset* made = calloc(1, sizeof *made);
+  if (!made || !(made->name = strdup(name))) {
+    free(made);
+    return psk_fail(client, PENSTOCK_MEMORY, name, "no memory for a dataset");
+  }
+  made->client = client;
+  *dataset = made;
+  return 0;
+}
+
+void penstock_dataset_free(penstock_dataset* dataset) {
+  if (!dataset) return;
+  for (int i = 0; i < dataset->count; i++) {
+    free(dataset->tensors[i]->name);
+    free(dataset->tensors[i]->owned);
+    free(dataset->tensors[i]);
+  }
+  free(dataset->tensors);
+  psk_free_metadata(&dataset->metadata);
+  psk_free_strings(dataset->texts, dataset->n_texts);
+  free(dataset->name);
+  free(dataset);
+}
+
+static tensor* find(const penstock_dataset* dataset, const char* name) {
+  for (int i = 0; i < dataset->count; i++)
+    if (!strcmp(dataset->tensors[i]->name, name)) return dataset->tensors[i];
+  return NULL;
+}
+
+static tensor* add(penstock_dataset* dataset, const char* name) {
+  tensor** more = realloc(dataset->tensors, (size_t)(dataset->count + 1) * sizeof *more);
+  tensor* made = calloc(1, sizeof *made);
+  if (more) dataset->tensors = more;
+  if (more && made && (made->name = strdup(name))) return more[dataset->count++] = made;
+  free(made);
+  psk_fail(dataset->client, PENSTOCK_MEMORY, name, "no memory for a tensor");
+  return NULL;
+}
+
+static void describe(tensor* one, const penstock_array* array) {
+  one->array = *array;
+  memcpy(one->dims, array->dims, (size_t)array->rank * sizeof *one->dims);
+  one->array.dims = one->dims;
+  if (!array->strides) return;
+  memcpy(one->strides, array->strides, (size_t)array->rank * sizeof *one->strides);
+  one->array.strides = one->strides;
+}
+
+int penstock_dataset_add_tensor(penstock_dataset* dataset, const char* name, const penstock_array* array) {
+  penstock_client* client = dataset->client;
+  psk_begin(client, "add tensor", name);
+  int status = psk_check_field(client, name);
+  if (!status) status = psk_check_array(client, name, array);
+  if (!status && find(dataset, name))
+    status =
+        psk_fail(client, PENSTOCK_INVALID, name, "the dataset %s has a tensor of this name", dataset->name);
+  tensor* one = status ? NULL : add(dataset, name);
+  if (one) describe(one, array);
+  return client->error.status;
+}
+
+static int check_metadata(penstock_client* client, const char* name) {
+  if (name && name[0] == '.')
+    return psk_fail(client, PENSTOCK_NAME, name, "list of metadata: SmartRedis keeps names with a dot first");
+  return psk_check_name(client, "list of metadata", name);
+}
+
+static int added(penstock_client* client, const char* name, int status) {
+  if (status == PENSTOCK_INVALID)
+    return psk_fail(client, status, name,
+                    "a list of metadata has one type, of float64, float32, int64, "
+                    "int32, uint64, uint32 and string");
+  return status ? psk_fail(client, status, name, "no memory for metadata") : 0;
+}
+
+int penstock_dataset_add_scalar(penstock_dataset* dataset, const char* name, penstock_dtype dtype,
+                                const void* value) {
+  penstock_client* client = dataset->client;
+  psk_begin(client, "add metadata", name);
+  int status = check_metadata(client, name);
+  return status ? status : added(client, name, psk_add_scalar(&dataset->metadata, name, dtype, value));
+}
+
+int penstock_dataset_add_string(penstock_dataset* dataset, const char* name, const char* value) {
+  penstock_client* client = dataset->client;
+  psk_begin(client, "add metadata", name);
+  int status = check_metadata(client, name);
+  return status ? status : added(client, name, psk_add_string(&dataset->metadata, name, value));
+}
+
+int penstock_put_dataset(penstock_client* client, const penstock_dataset* dataset) {
+  psk_begin(client, "put dataset", dataset->name);
+  if (dataset->count == 0 && dataset->metadata.count == 0)
+    return psk_fail(client, PENSTOCK_INVALID, dataset->name, "the dataset has neither tensors nor metadata");
+  penstock_field* fields = calloc((size_t)dataset->count + 1, sizeof *fields);
+  char* entry = psk_entry(client, client->written, dataset->name);
+  for (int i = 0; fields && i < dataset->count; i++)
+    fields[i] = (penstock_field){dataset->tensors[i]->name, dataset->tensors[i]->array};
+  int status = PENSTOCK_MEMORY;
+  if (entry && fields) {
+    status = psk_store(client, entry, fields, dataset->count, &dataset->metadata);
+    if (!status) {
+      psk_complete(client, entry);
+      status = psk_run(client);
+    }
+  }
+  free(entry);
+  free(fields);
+  return status;
+}
+
+// ---- Loading
+
+int psk_load(penstock_client* client, const char* entry, psk_sink* sinks, int count) {
+  for (int i = 0; i < count; i++) {
+    psk_command_begin(client, 4, psk_reply_tensor, &sinks[i]);
+    psk_word(client, "AI.TENSORGET");
+    psk_key(client, entry, ".", sinks[i].name, NULL);
+    psk_word(client, "META");
+    psk_word(client, "BLOB");
+  }
+  return psk_run(client);
+}
+
+static int by_text(const void* one, const void* other) {
+  return strcmp(*(const char* const*)one, *(const char* const*)other);
+}
+
+char* psk_missing(const psk_sink* sinks, int count) {
+  const char** names = calloc((size_t)count + 1, sizeof *names);
+  size_t missing = 0, room = 1;
+  for (int i = 0; names && i < count; i++) {
+    if (!sinks[i].missing) continue;
+    names[missing++] = sinks[i].name;
+    room += strlen(sinks[i].name) + 2;
+  }
+  char* text = missing ? calloc(1, room) : NULL;
+  if (text) qsort(names, missing, sizeof *names, by_text);
+  for (size_t i = 0; text && i < missing; i++) {
+    if (i) strcat(text, ", ");
+    strcat(text, names[i]);
+  }
+  free(names);
+  return text;
+}
+
+static void* place_tensor(void* context, const char* name, const penstock_info* info) {
+  penstock_dataset* dataset = context;
+  tensor* one = find(dataset, name);
+  if (!one) return NULL;
+  free(one->owned);  // of an attempt that broke off
+  one->owned = malloc(info->nbytes ? info->nbytes : 1);
+  penstock_array array = {one->owned, info->dtype, info->rank, info->dims, NULL};
+  describe(one, &array);
+  return one->owned;
+}
+
+static int load_tensors(penstock_dataset* dataset, const char* entry) {
+  penstock_client* client = dataset->client;
+  psk_sink* sinks = calloc((size_t)dataset->count + 1, sizeof *sinks);
+  if (!sinks) return psk_fail(client, PENSTOCK_MEMORY, dataset->name, "no memory for a dataset");
+  for (int i = 0; i < dataset->count; i++)
+    sinks[i] = (psk_sink){
+        .place = place_tensor, .context = dataset, .name = dataset->tensors[i]->name, .may_miss = 1};
+  psk_again(client);
+  int status = psk_load(client, entry, sinks, dataset->count);
+  char* missing = psk_missing(sinks, dataset->count);
+  if (!status && missing)
+    status = psk_fail(client, PENSTOCK_INCOMPLETE, dataset->name, "not in the database: %s", missing);
+  free(missing);
+  free(sinks);
+  return status;
+}
+
+static int load(penstock_dataset* dataset, const char* entry) {
+  penstock_client* client = dataset->client;
+  psk_begin(client, "get dataset", dataset->name);
+  psk_command_begin(client, 2, psk_reply_metadata, &dataset->metadata);
+  psk_word(client, "HGETALL");
+  psk_key(client, entry, ".meta", NULL);
+  int status = psk_run(client);
+  if (!status && dataset->metadata.count == 0)
+    status = psk_fail(client, PENSTOCK_KEY_MISSING, dataset->name, "there is no such dataset");
+  if (status) return status;
+  const psk_metadata* names = psk_find_metadata(&dataset->metadata, PSK_TENSOR_NAMES);
+  int count = 0;
+  char** texts = names ? psk_packed_strings(&names->packed, &count) : NULL;
+  if (names && !texts) return psk_fail(client, PENSTOCK_MEMORY, dataset->name, "no memory for the names");
+  for (int i = 0; !status && i < count; i++)
+    if (!add(dataset, texts[i])) status = PENSTOCK_MEMORY;
+  psk_free_strings(texts, count);
+  return status ? status : load_tensors(dataset, entry);
+}
+
+int penstock_get_dataset(penstock_client* client, const char* name, penstock_dataset** dataset) {
+  penstock_dataset* made;
+  *dataset = NULL;
+  int status = penstock_dataset_new(client, name, &made);
+  if (status) return status;
+  char* entry = psk_entry(client, client->read, name);
+  status = entry ? load(made, entry) : PENSTOCK_MEMORY;
+  free(entry);
+  if (status)
+    penstock_dataset_free(made);
+  else
+    *dataset = made;
+  return status;
+}
+
+int penstock_dataset_exists(penstock_client* client, const char* name, int* exists) {
+  psk_begin(client, "look for dataset", name);
+  int status = psk_check_name(client, "dataset", name);
+  if (status) return status;
+  int64_t count = 0;
+  psk_command_begin(client, 3, psk_reply_integer, &count);
+  psk_word(client, "HEXISTS");
+  psk_key(client, client->read, psk_dot(client->read), "{", name, "}.meta", NULL);
+  psk_word(client, PSK_COMPLETE);
+  status = psk_run(client);
+  if (!status) *exists = count > 0;
+  return status;
+}
+
+// ---- Looking
+
+int penstock_dataset_tensors(const penstock_dataset* dataset) { return dataset->count; }
+
+const char* penstock_dataset_tensor_name(const penstock_dataset* dataset, int i) {
+  return i >= 0 && i < dataset->count ? dataset->tensors[i]->name : NULL;
+}
+
+int penstock_dataset_get_tensor(const penstock_dataset* dataset, const char* name, penstock_array* array) {
+  psk_begin(dataset->client, "look for tensor", name);
+  const tensor* one = name ? find(dataset, name) : NULL;
+  if (!one) return psk_fail(dataset->client, PENSTOCK_KEY_MISSING, name, "the dataset has no such tensor");
+  *array = one->array;
+  return 0;
+}
+
+int penstock_dataset_get_scalars(const penstock_dataset* dataset, const char* name, penstock_dtype* dtype,
+                                 const void** values, int* count) {
+  psk_begin(dataset->client, "look for metadata", name);
+  const psk_metadata* one = name ? psk_find_metadata(&dataset->metadata, name) : NULL;
+  penstock_dtype found = one ? psk_packed_dtype(&one->packed) : (penstock_dtype)0;
+  if (!found)
+    return psk_fail(dataset->client, PENSTOCK_KEY_MISSING, name, "the dataset has no such list of numbers");
+  size_t size = penstock_dtype_size(found), length = one->packed.used - 1;
+  // The values stand behind one byte: move them to where they are aligned.
+  psk_bytes* packed = (psk_bytes*)(uintptr_t)&one->packed;
+  void* aligned = malloc(length ? length : 1);
+  if (!aligned) return psk_fail(dataset->client, PENSTOCK_MEMORY, name, "no memory for metadata");
+  memcpy(aligned, packed->at + 1, length);
+  penstock_dataset* owner = (penstock_dataset*)(uintptr_t)dataset;
+  psk_free_strings(owner->texts, owner->n_texts);
+  owner->texts = calloc(1, sizeof *owner->texts);
+  owner->n_texts = owner->texts ? 1 : 0;
+  if (!owner->texts) {
+    free(aligned);
+    return psk_fail(dataset->client, PENSTOCK_MEMORY, name, "no memory for metadata");
+  }
+  owner->texts[0] = aligned;
+  *dtype = found;
+  *values = aligned;
+  *count = (int)(length / size);
+  return 0;
+}
+
+const char* penstock_dataset_get_string(const penstock_dataset* dataset, const char* name, int i) {
+  const psk_metadata* one = name ? psk_find_metadata(&dataset->metadata, name) : NULL;
+  if (!one) return NULL;
+  penstock_dataset* owner = (penstock_dataset*)(uintptr_t)dataset;
+  psk_free_strings(owner->texts, owner->n_texts);
+  owner->texts = psk_packed_strings(&one->packed, &owner->n_texts);
+  return owner->texts && i >= 0 && i < owner->n_texts ? owner->texts[i] : NULL;
+}
+
+// ---- Lists
+
+int penstock_append_to_list(penstock_client* client, const char* list, const char* dataset) {
+  psk_begin(client, "append to list", list);
+  int status = psk_check_name(client, "list", list);
+  if (!status) status = psk_check_name(client, "dataset", dataset);
+  if (status) return status;
+  int64_t length;
+  psk_command_begin(client, 3, psk_reply_integer, &length)->only_once = 1;
+  psk_word(client, "RPUSH");
+  psk_key(client, list, NULL);
+  psk_word_joined(client, client->written, psk_dot(client->written), "{", dataset, "}", NULL);
+  return psk_run(client);
+}
+
+int penstock_list_length(penstock_client* client, const char* list, int64_t* length) {
+  psk_begin(client, "count the entries of list", list);
+  int status = psk_check_name(client, "list", list);
+  if (status) return status;
+  psk_command_begin(client, 2, psk_reply_integer, length);
+  psk_word(client, "LLEN");
+  psk_key(client, list, NULL);
+  return psk_run(client);
+}

@@ -1,0 +1,386 @@
+// What the files of libpenstock share. Users include penstock.h alone.
+//
+// From the wire upwards:
+//   socket.c    transports: TCP and Unix sockets. Another transport is one more file with a psk_transport
+//   link.c      one connection: buffered reading, reading into the caller's memory, writing without a copy
+//   resp.c      commands as lists of parts (text, or the caller's memory), replies as tokens
+//   cluster.c   which shard a key lives in
+//   exchange.c  commands out, replies in: redirections, reconnections, deadlines
+//   strided.c   arrays with gaps, or in another order, through a buffer of fixed size
+//   tensor.c dataset.c stream.c flag.c model.c wait.c async.c   the calls of penstock.h
+//   client.c address.c error.c names.c                          around them
+//
+// Ownership: a client owns its links, its message and its error; nothing is shared between clients. Functions
+// that return int give 0 or a penstock_status, unless they say otherwise.
+
+#ifndef PENSTOCK_INTERNAL_H
+#define PENSTOCK_INTERNAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "penstock.h"
+
+#define PSK_SLOTS 16384
+#define PSK_IN_BYTES ((size_t)16 << 10)
+#define PSK_STAGE_BYTES ((size_t)256 << 10)
+#define PSK_DEFAULT_TIMEOUT 600.0
+#define PSK_DEFAULT_CONNECT_TIMEOUT 5.0
+
+// A function that could not finish because its link broke returns this; why is in client->why.
+#define PSK_BROKEN (-1)
+
+typedef struct psk_link psk_link;
+typedef struct psk_command psk_command;
+
+// ---- strided.c: a walk over the elements of an array in row-major order
+
+typedef struct psk_walk {
+  char* data;
+  size_t size;  // of an element, bytes
+  int rank;     // after neighbouring dimensions without a gap were joined
+  int64_t dims[PENSTOCK_MAX_RANK];
+  int64_t strides[PENSTOCK_MAX_RANK];
+  int64_t elements;
+  int64_t done;
+} psk_walk;
+
+void psk_walk_over(psk_walk* walk, const penstock_array* array);
+int psk_walk_is_plain(const psk_walk* walk);
+// Copy the next elements into `to`, or from `from`; return the bytes that were copied, at most `room`.
+size_t psk_gather(psk_walk* walk, void* to, size_t room);
+size_t psk_scatter(psk_walk* walk, const void* from, size_t bytes);
+
+// ---- resp.c
+
+typedef struct psk_bytes {
+  char* at;
+  size_t used;
+  size_t room;
+} psk_bytes;
+
+// A part of a message: bytes of the message's own text, the caller's memory, or an array with gaps.
+typedef struct psk_part {
+  const char* memory;  // NULL: `offset` in the text
+  size_t offset;
+  size_t length;
+  const penstock_array* strided;  // not NULL: gathered while it is written
+} psk_part;
+
+// Reads the whole reply of its command, whose first token is given. Returns 0, a penstock_status after
+// psk_fail, or PSK_BROKEN. May be called again after PSK_BROKEN.
+typedef struct psk_token psk_token;
+typedef int (*psk_reply)(penstock_client* client, psk_link* link, psk_command* command,
+                         const psk_token* token);
+
+enum psk_state { PSK_PENDING, PSK_SENT, PSK_DONE };
+
+struct psk_command {
+  int first_part, last_part;
+  int slot;         // of its key; -1: any shard
+  psk_link* asked;  // not NULL: an ASK redirection, for once
+  psk_link* link;   // it was given to
+  enum psk_state state;
+  int written;    // completely, so that it may have been executed
+  int only_once;  // must not be sent again once it may have been executed
+  psk_reply reply;
+  void* context;
+};
+
+struct psk_token {
+  char kind;         // + - : $ *
+  int64_t number;    // the integer; the length of a bulk or an array, -1 for none
+  const char* text;  // of + and -, until the next token is read
+  size_t length;
+};
+
+// Begin a command of so many words; then exactly as many words are to follow.
+psk_command* psk_command_begin(penstock_client* client, int words, psk_reply reply, void* context);
+void psk_word(penstock_client* client, const char* text);
+void psk_word_bytes(penstock_client* client, const void* bytes, size_t length);
+void psk_word_number(penstock_client* client, int64_t number);
+void psk_word_real(penstock_client* client, double number);
+// A word that is the texts one after another, until NULL.
+void psk_word_joined(penstock_client* client, ...);
+// The same, and it is the key that decides where the command goes.
+void psk_key(penstock_client* client, ...);
+// A model's name as it is in one shard of a cluster, `{xx}.name@version`; `tag` NULL: not in a cluster,
+// `version` 0: the live one. `is_key` as above.
+void psk_word_model(penstock_client* client, const char* tag, const char* name, int64_t version, int is_key);
+// The elements of an array, in row-major order.
+void psk_word_array(penstock_client* client, const penstock_array* array);
+// The caller's memory, which is not copied.
+void psk_word_memory(penstock_client* client, const void* memory, size_t length);
+
+int psk_append(psk_bytes* bytes, const void* from, size_t length);
+
+int psk_next(penstock_client* client, psk_link* link, psk_token* token);
+// The body of a bulk: into memory, into at most `room` bytes with a NUL behind (the rest is passed over), or
+// away.
+int psk_body(penstock_client* client, psk_link* link, const psk_token* token, void* to);
+int psk_body_text(penstock_client* client, psk_link* link, const psk_token* token, char* to, size_t room);
+int psk_pass(penstock_client* client, psk_link* link, const psk_token* token);
+int psk_garbage(penstock_client* client, psk_link* link, const char* expected);
+
+// Replies of one kind.
+int psk_reply_ok(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token);
+int psk_reply_integer(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token);
+
+// ---- socket.c, link.c
+
+typedef struct psk_endpoint {
+  char host[256];  // or the path of a Unix socket
+  int port;        // 0: a Unix socket
+} psk_endpoint;
+
+enum psk_waiting { PSK_NOW, PSK_SOME, PSK_ALL };  // what is there, at least a byte, all of it
+
+typedef struct psk_transport {
+  // Return 0 or an errno.
+  int (*open)(psk_link* link, double deadline);
+  // Like sendmsg and recv. `wait` is one of psk_waiting; who blocks does so as long as the link's patience.
+  ssize_t (*send)(psk_link* link, const struct iovec* parts, int count, int wait);
+  ssize_t (*receive)(psk_link* link, void* to, size_t length, int wait);
+  void (*close)(psk_link* link);
+  void (*set_patience)(psk_link* link, double seconds);
+} psk_transport;
+
+extern const psk_transport psk_tcp;
+extern const psk_transport psk_unix;
+
+struct psk_link {
+  psk_endpoint endpoint;
+  const psk_transport* transport;
+  int fd;           // -1: closed
+  double patience;  // s that the socket waits in the kernel
+  char* in;         // what has been received and not yet read
+  size_t start, end;
+  char* stage;  // elements of a strided array on their way
+  size_t stage_start, stage_end;
+  int command, part;  // where writing stands
+  size_t offset;
+  int walking;
+  psk_walk walk;
+};
+
+psk_link* psk_link_new(const psk_endpoint* endpoint);
+void psk_link_free(psk_link* link);
+int psk_link_open(penstock_client* client, psk_link* link, double deadline);
+void psk_link_close(psk_link* link);
+// Close it and keep why in client->why. Returns PSK_BROKEN.
+int psk_link_broke(penstock_client* client, psk_link* link, const char* format, ...)
+    __attribute__((format(printf, 3, 4)));
+int psk_link_is_stale(psk_link* link);
+int psk_link_line(penstock_client* client, psk_link* link, const char** line, size_t* length);
+int psk_link_read(penstock_client* client, psk_link* link, void* to, size_t length);
+int psk_link_skip(penstock_client* client, psk_link* link, size_t length);
+// Write what is pending for this link. `wait` 0: what is possible now. Sets *finished.
+int psk_link_write(penstock_client* client, psk_link* link, int wait, int* finished);
+int psk_wait_any(penstock_client* client, struct psk_link** links, int count);
+
+// ---- cluster.c
+
+typedef struct psk_range {
+  int low, high;
+  psk_link* link;
+  char tag[2];  // two bytes whose slot is in the range: SmartRedis' place for models
+} psk_range;
+
+typedef struct psk_cluster {
+  int on;  // the database is a cluster
+  psk_link** links;
+  int n_links;
+  psk_range* ranges;
+  int n_ranges;
+  psk_link* of_slot[PSK_SLOTS];
+} psk_cluster;
+
+int psk_slot(const char* key, size_t length);
+psk_link* psk_link_to(penstock_client* client, const psk_endpoint* endpoint);
+// Ask a server for the map. Returns 0, PSK_BROKEN, or PENSTOCK_REFUSED where it belongs to no cluster.
+int psk_cluster_ask(penstock_client* client, psk_link* link);
+// Ask any server that answers, those that are known and those of the address.
+int psk_cluster_refresh(penstock_client* client);
+psk_link* psk_route(penstock_client* client, const psk_command* command);
+
+// ---- exchange.c
+
+// Forget the commands that were built, and set the deadline of a call.
+void psk_begin(penstock_client* client, const char* doing, const char* subject);
+// Forget the commands alone, for the next round trip of the same call.
+void psk_again(penstock_client* client);
+// Send everything that was built and read all replies. Returns 0 or the first error.
+int psk_run(penstock_client* client);
+// One attempt to send one short command on an open link and read its reply, without any repetition.
+int psk_attempt(penstock_client* client, psk_link* link, const char* text, size_t length,
+                psk_command* command);
+
+// ---- error.c, names.c, address.c
+
+int psk_fail(penstock_client* client, int status, const char* subject, const char* format, ...)
+    __attribute__((format(printf, 4, 5)));
+// The database's own error in the words of the contract.
+int psk_refused(penstock_client* client, const char* text, size_t length);
+void psk_remember_failed_connect(const penstock_client* client);
+double psk_now(void);
+void psk_pause(penstock_client* client, double seconds);
+int psk_signalled(penstock_client* client);
+
+int psk_check_name(penstock_client* client, const char* what, const char* name);
+int psk_check_field(penstock_client* client, const char* name);
+// `label` says in an error which array it is.
+int psk_check_array(penstock_client* client, const char* label, const penstock_array* array);
+const char* psk_wire_dtype(penstock_dtype dtype);
+penstock_dtype psk_dtype_of_wire(const char* name);
+// Bytes of an array; 0 where that does not fit into memory.
+size_t psk_nbytes(penstock_dtype dtype, int rank, const int64_t* dims);
+// For example "float32 (3, 4)".
+const char* psk_describe(char* text, size_t room, penstock_dtype dtype, int rank, const int64_t* dims);
+
+typedef struct psk_address {
+  char* text;
+  psk_endpoint* endpoints;
+  int count;
+} psk_address;
+
+int psk_address_parse(penstock_client* client, const char* text);
+int psk_identity(penstock_client* client);
+
+// ---- tensor.c
+
+// Where a tensor goes that is on its way.
+typedef struct psk_sink {
+  const penstock_array* array;  // of this dtype and shape, or
+  penstock_place place;         // what this gives
+  void* context;
+  const char* name;  // for `place`, and for errors
+  int missing;       // set, and no error, where `may_miss`
+  int may_miss;
+} psk_sink;
+
+// The words of AI.TENSORSET behind the key, and how many these are.
+void psk_tensor_words(penstock_client* client, const penstock_array* array);
+int psk_count_tensor_words(const penstock_array* array);
+// Read an answer of META BLOB, whose first token is given, into a psk_sink.
+int psk_read_tensor(penstock_client* client, psk_link* link, psk_sink* sink, const psk_token* token);
+// The same as a reply, with a psk_sink as context.
+int psk_reply_tensor(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token);
+
+// ---- metadata.c: what SmartRedis keeps about a dataset, each list as a byte of type and its values
+
+typedef struct psk_metadata {
+  char* name;
+  psk_bytes packed;
+} psk_metadata;
+
+typedef struct psk_metadata_list {
+  psk_metadata* of;
+  int count;
+} psk_metadata_list;
+
+#define PSK_TENSOR_NAMES ".tensor_names"
+#define PSK_COMPLETE ".COMPLETE"
+
+// Append a value; a new list where there is none of the name.
+int psk_add_scalar(psk_metadata_list* list, const char* name, penstock_dtype dtype, const void* value);
+int psk_add_string(psk_metadata_list* list, const char* name, const char* value);
+const psk_metadata* psk_find_metadata(const psk_metadata_list* list, const char* name);
+// The dtype of a list's values, 0 where they are strings or nothing that is known.
+penstock_dtype psk_packed_dtype(const psk_bytes* packed);
+// The i-th string of a list, NULL past the last. It is not terminated.
+const char* psk_packed_string(const psk_bytes* packed, int i, size_t* length);
+void psk_free_metadata(psk_metadata_list* list);
+// All strings of a list, terminated, to be freed with their array. NULL: no memory. Sets *count.
+char** psk_packed_strings(const psk_bytes* packed, int* count);
+void psk_free_strings(char** texts, int count);
+// A reply of names and values in turn, with a psk_metadata_list as context.
+int psk_reply_metadata(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token);
+
+// ---- dataset.c
+
+// "prefix.{name}", what the keys of a dataset begin with, to be freed. NULL: no memory, and psk_fail was
+// called.
+char* psk_entry(penstock_client* client, const char* prefix, const char* name);
+// Store fields as a dataset, its metadata with them.
+int psk_store(penstock_client* client, const char* entry, const penstock_field* fields, int count,
+              const psk_metadata_list* metadata);
+// Begin a new message with the command that calls a dataset complete, once everything has been stored.
+void psk_complete(penstock_client* client, const char* entry);
+// Read the tensors of these names, each into its sink.
+int psk_load(penstock_client* client, const char* entry, psk_sink* sinks, int count);
+// The sinks whose tensors are missing, sorted, as "u, w"; NULL: none. To be freed.
+char* psk_missing(const psk_sink* sinks, int count);
+
+// ---- stream.c, flag.c, async.c
+
+typedef struct psk_series psk_series;
+void psk_free_series(psk_series* series);
+// Check a snapshot before anything of it is sent, name it (to be freed), store and announce it, take note of
+// it.
+int psk_prepare(penstock_client* client, const char* stream, int64_t step, const penstock_field* fields,
+                int count, char** name);
+int psk_put_prepared(penstock_client* client, const char* stream, const char* name, double time,
+                     const penstock_field* fields, int count);
+int psk_note(penstock_client* client, const char* stream, int64_t step, const penstock_field* fields,
+             int count);
+// Of a flag whose name is the texts, until NULL.
+int psk_set_flag(penstock_client* client, const char* name);
+
+typedef struct psk_async psk_async;
+void psk_async_stop(penstock_client* client);
+
+// ---- client.c
+
+typedef struct psk_error {
+  int status;
+  char doing[192];
+  char subject[256];
+  char reason[1536];
+  char text[2560];
+} psk_error;
+
+struct penstock_client {
+  psk_address address;
+  psk_cluster cluster;
+  char* producer;
+  int64_t rank;
+  char* written;  // prefix of keys that are written, "" for none
+  char* read;
+  double timeout;
+  double connect_timeout;
+  double patience;  // how long the call that is going on may take in all
+
+  const char* doing;  // the call that is going on
+  const char* subject;
+  double deadline;
+  psk_error error;
+  char why[512];  // a link broke
+  int hopeless;   // it broke in a way that another attempt does not mend
+  int uncertain;  // a command that must go once only may have been executed
+  int interrupted;
+  int (*check)(void* context);
+  void* check_context;
+
+  psk_bytes text;  // of the commands of this round trip
+  psk_part* parts;
+  int n_parts, room_parts;
+  psk_command* commands;
+  int n_commands, room_commands;
+  int words_left;
+  int no_memory;
+
+  char* found;  // the producer that get_snapshot has returned
+  psk_series* series;
+  psk_async* async;
+  size_t queue_bytes;
+};
+
+penstock_client* psk_client_like(const penstock_client* client);
+int psk_client_reach(penstock_client* client);
+void psk_client_free(penstock_client* client);
+// What stands between a prefix and a name: a dot, or nothing.
+const char* psk_dot(const char* prefix);
+
+#endif  // PENSTOCK_INTERNAL_H
