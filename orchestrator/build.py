@@ -26,6 +26,7 @@ from pathlib import Path
 
 from orchestrator.engines import Engine, installed_torch, optional_engines
 from orchestrator.errors import BuildError
+from sim_clients.cache import cache_directory
 
 SOURCE = Path(__file__).parent / "module"
 MODULE_NAME = "penstock_ai.so"
@@ -103,14 +104,6 @@ def cached_build() -> Build | None:
     """
     engines = (installed_torch(), *optional_engines())
     return _cached(cache_directory() / "modules" / _source_digest(engines), engines)
-
-
-def cache_directory() -> Path:
-    """Return the directory for what Penstock compiles: $PENSTOCK_CACHE, else penstock in the user's cache."""
-    explicit = os.environ.get("PENSTOCK_CACHE")
-    if explicit:
-        return Path(explicit)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "penstock"
 
 
 def find_compiler() -> Path:

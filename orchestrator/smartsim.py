@@ -31,10 +31,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from orchestrator.binaries import ServerBinary
-from orchestrator.build import Build, cache_directory
+from orchestrator.build import Build
 from orchestrator.errors import SmartSimError
 from orchestrator.redis_config import UNLIMITED_BYTES, RedisConfig, redis_environment
 from sim_clients.address import SOCKET_TIMEOUT_MS
+from sim_clients.cache import cache_directory
 
 MARKER = ".penstock-smartsim"
 BIND_SOURCE_ADDR_SINCE = (7, 0)

@@ -5,6 +5,7 @@ from sim_clients.client import Client
 from sim_clients.connect import connect
 from sim_clients.errors import (
     AddressError,
+    ClientBuildError,
     ClientError,
     DatabaseFull,
     DatabaseRefused,
@@ -19,6 +20,7 @@ from sim_clients.errors import (
     SnapshotError,
     TensorError,
     UnsupportedClientError,
+    WaitTimeout,
 )
 from sim_clients.memory_client import MemoryClient, MemoryDatabase
 from sim_clients.snapshot import Snapshot
@@ -27,6 +29,7 @@ __all__ = [
     "Address",
     "AddressError",
     "Client",
+    "ClientBuildError",
     "ClientError",
     "DatabaseFull",
     "DatabaseRefused",
@@ -45,5 +48,6 @@ __all__ = [
     "SnapshotError",
     "TensorError",
     "UnsupportedClientError",
+    "WaitTimeout",
     "connect",
 ]

@@ -3,7 +3,8 @@
 ClientError
 ├── AddressError             the address is missing or malformed
 ├── IdentityError            the environment names a rank that is not a number
-├── UnsupportedClientError   the installed client library would return wrong numbers here (numpy 2)
+├── UnsupportedClientError   the client library is not here, or would return wrong numbers (numpy 2)
+├── ClientBuildError         libpenstock could not be compiled
 ├── DatabaseUnavailable      the database does not answer, or went away
 ├── DatabaseFull             the database has reached its memory limit
 ├── DatabaseRefused          the database answered a command with an error
@@ -14,7 +15,8 @@ ClientError
 ├── KeyMissing               no such key
 ├── ModelMissing             no such model, or no such version of it
 ├── ModelRejected            the database refused to load the model
-└── InferenceFailed          the model ran and failed, or does not fit its inputs
+├── InferenceFailed          the model ran and failed, or does not fit its inputs
+└── WaitTimeout              what was waited for had not come in time
 """
 
 from __future__ import annotations
@@ -42,7 +44,16 @@ class IdentityError(ClientError):
 
 
 class UnsupportedClientError(ClientError):
-    """The installed client library would silently return wrong numbers here."""
+    """The client library that was asked for is not here, or would silently return wrong numbers."""
+
+
+class ClientBuildError(ClientError):
+    """The C library could not be compiled."""
+
+    def __init__(self, reason: str, log_tail: str = "") -> None:
+        super().__init__(f"{reason}:\n{log_tail}" if log_tail else reason)
+        self.reason = reason
+        self.log_tail = log_tail
 
 
 class DatabaseUnavailable(ClientError):
@@ -145,5 +156,15 @@ class InferenceFailed(ClientError):
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"inference with the model {name!r} failed: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class WaitTimeout(ClientError, TimeoutError):
+    """What was waited for had not come in time; nothing is broken."""
+
+    def __init__(self, doing: str, name: str, reason: str) -> None:
+        super().__init__(f"{doing}: {reason}")
+        self.doing = doing
         self.name = name
         self.reason = reason

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from sim_clients.errors import SnapshotError, TensorError
 Array = npt.NDArray[Any]
 
 WIRE_DTYPES = ("float64", "float32", "int64", "int32", "int16", "int8", "uint16", "uint8")
+_WIRE_TYPES = frozenset(np.dtype(name) for name in WIRE_DTYPES)
 
 
 class FieldType(NamedTuple):
@@ -27,6 +28,10 @@ class FieldType(NamedTuple):
         return f"{self.dtype} {self.shape}"
 
 
+Form = Callable[[str, object], Array]
+"""Brings an array into the form that a client sends, or refuses it by its name."""
+
+
 def wire_array(name: str, value: object) -> Array:
     """Return an array as the wire carries it: C-contiguous, at least one dimension, native byte order.
 
@@ -35,6 +40,21 @@ def wire_array(name: str, value: object) -> Array:
     Raises:
         TensorError: saying what does not fit, and what to do about it.
     """
+    return np.ascontiguousarray(sendable(name, value))
+
+
+def sendable(name: str, value: object) -> Array:
+    """Return the array itself, in whatever order its memory is, where the wire can carry it.
+
+    Raises:
+        TensorError: saying what does not fit, and what to do about it.
+    """
+    if type(value) is np.ndarray and value.dtype in _WIRE_TYPES and value.ndim and value.size:
+        return value
+    return _checked(name, value)
+
+
+def _checked(name: str, value: object) -> Array:
     if not isinstance(value, np.ndarray):
         raise TensorError(name, f"expected a numpy array, got {type(value).__name__}")
     if isinstance(value, np.ma.MaskedArray):
@@ -53,18 +73,18 @@ def wire_array(name: str, value: object) -> Array:
         raise TensorError(
             name, f"dtype {value.dtype.name} cannot be sent; the wire carries {', '.join(WIRE_DTYPES)}"
         )
-    return np.ascontiguousarray(value)
+    return value
 
 
-def model_inputs(name: str, inputs: tuple[Array, ...]) -> list[Array]:
-    """Bring the inputs of a model into the wire's form.
+def model_inputs(name: str, inputs: tuple[Array, ...], form: Form = wire_array) -> list[Array]:
+    """Bring the inputs of a model into the form that a client sends.
 
     Raises:
         TensorError: naming the model and the position of the input.
     """
     if not inputs:
         raise TensorError(name, "a model needs at least one input")
-    return [wire_array(f"input {position} of {name}", value) for position, value in enumerate(inputs)]
+    return [form(f"input {position} of {name}", value) for position, value in enumerate(inputs)]
 
 
 def layout_of(fields: Mapping[str, Array]) -> dict[str, FieldType]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 
 from sim_clients.errors import SnapshotError
-from sim_clients.fields import Array, FieldType, check_layout, layout_of, wire_array
+from sim_clients.fields import Array, FieldType, Form, check_layout, layout_of, wire_array
 from sim_clients.keys import SnapshotName, checked_field
 
 
@@ -36,16 +36,21 @@ class Snapshot:
 
 
 class SnapshotSeries:
-    """What one rank has put in one stream so far, and so what its next snapshot must look like."""
+    """What one rank has put in one stream so far, and so what its next snapshot must look like.
 
-    def __init__(self, producer: str, rank: int) -> None:
+    Args:
+        form: brings a field into the form that the client sends.
+    """
+
+    def __init__(self, producer: str, rank: int, form: Form = wire_array) -> None:
         self._producer = producer
         self._rank = rank
+        self._form = form
         self._last_step = -1
         self._layout: dict[str, FieldType] | None = None
 
     def prepare(self, step: int, fields: Mapping[str, Array], time: float | None) -> Snapshot:
-        """Check the next snapshot before anything of it is sent, and bring it into the wire's form.
+        """Check the next snapshot before anything of it is sent, and bring it into the client's form.
 
         Raises:
             SnapshotError, TensorError, NameRefused: see `Client.put_snapshot`.
@@ -54,7 +59,7 @@ class SnapshotSeries:
         self._check_step(name, step)
         if not fields:
             raise SnapshotError(name, "it has no fields")
-        arrays = {checked_field(key): wire_array(key, value) for key, value in fields.items()}
+        arrays = {checked_field(key): self._form(key, value) for key, value in fields.items()}
         if self._layout is not None:
             check_layout(name, arrays, self._layout)
         if time is not None and not isinstance(time, Real):

@@ -1,9 +1,10 @@
-"""`penstock build`: compile the database module, once."""
+"""`penstock build`: compile the database module and the C library of the clients, once."""
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,9 @@ from rich.console import Console
 
 from orchestrator.build import Build, built_module
 from orchestrator.cli.options import Debug, Json
+from orchestrator.errors import BuildError
+from sim_clients.errors import ClientBuildError
+from sim_clients.native_library import built_library
 
 
 def build(
@@ -20,13 +24,23 @@ def build(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Compile the database module against the installed torch, unless that has been done."""
+    """Compile the database module against the installed torch, and libpenstock, unless that has been done."""
+    library = _library(force)
     made = _with_progress(force)
     if as_json:
-        print(json.dumps(made.as_json(), indent=2))
+        print(json.dumps({**made.as_json(), "client": str(library)}, indent=2))
     else:
         engines = ", ".join(f"{engine.package} {engine.version}" for engine in made.engines)
-        print(f"database module: {made.module} ({engines})")
+        print(f"database module: {made.module} ({engines})\nclient library: {library}")
+
+
+def _library(force: bool) -> Path:
+    try:
+        return built_library(force=force)
+    except ClientBuildError as error:
+        raise BuildError(
+            error.reason, step="compiling the client library", log_tail=error.log_tail
+        ) from error
 
 
 def _with_progress(force: bool) -> Build:

@@ -17,13 +17,15 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.binaries import find_redis_server
-from orchestrator.build import cache_directory, cached_build, find_compiler
+from orchestrator.build import cached_build, find_compiler
 from orchestrator.cli.options import Debug, Json
 from orchestrator.engines import installed_torch
 from orchestrator.errors import MpiError, PenstockError, SchedulerError, ServerError
 from orchestrator.mpiexec import find_mpiexec
 from orchestrator.schedulers.base import Scheduler
 from orchestrator.schedulers.table import SCHEDULERS
+from sim_clients.cache import cache_directory
+from sim_clients.native_library import cached_library
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,9 @@ def _table(checks: list[Check]) -> Table:
 
 def _python() -> Check:
     found = f"{platform.python_version()} at {sys.executable}"
-    if (3, 10) <= sys.version_info[:2] <= (3, 11):
+    if (3, 10) <= sys.version_info[:2] <= (3, 13):
         return Check("python", "ok", found)
-    return Check("python", "missing", found, "use Python 3.10 or 3.11: the SmartRedis wheel has no other")
+    return Check("python", "missing", found, "use Python 3.10 to 3.13")
 
 
 def _compiler() -> Check:
@@ -132,14 +134,16 @@ def _onnxruntime() -> Check:
 
 
 def _smartredis() -> Check:
-    return _package("smartredis", "pip install smartredis")
+    fix = "only for programs that use its Python client: pip install smartredis, on Python 3.10 or 3.11"
+    return _package("smartredis", fix, needed=False)
 
 
 def _numpy() -> Check:
-    check = _package("numpy", "pip install 'numpy<2'")
-    if check.state == "ok" and int(check.found.partition(".")[0]) >= 2:
-        fix = "pip install 'numpy<2': under 2 and newer the SmartRedis wheel returns wrong numbers"
-        return Check("numpy", "missing", check.found, fix)
+    check = _package("numpy", "pip install numpy")
+    wheel = _package("smartredis", "", needed=False)
+    if check.state == wheel.state == "ok" and int(check.found.partition(".")[0]) >= 2:
+        fix = "pip install 'numpy<2' for SmartRedis' Python client, which returns wrong numbers under 2"
+        return Check("numpy", "optional", check.found, fix)
     return check
 
 
@@ -194,6 +198,14 @@ def _module() -> Check:
     return Check("database module", "ok", f"{build.module}, with backends for {kinds}")
 
 
+def _client() -> Check:
+    library = cached_library()
+    if library is None:
+        fix = "penstock build; until then SmartRedis is used"
+        return Check("client library", "optional", "not built", fix)
+    return Check("client library", "ok", str(library))
+
+
 CHECKS: tuple[Callable[[], Check], ...] = (
     _python,
     _compiler,
@@ -211,4 +223,5 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     *(partial(_scheduler, scheduler) for scheduler in SCHEDULERS.values()),
     _cache,
     _module,
+    _client,
 )

@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from orchestrator.build import cache_directory
 from orchestrator.watcher import RUN_ID_VARIABLE, sweep
+from sim_clients.cache import cache_directory
 
 PROGRAM = Path(__file__).with_name("parsl_tasks.py")
 HOW = "Parsl is not there: `python -m tests.bench --get-parsl` installs it, in an environment of its own"

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from orchestrator.build import cache_directory, find_compiler
+from orchestrator.build import find_compiler
 from orchestrator.engines import installed_torch
+from sim_clients.cache import cache_directory
 
 SOURCE = Path(__file__).with_suffix(".cc")
 KEPT = str(1 << 30)

@@ -9,8 +9,17 @@ from pathlib import Path
 import pytest
 
 from sim_clients import Address
+from sim_clients.native_library import built_library
 from tests.client_contract import Networks
-from tests.integration.servers import Module, ServerBinary, ShardCluster, shard_configs
+from tests.integration.servers import (
+    Module,
+    RedisServer,
+    ServerBinary,
+    ServerConfig,
+    ShardCluster,
+    free_port,
+    shard_configs,
+)
 from tests.integration.torchscript import torchscript
 
 
@@ -31,6 +40,20 @@ def cluster_address(shared_cluster: ShardCluster) -> Address:
         with shard.connect() as connection:
             connection.flushall()
     return Address.parse(shared_cluster.address, clustered=True)
+
+
+@pytest.fixture(scope="session")
+def native_library() -> Path:
+    """libpenstock, compiled once."""
+    return built_library()
+
+
+@pytest.fixture(scope="session")
+def tcp_server(server_binary: ServerBinary, module: Module, short_directory: Path) -> Iterator[RedisServer]:
+    """One server on a port, started once."""
+    directory = Path(tempfile.mkdtemp(dir=short_directory))
+    with RedisServer(ServerConfig(server_binary, directory, (module,), port=free_port())) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The contract over SmartRedis: one server, and a cluster of three shards."""
+"""The contract over each client of a database: one server (Unix socket, TCP), a cluster of three shards."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from tests.client_contract import ClientContract, OpenClient, OpenPrefixed, Remo
 from tests.integration.servers import RedisServer, ShardCluster
 
 
-@pytest.fixture
-def opened() -> Iterator[Callable[[Address, str, int], Client]]:
-    """Open clients that are closed after the test."""
-    clients: list[Client] = []
+class OverDatabase(ClientContract):
+    client: str
 
-    def open_client(address: Address, producer: str, rank: int) -> Client:
-        clients.append(connect(address, producer=producer, rank=rank))
-        return clients[-1]
+    @pytest.fixture
+    def opened(self) -> Iterator[Callable[[Address, str, int], Client]]:
+        """Open clients that are closed after the test."""
+        clients: list[Client] = []
 
-    yield open_client
-    for client in clients:
-        client.close()
+        def open_client(address: Address, producer: str, rank: int) -> Client:
+            clients.append(connect(address, producer=producer, rank=rank, client=self.client))
+            return clients[-1]
 
+        yield open_client
+        for client in clients:
+            client.close()
 
-class OverSmartRedis(ClientContract):
     @pytest.fixture
     def open_prefixed(self, open_client: OpenClient, monkeypatch: pytest.MonkeyPatch) -> OpenPrefixed:
         def open_with(producer: str, *variables: str) -> Client:
@@ -38,7 +39,7 @@ class OverSmartRedis(ClientContract):
         return open_with
 
 
-class TestStandalone(OverSmartRedis):
+class OverOneServer(OverDatabase):
     @pytest.fixture
     def open_client(self, server: RedisServer, opened: Callable[..., Client]) -> OpenClient:
         address = Address.parse(server.address)
@@ -52,7 +53,7 @@ class TestStandalone(OverSmartRedis):
         return remove
 
 
-class TestCluster(OverSmartRedis):
+class OverCluster(OverDatabase):
     @pytest.fixture
     def open_client(self, cluster_address: Address, opened: Callable[..., Client]) -> OpenClient:
         return lambda producer, rank=0: opened(cluster_address, producer, rank)
@@ -62,6 +63,44 @@ class TestCluster(OverSmartRedis):
         def remove(key: str) -> None:
             port = shared_cluster.shards[0].config.port
             with redis.RedisCluster(host="127.0.0.1", port=port) as connection:
+                assert connection.delete(key) == 1
+
+        return remove
+
+
+class TestSmartRedis(OverOneServer):
+    client = "smartredis"
+
+
+class TestSmartRedisCluster(OverCluster):
+    client = "smartredis"
+
+
+@pytest.mark.usefixtures("native_library")
+class TestNative(OverOneServer):
+    client = "native"
+
+
+@pytest.mark.usefixtures("native_library")
+class TestNativeCluster(OverCluster):
+    client = "native"
+
+
+@pytest.mark.usefixtures("native_library")
+class TestNativeTcp(OverDatabase):
+    client = "native"
+
+    @pytest.fixture
+    def open_client(self, tcp_server: RedisServer, opened: Callable[..., Client]) -> OpenClient:
+        with tcp_server.connect() as connection:
+            connection.flushall()
+        address = Address.parse(tcp_server.address)
+        return lambda producer, rank=0: opened(address, producer, rank)
+
+    @pytest.fixture
+    def remove_tensor(self, tcp_server: RedisServer) -> RemoveTensor:
+        def remove(key: str) -> None:
+            with tcp_server.connect() as connection:
                 assert connection.delete(key) == 1
 
         return remove

@@ -1,0 +1,140 @@
+"""libpenstock's interface, `c/penstock.h`, as ctypes has it: the only file that spells it.
+
+ctypes, and not an extension module: one library serves all languages and all Pythons, and it is compiled
+without Python's headers, which a system's Python often lacks. A call costs half a microsecond more by it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from ctypes import POINTER, Structure, c_char_p, c_double, c_int, c_int64, c_size_t, c_void_p
+from pathlib import Path
+from typing import Any
+
+MAX_RANK = 64
+
+DTYPES = {
+    "float64": 1,
+    "float32": 2,
+    "int64": 3,
+    "int32": 4,
+    "int16": 5,
+    "int8": 6,
+    "uint16": 7,
+    "uint8": 8,
+    "bool": 9,
+    "float16": 10,
+    "uint32": 12,
+    "uint64": 13,
+    "complex64": 14,
+    "complex128": 15,
+}
+"""numpy's name -> penstock_dtype; numpy has no bfloat16."""
+
+
+class CArray(Structure):
+    """penstock_array."""
+
+    _fields_ = (
+        ("data", c_void_p),
+        ("dtype", c_int),
+        ("rank", c_int),
+        ("dims", POINTER(c_int64)),
+        ("strides", POINTER(c_int64)),
+    )
+
+
+class CField(Structure):
+    """penstock_field."""
+
+    _fields_ = (("name", c_char_p), ("array", CArray))
+
+
+class CInfo(Structure):
+    """penstock_info."""
+
+    _fields_ = (("dtype", c_int), ("rank", c_int), ("dims", c_int64 * MAX_RANK), ("nbytes", c_size_t))
+
+
+class CSnapshot(Structure):
+    """penstock_snapshot."""
+
+    _fields_ = (
+        ("producer", c_char_p),
+        ("rank", c_int64),
+        ("step", c_int64),
+        ("has_time", c_int),
+        ("time", c_double),
+    )
+
+
+PLACE = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_char_p, POINTER(CInfo))
+CHECK = ctypes.CFUNCTYPE(c_int, c_void_p)
+
+_client, _text, _array = c_void_p, c_char_p, POINTER(CArray)
+_integer = POINTER(c_int64)
+_flag = POINTER(c_int)
+_fields = POINTER(CField)
+
+_CALLS: dict[str, tuple[Any, ...]] = {
+    "connect": (_text, c_double, POINTER(c_void_p)),
+    "set_identity": (_client, _text, c_int64),
+    "set_timeout": (_client, c_double),
+    "put_tensor": (_client, _text, _array),
+    "get_tensor": (_client, _text, _array),
+    "get_tensor_to": (_client, _text, PLACE, c_void_p),
+    "put_snapshot": (_client, _text, c_int64, c_double, _fields, c_int),
+    "get_snapshot": (_client, _text, c_int64, PLACE, c_void_p, POINTER(CSnapshot)),
+    "announced": (_client, _text, _integer),
+    "end_stream": (_client, _text),
+    "stream_ended": (_client, _text, _text, c_int64, _flag),
+    "raise_flag": (_client, _text),
+    "flag_raised": (_client, _text, _flag),
+    "put_model": (_client, _text, c_char_p, c_size_t, c_int64, _text),
+    "model_version": (_client, _text, _integer),
+    "infer_to": (_client, _text, c_int64, _array, c_int, c_int, PLACE, c_void_p),
+    "put_tensor_async": (_client, _text, _array),
+    "put_snapshot_async": (_client, _text, c_int64, c_double, _fields, c_int),
+    "flush": (_client, c_double),
+    "set_queue": (_client, c_size_t),
+    "wait_tensor": (_client, _text, c_double),
+    "wait_flag": (_client, _text, c_double),
+    "wait_list": (_client, _text, c_int64, c_double, _integer),
+    "wait_model": (_client, _text, c_int64, c_double, _integer),
+}
+"""Calls that return a penstock_status."""
+
+_TEXTS = ("error", "error_doing", "error_subject", "error_reason")
+
+
+class Library:
+    """The loaded library: `library.put_tensor` is penstock_put_tensor."""
+
+    def __init__(self, path: Path) -> None:
+        self._loaded = ctypes.CDLL(str(path))
+        self.close = self._function("close", (_client,), None)
+        self.set_signal_check = self._function("set_signal_check", (_client, CHECK, c_void_p), None)
+
+    def _function(self, name: str, arguments: tuple[Any, ...], result: Any) -> Any:
+        function = getattr(self._loaded, f"penstock_{name}")
+        function.argtypes, function.restype = arguments, result
+        return function
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Look a call up at its first use; from then on it is an ordinary attribute."""
+        if name in _TEXTS:
+            found = self._function(name, (_client,), c_char_p)
+        elif name in _CALLS:
+            found = self._function(name, _CALLS[name], c_int)
+        else:
+            raise AttributeError(name)
+        setattr(self, name, found)
+        return found  # type: ignore[no-any-return]
+
+
+@functools.cache
+def loaded(path: Path) -> Library:
+    """Load the library, once in a process."""
+    return Library(path)

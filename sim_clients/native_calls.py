@@ -1,0 +1,133 @@
+"""Calls of libpenstock for one client: statuses become the errors of the contract, Ctrl-C ends a call."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Generator
+from typing import Any, NoReturn
+
+from sim_clients.errors import (
+    AddressError,
+    ClientError,
+    DatabaseFull,
+    DatabaseRefused,
+    DatabaseUnavailable,
+    IncompleteSnapshot,
+    InferenceFailed,
+    KeyMissing,
+    ModelMissing,
+    ModelRejected,
+    NameRefused,
+    SnapshotError,
+    TensorError,
+    WaitTimeout,
+)
+from sim_clients.native_arrays import Places
+from sim_clients.native_binding import CHECK, Library
+
+MODEL_MISSING = 12
+
+
+class Calls:
+    """One penstock_client and what its calls need.
+
+    Args:
+        library: the loaded library.
+        address: of the database, for errors.
+        connect_timeout_s: how long a server that is not there is looked for, s.
+    """
+
+    def __init__(self, library: Library, address: str, connect_timeout_s: float) -> None:
+        self.library = library
+        self.address = address
+        self.places = Places()
+        self._signals = _Signals()
+        handle = ctypes.c_void_p()
+        status = library.connect(address.encode(), connect_timeout_s, ctypes.byref(handle))
+        if status:
+            self._raise(status, None, None)
+        self._handle: ctypes.c_void_p | None = handle
+        library.set_signal_check(handle, self._signals.callback, None)
+        self._end = weakref.finalize(self, library.close, handle)
+
+    def close(self) -> None:
+        """Send what is queued, and leave."""
+        self._handle = None
+        self._end()
+
+    def __call__(self, function: Any, *arguments: Any, version: int | None = None) -> None:
+        """Call a function of the library.
+
+        Args:
+            function: `library.put_tensor` and so on.
+            arguments: those behind the client.
+            version: of the model, for the error that it is missing.
+
+        Raises:
+            ClientError: see `Client`.
+            BaseException: what a signal handler of Python's has raised meanwhile.
+        """
+        if self._handle is None:
+            raise DatabaseUnavailable(self.address, "call a client", "this client is closed")
+        status = function(self._handle, *arguments)
+        if status:
+            self._raise(status, self._handle, version)
+
+    def _raise(self, status: int, handle: ctypes.c_void_p | None, version: int | None) -> NoReturn:
+        self.places.taken()
+        for holder in (self._signals, self.places):
+            if holder.error is not None:
+                error, holder.error = holder.error, None
+                raise error
+        raise _error(self.library, status, handle, self.address, version)
+
+
+class _Signals:
+    """Runs Python's signal handlers while the library waits, and keeps what they raise.
+
+    The library calls `send` of a generator, which is no Python function: the handlers run where the generator
+    goes on, inside its `try`, and nothing they raise can be lost between C and Python.
+    """
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+        watch = self._watch()
+        next(watch)
+        self.callback = CHECK(watch.send)
+
+    def _watch(self) -> Generator[int, object, None]:
+        while True:
+            try:
+                yield int(self.error is not None)
+            except GeneratorExit:
+                return
+            except BaseException as error:  # noqa: BLE001  raised again when the library has returned
+                self.error = error
+
+
+def _error(
+    library: Library, status: int, handle: ctypes.c_void_p | None, address: str, version: int | None
+) -> Exception:
+    text, doing, subject, reason = (
+        part(handle).decode(errors="replace")
+        for part in (library.error, library.error_doing, library.error_subject, library.error_reason)
+    )
+    what, _, why = reason.partition(": ")
+    errors: dict[int, Exception] = {
+        2: AddressError(reason, subject),
+        4: DatabaseUnavailable(address, doing, reason),
+        5: DatabaseFull(subject, reason),
+        6: DatabaseRefused(address, doing, reason),
+        7: NameRefused(what, subject, why),
+        8: TensorError(subject, reason),
+        9: SnapshotError(subject, reason),
+        10: IncompleteSnapshot(subject, reason),
+        11: KeyMissing(subject),
+        MODEL_MISSING: ModelMissing(subject, version),
+        13: ModelRejected(subject, reason),
+        14: InferenceFailed(subject, reason),
+        15: WaitTimeout(doing, subject, reason),
+        16: MemoryError(text),
+    }
+    return errors.get(status) or ClientError(text)

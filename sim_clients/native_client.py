@@ -1,0 +1,260 @@
+"""The contract over libpenstock, our own library: arrays leave without a copy and arrive where they belong.
+
+Arrays in any memory order are sent as they are; the library reads them through a small buffer. What Python
+can get wrong (types, names, the order of steps) is checked here, by the rules that all clients share.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+
+from sim_clients import keys
+from sim_clients.address import Address
+from sim_clients.errors import KeyMissing, TensorError, UnsupportedClientError
+from sim_clients.fields import Array, model_inputs, sendable
+from sim_clients.identity import Identity
+from sim_clients.models import check_post, checked_version
+from sim_clients.native_arrays import c_array, c_arrays, c_fields
+from sim_clients.native_binding import CSnapshot, loaded
+from sim_clients.native_calls import Calls
+from sim_clients.native_library import cached_library
+from sim_clients.snapshot import Snapshot, SnapshotSeries
+
+TIMEOUT_S = 600.0
+"""How long the database may take to answer one call, s: a model may run for minutes."""
+CONNECT_TIMEOUT_S = 5.0
+"""How long a database that is not there is looked for, s."""
+_NO_TIME = float("nan")
+_OUTPUT = "0"
+
+
+class NativeClient:
+    """A `Client` over libpenstock, to a standalone or clustered database.
+
+    Args:
+        address: of the database.
+        identity: under which snapshots are announced.
+        timeout_s: how long the database may take to answer one call, s.
+        connect_timeout_s: how long a database that is not there is looked for, s.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        identity: Identity,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> None:
+        """Connect.
+
+        Raises:
+            UnsupportedClientError: libpenstock has not been built.
+            DatabaseUnavailable: nothing answers at the address.
+        """
+        library = cached_library()
+        if library is None:
+            raise UnsupportedClientError(
+                "libpenstock has not been compiled: `penstock build` does it, in seconds"
+            )
+        self._identity = identity
+        self._series: dict[str, SnapshotSeries] = {}
+        self._call = Calls(loaded(library), str(address), connect_timeout_s)
+        self._c = self._call.library
+        self._call(self._c.set_identity, identity.producer.encode(), identity.rank)
+        self._call(self._c.set_timeout, timeout_s)
+
+    @property
+    def producer(self) -> str:
+        """Name of the application or ensemble member this client belongs to."""
+        return self._identity.producer
+
+    @property
+    def rank(self) -> int:
+        """Rank within the producer."""
+        return self._identity.rank
+
+    def put_snapshot(
+        self,
+        step: int,
+        fields: Mapping[str, Array],
+        *,
+        time: float | None = None,
+        stream: str = keys.DEFAULT_STREAM,
+    ) -> Snapshot:
+        """Store the fields of this rank at one step, then announce them; see `Client.put_snapshot`."""
+        return self._put_snapshot(self._c.put_snapshot, step, fields, time, stream)
+
+    def put_snapshot_async(
+        self,
+        step: int,
+        fields: Mapping[str, Array],
+        *,
+        time: float | None = None,
+        stream: str = keys.DEFAULT_STREAM,
+    ) -> Snapshot:
+        """Copy the fields into a bounded queue, from which a thread stores and announces them in order.
+
+        Waits where there is no room. What went wrong is raised by the next such call, or by `flush`.
+
+        Raises:
+            ClientError: of this put or of one before it; see `Client.put_snapshot`.
+        """
+        return self._put_snapshot(self._c.put_snapshot_async, step, fields, time, stream)
+
+    def _put_snapshot(
+        self, function: object, step: int, fields: Mapping[str, Array], time: float | None, stream: str
+    ) -> Snapshot:
+        at = keys.checked("stream", stream).encode()
+        series = self._series.setdefault(stream, SnapshotSeries(self.producer, self.rank, sendable))
+        snapshot = series.prepare(step, fields, time)
+        when = _NO_TIME if snapshot.time is None else snapshot.time
+        described = c_fields(snapshot.fields)
+        self._call(function, at, snapshot.step, when, described, len(described))
+        series.stored(snapshot)
+        return snapshot
+
+    def flush(self, timeout_s: float = TIMEOUT_S) -> None:
+        """Wait until everything that was queued is in the database.
+
+        Raises:
+            WaitTimeout: it is still on its way.
+            ClientError: what went wrong with it.
+        """
+        self._call(self._c.flush, timeout_s)
+
+    def end_stream(self, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Tell the readers that this rank puts no more snapshots; see `Client.end_stream`."""
+        self.flush()
+        self._call(self._c.end_stream, keys.checked("stream", stream).encode())
+
+    def stream_ended(self, producer: str, rank: int = 0, stream: str = keys.DEFAULT_STREAM) -> bool:
+        """Tell whether a rank has called `end_stream`."""
+        ended = ctypes.c_int()
+        self._call(self._c.stream_ended, stream.encode(), producer.encode(), rank, ctypes.byref(ended))
+        return bool(ended.value)
+
+    def announced(self, stream: str = keys.DEFAULT_STREAM) -> int:
+        """Return how many snapshots have been announced; see `Client.announced`."""
+        count = ctypes.c_int64()
+        self._call(self._c.announced, keys.checked("stream", stream).encode(), ctypes.byref(count))
+        return count.value
+
+    def get_snapshot(self, position: int, stream: str = keys.DEFAULT_STREAM) -> Snapshot:
+        """Return the snapshot at a position of the stream; see `Client.get_snapshot`."""
+        if position < 0:
+            raise KeyMissing(f"{stream}[{position}]")
+        at, found, places = keys.checked("stream", stream).encode(), CSnapshot(), self._call.places
+        self._call(self._c.get_snapshot, at, position, places.callback, None, ctypes.byref(found))
+        time = found.time if found.has_time else None
+        return Snapshot(found.producer.decode(), found.rank, found.step, places.taken(), time)
+
+    def put_tensor(self, name: str, value: Array) -> None:
+        """Store one tensor; see `Client.put_tensor`."""
+        array = c_array(sendable(name, value))
+        self._call(self._c.put_tensor, keys.checked("tensor", name).encode(), array)
+
+    def get_tensor(self, name: str) -> Array:
+        """Return one tensor; see `Client.get_tensor`."""
+        places = self._call.places
+        self._call(self._c.get_tensor_to, keys.checked("tensor", name).encode(), places.callback, None)
+        return places.taken()[name]
+
+    def get_tensor_into(self, name: str, array: Array) -> None:
+        """Receive a tensor into an array of the caller's.
+
+        Args:
+            name: of the tensor.
+            array: of its dtype and shape, in any memory order, writable.
+
+        Raises:
+            TensorError: the tensor has another dtype or shape.
+            KeyMissing: nobody has stored a tensor of this name.
+        """
+        if not sendable(name, array).flags.writeable:
+            raise TensorError(name, "the array to be filled is read-only")
+        self._call(self._c.get_tensor, keys.checked("tensor", name).encode(), c_array(array))
+
+    def raise_flag(self, name: str) -> None:
+        """Tell everyone who asks that something has happened; see `Client.raise_flag`."""
+        self._call(self._c.raise_flag, keys.checked("flag", name).encode())
+
+    def flag_raised(self, name: str) -> bool:
+        """Tell whether `raise_flag` was called with this name by anyone."""
+        raised = ctypes.c_int()
+        self._call(self._c.flag_raised, keys.checked("flag", name).encode(), ctypes.byref(raised))
+        return bool(raised.value)
+
+    def request_stop(self) -> None:
+        """Ask all programs of this database to end; see `Client.request_stop`."""
+        self.raise_flag(keys.STOP)
+
+    def stop_requested(self) -> bool:
+        """Tell whether anyone has called `request_stop`."""
+        return self.flag_raised(keys.STOP)
+
+    def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
+        """Store a version on every shard, then make it the live one; see `Client.put_model`."""
+        check_post(name, model, device)
+        version = checked_version(name, version)
+        self._call(self._c.put_model, name.encode(), model, len(model), version, device.encode())
+
+    def model_version(self, name: str) -> int:
+        """Return the version that is live; see `Client.model_version`."""
+        version = ctypes.c_int64()
+        self._call(self._c.model_version, keys.checked("model", name).encode(), ctypes.byref(version))
+        return version.value
+
+    def infer(self, name: str, *inputs: Array, version: int | None = None) -> Array:
+        """Run a model in the database, in one round trip to one shard; see `Client.infer`."""
+        arrays = model_inputs(keys.checked("model", name), inputs, sendable)
+        at = 0 if version is None else checked_version(name, version)
+        places = self._call.places
+        given = c_arrays(arrays)
+        self._call(
+            self._c.infer_to,
+            *(name.encode(), at, given, len(arrays), 1, places.callback, None),
+            version=version,
+        )
+        return places.taken()[_OUTPUT]
+
+    def wait_for_tensor(self, name: str, timeout_s: float) -> None:
+        """Wait until a tensor is there.
+
+        Raises:
+            WaitTimeout
+        """
+        self._call(self._c.wait_tensor, keys.checked("tensor", name).encode(), timeout_s)
+
+    def wait_for_flag(self, name: str, timeout_s: float) -> None:
+        """Wait until a flag is raised.
+
+        Raises:
+            WaitTimeout
+        """
+        self._call(self._c.wait_flag, keys.checked("flag", name).encode(), timeout_s)
+
+    def wait_for_snapshots(self, count: int, timeout_s: float, stream: str = keys.DEFAULT_STREAM) -> int:
+        """Wait until at least `count` snapshots have been announced, and return how many have been.
+
+        Raises:
+            WaitTimeout
+        """
+        found, at = ctypes.c_int64(), keys.checked("stream", stream).encode()
+        self._call(self._c.wait_list, at, count, timeout_s, ctypes.byref(found))
+        return found.value
+
+    def wait_for_model(self, name: str, timeout_s: float, *, after: int = 0) -> int:
+        """Wait until a version greater than `after` is live, and return it.
+
+        Raises:
+            WaitTimeout
+        """
+        found, at = ctypes.c_int64(), keys.checked("model", name).encode()
+        self._call(self._c.wait_model, at, after, timeout_s, ctypes.byref(found))
+        return found.value
+
+    def close(self) -> None:
+        """Send what is queued, and leave; see `Client.close`."""
+        self._call.close()
