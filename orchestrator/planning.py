@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Container, Sequence
 from dataclasses import replace
 
@@ -43,6 +44,7 @@ def describe_programs(
     """
     names: set[str] = set()
     sources = Sources()
+    driver_environment = dict(os.environ)  # may be another when their turn comes
     variables = database_environment(databases)
     launches = []
     for application in applications:
@@ -66,6 +68,7 @@ def describe_programs(
                 parameters=application.parameters,
                 waits=True,
                 inputs=sources.inputs(application, directory),
+                driver_environment=driver_environment,
             )
         )
     return launches

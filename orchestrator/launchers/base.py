@@ -55,6 +55,7 @@ class Launch:
         waits: it has no place yet, because it waits for its turn.
         inherits: open files of this process, by number, that the program gets too.
         inputs: what it finds in its directory; laid by the launcher.
+        driver_environment: that of the driver when the program was described; None for that of its start.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Launch:
     waits: bool = False
     inherits: Sequence[int] = ()
     inputs: tuple[Input, ...] = ()
+    driver_environment: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 class Job:
@@ -397,4 +399,5 @@ def stop_together(jobs: Sequence[Job], grace_s: float) -> None:
 
 def launch_environment(launch: Launch) -> dict[str, str]:
     """Return the whole environment of a program: the driver's, then what the launch adds."""
-    return {**os.environ, **launch.environment}
+    driver = os.environ if launch.driver_environment is None else launch.driver_environment
+    return {**driver, **launch.environment}
