@@ -39,6 +39,7 @@ from orchestrator.schedulers.table import job_here
 from orchestrator.started import Started
 from orchestrator.starting import Awaited, Starter, Turn, flat
 from orchestrator.sweep import Point
+from orchestrator.watcher import Session
 
 COLOCATED_S = 60.0
 
@@ -463,9 +464,9 @@ class Experiment:
         if self._record is not None:
             self._record.touch()
 
-    def _note_process(self, pid: int) -> None:
+    def _note_process(self, session: Session) -> None:
         if self._guard is not None:
-            self._guard.add(pid)
+            self._guard.add(session)
 
     def _resume(self) -> dict[str, Any] | None:
         """Return the record of the run that is to go on; None where a new one begins.

@@ -18,7 +18,7 @@ from orchestrator.launchers.options import LaunchOptions
 from orchestrator.placement import Placement
 from orchestrator.run_files import tail
 from orchestrator.sources import Input
-from orchestrator.watcher import read_stat
+from orchestrator.watcher import Session
 
 GRACE_S = 5.0
 """How long a program that was told to end may take before it is killed."""
@@ -251,12 +251,10 @@ class Job:
                 return
         listener(self)
 
-    def report_started(self, pid: int | None) -> None:
-        """For the launcher: the program runs."""
+    def report_started(self, pid: int | None, start_time: int | None = None) -> None:
+        """For the launcher: the program runs, as a process that started so many clock ticks after boot."""
         with self._lock:
-            self.pid = pid
-            stat = read_stat(pid) if pid is not None else None
-            self.start_time = stat.start_time if stat is not None else None
+            self.pid, self.start_time = pid, start_time
             self.started = time.time()
             self.attempts += 1
             self._state = JobState.ACTIVE
@@ -337,11 +335,11 @@ class Launcher(Protocol):
     takes: ClassVar[tuple[str, ...]]
     shown: str
 
-    def __init__(self, started: Callable[[int], None], options: LaunchOptions | None = None) -> None:
+    def __init__(self, started: Callable[[Session], None], options: LaunchOptions | None = None) -> None:
         """Make a launcher.
 
         Args:
-            started: is told the number of each process of this host that is started.
+            started: is told of each process of this host that is started, the first of its session.
             options: what a user has chosen.
         """
         ...

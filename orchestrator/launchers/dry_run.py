@@ -10,6 +10,7 @@ from orchestrator.hosts import Inventory
 from orchestrator.launchers.base import Job, Launch, Launcher
 from orchestrator.launchers.local import LocalLauncher
 from orchestrator.launchers.options import LaunchOptions
+from orchestrator.watcher import Session
 
 
 class DryRunLauncher:
@@ -26,7 +27,7 @@ class DryRunLauncher:
 
     def __init__(
         self,
-        started: Callable[[int], None] | None = None,
+        started: Callable[[Session], None] | None = None,
         options: LaunchOptions | None = None,
         *,
         of: type[Launcher] = LocalLauncher,

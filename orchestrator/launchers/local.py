@@ -11,6 +11,7 @@ from orchestrator.hosts import Inventory, this_host
 from orchestrator.launchers.base import Job, Launch
 from orchestrator.launchers.options import LaunchOptions
 from orchestrator.launchers.processes import Processes, by_hand, cores_of
+from orchestrator.watcher import Session
 
 
 class LocalLauncher:
@@ -22,7 +23,7 @@ class LocalLauncher:
     takes: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
-        self, started: Callable[[int], None] | None = None, options: LaunchOptions | None = None
+        self, started: Callable[[Session], None] | None = None, options: LaunchOptions | None = None
     ) -> None:
         """Make a launcher. Other hosts in its options are for a preview: as if this host were one of them."""
         self.shown = self.name

@@ -24,6 +24,7 @@ from orchestrator.launchers.options import LaunchOptions
 from orchestrator.launchers.processes import Ending, Processes, by_hand, cores_of
 from orchestrator.mpiexec import Mpiexec, find_mpiexec
 from orchestrator.run_files import tail
+from orchestrator.watcher import Session
 
 
 class MpiLauncher:
@@ -35,7 +36,7 @@ class MpiLauncher:
     takes: ClassVar[tuple[str, ...]] = ("mpiexec", "extra_args")
 
     def __init__(
-        self, started: Callable[[int], None] | None = None, options: LaunchOptions | None = None
+        self, started: Callable[[Session], None] | None = None, options: LaunchOptions | None = None
     ) -> None:
         """Find mpiexec.
 

@@ -42,6 +42,7 @@ from orchestrator.slurm import (
     jobs_here,
     signal_step,
 )
+from orchestrator.watcher import Session
 
 SLURM_PROGRAM = "orchestrator.slurm"
 TAIL_LINES = 200
@@ -62,7 +63,7 @@ class SlurmLauncher:
     takes: ClassVar[tuple[str, ...]] = ("extra_args",)
 
     def __init__(
-        self, started: Callable[[int], None] | None = None, options: LaunchOptions | None = None
+        self, started: Callable[[Session], None] | None = None, options: LaunchOptions | None = None
     ) -> None:
         """Ask Slurm which hosts there are.
 

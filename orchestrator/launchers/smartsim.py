@@ -23,6 +23,7 @@ from orchestrator.launchers.smartsim_process import SCHEDULERS, Facts, SmartSimP
 from orchestrator.laying import lay
 from orchestrator.progress import say
 from orchestrator.smartsim import find_smartsim
+from orchestrator.watcher import Session
 
 PYTHON_VARIABLE = "PENSTOCK_SMARTSIM"
 TO_LOG = 'log=$1; shift; exec "$@" >> "$log" 2>&1'
@@ -37,7 +38,7 @@ class SmartSimLauncher:
     takes: ClassVar[tuple[str, ...]] = ("scheduler",)
 
     def __init__(
-        self, started: Callable[[int], None] | None = None, options: LaunchOptions | None = None
+        self, started: Callable[[Session], None] | None = None, options: LaunchOptions | None = None
     ) -> None:
         """Find SmartSim, and start the process that runs its launcher.
 

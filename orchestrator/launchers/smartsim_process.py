@@ -21,6 +21,7 @@ from typing import IO, Any
 from orchestrator.errors import SmartSimError, StartFailed
 from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.progress import say
+from orchestrator.watcher import Session, read_stat
 
 STEPS = Path(__file__).with_name("smartsim_steps.py")
 RUN_STEPS = "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
@@ -40,13 +41,13 @@ class SmartSimProcess:
     Args:
         python: that has SmartSim.
         scheduler: whose launcher of SmartSim's it is to use; `auto` is the one that SmartSim finds.
-        started: is told the number of each process of this host that is started.
+        started: is told of each process of this host that is started, the first of its session.
 
     Raises:
         SmartSimError: SmartSim does not run, or finds a scheduler that it is not for here.
     """
 
-    def __init__(self, python: str, scheduler: str, started: Callable[[int], None]) -> None:
+    def __init__(self, python: str, scheduler: str, started: Callable[[Session], None]) -> None:
         self._started = started
         self._lock = threading.Lock()
         self._numbers = count()
@@ -187,9 +188,10 @@ class SmartSimProcess:
         with self._lock:
             job, answers, stopped = self._jobs.get(key), self._answers.get(key), key in self._stopped
         if "started" in said and job is not None:
-            job.report_started(said["pid"])
-            if said["pid"] is not None:
-                self._started(said["pid"])
+            stat = read_stat(said["pid"]) if said["pid"] is not None else None
+            job.report_started(said["pid"], stat.start_time if stat is not None else None)
+            if stat is not None:
+                self._started(Session(stat.pid, stat.start_time))
         if "ended" not in said:
             if answers is not None:
                 answers.put(said)
