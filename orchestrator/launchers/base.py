@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol
 
 from orchestrator.errors import JobError, JobFailed, WaitTimeout, describe_exit
 from orchestrator.hosts import Inventory
+from orchestrator.launchers.ends import Ends
 from orchestrator.launchers.options import LaunchOptions
 from orchestrator.placement import Placement
 from orchestrator.run_files import tail
@@ -369,8 +370,13 @@ class Launcher(Protocol):
         """
         ...
 
-    def start(self, launch: Launch) -> Job:
+    def start(self, launch: Launch, ends: Ends | None = None) -> Job:
         """Start one program and return at once.
+
+        Args:
+            launch: the program.
+            ends: where the end of its process is heard, and so the thread on which the Job's end is reported;
+                one of the launcher's by default, and where it has no process of this host.
 
         Raises:
             StartFailed: the operating system refused.

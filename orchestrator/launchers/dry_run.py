@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from orchestrator.hosts import Inventory
 from orchestrator.launchers.base import Job, Launch, Launcher
+from orchestrator.launchers.ends import Ends
 from orchestrator.launchers.local import LocalLauncher
 from orchestrator.launchers.options import LaunchOptions
 from orchestrator.watcher import Session
@@ -49,7 +50,7 @@ class DryRunLauncher:
         """Return the command of the other."""
         return self._launcher.argv(launch)
 
-    def start(self, launch: Launch) -> Job:
+    def start(self, launch: Launch, ends: Ends | None = None) -> Job:
         """Refuse what the other would refuse; start nothing."""
         self.argv(launch)
         return ended_job(launch)

@@ -17,6 +17,7 @@ from typing import ClassVar, NoReturn
 from orchestrator.errors import PlacementError, StartFailed, UsageError
 from orchestrator.hosts import Inventory, is_here, this_host
 from orchestrator.launchers.base import Job, Launch
+from orchestrator.launchers.ends import Ends
 from orchestrator.launchers.options import LaunchOptions
 from orchestrator.launchers.processes import by_hand
 from orchestrator.launchers.smartsim_process import SCHEDULERS, Facts, SmartSimProcess
@@ -84,7 +85,7 @@ class SmartSimLauncher:
             return by_hand(launch)
         return tuple(self._process.ask(launch, {"do": "show", **_described(launch)})["command"])
 
-    def start(self, launch: Launch) -> Job:
+    def start(self, launch: Launch, ends: Ends | None = None) -> Job:
         """Start one program and return when SmartSim has."""
         _check_place(launch, self._process.scheduler)
         try:
