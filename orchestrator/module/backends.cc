@@ -26,7 +26,7 @@ struct Library {
 struct EngineFacts {
   const char* package;             // what pip installs
   const char* libraries_argument;  // says where its libraries are
-  const char* file;     // our backend, when no other was given
+  const char* file;                // our backend, when no other was given
   Library libraries[3];
 };
 
@@ -40,7 +40,10 @@ constexpr EngineFacts kFacts[] = {
       {"libtorch_cuda.so", RTLD_GLOBAL, false},
       {"libtorch_xpu.so", RTLD_GLOBAL, false}}},
     {"openvino", "OPENVINO_LIBRARIES", "backend_openvino.so", {{"libopenvino.so", RTLD_LOCAL, true}}},
-    {"onnxruntime", "ONNXRUNTIME_LIBRARIES", "backend_onnxruntime.so", {{"libonnxruntime.so", RTLD_LOCAL, true}}},
+    {"onnxruntime",
+     "ONNXRUNTIME_LIBRARIES",
+     "backend_onnxruntime.so",
+     {{"libonnxruntime.so", RTLD_LOCAL, true}}},
 };
 
 const EngineFacts& Facts(Engine engine) { return kFacts[static_cast<size_t>(engine)]; }
