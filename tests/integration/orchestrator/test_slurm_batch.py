@@ -199,9 +199,9 @@ def test_the_experiment_of_the_page_on_slurm_runs(slurm: SlurmNodes, tmp_path: P
     page = (ROOT / "docs" / "slurm.md").read_text()
     (tmp_path / "waves").mkdir()
     for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        name = re.match(r"# (waves|sweep)/(\w+\.py)", text)
+        name = re.match(r"# (waves|sweep|ranks)/(\w+\.py)", text)
         assert name is not None
-        if name[1] == "waves":  # the other is tried in test_slurm_array.py
+        if name[1] == "waves":  # the others are tried in test_slurm_array.py and test_slurm_mpi4py.py
             (tmp_path / "waves" / name[2]).write_text(text)
     penstock("run", "waves", "--on", "slurm", "--nodes", "3", "--time", "10")
     said = penstock("logs", "batch", "-f").stdout
