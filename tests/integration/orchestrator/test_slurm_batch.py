@@ -227,7 +227,7 @@ def test_an_experiment_runs_unchanged_on_a_node(slurm: SlurmNodes) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("settings", [("shards=2", "nodes=2"), ("colocated=true",)])
 def test_heat_surrogate_runs_over_nodes(slurm: SlurmNodes, settings: tuple[str, ...]) -> None:
-    given = [word for setting in (*settings, "interface=eth0") for word in ("--set", setting)]
+    given = [word for setting in (*settings, "interface=hostname") for word in ("--set", setting)]
     heat = str(ROOT / "experiments" / "heat_surrogate")
     done = penstock("run", heat, "--quick", "--on", "slurm", "--nodes", "4", "--time", "10", *given)
     assert done.returncode == 0, done.stderr
@@ -247,7 +247,7 @@ def test_heat_surrogate_says_how_its_database_is_reached_from_other_nodes(alloca
     assert done.returncode == 2, done.stderr
     assert re.search(
         r"has its place on n1, .* cannot be reached: .* This host has: .*\. "
-        r"This experiment is told so by --set interface=NAME$",
+        r"This experiment is told so by --set interface=hostname$",
         done.stderr.strip(),
     ), done.stderr
 
