@@ -52,7 +52,7 @@ def test_a_name_that_leads_nowhere_is_refused(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_interface_that_is_not_there_is_refused() -> None:
-    with pytest.raises(UsageError, match="no network interface 'ib7' .*: lo, eth0, ib0"):
+    with pytest.raises(UsageError, match=r"no network interface 'ib7' .*: lo, eth0, ib0"):
         interface_address("ib7")
 
 
