@@ -189,7 +189,7 @@ def claim(files: RunFiles) -> int:
     try:
         return take_lock(files.resume_lock)
     except BlockingIOError as error:
-        raise ResumeError(f"another driver has resumed the run in {files.directory}") from error
+        raise ResumeError(f"another process goes on with the run in {files.directory}") from error
 
 
 def run_to_resume(directory: Path, job: str | None = None) -> Run:

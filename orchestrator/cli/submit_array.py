@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from orchestrator.laying import lay
 from orchestrator.progress import say
 from orchestrator.record import Run
 from orchestrator.recording import job_facts, write_queued
+from orchestrator.resuming import claim
 from orchestrator.run_files import RunFiles
 from orchestrator.schedulers.arrays import ArraySize, array_script, script_again
 from orchestrator.schedulers.base import Batch, Scheduler
@@ -109,12 +111,20 @@ def submit_again(run: Run) -> None:
     """Submit the members of an array that have not completed as another one, in the directory of the run.
 
     Raises:
-        ResumeError: all have completed, or some may still run.
+        ResumeError: all have completed, or some may still run; or somebody else does so now.
         SlurmError: there is no Slurm, or it refuses.
     """
+    files = RunFiles(run.run_id, run.directory, run.runtime)
+    lock = claim(files)
+    try:
+        _submit_again(run.again(), files)
+    finally:
+        os.close(lock)
+
+
+def _submit_again(run: Run, files: RunFiles) -> None:
     if not run.resumable:
         raise ResumeError(f"the run {run.run_id} cannot be resumed: it is {run.state}", run=run.run_id)
-    files = RunFiles(run.run_id, run.directory, run.runtime)
     left = {job.name for job in run.record.jobs if job.state != COMPLETED}
     members = [member for member in members_of(run.directory) if member["name"] in left]
     count = min(run.record.array or 1, len(members))
