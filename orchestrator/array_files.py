@@ -3,7 +3,7 @@
 `members.jsonl` has a line for each member; element k of N runs every N-th of them, from the k-th on. It
 appends a line to `elements/k.jsonl` whenever one of its members starts or ends, so no two write to one
 file, and there is no driver that could. Whoever asks for the run puts these lines in place of those of
-`run.json`.
+`run.json`. Each line names the job of its array: what an earlier array of the run has told counts no more.
 """
 
 from __future__ import annotations
@@ -71,13 +71,19 @@ def append_event(directory: Path, element: int, facts: Facts) -> None:
         file.write(json.dumps(facts, default=str) + "\n")
 
 
-def read_events(directory: Path, elements: int) -> dict[str, Facts]:
+def read_events(directory: Path, elements: int, job: str) -> dict[str, Facts]:
     """Return what became of members last, by their names. A line that is just being written is left out.
 
+    Args:
+        directory: of the run.
+        elements: how many there are.
+        job: the number of their array.
+
     Raises:
-        RunError: another one is damaged.
+        RunError: another line is damaged.
     """
-    return {facts["name"]: facts for element in range(elements) for facts in _lines(directory, element)}
+    told = (facts for element in range(elements) for facts in _lines(directory, element))
+    return {facts["name"]: facts for facts in told if facts.get("batch") == job}
 
 
 def merged(record: Mapping[str, Any], events: Mapping[str, Facts], alive: Mapping[int, JobStatus]) -> Facts:
@@ -114,7 +120,7 @@ def again(record: Mapping[str, Any], elements: int, job: str, now: float) -> Fac
         now: the time, seconds since 1970.
     """
     fresh: Facts = {"state": "queued", "pid": None, "start_time": None, "returncode": None, "reason": None}
-    fresh |= {"started": None, "ended": None, "attempts": 0}
+    fresh |= {"started": None, "ended": None, "attempts": 0, "batch": job}
     numbers = iter(range(len(record["jobs"])))
     jobs = [
         each if each["state"] == COMPLETED else {**each, **fresh, "element": next(numbers) % elements}

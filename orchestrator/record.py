@@ -356,9 +356,10 @@ def _as_left(record: Mapping[str, Any], directory: Path) -> tuple[Mapping[str, A
     """
     if record.get("array") is None or record.get("ended") is not None:
         return record, None
-    ended = all_ended(record, read_events(directory, record["array"]))
-    elements = {} if ended else elements_of(record["batch"])
-    return merged(record, read_events(directory, record["array"]), elements), summary(elements)
+    array, job = record["array"], record["batch"]
+    ended = all_ended(record, read_events(directory, array, job))
+    elements = {} if ended else elements_of(job)
+    return merged(record, read_events(directory, array, job), elements), summary(elements)
 
 
 def _run(run_id: str, directory: Path, jobs: Callable[[str], Mapping[str, JobStatus]] = jobs_of) -> Run:

@@ -131,18 +131,16 @@ def _submit_again(run: Run, files: RunFiles) -> None:
     scheduler = find_scheduler(run.record.scheduler)
     script = script_again(files.batch_script.read_text(), count)
     scheduler.check(script)
-    job = scheduler.submit(script)
-    try:
+
+    def write(job: BatchJob) -> None:
         files.batch_script.write_text(script)
         write_members(run.directory, members)
-        record = again(run.record.model_dump(mode="json"), count, job, time.time())
+        record = again(run.record.model_dump(mode="json"), count, job.number, time.time())
         files.write_record(json.dumps(record, indent=2) + "\n")
-        forget_events(run.directory)  # last: the record has them now
-        scheduler.release(job)
-    except BaseException:
-        scheduler.cancel(job)
-        raise
-    say(f"submitted {run.run_id} again as job {job}: {len(members)} members in {count} elements")
+        forget_events(run.directory)  # the record has them now
+
+    number = submitted(scheduler, script, write)
+    say(f"submitted {run.run_id} again as job {number}: {len(members)} members in {count} elements")
 
 
 def _collect(main: Main, directory: Path, options: Options) -> tuple[RunFiles, Sequence[Collected]]:

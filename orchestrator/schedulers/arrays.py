@@ -20,6 +20,7 @@ from orchestrator.schedulers.slurm import OURS, RUNNING, SlurmScheduler
 from orchestrator.slurm import UNKNOWN_JOB, ask
 
 ELEMENT_VARIABLE = "SLURM_ARRAY_TASK_ID"
+ARRAY_VARIABLE = "SLURM_ARRAY_JOB_ID"
 WRITTEN = re.compile(r"(?P<count>\d+)(%(?P<at_once>\d+))?")
 BYTES_PER_MB = 1 << 20
 ENDED = (

@@ -176,14 +176,15 @@ def test_a_script_is_written_again_for_fewer_elements() -> None:
 def test_members_are_dealt_to_elements_and_tell_of_their_ends(tmp_path: Path) -> None:
     write_members(tmp_path, [{"name": f"m_{n}", "directory": tmp_path} for n in range(5)])
     assert [each["name"] for each in members_of(tmp_path, 1, 2)] == ["m_1", "m_3"]
-    append_event(tmp_path, 1, {"name": "m_1", "state": "active"})
-    append_event(tmp_path, 1, {"name": "m_1", "state": "completed"})
+    append_event(tmp_path, 1, {"name": "m_1", "state": "active", "batch": "7"})
+    append_event(tmp_path, 1, {"name": "m_1", "state": "completed", "batch": "7"})
+    append_event(tmp_path, 1, {"name": "m_1", "state": "failed", "batch": "6"})
     with (tmp_path / "elements" / "1.jsonl").open("a") as file:
         file.write('{"name": "m_3", "sta')  # another process is just writing it
-    assert read_events(tmp_path, 2) == {"m_1": {"name": "m_1", "state": "completed"}}
+    assert read_events(tmp_path, 2, "7") == {"m_1": {"name": "m_1", "state": "completed", "batch": "7"}}
     element_log(tmp_path, 0).with_suffix(".jsonl").write_text("garbage\n")
     with pytest.raises(RunError, match=r"element 0 of the run in \S+ tells is damaged"):
-        read_events(tmp_path, 2)
+        read_events(tmp_path, 2, "7")
 
 
 def test_members_that_cannot_be_read_are_told(tmp_path: Path) -> None:
@@ -197,10 +198,12 @@ def test_members_that_cannot_be_read_are_told(tmp_path: Path) -> None:
 def test_outside_of_an_array_there_is_no_element(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
-    assert main(str(tmp_path), "3") == 1
-    assert "there is no SLURM_ARRAY_TASK_ID" in capsys.readouterr().err
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    for name in ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_JOB_ID"):
+        assert main(str(tmp_path), "3") == 1
+        assert f"there is no {name}" in capsys.readouterr().err
+        monkeypatch.setenv(name, "0")
     assert main(str(tmp_path), "3") == 1
     assert "cannot be read" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli.submit_array import submit_again
+from orchestrator.element import main
 from orchestrator.errors import ResumeError
 from orchestrator.record import run_at
 from orchestrator.run_files import read_record, take_lock
@@ -37,3 +38,28 @@ def test_of_two_at_once_one_submits_it(slurm: Slurm, tmp_path: Path) -> None:
     with pytest.raises(ResumeError, match="cannot be resumed: it is queued"):
         submit_again(run)  # it was looked at before the other had submitted it
     assert len(slurm.asked("sbatch")) == 1
+
+
+def test_what_an_earlier_array_told_counts_no_more(
+    slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever submits it again may be killed before it has removed that."""
+    files = array_run(tmp_path / "run")
+    tell(files, "m_1", "failed")
+    monkeypatch.setattr("orchestrator.cli.submit_array.forget_events", lambda directory: None)
+    submit_again(run_at(files.directory))
+    slurm.does("squeue", "printf '0|PENDING|JobHeldUser\\n1|PENDING|JobHeldUser\\n'")
+    run = run_at(files.directory)
+    assert {job.state for job in run.record.jobs} == {"queued"}
+    tell(files, "m_1", "completed", "8")
+    assert [job.state for job in run.again().record.jobs] == ["queued", "completed", "queued"]
+
+
+def test_an_element_of_an_array_that_the_run_has_left_runs_nothing(
+    slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = array_run(tmp_path / "run")
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "6")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    assert main(str(files.directory), "2") == 1
+    assert "is in the job 7: this element of the job 6 runs nothing" in capsys.readouterr().err
