@@ -28,6 +28,8 @@ GPUS_VARIABLE = "PENSTOCK_GPUS_PER_HOST"
 """How many GPUs each host of a job has; PBS tells a job of its cores only."""
 OURS = re.compile(r"-[NSrVjoehIJ]|-l(.*\W)?(select|place|walltime|nodes)=")
 PER_NODE = re.compile(r"\w+=[\w.]+(:\w+=[\w.]+)*")
+NUMBER = re.compile(r"\d+(\[\])?\.\S+")
+"""Of a job, as qsub tells it: with the server's name."""
 LONGEST_NAME = 15
 """Of a job, with PBS Pro before 14; it is only shown."""
 STATES = {
@@ -95,7 +97,7 @@ class PbsScheduler:
 
     def submit(self, script: str) -> str:
         """Submit a script and return the number of the job, which is held: `release` lets it begin."""
-        return ask("qsub", "-h", stdin=script).strip()
+        return COMMANDS.submit(NUMBER, "qsub", "-h", script=script)
 
     def release(self, job: str) -> None:
         """Let a job begin that is held."""

@@ -10,9 +10,11 @@ from typing import ClassVar
 
 from orchestrator.errors import SlurmError, UsageError
 from orchestrator.schedulers.base import Batch, JobStatus, check_further
-from orchestrator.slurm import allocation_here, ask, end_of
+from orchestrator.slurm import COMMANDS, allocation_here, ask, end_of
 
 OURS = re.compile(r"-[JNtoa]|--(job-name|nodes|exclusive|time|output|requeue|no-requeue|wrap|array)(=|$)")
+NUMBER = re.compile(r"\d+(;\S+)?")
+"""Of a job, as sbatch tells it: with the cluster's name where there are several."""
 RUNNING = ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING")
 
 
@@ -81,7 +83,8 @@ class SlurmScheduler:
 
     def submit(self, script: str) -> str:
         """Submit a script and return the number of the job, which is held: `release` lets it begin."""
-        return ask("sbatch", "--parsable", "--hold", stdin=script).strip().partition(";")[0]
+        told = COMMANDS.submit(NUMBER, "sbatch", "--parsable", "--hold", script=script)
+        return told.partition(";")[0]
 
     def release(self, job: str) -> None:
         """Let a job begin that is held."""
