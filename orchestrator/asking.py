@@ -57,7 +57,7 @@ class Commands:
         """Submit a script by a command, and return the number of its job.
 
         Args:
-            number: matches one, which is a line of the answer; others, as of a site that greets, are not read.
+            number: matches one, a line of the answer. Other lines, as a greeting of the site, do not count.
             command: reads the script.
             script: of the job.
 
