@@ -39,6 +39,7 @@ STATES = {
 RUNNING = "RESU"
 ENDED_MEANWHILE = re.compile(r"Unknown Job|has finished|does not exist", re.IGNORECASE)
 ATTEMPTS = 5
+LONGEST_QUOTE = 300
 COMMANDS = Commands("PBS", PbsError)
 ask = COMMANDS.ask
 
@@ -114,7 +115,11 @@ class PbsScheduler:
     def jobs(self) -> Mapping[str, JobStatus]:
         """Return where the jobs of this user stand that have not ended, by their numbers.
 
-        They are listed, then asked for; if one has ended between the two, that is done again.
+        They are listed, then asked for; if one is not told of, it may have ended between the two, and both
+        are done again.
+
+        Raises:
+            PbsError: one is not told of though it goes on to be listed; or as `ask` does.
         """
         for attempt in range(ATTEMPTS):
             numbers = ask("qselect", "-u", getpass.getuser()).split()
@@ -124,8 +129,16 @@ class PbsScheduler:
                 if attempt == ATTEMPTS - 1 or not ENDED_MEANWHILE.search(error.said):
                     raise
                 continue
-            return {number: _status(facts) for number, facts in read_jobs(told).items()}
-        raise AssertionError("the last attempt has returned or raised")
+            jobs = {number: facts for number, facts in read_jobs(told).items() if "job_state" in facts}
+            missing = [number for number in numbers if number not in jobs]
+            if not missing:
+                return {number: _status(facts) for number, facts in jobs.items()}
+        raise PbsError(
+            f"`qstat -f` does not tell of jobs that `qselect` lists: {', '.join(missing)}. It said "
+            f"{told[:LONGEST_QUOTE]!r}; try again, and see whether another qstat comes first on PATH",
+            command=("qstat", "-f", *numbers),
+            said=told,
+        )
 
 
 def read_jobs(told: str) -> dict[str, dict[str, str]]:
@@ -209,6 +222,6 @@ def _walltime(seconds: int) -> str:
 
 
 def _status(facts: Mapping[str, str]) -> JobStatus:
-    state = facts.get("job_state", "")
+    state = facts["job_state"]
     waits = state in ("Q", "H", "W")
     return JobStatus(STATES.get(state, state), facts.get("comment", "") if waits else "", state in RUNNING)

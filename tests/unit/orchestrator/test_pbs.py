@@ -95,12 +95,36 @@ def test_jobs_of_a_user_are_listed_and_asked_for(commands: Path) -> None:
 
 def test_a_job_that_ends_between_the_two_is_not_an_error(commands: Path) -> None:
     gone = f"touch {commands}/asked; echo 'qstat: 12.pbs01 Job has finished, use -x or -H' >&2; exit 35"
-    write(commands / "qstat", f"test -e {commands}/asked || {{ {gone}; }}; echo 'Job Id: 13[].pbs01'")
+    told = "echo 'Job Id: 13[].pbs01'; echo '    job_state = R'"
+    write(commands / "qselect", f"test -e {commands}/asked || echo 12.pbs01; echo 13[].pbs01")
+    write(commands / "qstat", f"test -e {commands}/asked || {{ {gone}; }}; {told}")
     assert list(PbsScheduler().jobs()) == ["13[].pbs01"]
     write(commands / "qstat", "echo 'qstat: cannot connect to server pbs01 (errno=111)' >&2; exit 111")
     with pytest.raises(PbsError, match="cannot connect to server") as caught:
         PbsScheduler().jobs()
     assert caught.value.command[0] == "qstat"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "true",
+        "echo 'Job Id: 12.pbs01'; echo '    job_state = R'",
+        "printf 'Job Id: 12.pbs01\\n    job_state = R\\nJob Id: 13[].pbs01\\n'",
+    ],
+)
+def test_a_job_that_is_listed_and_not_told_of_has_not_ended(commands: Path, told: str) -> None:
+    write(commands / "qstat", told)
+    with pytest.raises(
+        PbsError, match=r"`qstat -f` does not tell of jobs that `qselect` lists: .*13\[\]\.pbs01"
+    ):
+        PbsScheduler().jobs()
+
+
+def test_colours_do_not_hide_a_job(commands: Path) -> None:
+    write(commands / "qselect", "echo 12.pbs01")
+    write(commands / "qstat", r"printf '\033[1mJob Id: 12.pbs01\033[0m\n    job_state = R\n'")
+    assert PbsScheduler().jobs() == {"12.pbs01": JobStatus("RUNNING", "", True)}
 
 
 def test_its_version_is_what_it_says(commands: Path) -> None:
