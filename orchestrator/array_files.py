@@ -13,6 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from orchestrator.entries import JobEntry, MemberEntry, damage
 from orchestrator.errors import RunError
 from orchestrator.schedulers.base import JobStatus
 
@@ -43,17 +46,18 @@ def forget_events(directory: Path) -> None:
         file.unlink()
 
 
-def members_of(directory: Path, element: int = 0, elements: int = 1) -> list[Facts]:
+def members_of(directory: Path, element: int = 0, elements: int = 1) -> list[MemberEntry]:
     """Return the members that one of the elements runs, in their order; all by default.
 
     Raises:
         RunError: they cannot be read.
     """
     try:
-        lines = (directory / MEMBERS).read_text().splitlines()
-        return [json.loads(line) for line in lines[element::elements]]
-    except (OSError, ValueError) as error:
-        raise RunError(f"the members of the run in {directory} cannot be read: {error}") from error
+        lines = (directory / MEMBERS).read_bytes().splitlines()
+        return [MemberEntry.model_validate_json(line) for line in lines[element::elements]]
+    except (OSError, ValidationError) as error:
+        wrong = damage(error) if isinstance(error, ValidationError) else error
+        raise RunError(f"the members of the run in {directory} cannot be read: {wrong}") from error
 
 
 def element_log(directory: Path, element: int | str) -> Path:
@@ -152,12 +156,14 @@ def _told(failed: Sequence[str], count: int) -> str:
 
 def _lines(directory: Path, element: int) -> Iterator[Facts]:
     try:
-        text = (directory / ELEMENTS / f"{element}.jsonl").read_text()
+        text = (directory / ELEMENTS / f"{element}.jsonl").read_bytes()
+        for line in text.splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                yield JobEntry.model_validate_json(line).model_dump()
     except FileNotFoundError:
         return
-    try:
-        yield from (json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n"))
-    except ValueError as error:
+    except (OSError, ValidationError) as error:
+        wrong = damage(error) if isinstance(error, ValidationError) else error
         raise RunError(
-            f"what the element {element} of the run in {directory} tells is damaged: {error}"
+            f"what the element {element} of the run in {directory} tells is damaged: {wrong}"
         ) from error

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.array_files import append_event, members_of
+from orchestrator.entries import MemberEntry
 from orchestrator.environment import run_environment
 from orchestrator.errors import PenstockError, RunError, StartFailed, UsageError
 from orchestrator.guard import Guard, ended_by_signals, hurried_by_signals
@@ -106,22 +107,20 @@ def run_element(directory: Path, element: Element, elements: int) -> bool:
 class _Member:
     """One member: its Job, and how it is treated."""
 
-    def __init__(
-        self, facts: dict[str, Any], files: RunFiles, element: Element, over: threading.Event
-    ) -> None:
+    def __init__(self, entry: MemberEntry, files: RunFiles, element: Element, over: threading.Event) -> None:
         self._files, self._element, self._over = files, element, over
-        self._policy = Policy(**facts["policy"])
+        policy = entry.policy
+        self._policy = Policy(timeout_s=policy.timeout_s, retries=policy.retries, pause_s=policy.pause_s)
         self._attempt: Job | None = None
-        directory = Path(facts["directory"])
-        own = run_environment(facts["name"], directory, files)
+        own = run_environment(entry.name, entry.directory, files)
         launch = Launch(
-            facts["name"],
-            facts["command"],
-            directory,
-            log_of(directory),
-            {**facts["environment"], **own},
-            ranks=facts["ranks"],
-            parameters=facts["parameters"],
+            entry.name,
+            entry.command,
+            entry.directory,
+            log_of(entry.directory),
+            {**entry.environment, **own},
+            ranks=entry.ranks,
+            parameters=entry.parameters,
         )
         self.job = Job(launch, lambda number: None)
 
@@ -189,9 +188,9 @@ def _run_all(members: list[_Member], launcher: Launcher) -> bool:
         raise
 
 
-def _launcher(members: list[dict[str, Any]], guard: Guard) -> Launcher:
+def _launcher(members: list[MemberEntry], guard: Guard) -> Launcher:
     """Return what starts members: srun those with ranks, and nothing but this process the others."""
-    if any(each["ranks"] is not None for each in members):
+    if any(each.ranks is not None for each in members):
         return SlurmLauncher(guard.add, LaunchOptions(SlurmLauncher.name))
     return LocalLauncher(guard.add)
 

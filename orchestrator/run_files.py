@@ -305,7 +305,7 @@ def read_record(directory: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads((directory / RECORD).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"the record of the run in {directory} cannot be read: {error}") from error
     if not isinstance(record, dict):
         raise RunError(f"the record of the run in {directory} is no JSON object")

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.cli.options import Debug, Json
+from orchestrator.entries import JobEntry
 from orchestrator.hosts import numbers_text
-from orchestrator.record import JobEntry, Run, all_runs
+from orchestrator.record import Run, all_runs
 from orchestrator.schedulers.base import JobStatus
 
 STYLES = {

@@ -126,21 +126,32 @@ def _submit_again(run: Run, files: RunFiles) -> None:
     if not run.resumable:
         raise ResumeError(f"the run {run.run_id} cannot be resumed: it is {run.state}", run=run.run_id)
     left = {job.name for job in run.record.jobs if job.state != COMPLETED}
-    members = [member for member in members_of(run.directory) if member["name"] in left]
+    members = [member for member in members_of(run.directory) if member.name in left]
     count = min(run.record.array or 1, len(members))
     scheduler = find_scheduler(run.record.scheduler)
-    script = script_again(files.batch_script.read_text(), count)
+    script = script_again(_script(files), count)
     scheduler.check(script)
 
     def write(job: BatchJob) -> None:
         files.batch_script.write_text(script)
-        write_members(run.directory, members)
+        write_members(run.directory, [member.model_dump() for member in members])
         record = again(run.record.model_dump(mode="json"), count, job.number, time.time())
         files.write_record(json.dumps(record, indent=2) + "\n")
         forget_events(run.directory)  # the record has them now
 
     number = submitted(scheduler, script, write)
     say(f"submitted {run.run_id} again as job {number}: {len(members)} members in {count} elements")
+
+
+def _script(files: RunFiles) -> str:
+    """Return what was submitted, which somebody may have removed."""
+    try:
+        return files.batch_script.read_text()
+    except (OSError, ValueError) as error:
+        raise ResumeError(
+            f"the run {files.run_id} cannot be resumed: what was submitted cannot be read: {error}",
+            run=files.run_id,
+        ) from error
 
 
 def _collect(main: Main, directory: Path, options: Options) -> tuple[RunFiles, Sequence[Collected]]:

@@ -29,8 +29,15 @@ def array_run(directory: Path, **facts: Any) -> RunFiles:
     known |= {"started": 1.0, "ended": None, "address": None, "batch": JOB, "array": 2}
     jobs = [member(name, element=number % 2) for number, name in enumerate(MEMBERS)]
     files.write_record(json.dumps({**known, "jobs": jobs, **facts}))
-    write_members(directory, [{"name": name, "directory": str(directory / name)} for name in MEMBERS])
+    write_members(directory, [described(name, directory) for name in MEMBERS])
     return files
+
+
+def described(name: str, directory: Path) -> dict[str, Any]:
+    """Return a member of a run in a directory as its element reads it."""
+    policy = {"timeout_s": None, "retries": 0, "pause_s": 0.0}
+    facts = {"name": name, "command": ["true"], "directory": str(directory / name), "policy": policy}
+    return {**facts, "environment": {}, "ranks": None, "parameters": {}}
 
 
 def tell(files: RunFiles, name: str, state: str, job: str = JOB) -> None:

@@ -23,6 +23,7 @@ from orchestrator.element import main
 from orchestrator.errors import RunError, SlurmError, UsageError
 from orchestrator.schedulers.arrays import ArraySize, array_script, elements_of, script_again, summary
 from orchestrator.schedulers.base import Batch, JobStatus
+from tests.unit.orchestrator.array_runs import described, member
 
 GOLDEN = Path(__file__).parents[2] / "data" / "array.sh"
 RUNS = JobStatus("RUNNING", "", True)
@@ -174,14 +175,14 @@ def test_a_script_is_written_again_for_fewer_elements() -> None:
 
 
 def test_members_are_dealt_to_elements_and_tell_of_their_ends(tmp_path: Path) -> None:
-    write_members(tmp_path, [{"name": f"m_{n}", "directory": tmp_path} for n in range(5)])
-    assert [each["name"] for each in members_of(tmp_path, 1, 2)] == ["m_1", "m_3"]
-    append_event(tmp_path, 1, {"name": "m_1", "state": "active", "batch": "7"})
-    append_event(tmp_path, 1, {"name": "m_1", "state": "completed", "batch": "7"})
-    append_event(tmp_path, 1, {"name": "m_1", "state": "failed", "batch": "6"})
+    write_members(tmp_path, [described(f"m_{n}", tmp_path) for n in range(5)])
+    assert [each.name for each in members_of(tmp_path, 1, 2)] == ["m_1", "m_3"]
+    for job, state in (("7", "active"), ("7", "completed"), ("6", "failed")):
+        append_event(tmp_path, 1, member("m_1", state=state, batch=job))
     with (tmp_path / "elements" / "1.jsonl").open("a") as file:
         file.write('{"name": "m_3", "sta')  # another process is just writing it
-    assert read_events(tmp_path, 2, "7") == {"m_1": {"name": "m_1", "state": "completed", "batch": "7"}}
+    events = read_events(tmp_path, 2, "7")
+    assert [(name, facts["state"]) for name, facts in events.items()] == [("m_1", "completed")]
     element_log(tmp_path, 0).with_suffix(".jsonl").write_text("garbage\n")
     with pytest.raises(RunError, match=r"element 0 of the run in \S+ tells is damaged"):
         read_events(tmp_path, 2, "7")
