@@ -17,7 +17,7 @@ from orchestrator.errors import SlurmError, UsageError
 from orchestrator.resources import Resources
 from orchestrator.schedulers.base import Batch, JobStatus, check_further
 from orchestrator.schedulers.slurm import OURS, RUNNING, SlurmScheduler
-from orchestrator.slurm import UNKNOWN_JOB, ask
+from orchestrator.slurm import UNKNOWN_JOB, ask_columns, not_told
 
 ELEMENT_VARIABLE = "SLURM_ARRAY_TASK_ID"
 ARRAY_VARIABLE = "SLURM_ARRAY_JOB_ID"
@@ -113,13 +113,16 @@ def elements_of(job: str) -> Mapping[int, JobStatus]:
     Raises:
         SlurmError: Slurm does not tell.
     """
+    command = ("squeue", "--noheader", "--array", f"--job={job}", "--format=%K|%T|%r")
     try:
-        told = ask("squeue", "--noheader", "--array", f"--job={job}", "--format=%K|%T|%r")
+        elements = ask_columns(3, *command)
     except SlurmError as error:
         if UNKNOWN_JOB not in error.said:
             raise
         return {}
-    elements = (line.split("|", 2) for line in told.splitlines())
+    for columns in elements:
+        if not columns[0].isdecimal():
+            raise not_told(command, "|".join(columns))
     return {
         int(number): JobStatus(state, "" if reason == "None" else reason, state in RUNNING)
         for number, state, reason in elements

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from orchestrator.errors import SlurmError, UsageError
 from orchestrator.schedulers.base import Batch, JobStatus, check_further
-from orchestrator.slurm import COMMANDS, allocation_here, ask, end_of
+from orchestrator.slurm import COMMANDS, allocation_here, ask, ask_columns, end_of
 
 OURS = re.compile(r"-[JNtoa]|--(job-name|nodes|exclusive|time|output|requeue|no-requeue|wrap|array)(=|$)")
 NUMBER = re.compile(r"\d+(;\S+)?")
@@ -100,8 +100,7 @@ class SlurmScheduler:
 
     def jobs(self) -> Mapping[str, JobStatus]:
         """Return where the jobs of this user stand that have not ended, by their numbers."""
-        told = ask("squeue", "--me", "--noheader", "--format=%i|%T|%r")
         return {
             job: JobStatus(state, reason if reason != "None" else "", state in RUNNING)
-            for job, state, reason in (line.split("|", 2) for line in told.splitlines())
+            for job, state, reason in ask_columns(3, "squeue", "--me", "--noheader", "--format=%i|%T|%r")
         }
