@@ -122,11 +122,25 @@ def end_of(job: str) -> float | None:
     Raises:
         SlurmError: Slurm does not tell.
     """
-    return read_end(own_lines(job, ask("scontrol", "show", "job", "--oneliner", job)))
+    command = ("scontrol", "show", "job", "--oneliner", job)
+    told = own_lines(job, ask(*command))
+    try:
+        return read_end(told)
+    except ValueError as error:
+        raise SlurmError(
+            f"when the job {job} ends is not told: its EndTime is {END.findall(told)[0]!r}. If "
+            "SLURM_TIME_FORMAT is set, unset it; or say how long the run may take: --time-limit",
+            command=command,
+            said=told,
+        ) from error
 
 
 def read_end(told: str) -> float | None:
-    """Return the end of a job, as `scontrol show job` tells it in local time; of its parts the first."""
+    """Return the end of a job, as `scontrol show job` tells it in local time; of its parts the first.
+
+    Raises:
+        ValueError: it is written in another way.
+    """
     ends = [time for time in END.findall(told) if time not in NO_END]
     return min((datetime.fromisoformat(time).timestamp() for time in ends), default=None)
 

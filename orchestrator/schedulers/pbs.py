@@ -38,6 +38,9 @@ STATES = {
 }
 RUNNING = "RESU"
 ENDED_MEANWHILE = re.compile(r"Unknown Job|has finished|does not exist", re.IGNORECASE)
+LIMIT, START = "Resource_List.walltime", "stime"
+WALLTIME = re.compile(r"\d+(:\d+){0,3}")
+UNITS_S = (1, 60, 3600, 86400)
 ATTEMPTS = 5
 LONGEST_QUOTE = 300
 COMMANDS = Commands("PBS", PbsError)
@@ -61,7 +64,16 @@ class PbsScheduler:
 
     def end_of(self, job: str) -> float | None:
         """Return when a job will be ended, seconds since 1970; None where it has no limit."""
-        return read_end(read_jobs(ask("qstat", "-f", job)).get(job, {}))
+        command = ("qstat", "-f", job)
+        told = ask(*command)
+        try:
+            return read_end(read_jobs(told).get(job, {}))
+        except ValueError as error:
+            raise PbsError(
+                f"when the job {job} ends is not told: {error}. Say how long the run may take: --time-limit",
+                command=command,
+                said=told,
+            ) from error
 
     def script(
         self, name: str, batch: Batch, driver: Sequence[str], *, log: Path, working_directory: Path
@@ -155,13 +167,22 @@ def read_jobs(told: str) -> dict[str, dict[str, str]]:
 
 
 def read_end(facts: Mapping[str, str]) -> float | None:
-    """Return when a job will be ended, which is told by its start, in local time, and its limit."""
-    limit = facts.get("Resource_List.walltime")
-    if limit is None or "stime" not in facts:
+    """Return when a job will be ended, which is told by its start, in local time, and its limit.
+
+    Raises:
+        ValueError: one of the two cannot be read; says which.
+    """
+    limit, start = facts.get(LIMIT), facts.get(START)
+    if limit is None or start is None:
         return None
-    hours, minutes, seconds = map(int, limit.split(":"))
-    began = time.mktime(time.strptime(facts["stime"], "%a %b %d %H:%M:%S %Y"))
-    return began + (hours * 60 + minutes) * 60 + seconds
+    if not WALLTIME.fullmatch(limit):
+        raise ValueError(f"its {LIMIT} is {limit!r}")
+    parts = reversed(limit.split(":"))
+    lasts = sum(int(part) * unit for part, unit in zip(parts, UNITS_S, strict=False))
+    try:
+        return time.mktime(time.strptime(start, "%a %b %d %H:%M:%S %Y")) + lasts
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"its {START} is {start!r}") from error
 
 
 def hosts_of_job() -> Inventory:
@@ -173,7 +194,7 @@ def hosts_of_job() -> Inventory:
     file = os.environ.get(HOSTS_VARIABLE, "")
     try:
         text = Path(file).read_text()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise PbsError(
             f"the hosts of this job cannot be read from {HOSTS_VARIABLE}={file!r}: {error}. "
             "Give them yourself: --hosts NAME:CORES,..."

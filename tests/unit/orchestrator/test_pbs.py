@@ -50,6 +50,32 @@ def test_a_job_ends_its_walltime_after_its_start() -> None:
     assert read_end({"stime": "Mon Sep 14 10:00:05 2026"}) is None
 
 
+@pytest.mark.parametrize(("limit", "seconds"), [("100", 100), ("01:40", 100), ("1:00:00:00", 86400)])
+def test_a_walltime_may_have_other_units(limit: str, seconds: int) -> None:
+    began = time.mktime(time.strptime("2026-09-14 10:00:05", "%Y-%m-%d %H:%M:%S"))
+    facts = {"stime": "Mon Sep 14 10:00:05 2026", "Resource_List.walltime": limit}
+    assert read_end(facts) == began + seconds
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"Resource_List.walltime": text} for text in ("x", "1::2", "-5")] + [{"stime": "yesterday"}]
+)
+def test_an_end_that_cannot_be_read_is_told(commands: Path, wrong: dict[str, str]) -> None:
+    facts = {"stime": "Mon Sep 14 10:00:05 2026", "Resource_List.walltime": "100", **wrong}
+    lines = "".join(f"    {name} = {text}\\n" for name, text in facts.items())
+    write(commands / "qstat", f"printf 'Job Id: 12.pbs01\\n{lines}'")
+    (name, text) = next(iter(wrong.items()))
+    with pytest.raises(PbsError, match=f"when the job 12.pbs01 ends is not told: its {name} is {text!r}"):
+        PbsScheduler().end_of("12.pbs01")
+
+
+def test_a_node_file_that_is_no_text_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "nodes").write_bytes(b"\xff\xfe\n")
+    monkeypatch.setenv("PBS_NODEFILE", str(tmp_path / "nodes"))
+    with pytest.raises(PbsError, match="the hosts of this job cannot be read from PBS_NODEFILE"):
+        hosts_of_job()
+
+
 def test_a_host_has_as_many_cores_as_it_is_named() -> None:
     assert read_hosts("a\na\nb.x.org\na\n").hosts == (Host("a", (0, 1, 2)), Host("b.x.org", (0,)))
     assert read_hosts("a\na\n", "2").hosts == (Host("a", (0, 1), (0, 1)),)

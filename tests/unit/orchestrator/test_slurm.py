@@ -13,6 +13,7 @@ from orchestrator.schedulers.arrays import elements_of
 from orchestrator.schedulers.slurm import SlurmScheduler
 from orchestrator.slurm import (
     ask,
+    end_of,
     end_run,
     find_command,
     find_steps,
@@ -83,6 +84,15 @@ def test_numbers_are_read(text: str, numbers: tuple[int, ...]) -> None:
     assert parse_numbers(text) == numbers
 
 
+def test_an_end_in_a_format_of_the_user_is_quoted(squeue: Path) -> None:
+    """SLURM_TIME_FORMAT may say so."""
+    scontrol = squeue.with_name("scontrol")
+    scontrol.write_text("#!/bin/sh\necho JobId=7 EndTime=yesterday\n")
+    scontrol.chmod(0o755)
+    with pytest.raises(SlurmError, match="when the job 7 ends is not told: its EndTime is 'yesterday'"):
+        end_of("7")
+
+
 def test_a_missing_or_failing_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     for miss in (lambda: ask("squeue"), lambda: find_command("squeue")):
@@ -103,7 +113,7 @@ def test_a_missing_or_failing_command_is_named(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("line", ["Welcome to the cluster", "7|RUNNING", "x|RUNNING|None"])
 def test_what_squeue_does_not_tell_in_columns_is_quoted(squeue: Path, line: str) -> None:
     squeue.write_text(f"#!/bin/sh\necho '{line}'\n")
-    with pytest.raises(SlurmError, match="`squeue .*` has not told what it was asked for: ") as caught:
+    with pytest.raises(SlurmError, match=r"`squeue .*` has not told what it was asked for: ") as caught:
         elements_of("7")
     assert caught.value.said == line and repr(line) in str(caught.value)
 
