@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.cli.options import Debug, Json
+from orchestrator.cli.showing import plain
 from orchestrator.entries import JobEntry
 from orchestrator.hosts import numbers_text
 from orchestrator.record import Run, all_runs
@@ -45,16 +47,18 @@ def ps(
         console.print("no run is active" if not everything else "there are no runs")
         ended = [run for run in known if run.resumable]
         if ended and not everything:
-            console.print(f"{len(ended)} that ended early can be resumed: penstock ps --all", highlight=False)
+            console.print(plain(f"{len(ended)} that ended early can be resumed: penstock ps --all"))
     for run in runs:
-        state = f"[{STYLES[run.state]}]{run.state}[/]" if run.state in STYLES else run.state
-        console.print(f"{run.run_id}  {state}  {run.directory}", soft_wrap=True, highlight=False)
+        state = plain(run.state)
+        state.stylize(STYLES.get(run.state, ""))
+        line = Text.assemble(plain(run.run_id), "  ", state, "  ", plain(str(run.directory)))
+        console.print(line, soft_wrap=True)
         if run.job is not None:
-            console.print(f"  {_job_text(run.record.batch, run.job)}", soft_wrap=True, highlight=False)
+            console.print(plain(f"  {_job_text(run.record.batch, run.job)}"), soft_wrap=True)
         if run.record.jobs:
             console.print(_table(run))
         if run.resumable:
-            console.print(f"  to go on: penstock run --resume {run.run_id}", soft_wrap=True, highlight=False)
+            console.print(plain(f"  to go on: penstock run --resume {run.run_id}"), soft_wrap=True)
 
 
 def _job_text(number: str | None, job: JobStatus) -> str:
@@ -67,7 +71,7 @@ def _table(run: Run) -> Table:
     for heading in ("name", "state", "pid", "cores", "for", "exit"):
         table.add_column(heading)
     for job in run.record.jobs:
-        table.add_row(*_row(run, job))
+        table.add_row(*map(plain, _row(run, job)))
     return table
 
 
