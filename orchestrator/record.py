@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -248,21 +248,39 @@ class Run:
         replace_record(self.directory, json.dumps({**record, **facts}, indent=2) + "\n")
 
 
-def all_runs() -> list[Run]:
-    """Return the runs of this user on this host or by batch job, the newest first.
+class Known(NamedTuple):
+    """What is known of the runs of this user on this host or by batch job.
 
-    Says which are left out: those whose records are damaged, or whose batch system cannot be asked.
+    Attributes:
+        runs: the newest first.
+        left_out: the ids of those that may still run: their records are damaged, or their batch system cannot
+            be asked. Why has been said.
     """
-    runs = []
+
+    runs: list[Run]
+    left_out: list[str]
+
+
+def known_runs() -> Known:
+    """Look at the runs of this user, and say of each that is left out why."""
+    known = Known([], [])
     jobs = cache(jobs_of)
     for run_id, directory in registered_runs():
         try:
-            runs.append(_run(run_id, directory, jobs))
-        except RunError as error:
-            say(f"{error}; this run is left out. If nothing of it runs, remove its directory")
-        except (SchedulerError, UsageError) as error:
-            say(f"{error}; this run is left out")
-    return [run for run in runs if run.record.host == socket.gethostname() or run.record.batch]
+            run = _run(run_id, directory, jobs)
+        except (RunError, SchedulerError, UsageError) as error:
+            hint = ". If nothing of it runs, remove its directory" if isinstance(error, RunError) else ""
+            say(f"{error}; the run {run_id} is left out{hint}")
+            known.left_out.append(run_id)
+        else:
+            if run.record.host == socket.gethostname() or run.record.batch:
+                known.runs.append(run)
+    return known
+
+
+def all_runs() -> list[Run]:
+    """Return the runs that `known_runs` can tell of."""
+    return known_runs().runs
 
 
 def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:
@@ -273,24 +291,33 @@ def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:
         alive: only one whose driver runs.
 
     Raises:
-        RunError: there is none, or more than one.
+        RunError: there is none, or more than one; or nothing can be told of it.
     """
-    known = all_runs()
+    known, left_out = known_runs()
     runs = [run for run in known if run.alive or not alive]
     if run_id is not None:
-        runs = [run for run in runs if run.run_id == run_id] or [
-            run for run in runs if run.run_id.startswith(run_id)
-        ]
-        if len(runs) > 1:
-            raise RunError(
-                f"{run_id!r} is the beginning of: {', '.join(run.run_id for run in runs)}", run=run_id
-            )
+        meant = _called(run_id, [*(run.run_id for run in runs), *left_out])
+        if meant in left_out:
+            raise RunError(f"nothing can be told of the run {meant}, for the reason above", run=meant or "")
+        runs = [run for run in runs if run.run_id == meant]
     if not runs:
         what = f"called {run_id!r}" if run_id is not None else "of yours"
         lost = ", ".join(run.run_id for run in known if run.state == "lost")
         hint = f"; `penstock stop` cleans up after what was lost: {lost}" if alive and lost else ""
         raise RunError(f"there is no {'active ' if alive else ''}run {what}{hint}", run=run_id or "")
     return runs[0]
+
+
+def _called(name: str, run_ids: Sequence[str]) -> str | None:
+    """Return the id that this is, or the beginning of; None where there is none.
+
+    Raises:
+        RunError: it is the beginning of several.
+    """
+    found = [name] if name in run_ids else [run_id for run_id in run_ids if run_id.startswith(name)]
+    if len(found) > 1:
+        raise RunError(f"{name!r} is the beginning of: {', '.join(found)}", run=name)
+    return found[0] if found else None
 
 
 def run_at(directory: Path) -> Run:

@@ -15,7 +15,7 @@ from orchestrator.cli.options import Debug, Json
 from orchestrator.cli.showing import plain
 from orchestrator.entries import JobEntry
 from orchestrator.hosts import numbers_text
-from orchestrator.record import Run, all_runs
+from orchestrator.record import Run, known_runs
 from orchestrator.schedulers.base import JobStatus
 
 STYLES = {
@@ -36,15 +36,25 @@ def ps(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show the runs that are queued or active (or were lost), and their programs."""
-    known = all_runs()
+    """Show the runs that are queued or active (or were lost), and their programs.
+
+    Ends with 1 where nothing can be told of one.
+    """
+    known, left_out = known_runs()
     runs = [run for run in known if everything or run.state in ("queued", "active", "lost")]
     if as_json:
         print(json.dumps([run.as_json() for run in runs], indent=2))
-        return
+    else:
+        _show(runs, known, everything=everything, whole=not left_out)
+    if left_out:
+        raise typer.Exit(1)
+
+
+def _show(runs: list[Run], known: list[Run], *, everything: bool, whole: bool) -> None:
     console = Console()
     if not runs:
-        console.print("no run is active" if not everything else "there are no runs")
+        others = "" if whole else "other "
+        console.print(f"no {others}run is active" if not everything else f"there are no {others}runs")
         ended = [run for run in known if run.resumable]
         if ended and not everything:
             console.print(plain(f"{len(ended)} that ended early can be resumed: penstock ps --all"))
