@@ -15,8 +15,8 @@ from pathlib import Path
 
 from orchestrator.errors import SlurmError, UsageError
 from orchestrator.resources import Resources
-from orchestrator.schedulers.base import Batch, JobStatus, check_further
-from orchestrator.schedulers.slurm import OURS, RUNNING, SlurmScheduler
+from orchestrator.schedulers.base import Batch, JobStatus, check_further, check_path
+from orchestrator.schedulers.slurm import FORBIDDEN, OURS, RUNNING, SlurmScheduler
 from orchestrator.slurm import UNKNOWN_JOB, ask_columns, not_told
 
 ELEMENT_VARIABLE = "SLURM_ARRAY_TASK_ID"
@@ -78,10 +78,11 @@ def array_script(
         working_directory: of the program.
 
     Raises:
-        UsageError: a further argument is given by Penstock itself.
+        UsageError: a further argument is given by Penstock itself, or the path of the log cannot be written.
     """
     for pattern in (OURS, ITS_OWN):
         check_further(SlurmScheduler(), batch, pattern)
+    check_path(SlurmScheduler(), log, FORBIDDEN)
     at_once = f"%{size.at_once}" if size.at_once is not None else ""
     asked = (
         f"--job-name={name}",

@@ -20,7 +20,7 @@ from typing import ClassVar
 from orchestrator.asking import Commands
 from orchestrator.errors import PbsError, UsageError
 from orchestrator.hosts import Host, Inventory
-from orchestrator.schedulers.base import Batch, JobStatus, check_further
+from orchestrator.schedulers.base import Batch, JobStatus, check_further, check_path
 
 JOB_VARIABLE = "PBS_JOBID"
 HOSTS_VARIABLE = "PBS_NODEFILE"
@@ -80,8 +80,7 @@ class PbsScheduler:
     ) -> str:
         """Return the script that runs a driver inside the allocation. Pure."""
         check_further(self, batch, OURS)
-        if {":", '"', "\n"} & set(str(log)):
-            raise UsageError(f"{log.parent}: PBS cannot be given such a path; --run-dir chooses another")
+        check_path(self, log, ':"\\')
         cores, gpus, words = _per_node(batch)
         asked = (
             f"-N {name[:LONGEST_NAME]}",

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from orchestrator.errors import SlurmError, UsageError
-from orchestrator.schedulers.base import Batch, JobStatus, check_further
+from orchestrator.schedulers.base import Batch, JobStatus, check_further, check_path
 from orchestrator.slurm import COMMANDS, allocation_here, ask, ask_columns, end_of
 
 OURS = re.compile(r"-[JNtoa]|--(job-name|nodes|exclusive|time|output|requeue|no-requeue|wrap|array)(=|$)")
 NUMBER = re.compile(r"\d+(;\S+)?")
 """Of a job, as sbatch tells it: with the cluster's name where there are several."""
+FORBIDDEN = '"\\'
+"""In a path in a script: sbatch takes a backslash for another use of the character after it."""
 RUNNING = ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING")
 
 
@@ -44,6 +46,7 @@ class SlurmScheduler:
         check_further(self, batch, OURS)
         if batch.per_node is not None:
             raise UsageError(f"--per-node {batch.per_node}: is for PBS; Slurm gives all that its nodes have")
+        check_path(self, log, FORBIDDEN)
         asked = (
             f"--job-name={name}",
             f"--nodes={batch.nodes}",

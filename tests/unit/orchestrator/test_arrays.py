@@ -73,6 +73,20 @@ def test_an_element_asks_for_what_a_member_does(resources: Resources, asked: lis
     assert lines[len(asked) + 1].startswith("#SBATCH --time")
 
 
+def test_a_path_that_slurm_would_misread_is_refused() -> None:
+    log = element_log(Path("/home/me/a\\b"), "%a")
+    with pytest.raises(UsageError, match=r"the path '/home/me/a\\\\b/elements/%a.txt' has '\\\\' in it"):
+        array_script(
+            "heat",
+            ArraySize(3),
+            Resources(),
+            Batch(1, "5"),
+            ("true",),
+            log=log,
+            working_directory=Path("/home/me"),
+        )
+
+
 @pytest.mark.parametrize("word", ["--array=1", "-n4", "--cpus-per-task=2", "--nodes=2", "-c2"])
 def test_what_is_asked_already_is_refused(word: str) -> None:
     with pytest.raises(UsageError, match=f"--sbatch {word}: is given by Penstock"):
