@@ -9,7 +9,9 @@ file, and there is no driver that could. Whoever asks for the run puts these lin
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +70,16 @@ def element_log(directory: Path, element: int | str) -> Path:
 def append_event(directory: Path, element: int, facts: Facts) -> None:
     """Note what has become of a member of an element.
 
+    A half line that is there, of somebody whom a full disk or a kill has stopped, is removed before.
+
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written, or not all of it.
     """
-    with (directory / ELEMENTS / f"{element}.jsonl").open("a") as file:
-        file.write(json.dumps(facts, default=str) + "\n")
+    left = json.dumps(facts, default=str).encode() + b"\n"
+    with (directory / ELEMENTS / f"{element}.jsonl").open("ab+", buffering=0) as file:
+        _end_at_a_line(file)
+        while left:
+            left = left[file.write(left) :]
 
 
 def read_events(directory: Path, elements: int, job: str) -> dict[str, Facts]:
@@ -132,6 +139,12 @@ def again(record: Mapping[str, Any], elements: int, job: str, now: float) -> Fac
     ]
     facts = {"array": elements, "batch": job, "state": "queued", "error": None, "started": now, "ended": None}
     return {**record, **facts, "jobs": jobs}
+
+
+def _end_at_a_line(file: FileIO) -> None:
+    size = os.fstat(file.fileno()).st_size
+    if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+        file.truncate(os.pread(file.fileno(), size, 0).rfind(b"\n") + 1)
 
 
 def _with_end(job: Facts, alive: bool) -> Facts:

@@ -88,7 +88,8 @@ def run_element(directory: Path, element: Element, elements: int) -> bool:
     files = _files(directory, element)
     described = members_of(directory, element.number, elements)
     over = threading.Event()
-    members = [_Member(each, files, element, over) for each in described]
+    events = _Events(directory, element)
+    members = [_Member(each, files, events, over) for each in described]
 
     def wake() -> None:
         over.set()
@@ -98,17 +99,59 @@ def run_element(directory: Path, element: Element, elements: int) -> bool:
     with _kept(files) as guard, ended_by_signals(wake):
         launcher = _launcher(described, guard)
         try:
-            return _run_all(members, launcher)
+            completed = _run_all(members, launcher)
+            events.finish()
+            return completed
         finally:
             launcher.close()
             guard.sweep()
 
 
+class _Events:
+    """Tells what becomes of members. What cannot be written is written with what comes next.
+
+    Args:
+        directory: of the run.
+        element: that tells.
+    """
+
+    def __init__(self, directory: Path, element: Element) -> None:
+        self._directory, self._element = directory, element
+        self._untold: list[dict[str, Any]] = []
+        self._error: OSError | None = None
+
+    def tell(self, facts: dict[str, Any]) -> None:
+        """Note what has become of a member; never raises."""
+        at = {"host": socket.gethostname(), "element": self._element.number, "batch": self._element.job}
+        self._untold.append({**facts, **at})
+        try:
+            while self._untold:
+                append_event(self._directory, self._element.number, self._untold[0])
+                del self._untold[0]
+        except OSError as error:
+            if self._error is None:
+                say(f"what becomes of members cannot be written: {error}; they go on, and it is tried again")
+            self._error = error
+
+    def finish(self) -> None:
+        """Make sure that all has been told.
+
+        Raises:
+            RunError: not all could be; names the members.
+        """
+        if self._untold:
+            names = ", ".join(dict.fromkeys(facts["name"] for facts in self._untold))
+            raise RunError(
+                f"what became of {names} could not be written: {self._error}. They count as lost, and run "
+                "again with `penstock run --resume`"
+            )
+
+
 class _Member:
     """One member: its Job, and how it is treated."""
 
-    def __init__(self, entry: MemberEntry, files: RunFiles, element: Element, over: threading.Event) -> None:
-        self._files, self._element, self._over = files, element, over
+    def __init__(self, entry: MemberEntry, files: RunFiles, events: _Events, over: threading.Event) -> None:
+        self._events, self._over = events, over
         policy = entry.policy
         self._policy = Policy(timeout_s=policy.timeout_s, retries=policy.retries, pause_s=policy.pause_s)
         self._attempt: Job | None = None
@@ -169,8 +212,7 @@ class _Member:
         self._tell()
 
     def _tell(self) -> None:
-        at = {"host": socket.gethostname(), "element": self._element.number, "batch": self._element.job}
-        append_event(self._files.directory, self._element.number, {**job_facts(self.job), **at})
+        self._events.tell(job_facts(self.job))
 
 
 def _run_all(members: list[_Member], launcher: Launcher) -> bool:
@@ -234,7 +276,7 @@ def main(directory: str, elements: str) -> int:
     except KeyboardInterrupt as error:
         say(str(error) or "ended")
         return INTERRUPTED
-    except PenstockError as error:
+    except (PenstockError, OSError) as error:
         say(str(error))
         return 1
 

@@ -55,3 +55,22 @@ def test_its_members_belong_to_this_element_of_this_array(files: RunFiles) -> No
     assert done.returncode == 0, done.stderr
     assert (files.directory / "m_0" / "log.txt").read_text() == f"{files.run_id}.7.0\n"
     assert told(files) == {"m_0": "completed"}
+
+
+def test_on_a_full_disk_members_go_on_and_are_told_of_later(files: RunFiles) -> None:
+    (files.directory / "elements").mkdir()
+    (files.directory / "elements" / "0.jsonl").symlink_to("/dev/full")
+    done = run_element(files, "true", "exit 3", "rm ../elements/0.jsonl")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.count("No space left on device") == 1, done.stderr
+    assert told(files) == {"m_0": "completed", "m_1": "failed", "m_2": "completed"}
+
+
+def test_what_could_never_be_told_is_named_at_the_end(files: RunFiles) -> None:
+    (files.directory / "elements").mkdir()
+    (files.directory / "elements" / "0.jsonl").symlink_to("/dev/full")
+    done = run_element(files, "touch ran", "touch ran")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert (files.directory / "m_1" / "ran").exists()
+    said = "what became of m_0, m_1 could not be written: [Errno 28] No space left on device"
+    assert said in done.stderr.splitlines()[-1]

@@ -197,6 +197,8 @@ def test_members_are_dealt_to_elements_and_tell_of_their_ends(tmp_path: Path) ->
         file.write('{"name": "m_3", "sta')  # another process is just writing it
     events = read_events(tmp_path, 2, "7")
     assert [(name, facts["state"]) for name, facts in events.items()] == [("m_1", "completed")]
+    append_event(tmp_path, 1, member("m_3", state="failed", batch="7"))
+    assert [facts["state"] for facts in read_events(tmp_path, 2, "7").values()] == ["completed", "failed"]
     element_log(tmp_path, 0).with_suffix(".jsonl").write_text("garbage\n")
     with pytest.raises(RunError, match=r"element 0 of the run in \S+ tells is damaged"):
         read_events(tmp_path, 2, "7")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,15 @@ def test_an_element_of_an_array_that_the_run_has_left_runs_nothing(
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
     assert main(str(files.directory), "2") == 1
     assert "is in the job 7: this element of the job 6 runs nothing" in capsys.readouterr().err
+
+
+def test_an_element_without_a_place_on_its_host_says_so(
+    slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = array_run(tmp_path / "run")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/dev/null")
+    monkeypatch.setattr("os.access", lambda path, mode: True)
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    assert main(str(files.directory), "2") == 1
+    assert re.search("penstock: .*Not a directory: '/dev/null/penstock-", capsys.readouterr().err)
