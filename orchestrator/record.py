@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -264,7 +263,7 @@ class Known(NamedTuple):
 def known_runs() -> Known:
     """Look at the runs of this user, and say of each that is left out why."""
     known = Known([], [])
-    jobs = cache(jobs_of)
+    jobs = _asked_once()
     for run_id, directory in registered_runs():
         try:
             run = _run(run_id, directory, jobs)
@@ -334,6 +333,24 @@ def run_at(directory: Path) -> Run:
 def jobs_of(scheduler: str) -> Mapping[str, JobStatus]:
     """Return where the jobs of this user stand that have not ended, as a scheduler of this name tells."""
     return find_scheduler(scheduler).jobs()
+
+
+def _asked_once() -> Callable[[str], Mapping[str, JobStatus]]:
+    """Return `jobs_of`, which asks each scheduler once, also one that takes its time and does not answer."""
+    answers: dict[str, Mapping[str, JobStatus] | SchedulerError] = {}
+
+    def asked(scheduler: str) -> Mapping[str, JobStatus]:
+        if scheduler not in answers:
+            try:
+                answers[scheduler] = jobs_of(scheduler)
+            except SchedulerError as error:
+                answers[scheduler] = error
+        answer = answers[scheduler]
+        if isinstance(answer, SchedulerError):
+            raise answer
+        return answer
+
+    return asked
 
 
 def _as_left(record: RunEntry, directory: Path) -> tuple[dict[str, Any], JobStatus | None]:

@@ -89,3 +89,16 @@ def test_who_asks_for_it_hears_that_nothing_can_be_told(unknown: RunFiles, tmp_p
         find_run("toy")
     assert unknown.run_id in str(caught.value) and other.run_id in str(caught.value)
     assert find_run(other.run_id).run_id == other.run_id
+
+
+def test_a_scheduler_that_cannot_be_asked_is_asked_once(
+    slurm: Slurm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each time may take a minute."""
+    slurm.does("squeue", "exit 1")
+    for name in ("one", "two"):
+        array_run(tmp_path / name, array=None)
+    with pytest.raises(typer.Exit):
+        ps()
+    assert capsys.readouterr().err.count("is left out") == 2
+    assert len(slurm.asked("squeue")) == 1
