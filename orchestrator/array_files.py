@@ -172,7 +172,7 @@ def _lines(directory: Path, element: int) -> Iterator[Facts]:
         text = (directory / ELEMENTS / f"{element}.jsonl").read_bytes()
         for line in text.splitlines(keepends=True):
             if line.endswith(b"\n"):
-                yield JobEntry.model_validate_json(line).model_dump()
+                yield JobEntry.model_validate_json(line).model_dump(exclude_unset=True)
     except FileNotFoundError:
         return
     except (OSError, ValidationError) as error:

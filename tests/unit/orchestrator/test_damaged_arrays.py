@@ -91,3 +91,13 @@ def test_members_may_be_anything(
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
     assert main(str(files.directory), "2") == 1
     assert named in capsys.readouterr().err
+
+
+def test_what_an_element_does_not_know_stays_as_it_was_submitted(slurm: Slurm, tmp_path: Path) -> None:
+    """As the input files, which were laid before."""
+    laid = [{"target": "run.cfg", "source": "/home/me/run.cfg"}]
+    jobs = [member(name, element=0, files=laid) for name in ("m_0", "m_1", "m_2")]
+    files = array_run(tmp_path / "run", jobs=jobs)
+    tell(files, "m_0", "completed")
+    job = run_at(files.directory).record.jobs[0]
+    assert (job.state, job.files) == ("completed", laid)
