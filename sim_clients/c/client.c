@@ -73,7 +73,8 @@ int psk_client_reach(penstock_client* client) {
   double pause = 0.001;
   while (client->cluster.links[0]->endpoint.port && psk_cluster_refresh(client) == PSK_BROKEN) {
     if (client->error.status) return client->error.status;
-    if (psk_now() > client->deadline) return psk_fail(client, PENSTOCK_UNAVAILABLE, NULL, "%s", client->why);
+    if (client->hopeless || psk_now() + pause > client->deadline)
+      return psk_fail(client, PENSTOCK_UNAVAILABLE, NULL, "%s", client->why);
     psk_pause(client, pause);
     pause = pause < 0.1 ? 2 * pause : pause;
   }

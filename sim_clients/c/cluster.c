@@ -168,25 +168,25 @@ int psk_cluster_ask(penstock_client* client, psk_link* link) {
 // Ask one server, briefly: one that is off or hangs must not use up the time of those that answer.
 static int ask_briefly(penstock_client* client, psk_link* link) {
   double deadline = client->deadline, patience = client->patience, soon = psk_now() + kBriefly;
-  int hopeless = client->hopeless;
   client->patience = patience < kBriefly ? patience : kBriefly;
   client->deadline = soon < deadline ? soon : deadline;
   int status = psk_link_open(client, link, client->deadline);
   if (!status) status = psk_cluster_ask(client, link);
   client->deadline = deadline;
   client->patience = patience;
-  client->hopeless = hopeless;
   return status;
 }
 
 int psk_cluster_refresh(penstock_client* client) {
-  int status = PSK_BROKEN, known = client->cluster.n_links;
+  int status = PSK_BROKEN, known = client->cluster.n_links, before = client->hopeless, no_redis = 0;
   for (int i = 0; i < known + client->address.count && status == PSK_BROKEN; i++) {
     psk_link* link =
         i < known ? client->cluster.links[i] : psk_link_to(client, &client->address.endpoints[i - known]);
     if (!link) return psk_fail(client, PENSTOCK_MEMORY, NULL, "no memory for a connection");
     status = ask_briefly(client, link);
+    no_redis |= client->hopeless == PSK_NO_REDIS;
   }
+  client->hopeless = status == PSK_BROKEN && no_redis ? PSK_NO_REDIS : before;
   return status;
 }
 

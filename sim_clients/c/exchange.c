@@ -54,7 +54,10 @@ static void take_back(penstock_client* client) {
   for (int i = 0; i < client->n_commands; i++) {
     psk_command* one = &client->commands[i];
     if (one->state != PSK_SENT) continue;
-    if (one->written && one->only_once) client->uncertain = client->hopeless = 1;
+    if (one->written && one->only_once) {
+      client->uncertain = 1;
+      client->hopeless = PSK_HALFWAY;
+    }
     psk_link_close(one->link);  // its answers would be taken for those to the next call
     one->state = PSK_PENDING;
     one->asked = NULL;
@@ -240,7 +243,7 @@ static int recover(penstock_client* client, int status, trouble* found, double* 
   if (now > client->deadline) return unreachable(client);
   if (status == PSK_BROKEN || found->pause || found->redirections > kMostRedirections) {
     if (*give_up <= 0) *give_up = now + client->connect_timeout;
-    if (now > *give_up) return unreachable(client);
+    if (now + *pause > *give_up) return unreachable(client);
     if (*pause > kFirstPause) psk_pause(client, *pause);
     *pause = 2 * *pause < kLongestPause ? 2 * *pause : kLongestPause;
   }

@@ -32,6 +32,8 @@
 // A function that could not finish because its link broke returns this; why is in client->why.
 #define PSK_BROKEN (-1)
 
+enum psk_hopeless { PSK_HOPE, PSK_NO_TIME, PSK_NO_MEMORY, PSK_NO_REDIS, PSK_HALFWAY };
+
 typedef struct psk_link psk_link;
 typedef struct psk_command psk_command;
 
@@ -357,7 +359,7 @@ struct penstock_client {
   double deadline;
   psk_error error;
   char why[512];  // a link broke
-  int hopeless;   // it broke in a way that another attempt does not mend
+  int hopeless;   // it broke in a way that another attempt does not mend: one of psk_hopeless
   int uncertain;  // a command that must go once only may have been executed
   int interrupted;
   int (*check)(void* context);

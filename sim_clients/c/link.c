@@ -50,7 +50,7 @@ int psk_link_broke(penstock_client* client, psk_link* link, const char* format, 
 }
 
 static int out_of_time(penstock_client* client, psk_link* link) {
-  client->hopeless = 1;
+  client->hopeless = PSK_NO_TIME;
   return psk_link_broke(client, link, "no answer within %g s", client->patience);
 }
 
@@ -191,7 +191,7 @@ int psk_link_skip(penstock_client* client, psk_link* link, size_t length) {
 // Take the next elements of a strided array into the stage. 0, or PSK_BROKEN where there is no memory for it.
 static int stage_more(penstock_client* client, psk_link* link, const psk_part* part) {
   if (!link->stage && !(link->stage = malloc(PSK_STAGE_BYTES))) {
-    client->hopeless = 1;
+    client->hopeless = PSK_NO_MEMORY;
     return psk_link_broke(client, link, "no memory for %zu bytes", PSK_STAGE_BYTES);
   }
   if (!link->walking) psk_walk_over(&link->walk, part->strided);
@@ -253,9 +253,9 @@ static void advance(penstock_client* client, psk_link* link, size_t sent) {
     link->offset += taken;
     if (piece->strided) link->stage_start += taken;
     if (link->offset == piece->length) {
+      if (piece->strided) link->walking = 0;  // not before: it may have begun ahead of what was sent
       link->part++;
       link->offset = 0;
-      link->walking = 0;
     }
   }
 }

@@ -201,7 +201,7 @@ void psk_word_array(penstock_client* client, const penstock_array* array) {
 // ---- Replies
 
 int psk_garbage(penstock_client* client, psk_link* link, const char* expected) {
-  client->hopeless = 1;
+  client->hopeless = PSK_NO_REDIS;
   char shown[25] = "";
   for (size_t i = 0; i + 1 < sizeof shown && link->start + i < link->end; i++) {
     char c = link->in[link->start + i];

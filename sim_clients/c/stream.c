@@ -169,14 +169,11 @@ static int reply_position(penstock_client* client, psk_link* link, psk_command* 
   return 0;
 }
 
-// The connection broke on the way: whether the entry has arrived is looked up, for it must not stand there
-// twice.
-static int look_and_push(penstock_client* client, const char* stream, const char* entry) {
-  client->error.status = 0;
-  client->uncertain = client->hopeless = 0;
-  int64_t position = -1;
+// Whether the entry is near the end of the stream.
+static int look(penstock_client* client, const char* stream, const char* entry, int64_t* position) {
+  *position = -1;
   psk_complete(client, entry);
-  psk_command_begin(client, 7, reply_position, &position);
+  psk_command_begin(client, 7, reply_position, position);
   psk_word(client, "LPOS");
   psk_key(client, stream, NULL);
   psk_word(client, entry);
@@ -184,18 +181,26 @@ static int look_and_push(penstock_client* client, const char* stream, const char
   psk_word(client, "-1");
   psk_word(client, "MAXLEN");
   psk_word(client, "10000");
-  int status = psk_run(client);
-  if (status || position >= 0) return status;
-  return push(client, stream, entry);
+  return psk_run(client);
 }
 
+// An entry must not stand there twice: where the connection breaks on the way, whether it has arrived is
+// looked up before it is sent again. That needs the end of the old connection to have been told, so that
+// nothing sent over it is still to come; one that is only silent uses up the time of the call, and is not
+// repeated.
 static int announce(penstock_client* client, const char* stream, const char* entry) {
   client->doing = "announce in the stream";
   client->subject = stream;
-  int status = push(client, stream, entry);
-  if (status == PENSTOCK_UNAVAILABLE && client->uncertain && psk_now() < client->deadline)
-    status = look_and_push(client, stream, entry);
-  return status;
+  for (;;) {
+    int status = push(client, stream, entry);
+    if (status != PENSTOCK_UNAVAILABLE || !client->uncertain || psk_now() > client->deadline) return status;
+    client->error.status = 0;
+    client->uncertain = 0;
+    client->hopeless = PSK_HOPE;
+    int64_t position;
+    status = look(client, stream, entry, &position);
+    if (status || position >= 0) return status;
+  }
 }
 
 int psk_put_prepared(penstock_client* client, const char* stream, const char* name, double time,

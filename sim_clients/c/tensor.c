@@ -49,7 +49,7 @@ static int differs(const penstock_array* array, const penstock_info* info) {
 
 static int read_strided(penstock_client* client, psk_link* link, const penstock_array* array, size_t left) {
   if (!link->stage && !(link->stage = malloc(PSK_STAGE_BYTES))) {
-    client->hopeless = 1;
+    client->hopeless = PSK_NO_MEMORY;
     return psk_link_broke(client, link, "no memory for %zu bytes", PSK_STAGE_BYTES);
   }
   psk_walk walk;

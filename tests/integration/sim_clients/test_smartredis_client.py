@@ -38,6 +38,11 @@ from tests.integration.servers import (
 from tests.integration.torchscript import torchscript
 
 
+@pytest.fixture(autouse=True)
+def over_smartredis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENSTOCK_CLIENT", "smartredis")
+
+
 @pytest.fixture
 def address(server: RedisServer) -> Address:
     return Address.parse(server.address)

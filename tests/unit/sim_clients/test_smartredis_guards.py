@@ -16,6 +16,11 @@ from sim_clients.smartredis_environment import environment_for, variables
 ADDRESS = Address((HostPort("127.0.0.1", 1),))
 
 
+@pytest.fixture(autouse=True)
+def over_smartredis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENSTOCK_CLIENT", "smartredis")
+
+
 @pytest.mark.parametrize("version", ["2.0.0", "2.3.1", "3.0.0rc1", "10.0"])
 def test_numpy_2_is_refused(version: str) -> None:
     with pytest.raises(UnsupportedClientError, match=f"numpy {version}; install numpy<2"):

@@ -1,0 +1,144 @@
+// Whatever a server answers, a call ends with a status in time, and nothing is read or written past an end:
+// every reply cut off at every byte, and with bytes changed at random. Under ASan and UBSan where CMake was
+// told so.
+#include <pthread.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "internal.h"
+
+enum { kChanges = 400 };
+
+// A server that answers PING with PONG and everything else with one reply, then hangs up.
+typedef struct server {
+  pthread_t thread;
+  int listening;
+  pthread_mutex_t mutex;
+  char reply[4096];
+  size_t length;
+} server;
+
+static void answer(server* s, int fd) {
+  char request[4096];
+  for (;;) {
+    ssize_t got = recv(fd, request, sizeof request, 0);
+    if (got <= 0) return;
+    if (got >= 14 && !memcmp(request, "*1\r\n$4\r\nPING\r\n", 14)) {
+      send(fd, "+PONG\r\n", 7, MSG_NOSIGNAL);
+      continue;
+    }
+    pthread_mutex_lock(&s->mutex);
+    send(fd, s->reply, s->length, MSG_NOSIGNAL);
+    pthread_mutex_unlock(&s->mutex);
+    return;
+  }
+}
+
+static void* serve(void* argument) {
+  server* s = argument;
+  for (;;) {
+    int fd = accept(s->listening, NULL, NULL);
+    if (fd < 0) return NULL;
+    answer(s, fd);
+    close(fd);
+  }
+}
+
+static void* place(void* context, const char* name, const penstock_info* info) {
+  (void)name;
+  void** memory = context;
+  free(*memory);
+  return info->nbytes < 1 << 20 ? *memory = malloc(info->nbytes ? info->nbytes : 1) : NULL;
+}
+
+// Every kind of reply is read by one of these calls.
+static void call_everything(penstock_client* client) {
+  double data[6] = {0};
+  int64_t dims[] = {2, 3}, strides[] = {8, 16}, number;
+  penstock_array plain = {data, PENSTOCK_FLOAT64, 2, dims, NULL}, turned = plain;
+  turned.strides = strides;
+  void* memory = NULL;
+  penstock_snapshot snapshot;
+  penstock_dataset* dataset = NULL;
+  int status[] = {penstock_get_tensor(client, "t", &plain),
+                  penstock_get_tensor(client, "t", &turned),
+                  penstock_get_tensor_to(client, "t", place, &memory),
+                  penstock_get_snapshot(client, "s", 0, place, &memory, &snapshot),
+                  penstock_get_dataset(client, "d", &dataset),
+                  penstock_infer_to(client, "m", 1, &plain, 1, 1, place, &memory),
+                  penstock_model_version(client, "m", &number),
+                  penstock_announced(client, "s", &number),
+                  penstock_put_tensor(client, "t", &plain)};
+  for (size_t i = 0; i < sizeof status / sizeof *status; i++)
+    CHECK(status[i] >= 0 && status[i] <= PENSTOCK_INTERRUPTED);
+  penstock_dataset_free(dataset);
+  free(memory);
+}
+
+static void set_reply(server* s, const char* reply, size_t length) {
+  pthread_mutex_lock(&s->mutex);
+  memcpy(s->reply, reply, length);
+  s->length = length;
+  pthread_mutex_unlock(&s->mutex);
+}
+
+static void torture(server* s, penstock_client* client, const char* reply, size_t length) {
+  char changed[4096];
+  for (size_t cut = 0; cut < length; cut++) {
+    set_reply(s, reply, cut);
+    call_everything(client);
+  }
+  for (int i = 0; i < kChanges; i++) {
+    memcpy(changed, reply, length);
+    for (unsigned k = 0; k <= draw(3); k++)
+      changed[draw((unsigned)length)] = "0123456789*$:+-\r\n\0\377a"[draw(21)];
+    set_reply(s, changed, length);
+    call_everything(client);
+  }
+}
+
+#define TENSOR "*6\r\n$5\r\ndtype\r\n$6\r\nDOUBLE\r\n$5\r\nshape\r\n*2\r\n:2\r\n:3\r\n$4\r\nblob\r\n$48\r\n"
+#define BYTES "0123456789012345678901234567890123456789abcdefgh\r\n"
+
+int main(void) {
+  static const char kTensor[] = TENSOR BYTES;
+  static const char kRun[] = "*3\r\n+OK\r\n+OK\r\n" TENSOR BYTES;
+  static const char kHash[] = "*2\r\n$13\r\n.tensor_names\r\n$10\r\n\7\1\0\0\0\0\0\0\0u\r\n";
+  static const char kInfo[] = "*4\r\n$3\r\nkey\r\n$1\r\nm\r\n$3\r\ntag\r\n$2\r\n17\r\n";
+  static const char kName[] = "$7\r\n{a.0.1}\r\n";
+  char path[] = "/tmp/penstock-replies-XXXXXX";
+  if (!mkdtemp(path)) return EXIT_FAILURE;
+  struct sockaddr_un at = {.sun_family = AF_UNIX};
+  snprintf(at.sun_path, sizeof at.sun_path, "%s/s", path);
+  server s = {.listening = socket(AF_UNIX, SOCK_STREAM, 0), .mutex = PTHREAD_MUTEX_INITIALIZER};
+  if (bind(s.listening, (struct sockaddr*)&at, sizeof at) || listen(s.listening, 16)) return EXIT_FAILURE;
+  pthread_create(&s.thread, NULL, serve, &s);
+  char address[200];
+  snprintf(address, sizeof address, "unix://%s", at.sun_path);
+  penstock_client* client;
+  if (penstock_connect(address, 1e-4, &client)) {
+    fprintf(stderr, "%s\n", penstock_error(NULL));
+    return EXIT_FAILURE;
+  }
+  penstock_set_timeout(client, 1);
+  torture(&s, client, kTensor, sizeof kTensor - 1);
+  torture(&s, client, kRun, sizeof kRun - 1);
+  torture(&s, client, kHash, sizeof kHash - 1);
+  torture(&s, client, kInfo, sizeof kInfo - 1);
+  torture(&s, client, kName, sizeof kName - 1);
+  int64_t dims[] = {2, 3};
+  double data[6] = {0};
+  penstock_array array = {data, PENSTOCK_FLOAT64, 2, dims, NULL};
+  set_reply(&s, kTensor, sizeof kTensor - 1);
+  CHECK(!penstock_get_tensor(client, "t", &array));
+  CHECK(!memcmp(data, BYTES, sizeof data));
+  penstock_close(client);
+  shutdown(s.listening, SHUT_RDWR);
+  pthread_join(s.thread, NULL);
+  close(s.listening);
+  unlink(at.sun_path);
+  rmdir(path);
+  return report();
+}
