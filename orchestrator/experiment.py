@@ -32,13 +32,14 @@ from orchestrator.queueing import Queue
 from orchestrator.record import NodeEntry
 from orchestrator.recording import RunRecord
 from orchestrator.resuming import Resumed, Saves, claim
-from orchestrator.run_end import RunEnd
+from orchestrator.run_end import RunEnd, close_record
 from orchestrator.run_files import RunFiles, take_lock
 from orchestrator.run_time import RunTime
 from orchestrator.schedulers.table import job_here
 from orchestrator.started import Started
 from orchestrator.starting import Awaited, Starter, Turn, flat
 from orchestrator.sweep import Point
+from orchestrator.watcher import Session
 
 COLOCATED_S = 60.0
 
@@ -66,13 +67,15 @@ class Experiment:
         name: str,
         launcher: str | LaunchOptions = AUTO,
         *,
-        run_dir: Path | None = None,
+        run_dir: str | Path | None = None,
         grace_s: float = GRACE_S,
         time_limit_s: float | None = None,
         stop_before_s: float | None = None,
         checkpoint_s: float | None = None,
     ) -> None:
         check_name(name)
+        if not isinstance(run_dir, str | Path | None):
+            raise UsageError(f"Experiment(run_dir={run_dir!r}): a path is needed")
         self.name = name
         self._options = launcher if isinstance(launcher, LaunchOptions) else LaunchOptions(launcher)
         check_options(self._options)
@@ -84,7 +87,9 @@ class Experiment:
         )
         job = job_here()
         number = job.number if job is not None else None
-        self._files = RunFiles.plan(name, run_dir, number, resume=self._options.resume)
+        self._files = RunFiles.plan(
+            name, Path(run_dir) if run_dir is not None else None, number, resume=self._options.resume
+        )
         self._saves = Saves(self._files, checkpoint_s if given.checkpoint_s is None else given.checkpoint_s)
         self._resumed: Resumed | None = None
         self._stack = ExitStack()
@@ -129,6 +134,7 @@ class Experiment:
                 self._time.begin()
                 earlier = self._resume()
                 self._files.create()
+                self._stack.callback(self._files.abandon)
                 self._stack.callback(self._files.remove_runtime)
                 self._stack.callback(os.close, take_lock(self._files.lock))
                 self._stack.callback(self._saves.stop)
@@ -137,6 +143,7 @@ class Experiment:
                 self._stack.callback(self._guard.leave)
                 self._record = RunRecord(self.name, self._files, self._options.source, earlier)
                 self._record.write()
+                self._time.watch()  # not before: what is begun can be ended in order
             self._queue = Queue(self._launcher, self._started, self._grace_s, self._note_start)
             self._starter = self._new_starter()
             self._end = RunEnd(
@@ -149,9 +156,13 @@ class Experiment:
                 self._guard,
                 self._record,
             )
-        except BaseException:
+        except BaseException as error:
+            over = self._time.over if isinstance(error, KeyboardInterrupt) else None
             self._launcher.close()
+            close_record(self._record, over or error)
             self._stack.close()
+            if over is not None:
+                raise over from error
             raise
         self._open = True
         self._say(f"run directory {self.run_dir}")
@@ -229,7 +240,7 @@ class Experiment:
         share = not isinstance(thing, Ensemble) or thing.resources is None
         turn = Turn(thing.name, policy or Policy(), self._starter.known(after), share)
         if isinstance(thing, Ensemble):
-            return self._start_ensemble(thing, databases, turn)
+            return self._start_ensemble(thing, applications, databases, turn)
         if turn.awaited or policy is not None:
             (job,) = self._starter.in_turn(applications, databases, turn)
         else:
@@ -333,7 +344,13 @@ class Experiment:
         database = start_database(orchestrator, self._files, note, places=places, dry=True)
         return [job.launch for job in database.jobs]
 
-    def _start_ensemble(self, ensemble: Ensemble, databases: Sequence[AnyDatabase], turn: Turn) -> JobGroup:
+    def _start_ensemble(
+        self,
+        ensemble: Ensemble,
+        members: Sequence[Application],
+        databases: Sequence[AnyDatabase],
+        turn: Turn,
+    ) -> JobGroup:
         def start(applications: Sequence[Application]) -> list[Job]:
             self._check_open()
             return self._starter.in_turn(applications, databases, turn)
@@ -341,7 +358,7 @@ class Experiment:
         def add(number: int, point: Point, replica: int) -> Job:
             return start([ensemble.further(number, point, replica)])[0]
 
-        jobs = start(ensemble.members())
+        jobs = start(members)
         waiting = sum(job.state is JobState.QUEUED for job in jobs)
         told = f", {waiting} of them waiting for their turn" if waiting else ""
         self._say(f"started {ensemble.name}, {len(jobs)} program{'s' if len(jobs) > 1 else ''}{told}")
@@ -394,7 +411,7 @@ class Experiment:
             self._saves.add(database)
         database.when_changed(self._note_change)
         if self._record is not None:
-            self._record.write(**self._databases())
+            self._record.flush(**self._databases())
         return database
 
     def _databases(self) -> dict[str, Any]:
@@ -457,9 +474,9 @@ class Experiment:
         if self._record is not None:
             self._record.touch()
 
-    def _note_process(self, pid: int) -> None:
+    def _note_process(self, session: Session) -> None:
         if self._guard is not None:
-            self._guard.add(pid)
+            self._guard.add(session)
 
     def _resume(self) -> dict[str, Any] | None:
         """Return the record of the run that is to go on; None where a new one begins.
