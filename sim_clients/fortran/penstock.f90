@@ -16,7 +16,7 @@
 !
 ! Order. Readers in C and Python see a(i, j) as [i][j], as from SmartRedis: each reads what the other writes.
 ! Fortran's memory is in the other order, so arrays of rank 2 and more are transposed on their way, piece by
-! piece in a small buffer. With reversed=.true. they go as they lie, at the cost of a memcpy, and readers see [j][i].
+! piece in a buffer. With reversed=.true. they go as they lie, at the cost of a memcpy, and readers see [j][i].
 ! Who gets an array back must say the same.
 !
 ! Errors. Every procedure has stat and errmsg. stat is 0 or one of the numbers below, errmsg then has the text;
