@@ -230,6 +230,94 @@ PSF_API int psf_put_snapshot(penstock_client* client, const char* stream, int64_
   return free_fields(fields, status);
 }
 
+// ---- Getting a snapshot
+
+typedef struct wanted {
+  psf_fields* fields;
+  void* packed[kMaxFields];  // what has come, row-major; NULL where it went straight to its array
+  int found[kMaxFields];
+  void* unwanted;
+} wanted;
+
+static int has_shape(const penstock_array* array, const penstock_info* info) {
+  if (array->dtype != info->dtype || array->rank != info->rank) return 0;
+  for (int i = 0; i < info->rank; i++)
+    if (array->dims[i] != info->dims[i]) return 0;
+  return 1;
+}
+
+static int is_row_major(const penstock_array* array) {
+  int64_t stride = (int64_t)penstock_dtype_size(array->dtype);
+  for (int i = array->rank - 1; i >= 0; stride *= array->dims[i--])
+    if (array->dims[i] > 1 && array->strides[i] != stride) return 0;
+  return 1;
+}
+
+static void refuse_shape(const char* name, const penstock_info* info) {
+  char text[256];
+  int used = snprintf(text, sizeof text, "the snapshot has it as %s (", penstock_dtype_name(info->dtype));
+  for (int i = 0; i < info->rank && used < (int)sizeof text; i++)
+    used +=
+        snprintf(text + used, sizeof text - (size_t)used, i ? ", %lld" : "%lld", (long long)info->dims[i]);
+  if (used < (int)sizeof text)
+    snprintf(text + used, sizeof text - (size_t)used, info->rank == 1 ? ",)" : ")");
+  refuse(name, text);
+}
+
+// Where a field of the snapshot goes. One that is not asked for is dropped.
+static void* place(void* context, const char* name, const penstock_info* info) {
+  wanted* all = context;
+  int i = 0;
+  while (i < all->fields->count && strcmp(all->fields->names[i], name)) i++;
+  void** room = i < all->fields->count ? &all->packed[i] : &all->unwanted;
+  free(*room);
+  *room = NULL;
+  if (i < all->fields->count) {
+    const penstock_array* array = &all->fields->of[i].array;
+    if (!has_shape(array, info)) {
+      refuse_shape(name, info);
+      return NULL;
+    }
+    all->found[i] = 1;
+    if (is_row_major(array)) return array->data;
+  }
+  return *room = malloc(info->nbytes ? info->nbytes : 1);
+}
+
+// Spread packed elements over an array with strides, the first dimension outermost.
+static const char* spread(const penstock_array* array, int dimension, char* to, const char* from) {
+  size_t size = penstock_dtype_size(array->dtype);
+  if (dimension == array->rank) {
+    memcpy(to, from, size);
+    return from + size;
+  }
+  for (int64_t i = 0; i < array->dims[dimension]; i++)
+    from = spread(array, dimension + 1, to + i * array->strides[dimension], from);
+  return from;
+}
+
+// Fill the arrays with the fields of their names. An array that is not row-major is filled from a copy.
+PSF_API int psf_get_snapshot(penstock_client* client, const char* stream, int64_t position,
+                             psf_fields* fields, penstock_snapshot* snapshot) {
+  int status = check_fields(fields);
+  if (status) return free_fields(fields, status);
+  wanted all = {.fields = fields};
+  status = penstock_get_snapshot(client, stream, position, place, &all, snapshot);
+  if (status == PENSTOCK_MEMORY && own_error[0]) status = PENSTOCK_TENSOR;
+  for (int i = 0; i < fields->count; i++) {
+    const penstock_array* array = &fields->of[i].array;
+    if (!status && !all.found[i]) {
+      snprintf(own_error, sizeof own_error, "the snapshot at %lld of %s has no field '%s'",
+               (long long)position, stream, fields->names[i]);
+      status = PENSTOCK_SNAPSHOT;
+    }
+    if (!status && all.packed[i]) spread(array, 0, array->data, all.packed[i]);
+    free(all.packed[i]);
+  }
+  free(all.unwanted);
+  return free_fields(fields, status);
+}
+
 PSF_API int psf_infer(penstock_client* client, const char* model, int64_t version, psf_fields* inputs,
                       psf_fields* outputs) {
   int status = check_fields(inputs);

@@ -11,16 +11,16 @@
 !   call client%close()
 !
 ! Arrays. Any rank from 0 (a single number, in the database an array of one) to 15, of real32, real64, int8,
-! int16, int32, int64, complex with real32 or real64, logical(c_bool). Sections, pointers and allocatables go as
-! they are, without a copy by the compiler.
+! int16, int32, int64, complex with real32 or real64, logical(c_bool). Sections, pointers and allocatables go
+! as they are, without a copy by the compiler.
 !
 ! Order. Readers in C and Python see a(i, j) as [i][j], as from SmartRedis: each reads what the other writes.
 ! Fortran's memory is in the other order, so arrays of rank 2 and more are transposed on their way, piece by
-! piece in a buffer. With reversed=.true. they go as they lie, at the cost of a memcpy, and readers see [j][i].
-! Who gets an array back must say the same.
+! piece in a buffer. With reversed=.true. they go as they lie, which costs nothing, and readers see [j][i]. Who
+! gets an array back must say the same.
 !
-! Errors. Every procedure has stat and errmsg. stat is 0 or one of the numbers below, errmsg then has the text;
-! without stat an error stops the program with that text.
+! Errors. Every procedure has stat and errmsg. stat is 0 or one of the numbers below, errmsg then has the
+! text; without stat an error stops the program with that text.
 !
 ! Times are in seconds. A client is used by one thread at a time, is not to be copied, and ends by close().
 
@@ -53,7 +53,7 @@ module penstock
     procedure :: put_tensor, get_tensor, tensor_shape, tensor_exists, delete_tensor
     generic :: get_tensor_new => new_real64, new_real32, new_int64, new_int32, new_int16, &
       new_int8, new_complex64, new_complex32, new_bool
-    procedure :: put_snapshot, announced, end_stream, stream_ended
+    procedure :: put_snapshot, get_snapshot, announced, end_stream, stream_ended
     procedure :: raise_flag, flag_raised, request_stop, stop_requested
     procedure :: put_model, put_model_file, model_version, infer
     procedure :: wait_tensor, wait_dataset, wait_flag, wait_list, wait_model
@@ -222,8 +222,8 @@ contains
 
   ! ---- Snapshots: the fields of one rank at one step
 
-  ! Store up to 16 fields and announce them. Nobody sees the snapshot before all of its fields are there. Every
-  ! snapshot of a stream has the same names, types and shapes, and a greater step than the one before it.
+  ! Store up to 16 fields and announce them. Nobody sees the snapshot before all of its fields are there.
+  ! Every snapshot of a stream has the same names, types and shapes, and a greater step than the one before it.
   ! time: physical, s. stream: "snapshots" by default. async: see put_tensor.
   subroutine put_snapshot(self, step, &
       name1, field1, name2, field2, name3, field3, name4, field4, name5, field5, name6, field6, &
@@ -264,6 +264,59 @@ contains
     call add_pair(fields, reversed, name16, field16)
     call settle(self, psf_put_snapshot(self%handle, c_stream(stream), int(step, c_int64_t), c_time(time), &
                                        fields, c_flag(async)), stat, errmsg)
+  end subroutine
+
+  ! Fill up to 16 arrays with fields of the snapshot at a position of the stream, 0 being the first. Each has
+  ! the type and shape of its field; in the default order an array of rank 2 and more is filled from a copy.
+  ! time: NaN where the solver gave none.
+  subroutine get_snapshot(self, position, &
+      name1, field1, name2, field2, name3, field3, name4, field4, name5, field5, name6, field6, &
+      name7, field7, name8, field8, name9, field9, name10, field10, name11, field11, &
+      name12, field12, name13, field13, name14, field14, name15, field15, name16, field16, &
+      producer, rank, step, time, stream, reversed, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    integer, intent(in) :: position
+    character(len=*), intent(in) :: name1
+    type(*), dimension(..), intent(inout) :: field1
+    character(len=*), intent(in), optional :: name2, name3, name4, name5, name6, name7, name8, name9, &
+      name10, name11, name12, name13, name14, name15, name16
+    type(*), dimension(..), intent(inout), optional :: field2, field3, field4, field5, field6, field7, &
+      field8, field9, field10, field11, field12, field13, field14, field15, field16
+    character(len=:), allocatable, intent(out), optional :: producer
+    integer, intent(out), optional :: rank, step
+    real(real64), intent(out), optional :: time
+    character(len=*), intent(in), optional :: stream
+    logical, intent(in), optional :: reversed
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    type(penstock_snapshot_c) :: about
+    type(c_ptr) :: fields
+    integer(c_int) :: status
+    if (closed(self, stat, errmsg)) return
+    fields = psf_fields_new()
+    call add_pair(fields, reversed, name1, field1)
+    call add_pair(fields, reversed, name2, field2)
+    call add_pair(fields, reversed, name3, field3)
+    call add_pair(fields, reversed, name4, field4)
+    call add_pair(fields, reversed, name5, field5)
+    call add_pair(fields, reversed, name6, field6)
+    call add_pair(fields, reversed, name7, field7)
+    call add_pair(fields, reversed, name8, field8)
+    call add_pair(fields, reversed, name9, field9)
+    call add_pair(fields, reversed, name10, field10)
+    call add_pair(fields, reversed, name11, field11)
+    call add_pair(fields, reversed, name12, field12)
+    call add_pair(fields, reversed, name13, field13)
+    call add_pair(fields, reversed, name14, field14)
+    call add_pair(fields, reversed, name15, field15)
+    call add_pair(fields, reversed, name16, field16)
+    status = psf_get_snapshot(self%handle, c_stream(stream), int(position, c_int64_t), fields, about)
+    call settle(self, status, stat, errmsg)
+    if (status /= penstock_ok) return
+    if (present(producer)) producer = fortran_text(about%producer)
+    if (present(rank)) rank = int(about%rank)
+    if (present(step)) step = int(about%step)
+    if (present(time)) time = about%time
   end subroutine
 
   ! How many snapshots have been announced, by all producers together.
@@ -421,7 +474,7 @@ contains
     version = int(answer)
   end function
 
-  ! Run a model: one round trip, and nothing is stored. Outputs must have the type and shape the model puts out.
+  ! Run a model: one round trip, and nothing is stored. Outputs have the type and shape the model puts out.
   ! version: exactly this one; the live one by default.
   subroutine infer(self, name, input, output, input2, input3, input4, input5, input6, input7, input8, &
       output2, output3, output4, version, reversed, stat, errmsg)

@@ -7,6 +7,14 @@ module penstock_c
   implicit none
   public
 
+  type, bind(c) :: penstock_snapshot_c
+    type(c_ptr) :: producer
+    integer(c_int64_t) :: rank
+    integer(c_int64_t) :: step
+    integer(c_int) :: has_time
+    real(c_double) :: time
+  end type
+
   interface
     function penstock_connect(address, timeout, client) bind(c) result(status)
       import :: c_double, c_int, c_ptr
@@ -336,6 +344,15 @@ module penstock_c
       integer(c_int64_t), value :: step
       real(c_double), value :: time
       integer(c_int), value :: async
+      integer(c_int) :: status
+    end function
+
+    function psf_get_snapshot(client, stream, position, fields, snapshot) bind(c) result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr, penstock_snapshot_c
+      type(c_ptr), value :: client, fields
+      character(kind=c_char), intent(in) :: stream(*)
+      integer(c_int64_t), value :: position
+      type(penstock_snapshot_c), intent(inout) :: snapshot
       integer(c_int) :: status
     end function
 

@@ -162,9 +162,33 @@ contains
     call expect(stat == penstock_snapshot .and. index(text, "p") > 0, "a field is missing")
     call client%put_snapshot(30, "u", pattern, "p", stat=stat, errmsg=text)
     call expect(stat == penstock_invalid .and. index(text, "belong together") > 0, "a name alone")
+    call of_the_second()
     call expect(.not. client%stream_ended("solver_fortran", 2), "has ended too early")
     call client%end_stream()
     call expect(client%stream_ended("solver_fortran", 2), "has ended")
+  end subroutine
+
+  subroutine of_the_second()
+    real(real64) :: u(nx, ny), wide(2*nx, ny), turned(ny, nx), time
+    real(real32) :: p(nx, ny), q(ny)
+    character(len=:), allocatable :: producer
+    integer :: rank, step
+    call client%get_snapshot(1, "u", u, "p", p, producer=producer, rank=rank, step=step, time=time)
+    call expect(producer == "solver_fortran" .and. rank == 2 .and. step == 10 .and. time == 5, "whose it is")
+    call expect(all(u == pattern + 10) .and. all(p == real(pattern, real32)), "its fields")
+    wide = 0
+    call client%get_snapshot(1, "u", wide(1::2, :))
+    call expect(all(wide(1::2, :) == u) .and. sum(wide) == sum(u), "into a section")
+    call client%get_snapshot(0, "u", turned, reversed=.true.)
+    call expect(all(turned == transpose(pattern)), "as it lies")
+    call client%get_snapshot(2, "u", u, time=time)
+    call expect(all(u == pattern + 20) .and. time /= time, "without a time")
+    call client%get_snapshot(1, "q", q, stat=stat, errmsg=text)
+    call expect(stat == penstock_snapshot .and. index(text, "q") > 0, "no such field")
+    call client%get_snapshot(1, "p", q, stat=stat, errmsg=text)
+    call expect(stat == penstock_tensor .and. index(text, "'p'") > 0, "a field of another shape")
+    call client%get_snapshot(7, "u", u, stat=stat, errmsg=text)
+    call expect(stat == penstock_key_missing, "no such snapshot")
   end subroutine
 
   subroutine models()
