@@ -173,6 +173,23 @@ def announced_snapshots(address: Address, producer: str) -> None:
     client.close()
 
 
+@pytest.mark.parametrize("element", ["char", "long double", "std::string"])
+def test_an_element_that_the_database_does_not_have_is_an_error_of_compilation(
+    tmp_path: Path, element: str
+) -> None:
+    program = tmp_path / "program.cc"
+    program.write_text(
+        "#include <penstock.hpp>\n"
+        f"void put(penstock::Client& client, const std::vector<{element}>& u) {{\n"
+        '  client.put_tensor("u", u);\n}\n'
+    )
+    command = [*compiler_of("c++"), "-fsyntax-only", f"-I{C_SOURCE}", str(program)]
+    done = ran(command)
+    assert done.returncode != 0 and "this type has no dtype in the database" in done.stderr
+    program.write_text(program.read_text().replace(f"<{element}>", "<double>"))
+    compiled(command)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("address", ["unix"], indirect=True)
 def test_what_cmake_installs_is_found_by_pkg_config(
