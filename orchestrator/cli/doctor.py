@@ -19,6 +19,7 @@ from rich.table import Table
 from orchestrator.binaries import find_redis_server
 from orchestrator.build import cached_build, find_compiler
 from orchestrator.cli.options import Debug, Json
+from orchestrator.cli.showing import plain
 from orchestrator.engines import installed_torch
 from orchestrator.errors import MpiError, PenstockError, SchedulerError, ServerError
 from orchestrator.mpiexec import find_mpiexec
@@ -70,8 +71,8 @@ def _table(checks: list[Check]) -> Table:
         table.add_column("fix", overflow="fold")
     marks = {"ok": "[green]✓[/]", "missing": "[red]✗[/]", "optional": "[yellow]-[/]"}
     for check in checks:
-        words = (marks[check.state], check.name, check.found)
-        table.add_row(*words, *((check.fix,) if fixes else ()))
+        words = (check.name, check.found, *((check.fix,) if fixes else ()))
+        table.add_row(marks[check.state], *map(plain, words))
     return table
 
 
