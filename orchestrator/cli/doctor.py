@@ -26,6 +26,8 @@ from orchestrator.mpiexec import find_mpiexec
 from orchestrator.schedulers.base import Scheduler
 from orchestrator.schedulers.table import SCHEDULERS
 from sim_clients.cache import cache_directory
+from sim_clients.errors import ClientBuildError
+from sim_clients.fortran_library import find_fortran_compiler
 from sim_clients.native_library import cached_library
 
 
@@ -86,6 +88,13 @@ def _compiler() -> Check:
         return Check("C++ compiler", "ok", str(find_compiler()))
     except PenstockError as error:
         return Check("C++ compiler", "missing", "none that will do", str(error))
+
+
+def _fortran_compiler() -> Check:
+    try:
+        return Check("Fortran compiler", "ok", find_fortran_compiler())
+    except ClientBuildError as error:
+        return Check("Fortran compiler", "optional", "none", f"only for solvers in Fortran: {error}")
 
 
 def _program(name: str, fix: str, *, needed: bool) -> Check:
@@ -210,6 +219,7 @@ def _client() -> Check:
 CHECKS: tuple[Callable[[], Check], ...] = (
     _python,
     _compiler,
+    _fortran_compiler,
     _make,
     _cmake,
     _ninja,
