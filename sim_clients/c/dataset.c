@@ -204,11 +204,12 @@ int penstock_put_dataset(penstock_client* client, const penstock_dataset* datase
 
 int psk_load(penstock_client* client, const char* entry, psk_sink* sinks, int count) {
   for (int i = 0; i < count; i++) {
-    psk_command_begin(client, 4, psk_reply_tensor, &sinks[i]);
+    int wanted = sinks[i].array || sinks[i].place;
+    psk_command_begin(client, wanted ? 4 : 3, psk_reply_tensor, &sinks[i]);
     psk_word(client, "AI.TENSORGET");
     psk_key(client, entry, ".", sinks[i].name, NULL);
     psk_word(client, "META");
-    psk_word(client, "BLOB");
+    if (wanted) psk_word(client, "BLOB");
   }
   return psk_run(client);
 }
