@@ -77,7 +77,8 @@ class Client(Protocol):
     def forget_stream(self, stream: str = DEFAULT_STREAM) -> None:
         """Remove all that was put in a stream, so that it begins anew: snapshots, contract, who has ended.
 
-        Clients that have put in it, or read it, keep to what they know: let them leave first.
+        Clients that have put in it, or read it, keep to what they know: let them leave first. A snapshot is
+        known by its producer, rank and step alone: one that another stream announces too goes with it.
         """
         ...
 

@@ -239,7 +239,8 @@ PENSTOCK_API int penstock_describe_field(penstock_client* client, const char* st
 PENSTOCK_API int penstock_contract(penstock_client* client, const char* stream, const char** text);
 
 // Remove all that was put in a stream: the snapshots it announces, its contract, that ranks have ended in it.
-// It may then begin anew. Clients that have put in it keep to what they know: let them leave first.
+// It may then begin anew. Clients that have put in it keep to what they know: let them leave first. A
+// snapshot is known by its producer, rank and step alone: one that another stream announces too goes with it.
 PENSTOCK_API int penstock_forget_stream(penstock_client* client, const char* stream);
 
 // Receive the snapshot at a position of the stream, 0 being the first. `place` is called for each field.
