@@ -55,7 +55,7 @@ def test_the_short_form_measures_launching(tmp_path: Path) -> None:
     rows = memory["series"]
     assert all(0 < row["before_kb"] <= row["joined_kb"] <= row["all_ended_kb"] for row in rows)
     assert [row["name"] for row in parsl.get("series", [])] in ([], ["Parsl's HTEX", "Experiment"])
-    assert ("--get-parsl" in printed) is ("skipped" in parsl)
+    assert ("--get-peers" in printed) is ("skipped" in parsl)
 
 
 @pytest.mark.slow
@@ -72,3 +72,12 @@ def test_the_short_form_measures_the_clients(tmp_path: Path) -> None:
         ]
         assert {"GET, C", "libpenstock", "NativeClient", "NativeClient, into"} < {row["name"] for row in get}
     assert "libpenstock" in printed
+
+
+@pytest.mark.slow
+def test_the_short_form_measures_a_cluster(tmp_path: Path) -> None:
+    _, report = measured("cluster", tmp_path)
+    for part in ("put 4 KB", "get 4 KB", "infer, 4 MB in and out"):
+        rows = report[f"{part}, one core"]["series"]
+        assert [row["name"] for row in rows] == ["one server", "three shards"]
+        assert all(row["wall_us"] > 0 and row["cpu_us"] > 0 for row in rows)
