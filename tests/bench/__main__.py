@@ -18,6 +18,7 @@ from rich.table import Table
 from tests.bench.bench_inference import PARTS, plot
 from tests.bench.measure import write
 from tests.bench.own_python import PEERS
+from tests.bench.report import write_report
 
 WIDE = 150
 NAMES = ("start", "launch", "transfer", "clients", "shared", "solver", "cluster", "inference")
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="three rounds, one server")
     parser.add_argument("--part", action="append", default=[], help=f"of inference: {', '.join(PARTS)}")
     parser.add_argument("--out", type=Path, default=Path("bench-results"), help="directory for the JSON")
+    parser.add_argument("--report", action="store_true", help="tables and plots of what was measured before")
     parser.add_argument(
         "--get-peers", action="store_true", help="install Parsl, ADIOS2 and Dragon, in Pythons of their own"
     )
@@ -38,6 +40,9 @@ def main() -> None:
         for peer in PEERS:
             print(f"installing {', '.join(peer.packages)} in {peer.directory} …", flush=True)
             peer.make()
+        return
+    if asked.report:
+        print("\n".join(map(str, write_report(asked.out))) or f"there are no results in {asked.out}")
         return
     if unknown := set(asked.names) - set(NAMES):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
