@@ -88,12 +88,13 @@ class Places:
         callback: what the library calls.
         arrays: name -> array, of the call that is going on.
         error: what went wrong in the callback; C cannot carry it.
+        memory: where new arrays come from.
     """
 
     def __init__(self) -> None:
         self.arrays: dict[str, Array] = {}
         self.error: BaseException | None = None
-        self._memory = Memory()
+        self.memory = Memory()
         self.callback = PLACE(self._give)
 
     def taken(self) -> dict[str, Array]:
@@ -104,7 +105,7 @@ class Places:
     def _give(self, _context: object, name: bytes, info: Any) -> int | None:
         try:
             found: CInfo = info.contents
-            array = self._memory.array(tuple(found.dims[: found.rank]), _dtype(name, found.dtype))
+            array = self.memory.array(tuple(found.dims[: found.rank]), _dtype(name, found.dtype))
             self.arrays[name.decode()] = array
             return int(array.__array_interface__["data"][0])
         except BaseException as error:  # noqa: BLE001  raised again when the library has returned

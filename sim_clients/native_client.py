@@ -23,6 +23,7 @@ from sim_clients.native_arrays import about_of, c_about, c_array, c_arrays, c_fi
 from sim_clients.native_binding import CSnapshot, loaded
 from sim_clients.native_calls import Calls
 from sim_clients.native_library import cached_library
+from sim_clients.native_memory import Memory
 from sim_clients.snapshot import Place, Snapshot, prepared, wanted
 
 TIMEOUT_S = 600.0
@@ -195,7 +196,7 @@ class NativeClient:
                 arrays = self._call(self._c.get_snapshot, at, position, callback, None, ctypes.byref(found))
             else:
                 self._call(self._c.snapshot_info, at, position, ctypes.byref(found))
-                arrays = _placed(found, fields, place)
+                arrays = _placed(found, fields, place, self._call.places.memory)
                 into = c_fields(arrays)
                 self._call(self._c.get_snapshot_fields, at, position, into, len(into), ctypes.byref(found))
             return _snapshot(found, arrays)
@@ -317,14 +318,20 @@ def _snapshot(found: CSnapshot, arrays: Mapping[str, Array]) -> Snapshot:
     return Snapshot(found.producer.decode(), found.rank, found.step, arrays, time, about)
 
 
-def _placed(found: CSnapshot, fields: Sequence[str] | None, place: Place | None) -> dict[str, Array]:
+def _placed(
+    found: CSnapshot, fields: Sequence[str] | None, place: Place | None, memory: Memory
+) -> dict[str, Array]:
     """Return the arrays that the fields of a snapshot are to be received into."""
     there = {one.name.decode(): one for one in (found.fields[i] for i in range(found.count))}
     snapshot = keys.SnapshotName(found.producer.decode(), found.rank, found.step)
     arrays: dict[str, Array] = {}
     for name in wanted(str(snapshot), there, fields):
         is_now, about = type_of(name, there[name].info), about_of(there[name].about)
-        array = np.empty(is_now.shape, is_now.dtype) if place is None else place(name, is_now, about)
+        array = (
+            memory.array(is_now.shape, np.dtype(is_now.dtype))
+            if place is None
+            else place(name, is_now, about)
+        )
         if not sendable(name, array).flags.writeable:
             raise TensorError(name, "the array to be filled is read-only")
         arrays[name] = array
