@@ -125,13 +125,19 @@ def _check_dims(name: str, rank: int, dims: object) -> None:
 def _checked_block(name: str, shape: tuple[int, ...], block: object) -> Block:
     if not isinstance(block, Block):
         raise TensorError(name, f"a block is Block(shape=(128, 128), offset=(64, 0)), got {block!r}")
-    whole, offset = _integers(name, block.shape), _integers(name, block.offset)
-    fits = len(whole) == len(offset) == len(shape) and all(
-        0 <= start <= end - length for start, end, length in zip(offset, whole, shape, strict=True)
+    plain = Block(_integers(name, block.shape), _integers(name, block.offset))
+    if not _lies_within(plain, shape):
+        where = f"the block {shape} at {plain.offset}"
+        raise TensorError(name, f"{where} does not lie within the global array {plain.shape}")
+    return plain
+
+
+def _lies_within(block: Block, shape: tuple[int, ...]) -> bool:
+    """Tell whether a block of some shape is a part of its global array, whose size fits in 64 bits."""
+    return len(block.shape) == len(block.offset) == len(shape) and all(
+        0 <= start <= end - length and end < 2**63
+        for start, end, length in zip(block.offset, block.shape, shape, strict=True)
     )
-    if not fits:
-        raise TensorError(name, f"the block {shape} at {offset} does not lie within the global array {whole}")
-    return Block(whole, offset)
 
 
 def _integers(name: str, numbers: object) -> tuple[int, ...]:
@@ -162,17 +168,18 @@ Lists = Callable[[str], Sequence[object] | None]
 """Gives the values of a list of metadata, None where there is no such list."""
 
 
-def read_about(snapshot: str, name: str, rank: int, lists: Lists) -> About:
+def read_about(snapshot: str, name: str, field_shape: tuple[int, ...], lists: Lists) -> About:
     """Return what a snapshot's metadata tell of a field.
 
     Args:
         snapshot: its name, for errors.
         name: the field's.
-        rank: how many dimensions it has.
+        field_shape: that of its array.
 
     Raises:
-        SnapshotError: they are not what tells of a field of this rank.
+        SnapshotError: they are not what tells of a field of this shape.
     """
+    rank = len(field_shape)
     units = _values(snapshot, name, keys.UNITS, lists, str, 1)
     dims = _values(snapshot, name, keys.DIMS, lists, str, rank)
     shape = _values(snapshot, name, keys.SHAPE, lists, int, rank)
@@ -181,6 +188,9 @@ def read_about(snapshot: str, name: str, rank: int, lists: Lists) -> About:
         both = f"'{keys.about(name, keys.SHAPE)}' and '{keys.about(name, keys.OFFSET)}'"
         raise SnapshotError(snapshot, f"its metadata have one of {both}")
     block = None if shape is None or offset is None else Block(shape, offset)
+    if block is not None and not _lies_within(block, field_shape):
+        where = f"the block {field_shape} at {block.offset} of the global array {block.shape}"
+        raise SnapshotError(snapshot, f"by its metadata the field {name!r} is {where}")
     found = About(None if units is None else units[0], dims, block)
     return NOTHING if found == NOTHING else found
 

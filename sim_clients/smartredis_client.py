@@ -365,6 +365,6 @@ def _snapshot(dataset: Dataset) -> Snapshot:
             return list(dataset.get_meta_strings(metadata))
         return list(np.asarray(dataset.get_meta_scalars(metadata)).tolist())
 
-    about = {field: read_about(name, field, value.ndim, lists) for field, value in fields.items()}
+    about = {field: read_about(name, field, value.shape, lists) for field, value in fields.items()}
     time = float(dataset.get_meta_scalars(keys.TIME_FIELD)[0]) if keys.TIME_FIELD in there else None
     return Snapshot(producer, rank, step, fields, time, about)

@@ -61,6 +61,7 @@ class FieldContract:
                 r"the block \(3, 4\) at \(4, 0\) does not lie within .* \(6, 4\)",
             ),
             ({"block": Block((6, 4), (-1, 0))}, r"at \(-1, 0\) does not lie"),
+            ({"block": Block((2**64, 4), (0, 0))}, r"at \(0, 0\) does not lie"),
             ({"block": Block((6, 4), (0,))}, r"at \(0,\) does not lie"),
             ({"block": Block((6.0, 4), (0, 0))}, "integers for each dimension"),  # type: ignore[arg-type]
         ],

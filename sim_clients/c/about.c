@@ -134,6 +134,10 @@ static int check_told(penstock_client* client, const char* field, const penstock
   if (!about->shape != !about->offset)
     return psk_fail(client, PENSTOCK_TENSOR, field,
                     "a block has the shape of the global array and its own offset in it, got one of the two");
+  for (int i = 0; about->shape && i < about->rank; i++)
+    if (about->shape[i] < 1)
+      return psk_fail(client, PENSTOCK_TENSOR, field, "dimension %d of the global array is %lld", i,
+                      (long long)about->shape[i]);
   return check_dims(client, field, about);
 }
 
@@ -185,16 +189,19 @@ const char* psk_block_text(char* text, size_t room, const penstock_array* array,
   return text;
 }
 
+static int lies_within(const penstock_about* about, int rank, const int64_t* dims) {
+  int fits = about->rank == rank;
+  for (int i = 0; fits && i < rank; i++)
+    fits = about->shape[i] > 0 && about->offset[i] >= 0 && about->offset[i] <= about->shape[i] - dims[i];
+  return fits;
+}
+
 int psk_check_about(penstock_client* client, const penstock_field* field, const penstock_about* about) {
   const penstock_array* array = &field->array;
   if (about->dims && about->rank != array->rank)
     return psk_fail(client, PENSTOCK_TENSOR, field->name, "it has %d dimensions, and names for %d",
                     array->rank, about->rank);
-  if (!about->shape) return 0;
-  int fits = about->rank == array->rank;
-  for (int i = 0; fits && i < array->rank; i++)
-    fits = about->offset[i] >= 0 && about->offset[i] <= about->shape[i] - array->dims[i];
-  if (fits) return 0;
+  if (!about->shape || lies_within(about, array->rank, array->dims)) return 0;
   char block[600], all[256];
   return psk_fail(client, PENSTOCK_TENSOR, field->name,
                   "the block %s does not lie within the global array %s",
@@ -332,10 +339,18 @@ int psk_take_found(penstock_client* client, const char* snapshot, const psk_meta
 int psk_check_found(penstock_client* client, const char* snapshot) {
   for (int i = 0; i < client->n_found; i++) {
     const penstock_found* one = &client->found_fields[i];
-    if (one->about.rank && one->info.rank && one->about.rank != one->info.rank)
+    if (!one->about.rank || !one->info.rank) continue;
+    if (one->about.rank != one->info.rank)
       return psk_fail(client, PENSTOCK_SNAPSHOT, snapshot,
                       "the field '%s' has %d dimensions, its metadata tell of %d", one->name, one->info.rank,
                       one->about.rank);
+    if (!one->about.shape || lies_within(&one->about, one->info.rank, one->info.dims)) continue;
+    const penstock_array array = {.rank = one->info.rank, .dims = one->info.dims};
+    char block[600], all[256];
+    return psk_fail(client, PENSTOCK_SNAPSHOT, snapshot,
+                    "by its metadata the field '%s' is the block %s of the global array %s", one->name,
+                    psk_block_text(block, sizeof block, &array, &one->about),
+                    shape_text(all, sizeof all, one->about.rank, one->about.shape));
   }
   return 0;
 }

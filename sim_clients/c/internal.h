@@ -7,7 +7,7 @@
 //   cluster.c   which shard a key lives in
 //   exchange.c  commands out, replies in: redirections, reconnections, deadlines
 //   strided.c   arrays with gaps, or in another order, through a buffer of fixed size
-//   about.c contract.c                                   what is known of fields, and what all agree on
+//   about.c contract.c series.c   what is known of fields, what all agree on, what this client has put
 //   tensor.c dataset.c stream.c forget.c flag.c model.c wait.c async.c   the calls of penstock.h
 //   client.c address.c error.c names.c                                   around them
 //
@@ -350,7 +350,18 @@ int psk_take_found(penstock_client* client, const char* snapshot, const psk_meta
 int psk_check_found(penstock_client* client, const char* snapshot);
 void psk_free_found(penstock_client* client);
 
-// ---- contract.c, stream.c, flag.c, async.c
+// ---- contract.c
+
+// The contract that a snapshot would begin; to be freed. NULL: no memory.
+char* psk_contract_text(const penstock_client* client, const char* stream, const char* snapshot,
+                        const penstock_field* fields, int count);
+// Offer a contract, and receive the one that holds; to be freed.
+int psk_contract_agree(penstock_client* client, const char* stream, const char* mine, char** agreed);
+// Fail where a snapshot, by the contract it would begin, does not keep the one that holds.
+int psk_contract_differs(penstock_client* client, const char* stream, const char* snapshot,
+                         const char* agreed, const char* mine);
+
+// ---- series.c, stream.c, flag.c, async.c
 
 // A snapshot that was checked: its name, and what goes beside its fields.
 typedef struct psk_prepared {

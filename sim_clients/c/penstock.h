@@ -49,7 +49,7 @@ typedef enum penstock_status {
   PENSTOCK_REFUSED = 6,          // the database answered with an error that has no number of its own
   PENSTOCK_NAME = 7,             // a name that cannot be part of a key
   PENSTOCK_TENSOR = 8,           // an array that cannot be sent, or another dtype or shape than is expected
-  PENSTOCK_SNAPSHOT = 9,         // a field is missing, or has another shape or dtype than before; a step
+  PENSTOCK_SNAPSHOT = 9,         // a field is missing, or differs from the stream's contract; a step
   PENSTOCK_INCOMPLETE = 10,      // announced, but not every field is in the database
   PENSTOCK_KEY_MISSING = 11,     // no such key
   PENSTOCK_MODEL_MISSING = 12,   // no such model, or no such version of it

@@ -150,6 +150,17 @@ def test_a_plain_program_is_understood_and_understands(
         ({"T.shape": ["7", "10"]}, {}, "metadata 'T.shape' are not"),
         ({}, {"T.shape": [7.5, 10.0], "T.offset": [0, 0]}, "metadata 'T.shape' are not"),
         ({}, {"T.shape": [7, 10]}, "metadata have one of 'T.shape' and 'T.offset'"),
+        (
+            {},
+            {"T.shape": [7, 10], "T.offset": [0, -1]},
+            r"'T' is the block \(7, 10\) at \(0, -1\) of .* \(7, 10\)",
+        ),
+        (
+            {},
+            {"T.shape": [7, 9], "T.offset": [0, 0]},
+            r"'T' is the block \(7, 10\) at \(0, 0\) of .* \(7, 9\)",
+        ),
+        ({}, {"T.shape": [-(2**63), 10], "T.offset": [0, 0]}, "'T' is the block"),
         ({"T.dims": ["x", "y", "z"]}, {}, "T.dims|has 2 dimensions, its metadata tell of 3"),
     ],
 )

@@ -102,6 +102,8 @@ static void fields(void) {
         PENSTOCK_TENSOR);
   FAILS(penstock_describe_field(client, "blocks", "u", &(penstock_about){NULL, 2, NULL, whole, NULL}),
         PENSTOCK_TENSOR);
+  FAILS(penstock_describe_field(client, "blocks", "u", &(penstock_about){NULL, 2, NULL, beyond, start}),
+        PENSTOCK_TENSOR);
   FAILS(penstock_describe_field(client, "blocks", "meta", &about), PENSTOCK_NAME);
   OK(penstock_describe_field(client, "blocks", "u", &(penstock_about){NULL, 2, NULL, whole, beyond}));
   FAILS(penstock_put_snapshot(client, "blocks", 0, NAN, one, 1), PENSTOCK_TENSOR);
