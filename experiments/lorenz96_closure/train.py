@@ -20,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--producers", nargs="+", required=True)
     parser.add_argument("--held_out", nargs="+", required=True)
-    for name in ("seed", "upstream", "downstream", "width", "steps", "batch_size", "capacity"):
+    for name in ("seed", "upstream", "downstream", "width", "steps", "batch_size", "capacity", "watermark"):
         parser.add_argument(f"--{name}", type=int, required=True)
     for name in ("validate_every", "judges"):
         parser.add_argument(f"--{name}", type=int, required=True)
@@ -49,7 +49,8 @@ def main() -> None:
         improvement=given.improvement,
     )
     client = connect()
-    publisher = train(network, client, training, Reservoir(given.capacity, given.seed), Path.cwd())
+    buffer = Reservoir(given.capacity, watermark=given.watermark, seed=given.seed)
+    publisher = train(network, client, training, buffer, Path.cwd())
     example = [torch.zeros(1, system.slow)]
     publisher.post_again(network, example, publisher.best_loss)  # as it is at the end, better or not
     Path(ARCHIVE).write_bytes(export(network, example))
