@@ -15,6 +15,7 @@ from pathlib import Path
 from orchestrator.errors import ApplicationError
 from orchestrator.input_files import InputFiles
 from orchestrator.resources import Resources
+from orchestrator.template import can_be_given
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 RESERVED = re.compile(r"database(_\w+)?|run\.(json|part)|resume\.lock")
@@ -145,7 +146,7 @@ def checked_lines(name: str, lines: object) -> tuple[str, ...]:
     if isinstance(lines, str) or not isinstance(lines, Sequence):
         raise ApplicationError(name, f'pre={lines!r}: a list of lines is needed, as in ["module load gcc"]')
     for line in lines:
-        if not isinstance(line, str) or not line.strip() or {"\0", "\n"} & set(line):
+        if not isinstance(line, str) or not line.strip() or "\n" in line or not can_be_given(line):
             raise ApplicationError(name, f"pre: {line!r} is no line of text")
     return tuple(lines)
 
@@ -165,7 +166,7 @@ def checked_words(name: str, where: str, words: object) -> tuple[str | Path, ...
         )
         raise ApplicationError(name, f"the {where} is a list: {what}")
     for item in words:
-        if not isinstance(item, str | Path) or "\0" in str(item):
+        if not isinstance(item, str | Path) or not can_be_given(str(item)):
             raise ApplicationError(name, f"{item!r} in the {where} is neither text nor a Path")
     return tuple(words)
 
@@ -201,12 +202,14 @@ def check_files(name: str, files: object) -> None:
 def _check_parameter(name: str, parameter: object, value: object) -> None:
     if not isinstance(parameter, str) or not isinstance(value, str | Path | Real):
         raise ApplicationError(name, f"the parameter {parameter!r}={value!r} is neither text nor a number")
+    if not can_be_given(str(value)):
+        raise ApplicationError(name, f"the parameter {parameter!r}={value!r} cannot be given to a program")
 
 
 def _check_variable(name: str, variable: object, text: object) -> None:
-    if not isinstance(variable, str) or not variable or set(variable) & {"=", "\0"}:
+    if not isinstance(variable, str) or not variable or "=" in variable or not can_be_given(variable):
         raise ApplicationError(name, f"{variable!r} in the environment is no name of a variable")
-    if not isinstance(text, str) or "\0" in text:
+    if not isinstance(text, str) or not can_be_given(text):
         raise ApplicationError(name, f"{variable}={text!r} in the environment: must be text")
 
 

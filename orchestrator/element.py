@@ -24,7 +24,7 @@ from typing import Any
 from orchestrator.array_files import append_event, members_of
 from orchestrator.environment import run_environment
 from orchestrator.errors import PenstockError, StartFailed, UsageError
-from orchestrator.guard import Guard, ended_by_signals, killing_on_signals
+from orchestrator.guard import Guard, ended_by_signals, hurried_by_signals
 from orchestrator.launchers.base import Job, JobState, Launch, Launcher
 from orchestrator.launchers.local import LocalLauncher
 from orchestrator.launchers.options import LaunchOptions
@@ -152,7 +152,10 @@ def _run_all(members: list[_Member], launcher: Launcher) -> bool:
         return all(completed)
     except KeyboardInterrupt:
         while not all(member.job.state.final for member in members):
-            with suppress(KeyboardInterrupt), killing_on_signals(lambda: None):  # Slurm may say it twice
+            with (
+                suppress(KeyboardInterrupt),
+                hurried_by_signals(lambda number: None),
+            ):  # Slurm may say it twice
                 for member in members:
                     member.cancel()
         raise

@@ -32,7 +32,7 @@ from orchestrator.queueing import Queue
 from orchestrator.record import NodeEntry
 from orchestrator.recording import RunRecord
 from orchestrator.resuming import Resumed, Saves, claim
-from orchestrator.run_end import RunEnd
+from orchestrator.run_end import RunEnd, close_record
 from orchestrator.run_files import RunFiles, take_lock
 from orchestrator.run_time import RunTime
 from orchestrator.schedulers.table import job_here
@@ -66,13 +66,15 @@ class Experiment:
         name: str,
         launcher: str | LaunchOptions = AUTO,
         *,
-        run_dir: Path | None = None,
+        run_dir: str | Path | None = None,
         grace_s: float = GRACE_S,
         time_limit_s: float | None = None,
         stop_before_s: float | None = None,
         checkpoint_s: float | None = None,
     ) -> None:
         check_name(name)
+        if not isinstance(run_dir, str | Path | None):
+            raise UsageError(f"Experiment(run_dir={run_dir!r}): a path is needed")
         self.name = name
         self._options = launcher if isinstance(launcher, LaunchOptions) else LaunchOptions(launcher)
         check_options(self._options)
@@ -84,7 +86,9 @@ class Experiment:
         )
         job = job_here()
         number = job.number if job is not None else None
-        self._files = RunFiles.plan(name, run_dir, number, resume=self._options.resume)
+        self._files = RunFiles.plan(
+            name, Path(run_dir) if run_dir is not None else None, number, resume=self._options.resume
+        )
         self._saves = Saves(self._files, checkpoint_s if given.checkpoint_s is None else given.checkpoint_s)
         self._resumed: Resumed | None = None
         self._stack = ExitStack()
@@ -129,6 +133,7 @@ class Experiment:
                 self._time.begin()
                 earlier = self._resume()
                 self._files.create()
+                self._stack.callback(self._files.abandon)
                 self._stack.callback(self._files.remove_runtime)
                 self._stack.callback(os.close, take_lock(self._files.lock))
                 self._stack.callback(self._saves.stop)
@@ -137,6 +142,7 @@ class Experiment:
                 self._stack.callback(self._guard.leave)
                 self._record = RunRecord(self.name, self._files, self._options.source, earlier)
                 self._record.write()
+                self._time.watch()  # not before: what is begun can be ended in order
             self._queue = Queue(self._launcher, self._started, self._grace_s, self._note_start)
             self._starter = self._new_starter()
             self._end = RunEnd(
@@ -149,9 +155,13 @@ class Experiment:
                 self._guard,
                 self._record,
             )
-        except BaseException:
+        except BaseException as error:
+            over = self._time.over if isinstance(error, KeyboardInterrupt) else None
             self._launcher.close()
+            close_record(self._record, over or error)
             self._stack.close()
+            if over is not None:
+                raise over from error
             raise
         self._open = True
         self._say(f"run directory {self.run_dir}")
@@ -394,7 +404,7 @@ class Experiment:
             self._saves.add(database)
         database.when_changed(self._note_change)
         if self._record is not None:
-            self._record.write(**self._databases())
+            self._record.flush(**self._databases())
         return database
 
     def _databases(self) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from orchestrator.watcher import (
 RESTARTS = 5
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Handler = Callable[[int, FrameType | None], None]
+Reaction = Callable[[int], None]
 
 
 class Guard:
@@ -151,15 +152,18 @@ def ended_by_signals(wake: Callable[[], None]) -> Iterator[None]:
     Args:
         wake: called on a thread of its own after each signal; lets the main thread's waits look again.
     """
-    with _handled((signal.SIG_DFL, signal.default_int_handler, _terminated), _terminated, wake):
+    with _handled(
+        (signal.SIG_DFL, signal.default_int_handler, _terminated), _terminated, lambda number: wake()
+    ):
         yield
 
 
 @contextlib.contextmanager
-def killing_on_signals(kill: Callable[[], None]) -> Iterator[None]:
-    """While everything is being stopped let a signal hurry it on, by `kill`, instead of breaking it off.
+def hurried_by_signals(hurry: Callable[[int], None]) -> Iterator[None]:
+    """While everything is being stopped let a signal hurry it on instead of breaking it off.
 
-    `kill` takes locks that the interrupted code may hold, so it runs on a thread of its own.
+    Args:
+        hurry: is told each signal, on a thread of its own: it takes locks that the interrupted code may hold.
 
     Raises:
         KeyboardInterrupt: afterwards, if there was a signal.
@@ -169,14 +173,14 @@ def killing_on_signals(kill: Callable[[], None]) -> Iterator[None]:
     def note(number: int, frame: FrameType | None) -> None:
         said.append(signal.Signals(number).name)
 
-    with _handled((_terminated,), note, kill):
+    with _handled((_terminated,), note, hurry):
         yield
     if said:
         raise KeyboardInterrupt(f"ended by {said[0]}")
 
 
 @contextlib.contextmanager
-def _handled(replaced: Sequence[object], handler: Handler, react: Callable[[], None]) -> Iterator[None]:
+def _handled(replaced: Sequence[object], handler: Handler, react: Reaction) -> Iterator[None]:
     """Handle those of the ending signals whose handler is one of `replaced`, and put that back afterwards.
 
     Python runs a handler when its main thread next runs Python code. A signal that comes as that thread is
@@ -196,7 +200,7 @@ def _handled(replaced: Sequence[object], handler: Handler, react: Callable[[], N
 
 
 @contextlib.contextmanager
-def _heard(numbers: Sequence[int], react: Callable[[], None]) -> Iterator[None]:
+def _heard(numbers: Sequence[int], react: Reaction) -> Iterator[None]:
     """Call `react` on a thread of its own after each of these signals, once Python knows of it."""
     heard, told = os.pipe()
     os.set_blocking(told, False)
@@ -209,7 +213,7 @@ def _heard(numbers: Sequence[int], react: Callable[[], None]) -> Iterator[None]:
                     with contextlib.suppress(OSError):  # whoever listened before us may have left
                         os.write(former, number)
                 if number[0] in numbers:
-                    _try(react)
+                    _try(react, number[0])
 
     thread = threading.Thread(target=listen, name="penstock-signals", daemon=True)
     thread.start()
@@ -222,10 +226,10 @@ def _heard(numbers: Sequence[int], react: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
-def _try(react: Callable[[], None]) -> None:
+def _try(react: Reaction, number: int) -> None:
     """At the edge of a thread that must go on to hear the next signal."""
     try:
-        react()
+        react(number)
     except Exception as error:  # noqa: BLE001
         say(f"cannot do what a signal asks for: {error}")
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from orchestrator.errors import UsageError
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
+MOST = 1 << 16
+"""Cores or GPUs of a host that is described in a word; more is a slip of the finger."""
 WRITTEN = re.compile(r"(?P<name>[^:]*):(?P<cores>\d+)(:(?P<gpus>\d+))?")
 
 
@@ -100,7 +102,10 @@ def _parse_host(text: str) -> Host:
     written = WRITTEN.fullmatch(text)
     if written is None:
         raise UsageError(f"{text!r} is no host: write NAME:CORES or NAME:CORES:GPUS, as in node1:8,node2:8:2")
-    return Host(written["name"], tuple(range(int(written["cores"]))), tuple(range(int(written["gpus"] or 0))))
+    cores, gpus = int(written["cores"]), int(written["gpus"] or 0)
+    if max(cores, gpus) > MOST:
+        raise UsageError(f"{text!r} is no host: at most {MOST} cores and GPUs are believed")
+    return Host(written["name"], tuple(range(cores)), tuple(range(gpus)))
 
 
 def _numbers(host: str, what: str, given: Iterable[int]) -> tuple[int, ...]:

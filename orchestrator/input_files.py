@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeAlias
 
 from orchestrator.errors import UsageError
-from orchestrator.template import DEFAULT_MARK, can_be_mark
+from orchestrator.template import DEFAULT_MARK, can_be_given, can_be_mark
 
 Named: TypeAlias = Sequence[str | Path] | Mapping[str, str | Path]
 
@@ -68,12 +68,21 @@ class InputFiles:
         return any(True for _ in self)
 
     def filled(self, fill: Callable[[str], str]) -> InputFiles:
-        """Return the same with every path changed by a function."""
+        """Return the same with every path changed by a function.
+
+        Raises:
+            UsageError: two have the same name now, or one has a name that cannot be.
+        """
         if not self:
             return self
         by_how: dict[How, dict[str, str]] = {how: {} for how in How}
         for each in self:
-            by_how[each.how][fill(each.target)] = fill(str(each.source))
+            target = _checked_target(each.how.value, fill(each.target))
+            if target in by_how[each.how]:
+                raise UsageError(
+                    f"InputFiles({each.how.value}=...): there are two called {target!r}; {RENAME}"
+                )
+            by_how[each.how][target] = fill(str(each.source))
         copied, linked, configured = by_how.values()
         return replace(self, copied=copied, linked=linked, configured=configured)
 
@@ -88,7 +97,7 @@ def _by_target(how: str, files: object) -> dict[str, Path]:
     pairs = files.items() if isinstance(files, Mapping) else [(None, each) for each in files]
     found: dict[str, Path] = {}
     for name, source in pairs:
-        if not isinstance(source, str | Path) or not str(source) or "\0" in str(source):
+        if not isinstance(source, str | Path) or not str(source) or not can_be_given(str(source)):
             raise UsageError(f"InputFiles({how}=...): {source!r} is no path")
         target = _checked_target(how, Path(source).name if name is None else name)
         if target in found:
@@ -101,7 +110,7 @@ RENAME = 'give one another name, as in {"name": path}'
 
 
 def _checked_target(how: str, target: object) -> str:
-    path = PurePosixPath(target) if isinstance(target, str) and "\0" not in target else None
+    path = PurePosixPath(target) if isinstance(target, str) and can_be_given(target) else None
     if path is None or path.is_absolute() or ".." in path.parts or not path.parts:
         raise UsageError(
             f"InputFiles({how}=...): {target!r} is no name in the working directory of a program; {RENAME}"

@@ -12,11 +12,11 @@ import re
 import shlex
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from orchestrator.input_files import How
-from orchestrator.sources import Input
+from orchestrator.sources import PART, Input
 from orchestrator.template import Template
 
 
@@ -30,7 +30,7 @@ def lay(inputs: Sequence[Input], directory: Path) -> None:
         target = directory / each.target
         if not os.path.lexists(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f".{target.name}.part")
+            part = directory / PART
             _remove(part)
             _make(each, part)
             part.rename(target)
@@ -68,23 +68,46 @@ def _make(each: Input, path: Path) -> None:
         each.source.stat()  # raises where it leads nowhere
         path.symlink_to(each.source)
         return
-    _copy(each.source, path)
-    if each.configured is not None:
-        for inner, template in each.configured.templates.items():
-            (path / inner).write_bytes(template.filled(each.values))
+    if each.configured is None:
+        _copy(each.source, path)
+    else:
+        _write(each.source, path, each.configured.templates, each.values)
 
 
 def _copy(source: Path, path: Path) -> None:
-    """Copy a file or directory, which the program may write to; what a link leads to is copied too."""
-    mode = stat.S_IMODE(source.stat().st_mode) & 0o777
+    """Copy a file or directory; what a link leads to is copied too."""
     if source.is_dir():
         path.mkdir()
         for each in source.iterdir():
             _copy(each, path / each.name)
-        path.chmod(mode | stat.S_IRWXU)
     else:
         shutil.copyfile(source, path)
-        path.chmod(mode | stat.S_IRUSR | stat.S_IWUSR)
+    _let_write(path, source)
+
+
+def _write(
+    source: Path, path: Path, templates: Mapping[PurePosixPath, Template], values: Mapping[str, str]
+) -> None:
+    """Write what is configured. What has come to a directory since that was read is none of it."""
+    if source.is_dir():
+        _copy_directories(source, path)
+    for inner, template in templates.items():
+        (path / inner).write_bytes(template.filled(values))
+        _let_write(path / inner, source / inner)
+
+
+def _copy_directories(source: Path, path: Path) -> None:
+    path.mkdir()
+    for each in source.iterdir():
+        if each.is_dir():
+            _copy_directories(each, path / each.name)
+    _let_write(path, source)
+
+
+def _let_write(path: Path, source: Path) -> None:
+    """Give a copy the permissions of its source, and let the program write to it."""
+    own = stat.S_IRWXU if path.is_dir() else stat.S_IRUSR | stat.S_IWUSR
+    path.chmod(stat.S_IMODE(source.stat().st_mode) & 0o777 | own)
 
 
 def _remove(path: Path) -> None:

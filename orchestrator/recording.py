@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.errors import RunError
 from orchestrator.launchers.base import Job
 from orchestrator.placement import RankPlacement
 from orchestrator.progress import say
@@ -50,7 +51,7 @@ def write_queued(
         earlier: the record of the run before it is resumed, which comes back where the job never begins.
 
     Raises:
-        OSError: it cannot be written.
+        RunError: it cannot be written.
     """
     facts: dict[str, Any] = {
         "run": files.run_id,
@@ -154,7 +155,7 @@ class RunRecord:
         """Note further facts, and write now.
 
         Raises:
-            OSError: it cannot be written.
+            RunError: it cannot be written.
         """
         with self._writing:
             with self._lock:
@@ -164,21 +165,21 @@ class RunRecord:
                 text = self._text()
             self._files.write_record(text)
 
-    def flush(self) -> None:
-        """Write now what has changed. The run goes on whatever happens to the disk."""
+    def flush(self, **facts: Any) -> None:
+        """Note further facts, and write what has changed. The run goes on whatever happens to the disk."""
         with self._lock:
-            dirty = self._dirty
+            dirty = self._dirty or bool(facts)
         try:
             if dirty:
-                self.write()
-        except OSError as error:
-            say(f"the record of the run cannot be written: {error}")
+                self.write(**facts)
+        except RunError as error:
+            say(str(error))
 
     def close(self, **facts: Any) -> None:
         """Write for the last time.
 
         Raises:
-            OSError: it cannot be written.
+            RunError: it cannot be written.
         """
         with self._lock:
             self._closed = True

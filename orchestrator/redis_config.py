@@ -39,8 +39,8 @@ class RedisConfig:
 
     Attributes:
         maxmemory_bytes: 0 is no limit. At the limit writes fail; nothing is ever evicted.
-        append_only: log every write before it is answered, to survive the end of the server. The system brings
-            the log to disk in its own time; extra_args ["--appendfsync", "always"] waits for that.
+        append_only: log every write before it is answered, to survive the end of the server. The system
+            brings the log to disk in its own time; extra_args ["--appendfsync", "always"] waits for that.
         huge_pages: ask the allocators for huge pages and to keep freed memory: large tensors are bound by
             page faults, and go about twice as fast for more resident memory.
         cluster_node_timeout_ms: how long a shard may be silent before the others call it failed.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from orchestrator.errors import TimeOver
-from orchestrator.guard import Guard, killing_on_signals
+from orchestrator.errors import RunError, TimeOver
+from orchestrator.guard import Guard, hurried_by_signals
 from orchestrator.launchers.base import Launcher, stop_together
 from orchestrator.progress import say
 from orchestrator.queueing import Queue
@@ -43,18 +44,34 @@ class RunEnd:
     record: RunRecord | None
 
     def stop_all(self, *, interrupted: bool = False, early: bool = False) -> None:
-        """End programs, then databases, then what they have left; a signal meanwhile kills at once.
+        """End programs, then databases, then what they have left; a signal meanwhile hurries that on.
 
         Databases of a run that ends early are saved for its resume, when its programs write no more.
+        Schedulers send their signal twice, and so may who is in doubt, so it takes a third to lose the save;
+        a Ctrl-C again is somebody who does not want to wait.
         """
-        with killing_on_signals(self._kill_all):
+        saves = early and (self.saves.wanted or self.time.over is not None)
+        patient = saves
+
+        def hurry(number: int) -> None:
+            nonlocal patient
+            for job in self.started.running():
+                job.kill()
+            if patient and number != signal.SIGINT:
+                patient = False
+                say("programs are killed, then the databases are saved; another signal kills these too")
+            else:
+                self._kill_all()
+
+        with hurried_by_signals(hurry):
             if interrupted:
                 say("stopping everything; Ctrl-C again kills at once")
             self.queue.stop()
             stop_together(self.started.running(), self.grace_s)
             self.saves.stop()
-            if early and (self.saves.wanted or self.time.over is not None):
+            if saves:
                 self.saves.save()
+            patient = False
             for database in self.started.databases:
                 database.stop()
             if self.guard is not None:
@@ -83,10 +100,10 @@ class RunEnd:
             self.launcher.close()
             self.queue.close()  # from now on no listener is called
             news = news or self.started.listener_error()
-            self._close_record(over or error or self.started.failure() or news)
+            unwritten = close_record(self.record, over or error or self.started.failure() or news)
         if interrupt is not None and interrupt is error and over is None:
             raise interrupt
-        return over or (news if error is None else None)
+        return over or (news or unwritten if error is None else None)
 
     def _stop_time(self) -> KeyboardInterrupt | None:
         """Return what came at the last moment: the end of the time, or somebody who could not wait."""
@@ -100,12 +117,20 @@ class RunEnd:
         for job in self.started.everything():
             job.kill()
 
-    def _close_record(self, error: BaseException | None) -> None:
-        if self.record is None:
-            return
-        state = "completed" if error is None else "failed"
-        if isinstance(error, KeyboardInterrupt):
-            state = "interrupted"
-        if isinstance(error, TimeOver):
-            state = OUT_OF_TIME
-        self.record.close(state=state, error=None if error is None else str(error), ended=time.time())
+
+def close_record(record: RunRecord | None, error: BaseException | None) -> RunError | None:
+    """Write how the run has ended; return why that cannot be written, where the run itself went well."""
+    if record is None:
+        return None
+    state = "completed" if error is None else "failed"
+    if isinstance(error, KeyboardInterrupt):
+        state = "interrupted"
+    if isinstance(error, TimeOver):
+        state = OUT_OF_TIME
+    try:
+        record.close(state=state, error=None if error is None else str(error), ended=time.time())
+    except RunError as unwritten:
+        if error is None:
+            return unwritten
+        say(str(unwritten))
+    return None

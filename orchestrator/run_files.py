@@ -210,6 +210,12 @@ class RunFiles:
                 f"{self.directory} holds a run already; give another --run-dir", run=self.run_id
             ) from error
 
+    def abandon(self) -> None:
+        """Give the directory back where nothing was recorded in it: the run has not begun."""
+        if self.record.exists() and self.record.stat().st_size == 0:
+            self.record.unlink()
+            self._unregister()
+
     def remove_runtime(self) -> None:
         """Remove the runtime directory, unless the watcher has."""
         if self.runtime.exists():
@@ -307,11 +313,20 @@ def read_record(directory: Path) -> dict[str, Any]:
 
 
 def replace_record(directory: Path, text: str) -> None:
-    """Replace the record of a run in one step, so that a reader never sees half of it."""
+    """Replace the record of a run in one step, so that a reader never sees half of it.
+
+    Raises:
+        RunError: it cannot be written, and is what it was.
+    """
     path = directory / RECORD
     part = path.with_suffix(".part")
-    part.write_text(text)
-    part.replace(path)
+    try:
+        part.write_text(text)
+        part.replace(path)
+    except OSError as error:
+        raise RunError(f"the record of the run cannot be written: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def take_lock(lock: Path) -> int:
@@ -365,14 +380,23 @@ def _last(log: Path, count: int, since: int) -> str:
 def _runtime_parent() -> Path:
     """The user's runtime directory, else the one for temporary files, else /tmp: the first short enough."""
     longest = SOCKET_PATH_LIMIT - LONGEST_SOCKET_NAME - len("/penstock-20260101-000000-abcdef")
-    wanted = (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp")
+    wanted = (os.environ.get("XDG_RUNTIME_DIR"), _temporary(), "/tmp")
     for candidate in wanted:
-        if candidate and len(os.fsencode(candidate)) <= longest and os.access(candidate, os.W_OK | os.X_OK):
-            return Path(candidate).absolute()
+        found = Path(candidate).absolute() if candidate else None
+        if found and len(os.fsencode(found)) <= longest and os.access(found, os.W_OK | os.X_OK):
+            return found
     raise RunError(
         f"no directory is short enough for a Unix socket (at most {longest} bytes) and writable: tried "
         + ", ".join(str(candidate) for candidate in wanted if candidate)
     )
+
+
+def _temporary() -> str | None:
+    """Return the directory for temporary files; None where not one of those is good for a file."""
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        return None
 
 
 if __name__ == "__main__":

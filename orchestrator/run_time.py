@@ -49,6 +49,7 @@ class RunTime:
                 f"Experiment(time_limit_s={time_limit_s:g}, stop_before_s={stop_before_s:g}): nothing is left"
             )
         self._began = time.time()
+        self._ends: End | None = None
         self._stopped = threading.Event()
         self._telling = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -61,7 +62,7 @@ class RunTime:
         return self._limit_s is not None or self._before_s is not None
 
     def begin(self) -> None:
-        """Let the time run, on a thread of its own that sleeps until it is over.
+        """Let the time run; `watch` tells when it is over.
 
         Raises:
             UsageError: the driver could not be told, for this is not its main thread; or no time is left.
@@ -78,7 +79,15 @@ class RunTime:
             return
         if end.at - self._margin_s <= self._began:
             raise UsageError(f"there is no time left: {self._told(end)}")
-        self._thread = threading.Thread(target=self._watch, args=(end,), name="penstock-time", daemon=True)
+        self._ends = end
+
+    def watch(self) -> None:
+        """Tell the driver when its time is over, from a thread that sleeps until then."""
+        if self._ends is None:
+            return
+        self._thread = threading.Thread(
+            target=self._watch, args=(self._ends,), name="penstock-time", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:

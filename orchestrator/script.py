@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import importlib.util
 import json
@@ -29,6 +30,7 @@ from orchestrator.schedulers.table import job_here
 from sim_clients.errors import ClientError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 SCRIPT = "run.py"
 COLLECTION = "experiments"
 TIMES = {
@@ -198,7 +200,8 @@ def load_main(directory: Path) -> Main:
 def exit_code(act: Callable[[], None], *, debug: bool = False) -> int:
     """Do something at the edge of the process: print what went wrong, and return the exit code.
 
-    Only Penstock's own errors are put into a sentence; a programming error keeps its traceback.
+    Only Penstock's own errors and a full disk are put into a sentence; a programming error keeps its
+    traceback.
     """
     try:
         act()
@@ -210,6 +213,11 @@ def exit_code(act: Callable[[], None], *, debug: bool = False) -> int:
             traceback.print_exc()
         say(str(error))
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+    except OSError as error:
+        if debug or error.errno not in FULL:
+            raise
+        say(f"nothing more can be written: {error}")
+        return FAILED
     return 0
 
 

@@ -19,7 +19,9 @@ from orchestrator.input_files import RENAME, How, InputFile
 from orchestrator.run_files import colocated_directory, log_of
 from orchestrator.template import Template, can_be_tag, is_text, parsed
 
-OURS = tuple(path.name for path in (log_of(Path()), colocated_directory(Path())))
+PART = ".penstock.part"
+"""In a working directory: what is being laid, before it is complete."""
+OURS = (PART, *(path.name for path in (log_of(Path()), colocated_directory(Path()))))
 SHOWN = 5
 
 
@@ -83,9 +85,20 @@ class Sources:
         if not application.files:
             return ()
         values = {name: _text(value) for name, value in application.parameters.items()}
-        inputs = tuple(self._input(application, each, directory, values) for each in application.files)
+        inputs = tuple(self._readable(application, each, directory, values) for each in application.files)
         _check_parameters(application, inputs)
         return inputs
+
+    def _readable(
+        self, application: Application, file: InputFile, directory: Path, values: Mapping[str, str]
+    ) -> Input:
+        try:
+            return self._input(application, file, directory, values)
+        except OSError as error:  # also of a directory above it, or a name that is too long
+            source = file.source.absolute()
+            raise InputFileError(
+                application.name, f"{str(source)!r} cannot be read: {error}", source
+            ) from error
 
     def _input(
         self, application: Application, file: InputFile, directory: Path, values: Mapping[str, str]

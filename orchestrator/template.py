@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,6 +64,14 @@ def parsed(text: bytes, mark: str = DEFAULT_MARK) -> Template:
 def is_text(content: bytes) -> bool:
     """Tell text from what is none."""
     return CONTROL.search(content) is None
+
+
+def can_be_given(text: str) -> bool:
+    """Tell whether the system takes a text: in an argument, in the environment, as a path."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half of a character, that no encoding has
+        return False
 
 
 def can_be_tag(name: str) -> bool:

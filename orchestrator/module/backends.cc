@@ -24,8 +24,9 @@ struct Library {
 };
 
 struct EngineFacts {
-  const char* package;  // what pip installs
-  const char* file;     // our backend, when no other was given
+  const char* package;             // what pip installs
+  const char* libraries_argument;  // says where its libraries are
+  const char* file;                // our backend, when no other was given
   Library libraries[3];
 };
 
@@ -33,12 +34,16 @@ struct EngineFacts {
 // further libraries.
 constexpr EngineFacts kFacts[] = {
     {"torch",
+     "TORCH_LIBRARIES",
      "backend_torch.so",
      {{"libtorch_cpu.so", RTLD_GLOBAL, true},
       {"libtorch_cuda.so", RTLD_GLOBAL, false},
       {"libtorch_xpu.so", RTLD_GLOBAL, false}}},
-    {"openvino", "backend_openvino.so", {{"libopenvino.so", RTLD_LOCAL, true}}},
-    {"onnxruntime", "backend_onnxruntime.so", {{"libonnxruntime.so", RTLD_LOCAL, true}}},
+    {"openvino", "OPENVINO_LIBRARIES", "backend_openvino.so", {{"libopenvino.so", RTLD_LOCAL, true}}},
+    {"onnxruntime",
+     "ONNXRUNTIME_LIBRARIES",
+     "backend_onnxruntime.so",
+     {{"libonnxruntime.so", RTLD_LOCAL, true}}},
 };
 
 const EngineFacts& Facts(Engine engine) { return kFacts[static_cast<size_t>(engine)]; }
@@ -147,6 +152,10 @@ Result<backend::Backend*> Backends::OpenFile(Engine engine) {
   if (status.ok()) status = OpenLibraries(Facts(engine), options.libraries);
   if (!status.ok()) return status;
   auto library = OpenLibrary(opened.file, RTLD_LOCAL);
+  if (!library.ok() && options.libraries.empty()) {
+    return Status::Error(library.status().text() + "; the load argument " + Facts(engine).libraries_argument +
+                         " names the folder of " + Facts(engine).package + "'s libraries");
+  }
   if (!library.ok()) return library.status();
   auto entry = reinterpret_cast<const backend::Entry* (*)()>(dlsym(*library, backend::kEntryName));
   if (entry == nullptr || entry()->interface_version != backend::kInterfaceVersion) {

@@ -93,6 +93,16 @@ def test_torch_libraries_that_are_not_there_are_named_when_needed(
     assert db.ping()
 
 
+def test_who_gives_no_libraries_is_told_how(start_server: StartServer, module: Module) -> None:
+    """As a bare `loadmodule` with the file alone does."""
+    alone = Module(module.path)
+    db = start_server(modules=(alone,)).connect()
+    text = refusal(db, "AI.MODELSTORE", "m", "TORCH", "CPU", "BLOB", adder())
+    assert "libtorch" in text or "libc10" in text
+    assert "the load argument TORCH_LIBRARIES names the folder of torch's libraries" in text
+    assert db.ping()
+
+
 def test_a_module_built_for_another_torch_is_refused_with_both_versions(
     start_server: StartServer, module: Module
 ) -> None:

@@ -124,6 +124,7 @@ def test_launcher_is_chosen_by_name(toy: Path, tmp_path: Path) -> None:
         (["run", "toy", "--hosts", "a:8", "--launcher", "local"], "this host alone"),
         (["run", "toy", "--preview", "--hosts", "a"], "'a' is no host"),
         (["run", "toy", "--preview", "--hosts", "a:8,a:8"], "named twice: a"),
+        (["run", "toy", "--preview", "--hosts", "a:99999999999999"], "at most 65536 cores"),
         (["run", "toy", "--mpiexec", "m", "--launcher", "local"], "'local' has none"),
         (["run", "tyo"], "there are: toy"),
         (["run", "toy", "--set", "coed=3"], "did you mean 'code'"),

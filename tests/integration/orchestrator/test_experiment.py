@@ -23,7 +23,9 @@ from orchestrator.errors import (
 )
 from orchestrator.hosts import Host, Inventory, this_host
 from orchestrator.launchers.local import LocalLauncher
+from orchestrator.record import all_runs
 from orchestrator.run_files import read_record
+from tests.integration.orchestrator.conftest import Driver
 
 FOREVER = ["sleep", "1000"]
 
@@ -278,6 +280,52 @@ def test_waiting_for_something_else_is_refused() -> None:
             exp.wait(db)
         with pytest.raises(UsageError, match="a database already"):
             exp.start(Orchestrator(module=()))
+
+
+def test_the_run_directory_may_be_text(tmp_path: Path) -> None:
+    with Experiment("e", run_dir=str(tmp_path / "run")) as exp:
+        assert exp.run_dir == tmp_path / "run"
+    with pytest.raises(UsageError, match="run_dir=3"):
+        Experiment("e", run_dir=3)  # type: ignore[arg-type]
+
+
+FULL = """
+    import resource
+
+    def fill():  # what a full disk does to a file, another limit does too
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+"""
+
+
+def test_a_record_that_cannot_be_written_at_first_begins_no_run(
+    driver: Callable[[str], Driver], tmp_path: Path
+) -> None:
+    script = driver(f"""{FULL}
+    fill()
+    Experiment("e", run_dir={str(tmp_path / "run")!r}).__enter__()
+    """)
+    code, said = script.end()
+    assert code == 1 and "RunError: the record of the run cannot be written: [Errno 27]" in said
+    assert list((tmp_path / "run").iterdir()) == []
+    assert all_runs() == []
+
+
+def test_a_record_that_cannot_be_written_later_is_told_and_the_run_goes_on(
+    driver: Callable[[str], Driver], tmp_path: Path
+) -> None:
+    script = driver(f"""{FULL}
+    with Experiment("e", run_dir={str(tmp_path / "run")!r}) as exp:
+        db = exp.start(Orchestrator(module=()))
+        job = exp.start(Application("a", ["sleep", "0.2"]), database=db)
+        fill()
+        exp.wait()
+        print(job.state.value, flush=True)
+    """)
+    assert script.line() == "completed"
+    code, said = script.end()
+    assert code == 1 and "penstock: the record of the run cannot be written: [Errno 27]" in said
+    assert said.rstrip().splitlines()[-1].startswith("orchestrator.errors.RunError: the record of the run")
+    assert read_record(tmp_path / "run")["jobs"][0]["name"] == "database_0"
 
 
 def test_directory_of_another_run_is_not_taken(tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from orchestrator import Application, Experiment, JobState, Orchestrator
-from orchestrator.errors import TimeOver
+from orchestrator.errors import TimeOver, UsageError
+from orchestrator.record import all_runs
 from orchestrator.run_files import read_record
 from orchestrator.run_time import RunTime
 from tests.integration.orchestrator.command import penstock
@@ -44,6 +46,20 @@ def test_wherever_the_driver_is() -> None:
         time.sleep(DEADLINE_S)
 
 
+@pytest.mark.parametrize("limit_s", [0.0001, 0.001, 0.002, 0.004, 0.008, 0.016])
+def test_at_any_moment_of_its_start(limit_s: float, tmp_path: Path) -> None:
+    with (
+        pytest.raises((TimeOver, UsageError), match="its limit of"),
+        Experiment("e", run_dir=tmp_path / "run", time_limit_s=limit_s) as exp,
+    ):
+        exp.start(Application("a", ["sleep", "1000"]))
+        exp.wait(timeout_s=DEADLINE_S)
+    if (tmp_path / "run" / "run.json").exists():
+        assert read_record(tmp_path / "run")["state"] == "out_of_time"
+    else:
+        assert all_runs() == []
+
+
 def test_a_run_that_ends_before_is_not_told() -> None:
     with Experiment("e", time_limit_s=3) as exp:
         exp.start(Application("a", ["true"]))
@@ -61,6 +77,35 @@ def test_a_signal_of_others_is_still_an_interruption(driver: Callable[[str], Dri
     script.signal(signal.SIGTERM)
     code, said = script.end()
     assert code != 0 and "ended by SIGTERM" in said
+
+
+STUBBORN = r"""
+    command = ["sh", "-c", "trap '' TERM; echo begun; while :; do sleep 0.1; done"]
+    with Experiment("e", run_dir="run", checkpoint_s=1000, grace_s=1000) as exp:
+        db = exp.start(Orchestrator(module=()))
+        job = exp.start(Application("a", command), database=db)
+        while "begun" not in (job.log.read_text() if job.log.exists() else ""):
+            assert not job.wait_ended(0.01)
+        print("begun", flush=True)
+        exp.wait()
+"""
+
+
+@pytest.mark.parametrize(("second", "saved"), [(signal.SIGTERM, True), (signal.SIGINT, False)])
+def test_who_says_it_twice_does_not_lose_the_save(
+    driver: Callable[[str], Driver], home: Path, second: signal.Signals, saved: bool
+) -> None:
+    script = driver(STUBBORN)
+    assert script.line() == "begun"
+    script.signal(signal.SIGTERM)
+    assert script.process.stderr is not None
+    while "stopping everything" not in (line := script.process.stderr.readline()):
+        assert line
+    script.signal(second)
+    code, said = script.end()
+    assert code != 0 and "ended by" in said
+    assert (home / "run" / "database" / "saved" / "1").is_dir() == saved
+    assert ("then the databases are saved" in said) == saved
 
 
 @pytest.mark.slurm

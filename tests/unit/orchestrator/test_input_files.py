@@ -14,7 +14,7 @@ import pytest
 from orchestrator import Application, Ensemble, InputFiles
 from orchestrator.errors import ApplicationError, InputFileError, UsageError
 from orchestrator.laying import by_hand, lay
-from orchestrator.sources import Input, Sources
+from orchestrator.sources import PART, Input, Sources
 
 
 @pytest.fixture
@@ -87,12 +87,32 @@ def test_what_is_there_stays(made: Path) -> None:
 
 def test_what_a_killed_driver_has_half_laid_is_laid_again(made: Path) -> None:
     directory = made / "runs" / "a"
-    (directory / ".case.part").mkdir(parents=True)
-    (directory / ".case.part" / "half").touch()
-    (directory / ".mesh.dat.part").write_text("half")
+    (directory / PART).mkdir(parents=True)
+    (directory / PART / "half").touch()
     assert laid(InputFiles(copied=["mesh.dat", "case"])).samefile(directory)
     assert sorted(path.name for path in directory.iterdir()) == ["case", "mesh.dat"]
     assert (directory / "mesh.dat").read_bytes() == b"\x00mesh\xff" and len(tree(directory / "case")) == 3
+
+
+def test_no_name_is_too_long_or_taken(made: Path) -> None:
+    long = "x" * 255
+    directory = laid(
+        InputFiles(copied={long: "mesh.dat", ".run.nml.part": "mesh.dat"}, configured=["run.nml"])
+    )
+    assert sorted(path.name for path in directory.iterdir()) == [".run.nml.part", "run.nml", long]
+
+
+def test_what_has_come_to_a_configured_directory_since_is_left_out(made: Path) -> None:
+    """It would have its tags in it."""
+    directory = made / "runs" / "a"
+    (made / "case" / "empty").mkdir()
+    inputs = looked_at(InputFiles(configured=["case"]), directory, on_command_line=["n"])
+    (made / "case" / "later.txt").write_text(";nu;")
+    directory.mkdir(parents=True)
+    lay(inputs, directory)
+    assert set(tree(directory / "case")) == {"b.txt", "inner/a.txt", "run.sh"}
+    assert (directory / "case" / "empty").is_dir()
+    assert (directory / "case" / "run.sh").stat().st_mode & 0o777 == 0o755
 
 
 def test_a_link_stays_although_what_it_leads_to_has_gone(made: Path) -> None:
@@ -123,6 +143,8 @@ def test_a_link_stays_although_what_it_leads_to_has_gone(made: Path) -> None:
         (InputFiles(copied={"all": "."}), ".", None, None, "the directory of the run is in it"),
         (InputFiles(copied={"log.txt": "mesh.dat"}), "mesh.dat", None, None, "has a 'log.txt' of its own"),
         (InputFiles(copied={"colocated/x": "mesh.dat"}), "mesh.dat", None, None, "of its own"),
+        (InputFiles(copied={PART: "mesh.dat"}), "mesh.dat", None, None, "of its own"),
+        (InputFiles(copied=["y" * 256]), "y" * 256, None, None, "cannot be read: .*too long"),
     ],
 )
 def test_what_cannot_be_is_named(
@@ -153,6 +175,18 @@ def test_a_file_that_cannot_be_read_is_named(made: Path, monkeypatch: pytest.Mon
         looked_at(InputFiles(copied=["mesh.dat"]))
 
 
+@pytest.mark.parametrize("closed", ["exists", "iterdir"])
+def test_a_directory_that_cannot_be_searched_is_named(
+    made: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, closed, refuse)  # root may search all
+    with pytest.raises(InputFileError, match=r"case' cannot be read: .*Permission denied"):
+        looked_at(InputFiles(copied=["case"]))
+
+
 def test_parameters_on_the_command_line_need_no_tag(made: Path) -> None:
     looked_at(InputFiles(configured=["case"]), on_command_line=["n"])
     looked_at(InputFiles(copied=["case"]))  # nothing is configured: they are for the record
@@ -167,6 +201,8 @@ def test_parameters_on_the_command_line_need_no_tag(made: Path) -> None:
         ({"copied": [3]}, "3 is no path"),
         ({"copied": [""]}, "is no path"),
         ({"copied": ["a\0"]}, "is no path"),
+        ({"copied": ["a\ud800"]}, "is no path"),
+        ({"copied": {"a\ud800": "x"}}, "is no name in"),
         ({"copied": ["a/x", "b/x"]}, "two called 'x'"),
         ({"copied": ["a/x"], "linked": ["b/x"]}, "two called 'x'"),
         ({"copied": {"../x": "x"}}, "'../x' is no name in"),
@@ -197,6 +233,22 @@ def test_files_and_parameters_of_an_application_are_checked() -> None:
         Ensemble("a", ["true"], files=["mesh.dat"])  # type: ignore[arg-type]
     with pytest.raises(ApplicationError, match="'nu'=None is neither"):
         Application("a", ["true"], parameters={"nu": None})  # type: ignore[dict-item]
+    with pytest.raises(ApplicationError, match=r"'nu'='\\ud800' cannot be given"):
+        Application("a", ["true"], parameters={"nu": "\ud800"})
+    with pytest.raises(ApplicationError, match="in the command is neither"):
+        Application("a", ["true", "\ud800"])
+
+
+def test_files_of_a_member_that_get_the_same_name_are_refused() -> None:
+    same = InputFiles(configured={"{x}.nml": "a", "{y}.nml": "b"})
+    with pytest.raises(UsageError, match=r"two called '1\.nml'"):
+        Ensemble("m", ["true"], grid={"x": [1], "y": [1]}, files=same).members()
+    apart = InputFiles(copied={"{x}": "a"}, linked={"{y}": "b"})
+    with pytest.raises(UsageError, match="two called '1'"):
+        Ensemble("m", ["true"], grid={"x": [1], "y": [1]}, files=apart).members()
+    above = InputFiles(copied={"{x}": "a"})
+    with pytest.raises(UsageError, match=r"'\.\./b' is no name"):
+        Ensemble("m", ["true"], grid={"x": ["../b"]}, files=above).members()
 
 
 def test_members_have_their_parameters_in_files_and_paths(made: Path) -> None:

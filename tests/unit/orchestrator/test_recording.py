@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import recording
+from orchestrator.errors import RunError
 from orchestrator.launchers.base import Job, Launch
 from orchestrator.recording import RunRecord
 from orchestrator.run_files import RunFiles, read_record
@@ -22,7 +23,7 @@ class Counted(RunFiles):
 
     def write_record(self, text: str) -> None:
         if self.failing:
-            raise OSError("the disk is full")
+            raise RunError("the record of the run cannot be written: the disk is full")
         self.texts.append(text)
         super().write_record(text)
 
@@ -102,5 +103,5 @@ def test_a_full_disk_ends_neither_the_thread_nor_the_run(
     assert len(read_record(files.directory)["jobs"]) == 2
     assert "cannot be written: the disk is full" in capsys.readouterr().err
     object.__setattr__(files, "failing", True)
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(RunError, match="full"):
         record.write()

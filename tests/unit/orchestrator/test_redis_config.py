@@ -53,7 +53,9 @@ def test_every_option_that_is_given_is_refused_a_second_time() -> None:
 
 def test_how_long_an_answer_waits_for_the_disk_is_the_user_s() -> None:
     config = RedisConfig(append_only=True, extra_args=["--appendfsync", "always"])
-    argv = redis_argv("redis-server", config, Endpoint("127.0.0.1", 1), directory=Path("/run"), largest_bytes=1)
+    argv = redis_argv(
+        "redis-server", config, Endpoint("127.0.0.1", 1), directory=Path("/run"), largest_bytes=1
+    )
     assert argv.index("no", argv.index("--appendfsync")) < argv.index("always")
 
 

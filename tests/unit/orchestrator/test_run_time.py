@@ -74,6 +74,7 @@ def test_an_allocation_that_is_prolonged_is_asked_again(monkeypatch: pytest.Monk
     monkeypatch.setattr(slurm, "end_of", end_of)
     running = RunTime(stop_before_s=0.1)
     running.begin()
+    running.watch()
     assert asked.wait(10)
     running.stop()
     assert running.over is None
@@ -103,6 +104,7 @@ def test_who_has_stopped_is_told_nothing_although_the_scheduler_is_slow(
     monkeypatch.setattr(slurm, "end_of", end_of)
     running = RunTime(stop_before_s=0.1)
     running.begin()
+    running.watch()
     assert asked.wait(60)
     stopping = threading.Thread(target=running.stop)
     stopping.start()
