@@ -26,6 +26,7 @@ constexpr NumberOption kNumbers[] = {
     {"MODEL_EXECUTION_TIMEOUT", &Options::execution_timeout_ms, 1000, kDecadesInMs},
     {"MODEL_STORE_TIMEOUT", &Options::store_timeout_ms, 0, kDecadesInMs},
     {"BACKEND_MEMORY_LIMIT", &Options::backend_memory_limit_mb, 0, kNoLimit >> 20},
+    {"ARENA", &Options::arena_mb, 0, kNoLimit >> 20},
 };
 
 constexpr const char* kEngineNames[] = {"TORCH", "OPENVINO", "ONNXRUNTIME"};

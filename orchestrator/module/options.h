@@ -39,6 +39,7 @@ struct Options {
   bool execution_timeout_given = false;
   int64_t store_timeout_ms = 150;       // a store is answered after that, loaded or not
   int64_t backend_memory_limit_mb = 0;  // 0: none
+  int64_t arena_mb = 0;                 // of memory that clients on this host map; 0: none
   std::string backends_path;            // where backend files are looked for, else beside the module
   std::string model_files;              // the folder of large ones, else the system's; or kInMemory
   std::array<EngineOptions, std::size(kEngines)> engines;
