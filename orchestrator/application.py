@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from numbers import Real
 from pathlib import Path
 
@@ -216,10 +217,16 @@ def _check_variable(name: str, variable: object, text: object) -> None:
 def search_path(environment: Mapping[str, str]) -> str:
     """Return the PATH of a started program: that of its environment, after this virtual environment's."""
     path = environment.get("PATH", os.environ.get("PATH", os.defpath))
-    own = str(Path(sys.executable).parent)
+    own = _own_programs()
     if sys.prefix == sys.base_prefix or own in path.split(os.pathsep):
         return path
     return own + os.pathsep + path
+
+
+@cache
+def _own_programs() -> str:
+    """Return the directory of the programs of this Python, asked for once for thousands of members."""
+    return str(Path(sys.executable).parent)
 
 
 def check_name(name: str) -> None:

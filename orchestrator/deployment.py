@@ -32,7 +32,8 @@ class Orchestrator:
         replicas: of each shard of a cluster: further servers that hold what it holds.
         port: None: one shard listens on a private Unix socket only, a cluster on ports that the operating
             system chooses. 0: a port it chooses. Otherwise this one, and those after it for further servers.
-        interface: the network interface it listens on, loopback by default.
+        interface: the network interface it listens on, loopback by default; "hostname" is the one to which
+            each host's own name leads.
         open_port: allow an interface that other hosts reach. SmartRedis clients can carry no password, so
             everybody who reaches the port can read and write.
         redis_server: the redis-server to use; found by itself by default.

@@ -39,6 +39,7 @@ from orchestrator.schedulers.table import job_here
 from orchestrator.started import Started
 from orchestrator.starting import Awaited, Starter, Turn, flat
 from orchestrator.sweep import Point
+from orchestrator.watcher import Session
 
 COLOCATED_S = 60.0
 
@@ -239,7 +240,7 @@ class Experiment:
         share = not isinstance(thing, Ensemble) or thing.resources is None
         turn = Turn(thing.name, policy or Policy(), self._starter.known(after), share)
         if isinstance(thing, Ensemble):
-            return self._start_ensemble(thing, databases, turn)
+            return self._start_ensemble(thing, applications, databases, turn)
         if turn.awaited or policy is not None:
             (job,) = self._starter.in_turn(applications, databases, turn)
         else:
@@ -343,7 +344,13 @@ class Experiment:
         database = start_database(orchestrator, self._files, note, places=places, dry=True)
         return [job.launch for job in database.jobs]
 
-    def _start_ensemble(self, ensemble: Ensemble, databases: Sequence[AnyDatabase], turn: Turn) -> JobGroup:
+    def _start_ensemble(
+        self,
+        ensemble: Ensemble,
+        members: Sequence[Application],
+        databases: Sequence[AnyDatabase],
+        turn: Turn,
+    ) -> JobGroup:
         def start(applications: Sequence[Application]) -> list[Job]:
             self._check_open()
             return self._starter.in_turn(applications, databases, turn)
@@ -351,7 +358,7 @@ class Experiment:
         def add(number: int, point: Point, replica: int) -> Job:
             return start([ensemble.further(number, point, replica)])[0]
 
-        jobs = start(ensemble.members())
+        jobs = start(members)
         waiting = sum(job.state is JobState.QUEUED for job in jobs)
         told = f", {waiting} of them waiting for their turn" if waiting else ""
         self._say(f"started {ensemble.name}, {len(jobs)} program{'s' if len(jobs) > 1 else ''}{told}")
@@ -467,9 +474,9 @@ class Experiment:
         if self._record is not None:
             self._record.touch()
 
-    def _note_process(self, pid: int) -> None:
+    def _note_process(self, session: Session) -> None:
         if self._guard is not None:
-            self._guard.add(pid)
+            self._guard.add(session)
 
     def _resume(self) -> dict[str, Any] | None:
         """Return the record of the run that is to go on; None where a new one begins.

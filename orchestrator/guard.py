@@ -24,7 +24,6 @@ from orchestrator.watcher import (
     Session,
     note_session,
     noted_sessions,
-    read_stat,
     sweep,
 )
 
@@ -65,13 +64,10 @@ class Guard:
         """The sessions that the run has opened."""
         return noted_sessions(self._notes)
 
-    def add(self, pid: int) -> None:
-        """Note a program that was just started, the first of its session."""
-        stat = read_stat(pid)
-        if stat is None:
-            return  # it has ended and been waited for
+    def add(self, session: Session) -> None:
+        """Note the session of a program that was just started."""
         with self._lock:
-            note_session(self._notes, Session(pid, stat.start_time))
+            note_session(self._notes, session)
             self._swept = False
 
     def sweep(self) -> None:

@@ -65,7 +65,7 @@ class InputFiles:
                 yield InputFile(how, target, Path(source))
 
     def __bool__(self) -> bool:
-        return any(True for _ in self)
+        return any(getattr(self, how.value) for how in How)
 
     def filled(self, fill: Callable[[str], str]) -> InputFiles:
         """Return the same with every path changed by a function.

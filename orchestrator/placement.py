@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,12 @@ class Placement:
     beside: tuple[RankPlacement, ...] = ()
     beside_memory_gb: float = 0.0
 
-    @property
+    @cached_property
     def hosts(self) -> tuple[str, ...]:
         """The hosts of its ranks, in their order."""
         return tuple(dict.fromkeys(rank.host for rank in self.ranks))
 
-    @property
+    @cached_property
     def cores(self) -> tuple[int, ...]:
         """The cores of its ranks on the only host it is on."""
         return _union(rank.cores for rank in self.on(self._only_host()))

@@ -38,26 +38,22 @@ def place(
         PlacementError: what is lacking, and how much of it.
     """
     rooms = rooms_of(inventory, taken)
-    found = _found(name, resources, rooms, share=share)
+    found = find_place(name, resources, rooms, share=share)
     if found is not None:
         return found
     candidates = _candidates(name, resources, rooms, taken)
     raise _refusal(name, resources, candidates, share=share and not resources.exclusive)
 
 
-def find_place(
-    name: str,
-    resources: Resources,
-    inventory: Inventory,
-    taken: Sequence[Placement],
-    *,
-    share: bool = True,
-) -> Placement | None:
-    """Return what `place` does, and None where it would refuse: for those who need not know why."""
-    return _found(name, resources, rooms_of(inventory, taken), share=share)
+def find_place(name: str, resources: Resources, every: Sequence[Room], *, share: bool) -> Placement | None:
+    """Return what `place` does, and None where it would refuse: for those who need not know why.
 
-
-def _found(name: str, resources: Resources, every: Sequence[Room], *, share: bool) -> Placement | None:
+    Args:
+        name: of the program.
+        resources: what it needs.
+        every: what is left of each host.
+        share: as for `place`.
+    """
     rooms = [room for room in every if _welcome(name, resources, room)]
     counts = _spread(resources, [room.ranks_bound(resources) for room in rooms])
     if counts is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Container, Sequence
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from orchestrator.joining import ColocatedDatabase
 from orchestrator.launchers.base import Launch
 from orchestrator.placement import Placement, visible_gpus
 from orchestrator.placing import place
-from orchestrator.ports import is_loopback, open_interfaces
+from orchestrator.ports import BY_HOST_NAME, is_loopback, open_interfaces
 from orchestrator.resources import Resources, is_called
 from orchestrator.run_files import RunFiles, log_of
 from orchestrator.sources import Sources
@@ -43,6 +44,7 @@ def describe_programs(
     """
     names: set[str] = set()
     sources = Sources()
+    driver_environment = dict(os.environ)  # may be another when their turn comes
     variables = database_environment(databases)
     launches = []
     for application in applications:
@@ -66,6 +68,7 @@ def describe_programs(
                 parameters=application.parameters,
                 waits=True,
                 inputs=sources.inputs(application, directory),
+                driver_environment=driver_environment,
             )
         )
     return launches
@@ -193,7 +196,7 @@ def _hosts_of(
         raise UsageError(
             f"the database {orchestrator.name!r} has its place on {', '.join(away)}, where it must listen on "
             "an interface that other hosts reach, and be allowed to, for SmartRedis can carry no password: "
-            'Orchestrator(..., port=0, interface="eth0", open_port=True)'
+            f'Orchestrator(..., port=0, interface="{BY_HOST_NAME}", open_port=True)'
         )
     return [known[name] for name in names]
 
@@ -239,12 +242,12 @@ def out_of_reach(launches: Sequence[Launch], database: AnyDatabase) -> Placement
             where, call = "", "Orchestrator("
             if isinstance(database, ColocatedDatabase):
                 where, call = f" on {database.host}", "colocate(program, "
-            there = open_interfaces()
-            names = ", ".join(f"{name} ({at})" for name, at in there.items()) or "none but loopback"
+            there = [f"{name} ({at})" for name, at in open_interfaces().items()]
+            names = ", ".join(there) or "none but loopback"
             return PlacementError(
                 f"{launch.name!r} has its place on {', '.join(away)}, from where the database at {address}"
                 f"{where} cannot be reached: give it an interface that other hosts reach, as in "
-                f'{call}port=0, interface="{next(iter(there), "eth0")}", open_port=True). '
+                f'{call}port=0, interface="{BY_HOST_NAME}", open_port=True), or by its name. '
                 f"This host has: {names}",
                 asked=len(hosts),
                 available=len(hosts) - len(away),

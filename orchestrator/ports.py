@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -16,21 +16,47 @@ BUS_OFFSET = 10_000
 """The cluster bus of a shard listens on the shard's port plus this."""
 HIGHEST_CLUSTER_PORT = 65_535 - BUS_OFFSET
 LISTENING = "0A"
+BY_HOST_NAME = "hostname"
+"""In place of the name of an interface: the one to which the host's own name leads."""
 ATTEMPTS = 200
 
 
 def interface_address(interface: str) -> str:
     """Return the IPv4 address of a network interface.
 
+    Args:
+        interface: its name; or `hostname`: the one to which this host's own name leads, as other hosts of a
+            cluster know it.
+
     Raises:
-        UsageError: there is no such interface, or it has no such address; names those that do.
+        UsageError: there is no such interface, or it has no such address; names those that do. Or the host's
+            name leads to none that others reach.
     """
     found = _addresses()
+    if interface == BY_HOST_NAME and interface not in found:
+        return _address_of_name(socket.gethostname(), found)
     if interface not in found:
         raise UsageError(
             f"there is no network interface {interface!r} with an IPv4 address; there are: {', '.join(found)}"
         )
     return found[interface]
+
+
+def _address_of_name(host: str, found: Mapping[str, str]) -> str:
+    """Return the address to which this host's name leads; `found` has those of its interfaces."""
+    try:
+        address = socket.gethostbyname(host)
+    except OSError as error:
+        address, why = "", f"{host!r} has no address: {error}"
+    else:
+        why = f"{host!r} leads to {address}"
+    if is_loopback(address) or address not in found.values():
+        names = ", ".join(f"{name} ({at})" for name, at in found.items())
+        raise UsageError(
+            f"the interface {BY_HOST_NAME!r} is that of this host's name, and {why}, where no other host "
+            f"reaches this one: name an interface, of {names}"
+        )
+    return address
 
 
 def open_interfaces() -> dict[str, str]:

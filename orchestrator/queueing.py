@@ -1,9 +1,10 @@
 """The queue of a run: programs that wait for room, for others, or to be tried again.
 
-One thread starts them as schedule.py decides. Everything that happens comes to it as a message: programs that
-join, the end of one, somebody who wants one stopped. Only that thread touches the schedule, so there is
-nothing to lock but the choice of places, which is made outside the queue too. It sleeps until there is a
-message, or until the next pause or time-out is over; nothing polls.
+One thread starts them as schedule.py decides. It hears itself of the ends of their processes: no other thread
+takes the interpreter from it between the end of one program and the start of the next. Everything else that
+happens comes to it as a message: programs that join, somebody who wants one stopped. Only that thread touches
+the schedule, so there is nothing to lock but the choice of places, which is made outside the queue too. It
+sleeps until a process ends, there is a message, or the next pause or time-out is over; nothing polls.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from orchestrator.database import Database
 from orchestrator.errors import JobError, PenstockError, StartFailed
 from orchestrator.heartbeat import Heartbeats
 from orchestrator.launchers.base import Job, JobState, Launch, Launcher
+from orchestrator.launchers.ends import Ends
 from orchestrator.placement import Placement
 from orchestrator.planning import placed_program
 from orchestrator.progress import say
@@ -60,8 +62,10 @@ class Queue:
         self._schedule = Schedule(launcher.inventory(), grace_s)
         self._heartbeats = Heartbeats(self._note_stuck, started.note_error)
         self._programs: dict[str, _Program] = {}
+        self._ends = Ends()  # of what it has started; who puts a message wakes the thread that hears them
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._joined: list[threading.Event] = []
+        self._again = False  # the line is to be looked at once more
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -82,27 +86,37 @@ class Queue:
             self._thread = threading.Thread(target=self._run, name="penstock-queue", daemon=True)
             self._thread.start()
         joined = threading.Event()
-        self._inbox.put(partial(self._join, tasks, awaited, joined))
-        if threading.current_thread() is not self._thread:  # it may be, in the listener of a Job
+        self._put(partial(self._join, tasks, awaited, joined))
+        if not self._on_thread():  # it may be, in the listener of a Job
             joined.wait()
 
     def wake(self) -> None:
         """Look at the line again: somebody outside the queue has ended and left room."""
-        if self._thread is not None:
-            self._inbox.put(lambda: None)
+        self._again = True
+        if not self._on_thread():
+            self._ends.wake()
 
     def stop(self) -> None:
         """Start nothing any more, and cancel those who wait."""
         self._stopping = True
         if self._thread is not None:
-            self._inbox.put(self._cancel_all)
+            self._put(self._cancel_all)
 
     def close(self) -> None:
         """End the threads."""
         self._heartbeats.close()
         if self._thread is not None:
-            self._inbox.put(None)
+            self._put(None)
             self._thread.join()
+        self._ends.close()
+
+    def _on_thread(self) -> bool:
+        return threading.current_thread() is self._thread
+
+    def _put(self, message: Message | None) -> None:
+        self._inbox.put(message)
+        if not self._on_thread():
+            self._ends.wake()
 
     def _run(self) -> None:
         while True:
@@ -110,21 +124,26 @@ class Queue:
                 if message is None:
                     return
                 self._guarded(message)
+            self._again = False
             self._guarded(self._go_on)
             while self._joined:
                 self._joined.pop().set()
 
     def _messages(self) -> list[Message | None]:
         """Return what has come, after waiting for it; nothing when the time has come for something else."""
-        at = self._schedule.next_time()
-        left = None if at is None else max(0.0, at - time.monotonic())
-        try:
-            messages = [self._inbox.get(timeout=left)]
-            while not self._inbox.empty():
-                messages.append(self._inbox.get())
-        except queue.Empty:
-            return []
+        for heard in self._ends.hear(self._left_s()):
+            self._guarded(heard)
+        messages = []
+        while not self._inbox.empty():
+            messages.append(self._inbox.get())
         return messages
+
+    def _left_s(self) -> float | None:
+        """Return how long there is nothing to do if nothing happens."""
+        if self._again or not self._inbox.empty():
+            return 0.0
+        at = self._schedule.next_time()
+        return None if at is None else max(0.0, at - time.monotonic())
 
     def _guarded(self, act: Message) -> None:
         """At the edge of the thread, on which others wait: what goes wrong is for the Experiment to raise."""
@@ -154,7 +173,7 @@ class Queue:
         if job.state.final:
             self._hear_outside(job)
         else:
-            job.when_ended(lambda ended: self._inbox.put(partial(self._hear_outside, ended)))
+            job.when_ended(lambda ended: self._put(partial(self._hear_outside, ended)))
 
     def _hear_outside(self, job: Job) -> None:
         self._end_canceled(self._schedule.close(job.name, job.state))
@@ -187,7 +206,7 @@ class Queue:
         if policy.heartbeat_s is not None:
             self._heartbeats.prepare(program.databases, policy.heartbeat_stream)
         try:
-            attempt = self._launcher.start(placed_program(program.launch, start.placement))
+            attempt = self._launcher.start(placed_program(program.launch, start.placement), self._ends)
         except PenstockError as error:
             self._finish(program, None, JobState.FAILED, str(error), _start_failed(program.job, error))
             self.wake()  # its place is free again
@@ -201,7 +220,7 @@ class Queue:
         program.attempt = attempt
         if program.job.stopping:  # it was told so while it was being started
             attempt.terminate()
-        attempt.when_ended(lambda ended: self._inbox.put(partial(self._hear_end, program, ended)))
+        attempt.when_ended(lambda ended: self._put(partial(self._hear_end, program, ended)))
         if policy.heartbeat_s is not None:
             self._heartbeats.watch(
                 attempt,
@@ -235,7 +254,7 @@ class Queue:
             job.report_waiting()
             self._note(job)
             if job.stopping:
-                self._inbox.put(partial(self._cancel, job.name))
+                self._put(partial(self._cancel, job.name))
             return
         del self._programs[job.name]
         job.report_ended(returncode, state, reason, error)
@@ -264,7 +283,7 @@ class Queue:
 
     def _note_stuck(self, attempt: Job, reason: str) -> None:
         """On the thread of the heartbeats."""
-        self._inbox.put(partial(self._end_stuck, attempt, reason))
+        self._put(partial(self._end_stuck, attempt, reason))
 
     def _end_stuck(self, attempt: Job, reason: str) -> None:
         program = self._programs.get(attempt.name)
@@ -283,7 +302,7 @@ class Queue:
         if (attempt := program.attempt) is not None:
             attempt.signal(number)
         elif self._thread is not None:
-            self._inbox.put(partial(self._cancel, name))
+            self._put(partial(self._cancel, name))
         else:
             self._cancel(name)  # it was about to join when the run was stopped
 

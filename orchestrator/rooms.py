@@ -80,6 +80,14 @@ def rooms_of(inventory: Inventory, taken: Sequence[Placement]) -> list[Room]:
     return [_room(host, there[host.name]) for host in inventory.hosts]
 
 
+def beside(rooms: Sequence[Room], newcomer: Placement) -> list[Room]:
+    """Return what is left of each host when one more program is there."""
+    return [
+        _room(room.host, (*room.programs, newcomer)) if room.host.name in newcomer.hosts else room
+        for room in rooms
+    ]
+
+
 def _room(host: Host, programs: Sequence[Placement]) -> Room:
     closed: set[int] = set()
     bound: set[int] = set()

@@ -26,6 +26,7 @@ from orchestrator.placement import Placement
 from orchestrator.placing import find_place, place
 from orchestrator.policy import Policy
 from orchestrator.resources import Resources, is_called
+from orchestrator.rooms import beside, rooms_of
 
 HAPPENED = {JobState.FAILED: "has failed", JobState.CANCELED: "was canceled"}
 
@@ -335,17 +336,23 @@ class _Turn:
         self._inventory = inventory
         self._outside = list(outside)
         self._running = list(running)
+        self._rooms = rooms_of(inventory, [*outside, *running])  # what these and the reservations leave
         self._reserved: list[Placement] = []
+        self._refused: Task | None = None  # gets its reservation when somebody comes who might overtake it
         self.choosy = any(each.away_from for each in (*outside, *running))
         """Whether somebody shuns others by their names, so that not all of a kind are refused as one is."""
 
     def place(self, task: Task) -> Placement | None:
         """Return the place of a task, which counts as running from now on; None where there is no room."""
-        placement = self._room(task, [*self._outside, *self._running, *self._reserved])
+        if self._refused is not None:
+            self._reserve(self._refused)
+            self._refused = None
+        placement = find_place(task.name, task.resources, self._rooms, share=task.share)
         if placement is None:
-            self._reserve(task)
+            self._refused = task
             return None
         self._running.append(placement)
+        self._rooms = beside(self._rooms, placement)
         self.choosy = self.choosy or placement.away_from is not None
         return placement
 
@@ -360,13 +367,12 @@ class _Turn:
     def _reserve(self, task: Task) -> None:
         """Reserve a place, unless it waits for somebody outside the queue, or behind another reservation."""
         near = task.resources.near
-        beside = [each for each in self._running if near is not None and is_called(near, each.program)]
-        reserved = self._room(task, [*self._outside, *beside, *self._reserved])
+        company = [each for each in self._running if near is not None and is_called(near, each.program)]
+        rooms = rooms_of(self._inventory, [*self._outside, *company, *self._reserved])
+        reserved = find_place(task.name, task.resources, rooms, share=task.share)
         if reserved is not None:
             self._reserved.append(reserved)
-
-    def _room(self, task: Task, taken: Sequence[Placement]) -> Placement | None:
-        return find_place(task.name, task.resources, self._inventory, taken, share=task.share)
+            self._rooms = beside(self._rooms, reserved)
 
 
 def _rank(waiting: _Waiting) -> tuple[int, int]:

@@ -66,6 +66,11 @@ def read_stat(pid: int) -> ProcessStat | None:
     return ProcessStat(pid, fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19]))
 
 
+def ticks_since_boot() -> int:
+    """Return the time as /proc tells when a process started: in clock ticks since boot."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK") // 1_000_000_000
+
+
 def everybody() -> Iterator[ProcessStat]:
     """Yield what /proc says of every process that is alive."""
     for entry in os.listdir("/proc"):  # noqa: PTH208

@@ -78,7 +78,7 @@ def saying_how_to_be_reached(interface: str) -> Iterator[None]:
     except PlacementError as error:
         if interface != "lo" or "cannot be reached" not in str(error):
             raise
-        raise UsageError(f"{error}. This experiment is told so by --set interface=NAME") from error
+        raise UsageError(f"{error}. This experiment is told so by --set interface=hostname") from error
 
 
 def start_database(
@@ -98,7 +98,7 @@ def check_database(config: dict[str, Any]) -> None:
     if config["colocated"] and (config["shards"], config["nodes"]) != (1, 1):
         raise UsageError("colocated is one database on one host: leave shards and nodes at 1")
     if config["nodes"] > 1 and config["interface"] == "lo":
-        raise UsageError('nodes beyond 1 need an interface that other hosts reach, as interface="eth0"')
+        raise UsageError('nodes beyond 1 need an interface that other hosts reach, as interface="hostname"')
 
 
 def check(config: dict[str, Any], table: str = "") -> None:

@@ -14,11 +14,12 @@ from typing import ClassVar, Protocol
 
 from orchestrator.errors import JobError, JobFailed, WaitTimeout, describe_exit
 from orchestrator.hosts import Inventory
+from orchestrator.launchers.ends import Ends
 from orchestrator.launchers.options import LaunchOptions
 from orchestrator.placement import Placement
 from orchestrator.run_files import tail
 from orchestrator.sources import Input
-from orchestrator.watcher import read_stat
+from orchestrator.watcher import Session
 
 GRACE_S = 5.0
 """How long a program that was told to end may take before it is killed."""
@@ -55,6 +56,7 @@ class Launch:
         waits: it has no place yet, because it waits for its turn.
         inherits: open files of this process, by number, that the program gets too.
         inputs: what it finds in its directory; laid by the launcher.
+        driver_environment: that of the driver when the program was described; None for that of its start.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Launch:
     waits: bool = False
     inherits: Sequence[int] = ()
     inputs: tuple[Input, ...] = ()
+    driver_environment: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 class Job:
@@ -249,12 +252,10 @@ class Job:
                 return
         listener(self)
 
-    def report_started(self, pid: int | None) -> None:
-        """For the launcher: the program runs."""
+    def report_started(self, pid: int | None, start_time: int | None = None) -> None:
+        """For the launcher: the program runs, as a process that started so many clock ticks after boot."""
         with self._lock:
-            self.pid = pid
-            stat = read_stat(pid) if pid is not None else None
-            self.start_time = stat.start_time if stat is not None else None
+            self.pid, self.start_time = pid, start_time
             self.started = time.time()
             self.attempts += 1
             self._state = JobState.ACTIVE
@@ -335,11 +336,11 @@ class Launcher(Protocol):
     takes: ClassVar[tuple[str, ...]]
     shown: str
 
-    def __init__(self, started: Callable[[int], None], options: LaunchOptions | None = None) -> None:
+    def __init__(self, started: Callable[[Session], None], options: LaunchOptions | None = None) -> None:
         """Make a launcher.
 
         Args:
-            started: is told the number of each process of this host that is started.
+            started: is told of each process of this host that is started, the first of its session.
             options: what a user has chosen.
         """
         ...
@@ -369,8 +370,13 @@ class Launcher(Protocol):
         """
         ...
 
-    def start(self, launch: Launch) -> Job:
+    def start(self, launch: Launch, ends: Ends | None = None) -> Job:
         """Start one program and return at once.
+
+        Args:
+            launch: the program.
+            ends: where the end of its process is heard, and so the thread on which the Job's end is reported;
+                one of the launcher's by default, and where it has no process of this host.
 
         Raises:
             StartFailed: the operating system refused.
@@ -397,4 +403,5 @@ def stop_together(jobs: Sequence[Job], grace_s: float) -> None:
 
 def launch_environment(launch: Launch) -> dict[str, str]:
     """Return the whole environment of a program: the driver's, then what the launch adds."""
-    return {**os.environ, **launch.environment}
+    driver = os.environ if launch.driver_environment is None else launch.driver_environment
+    return {**driver, **launch.environment}

@@ -8,8 +8,10 @@ from typing import ClassVar
 
 from orchestrator.hosts import Inventory
 from orchestrator.launchers.base import Job, Launch, Launcher
+from orchestrator.launchers.ends import Ends
 from orchestrator.launchers.local import LocalLauncher
 from orchestrator.launchers.options import LaunchOptions
+from orchestrator.watcher import Session
 
 
 class DryRunLauncher:
@@ -26,7 +28,7 @@ class DryRunLauncher:
 
     def __init__(
         self,
-        started: Callable[[int], None] | None = None,
+        started: Callable[[Session], None] | None = None,
         options: LaunchOptions | None = None,
         *,
         of: type[Launcher] = LocalLauncher,
@@ -48,7 +50,7 @@ class DryRunLauncher:
         """Return the command of the other."""
         return self._launcher.argv(launch)
 
-    def start(self, launch: Launch) -> Job:
+    def start(self, launch: Launch, ends: Ends | None = None) -> Job:
         """Refuse what the other would refuse; start nothing."""
         self.argv(launch)
         return ended_job(launch)

@@ -9,8 +9,10 @@ from typing import ClassVar
 from orchestrator.errors import PlacementError
 from orchestrator.hosts import Inventory, this_host
 from orchestrator.launchers.base import Job, Launch
+from orchestrator.launchers.ends import Ends
 from orchestrator.launchers.options import LaunchOptions
 from orchestrator.launchers.processes import Processes, by_hand, cores_of
+from orchestrator.watcher import Session
 
 
 class LocalLauncher:
@@ -22,7 +24,7 @@ class LocalLauncher:
     takes: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
-        self, started: Callable[[int], None] | None = None, options: LaunchOptions | None = None
+        self, started: Callable[[Session], None] | None = None, options: LaunchOptions | None = None
     ) -> None:
         """Make a launcher. Other hosts in its options are for a preview: as if this host were one of them."""
         self.shown = self.name
@@ -43,10 +45,10 @@ class LocalLauncher:
         _check_one_process(launch)
         return by_hand(launch)
 
-    def start(self, launch: Launch) -> Job:
+    def start(self, launch: Launch, ends: Ends | None = None) -> Job:
         """Start one program and return at once."""
         _check_one_process(launch)
-        return self._processes.start(launch, cores=cores_of(launch))
+        return self._processes.start(launch, cores=cores_of(launch), ends=ends)
 
     def close(self) -> None:
         """End the thread. All Jobs have ended."""

@@ -19,11 +19,13 @@ from typing import ClassVar
 from orchestrator.errors import PlacementError
 from orchestrator.hosts import Inventory, is_here, this_host
 from orchestrator.launchers.base import Job, Launch
+from orchestrator.launchers.ends import Ends
 from orchestrator.launchers.mpi_argv import check_extra_args, mpiexec_argv, program_outcome
 from orchestrator.launchers.options import LaunchOptions
 from orchestrator.launchers.processes import Ending, Processes, by_hand, cores_of
 from orchestrator.mpiexec import Mpiexec, find_mpiexec
 from orchestrator.run_files import tail
+from orchestrator.watcher import Session
 
 
 class MpiLauncher:
@@ -35,7 +37,7 @@ class MpiLauncher:
     takes: ClassVar[tuple[str, ...]] = ("mpiexec", "extra_args")
 
     def __init__(
-        self, started: Callable[[int], None] | None = None, options: LaunchOptions | None = None
+        self, started: Callable[[Session], None] | None = None, options: LaunchOptions | None = None
     ) -> None:
         """Find mpiexec.
 
@@ -76,17 +78,17 @@ class MpiLauncher:
         root = os.geteuid() == 0
         return mpiexec_argv(self.mpiexec, launch, root=root, extra_args=self._options.extra_args)
 
-    def start(self, launch: Launch) -> Job:
+    def start(self, launch: Launch, ends: Ends | None = None) -> Job:
         """Start one program and return at once."""
         if _is_plain(launch):
-            return self._processes.start(launch, cores=cores_of(launch))
+            return self._processes.start(launch, cores=cores_of(launch), ends=ends)
         _check_hosts(launch)
         mpiexec = self.mpiexec
 
         def outcome(code: int) -> Ending:
             return Ending(program_outcome(mpiexec.flavour, code, tail(launch.log)))
 
-        return self._processes.start(launch, self.argv(launch), outcome=outcome)
+        return self._processes.start(launch, self.argv(launch), outcome=outcome, ends=ends)
 
     def close(self) -> None:
         """End the thread. All Jobs have ended."""

@@ -17,6 +17,7 @@ from orchestrator.launchers.mpi import MpiLauncher
 from orchestrator.launchers.options import LaunchOptions
 from orchestrator.progress import say
 from orchestrator.schedulers.pbs import JOB_VARIABLE, hosts_of_job
+from orchestrator.watcher import Session
 
 THREADS_VARIABLE = "NCPUS"
 NO_JOB = (
@@ -32,7 +33,7 @@ class PbsLauncher(MpiLauncher):
     name: ClassVar[str] = "pbs"
 
     def __init__(
-        self, started: Callable[[int], None] | None = None, options: LaunchOptions | None = None
+        self, started: Callable[[Session], None] | None = None, options: LaunchOptions | None = None
     ) -> None:
         """Read which hosts there are, and find mpiexec.
 

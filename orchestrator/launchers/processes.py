@@ -1,6 +1,6 @@
 """Processes of this host: started bound to cores, their ends seen by event, killed as trees.
 
-One thread waits for the ends of all processes through their pidfds; nothing is polled. Each process opens a
+One thread waits for the ends of all processes that nobody else waits for; nothing is polled. Each opens a
 session of its own, so that a Ctrl-C at the terminal reaches the driver alone, and a signal all of a program.
 A kill takes descendants in other sessions too: mpiexec has its ranks in theirs.
 """
@@ -8,24 +8,24 @@ A kill takes descendants in other sessions too: mpiexec has its ranks in theirs.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator.errors import StartFailed
 from orchestrator.hosts import numbers_text
 from orchestrator.launchers.base import Job, Launch, launch_environment
+from orchestrator.launchers.ends import Ends
 from orchestrator.laying import lay
-from orchestrator.watcher import tree_of
+from orchestrator.watcher import Session, read_stat, ticks_since_boot, tree_of
 
 Outcome = Callable[[int], "Ending"]
 Translate = Callable[[int], "int | None"]
-
 
 LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 LOG_MODE = 0o666
@@ -38,29 +38,19 @@ class Ending(NamedTuple):
     reason: str | None = None
 
 
-class _Running(NamedTuple):
-    process: subprocess.Popen[bytes]
-    job: Job
-    outcome: Outcome
-
-
 class Processes:
     """The processes that one launcher has started.
 
     Args:
-        started: is told the number of each.
+        started: is told of each.
     """
 
-    def __init__(self, started: Callable[[int], None] | None = None) -> None:
+    def __init__(self, started: Callable[[Session], None] | None = None) -> None:
         self._started = started
-        self._running: dict[int, _Running] = {}  # by the pidfd
-        self._reaping = (
-            threading.Lock()
-        )  # a process is not reaped, its number not reused, while it is signalled
-        self._over, self._tell_over = os.pipe()
-        self._ends = select.epoll()  # sees at once what is registered while it waits
-        self._ends.register(self._over, select.EPOLLIN)
-        self._thread = threading.Thread(target=self._watch_ends, name="penstock-processes", daemon=True)
+        self._reaping = threading.Lock()  # no process is reaped, its number not reused, while it is signalled
+        self._ends = Ends()
+        self._over = False
+        self._thread = threading.Thread(target=self._hear, name="penstock-processes", daemon=True)
         self._thread.start()
 
     def start(
@@ -71,6 +61,7 @@ class Processes:
         cores: Sequence[int] = (),
         outcome: Outcome = Ending,
         translate: Translate = int,
+        ends: Ends | None = None,
     ) -> Job:
         """Start one process and return at once.
 
@@ -81,11 +72,14 @@ class Processes:
             outcome: turns the exit code of the process into that of the program.
             translate: turns a signal for the program into that for the process; None where it has been sent
                 in another way.
+            ends: where its end is heard; on the thread of all these processes by default.
 
         Raises:
             StartFailed: the operating system refused.
         """
+        began = ticks_since_boot()
         process = _spawn(launch, command or launch.command, cores)
+        start_time = _start_time(process.pid, began)
 
         def send(number: int) -> None:
             for_process = translate(number)
@@ -93,34 +87,29 @@ class Processes:
                 self._signal(process, for_process)
 
         job = Job(launch, send)
-        job.report_started(process.pid)
-        if self._started is not None:
-            self._started(process.pid)
-        pidfd = os.pidfd_open(process.pid)
-        self._running[pidfd] = _Running(process, job, outcome)
-        self._ends.register(pidfd, select.EPOLLIN)
+        job.report_started(process.pid, start_time)
+        if self._started is not None and start_time is not None:
+            self._started(Session(process.pid, start_time))
+        (ends or self._ends).watch(process.pid, partial(self._end, process, job, outcome))
         return job
 
     def close(self) -> None:
         """End the thread. All Jobs have ended."""
-        os.close(self._tell_over)
+        self._over = True
+        self._ends.wake()
         self._thread.join()
-        for descriptor in (self._over, *self._running):
-            os.close(descriptor)
         self._ends.close()
 
-    def _watch_ends(self) -> None:
-        while True:
-            for descriptor, _ in self._ends.poll():
-                if descriptor == self._over:
-                    return
-                self._ends.unregister(descriptor)
-                process, job, outcome = self._running.pop(descriptor)
-                os.close(descriptor)
-                with self._reaping:
-                    returncode = process.wait()
-                ending = outcome(returncode)
-                job.report_ended(ending.returncode, reason=ending.reason)
+    def _hear(self) -> None:
+        while not self._over:
+            for heard in self._ends.hear():
+                heard()
+
+    def _end(self, process: subprocess.Popen[bytes], job: Job, outcome: Outcome) -> None:
+        with self._reaping:
+            returncode = process.wait()
+        ending = outcome(returncode)
+        job.report_ended(ending.returncode, reason=ending.reason)
 
     def _signal(self, process: subprocess.Popen[bytes], number: int) -> None:
         with self._reaping:
@@ -167,6 +156,17 @@ def _spawn(launch: Launch, command: Sequence[str], cores: Sequence[int]) -> subp
         raise StartFailed(
             f"{launch.name!r} could not be started: {error}", name=launch.name, command=command
         ) from error
+
+
+def _start_time(pid: int, began: int) -> int | None:
+    """Return the tick since boot in which a process started, no earlier than `began`; None if it is hidden.
+
+    It is that one if it still is. Else /proc tells; looking there takes a tenth of all that a start does.
+    """
+    if ticks_since_boot() == began:
+        return began
+    stat = read_stat(pid)
+    return stat.start_time if stat is not None else None
 
 
 def _make_directory(directory: Path) -> None:

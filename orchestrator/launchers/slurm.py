@@ -21,6 +21,7 @@ from typing import ClassVar
 from orchestrator.errors import SlurmError, UsageError
 from orchestrator.hosts import Inventory, is_here
 from orchestrator.launchers.base import Job, Launch
+from orchestrator.launchers.ends import Ends
 from orchestrator.launchers.options import LaunchOptions
 from orchestrator.launchers.processes import Ending, Processes, by_hand, cores_of
 from orchestrator.launchers.slurm_argv import (
@@ -42,6 +43,7 @@ from orchestrator.slurm import (
     jobs_here,
     signal_step,
 )
+from orchestrator.watcher import Session
 
 SLURM_PROGRAM = "orchestrator.slurm"
 TAIL_LINES = 200
@@ -62,7 +64,7 @@ class SlurmLauncher:
     takes: ClassVar[tuple[str, ...]] = ("extra_args",)
 
     def __init__(
-        self, started: Callable[[int], None] | None = None, options: LaunchOptions | None = None
+        self, started: Callable[[Session], None] | None = None, options: LaunchOptions | None = None
     ) -> None:
         """Ask Slurm which hosts there are.
 
@@ -97,13 +99,13 @@ class SlurmLauncher:
             return by_hand(launch)
         return srun_argv(launch, self._options.extra_args, self._allocation.groups)
 
-    def start(self, launch: Launch) -> Job:
+    def start(self, launch: Launch, ends: Ends | None = None) -> Job:
         """Start one program and return at once."""
         if _is_plain(launch):
-            return self._processes.start(launch, cores=cores_of(launch))
+            return self._processes.start(launch, cores=cores_of(launch), ends=ends)
         step = _Step(jobs_here(), launch)
         return self._processes.start(
-            launch, self.argv(launch), outcome=step.outcome, translate=step.translate
+            launch, self.argv(launch), outcome=step.outcome, translate=step.translate, ends=ends
         )
 
     def close(self) -> None:

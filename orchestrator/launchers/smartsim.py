@@ -17,12 +17,14 @@ from typing import ClassVar, NoReturn
 from orchestrator.errors import PlacementError, StartFailed, UsageError
 from orchestrator.hosts import Inventory, is_here, this_host
 from orchestrator.launchers.base import Job, Launch
+from orchestrator.launchers.ends import Ends
 from orchestrator.launchers.options import LaunchOptions
 from orchestrator.launchers.processes import by_hand
 from orchestrator.launchers.smartsim_process import SCHEDULERS, Facts, SmartSimProcess
 from orchestrator.laying import lay
 from orchestrator.progress import say
 from orchestrator.smartsim import find_smartsim
+from orchestrator.watcher import Session
 
 PYTHON_VARIABLE = "PENSTOCK_SMARTSIM"
 TO_LOG = 'log=$1; shift; exec "$@" >> "$log" 2>&1'
@@ -37,7 +39,7 @@ class SmartSimLauncher:
     takes: ClassVar[tuple[str, ...]] = ("scheduler",)
 
     def __init__(
-        self, started: Callable[[int], None] | None = None, options: LaunchOptions | None = None
+        self, started: Callable[[Session], None] | None = None, options: LaunchOptions | None = None
     ) -> None:
         """Find SmartSim, and start the process that runs its launcher.
 
@@ -83,7 +85,7 @@ class SmartSimLauncher:
             return by_hand(launch)
         return tuple(self._process.ask(launch, {"do": "show", **_described(launch)})["command"])
 
-    def start(self, launch: Launch) -> Job:
+    def start(self, launch: Launch, ends: Ends | None = None) -> Job:
         """Start one program and return when SmartSim has."""
         _check_place(launch, self._process.scheduler)
         try:

@@ -21,6 +21,7 @@ from typing import IO, Any
 from orchestrator.errors import SmartSimError, StartFailed
 from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.progress import say
+from orchestrator.watcher import Session, read_stat
 
 STEPS = Path(__file__).with_name("smartsim_steps.py")
 RUN_STEPS = "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
@@ -29,7 +30,8 @@ SCHEDULERS = ("local", "lsf", "sge", "pals")
 ANSWER_TIMEOUT_S = 120.0
 """SmartSim sleeps for seconds before it knows the number of a step of LSF."""
 LEAVE_TIMEOUT_S = 30.0
-LOST = "is lost: the process in which SmartSim ran has ended"
+GONE = "the process in which SmartSim ran has ended"
+LOST = f"is lost: {GONE}"
 UNTOLD = "has failed, and SmartSim does not tell its exit code"
 Facts = dict[str, Any]
 
@@ -40,13 +42,13 @@ class SmartSimProcess:
     Args:
         python: that has SmartSim.
         scheduler: whose launcher of SmartSim's it is to use; `auto` is the one that SmartSim finds.
-        started: is told the number of each process of this host that is started.
+        started: is told of each process of this host that is started, the first of its session.
 
     Raises:
         SmartSimError: SmartSim does not run, or finds a scheduler that it is not for here.
     """
 
-    def __init__(self, python: str, scheduler: str, started: Callable[[int], None]) -> None:
+    def __init__(self, python: str, scheduler: str, started: Callable[[Session], None]) -> None:
         self._started = started
         self._lock = threading.Lock()
         self._numbers = count()
@@ -85,17 +87,18 @@ class SmartSimProcess:
         try:
             if not gone:
                 self._send({**message, "key": key})
-            answer = {"error": LOST} if gone else answers.get(timeout=ANSWER_TIMEOUT_S)
+            answer = {"error": GONE} if gone else answers.get(timeout=ANSWER_TIMEOUT_S)
         except queue.Empty:
             answer = {"error": f"SmartSim has not answered for {ANSWER_TIMEOUT_S:g} s"}
         with self._lock:
             del self._answers[key]
         if "error" in answer:
-            raise StartFailed(
-                f"{launch.name!r} could not be started by SmartSim: {answer['error']}",
-                name=launch.name,
-                command=launch.command,
+            what = (
+                f"SmartSim has no command for {launch.name!r}"
+                if message["do"] == "show"
+                else f"{launch.name!r} could not be started by SmartSim"
             )
+            raise StartFailed(f"{what}: {answer['error']}", name=launch.name, command=launch.command)
         return answer
 
     def start(self, launch: Launch, described: Facts, tell: Callable[[Launch], None]) -> Job:
@@ -113,7 +116,7 @@ class SmartSimProcess:
                 tell(launch)
             with self._lock:
                 self._stopped.add(key)
-            self._send({"do": "stop", "key": key})
+            self._send({"do": "stop", "key": key, "name": launch.name})
 
         job = Job(launch, send)
         with self._lock:
@@ -123,7 +126,9 @@ class SmartSimProcess:
         except StartFailed:
             with self._lock:
                 self._jobs.pop(key, None)
-            self._send({"do": "stop", "key": key})  # if it only took too long it starts yet, unwatched
+            self._send(
+                {"do": "stop", "key": key, "name": launch.name}
+            )  # if it only took too long it starts yet, unwatched
             raise
         return job
 
@@ -177,7 +182,7 @@ class SmartSimProcess:
             self._gone = True
             jobs, self._jobs = list(self._jobs.values()), {}
             for answers in self._answers.values():
-                answers.put({"error": LOST})
+                answers.put({"error": GONE})
         for job in jobs:
             if not job.state.final:
                 job.report_ended(None, JobState.FAILED, LOST)
@@ -187,14 +192,18 @@ class SmartSimProcess:
         with self._lock:
             job, answers, stopped = self._jobs.get(key), self._answers.get(key), key in self._stopped
         if "started" in said and job is not None:
-            job.report_started(said["pid"])
-            if said["pid"] is not None:
-                self._started(said["pid"])
+            stat = read_stat(said["pid"]) if said["pid"] is not None else None
+            job.report_started(said["pid"], stat.start_time if stat is not None else None)
+            if stat is not None:
+                self._started(Session(stat.pid, stat.start_time))
         if "ended" not in said:
             if answers is not None:
                 answers.put(said)
             elif "error" in said:
-                say(f"SmartSim could not stop {job.name if job is not None else key}: {said['error']}")
+                late = (
+                    "" if said["do"] == "stop" else ", and has said so late"
+                )  # nobody waits for it any more
+                say(f"SmartSim could not {said['do']} {said['name']}{late}: {said['error']}")
         elif job is not None:
             with self._lock:
                 del self._jobs[key]

@@ -65,7 +65,8 @@ class Steps:
             elif key in self._names:
                 self._launcher.stop(self._names[key])
         except Exception as error:  # noqa: BLE001 (at the edge: SmartSim raises what it likes)
-            self.tell(key=key, error=f"{type(error).__name__}: {error}")
+            told = f"{type(error).__name__}: {error}"
+            self.tell(key=key, do=message["do"], name=message["name"], error=told)
 
     def look(self) -> None:
         """Tell of the steps that have ended."""
@@ -82,7 +83,7 @@ class Steps:
     def stop_all(self) -> None:
         """Stop what runs."""
         for key in list(self._names):
-            self.hear({"do": "stop", "key": key})
+            self.hear({"do": "stop", "key": key, "name": self._names[key]})
 
     def _start(self, key: str, message: Message) -> None:
         step = self._step(message)

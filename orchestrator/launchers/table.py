@@ -14,6 +14,7 @@ from orchestrator.launchers.pbs import PbsLauncher
 from orchestrator.launchers.slurm import SlurmLauncher
 from orchestrator.launchers.smartsim import SmartSimLauncher
 from orchestrator.schedulers.table import job_here
+from orchestrator.watcher import Session
 
 LAUNCHERS: dict[str, type[Launcher]] = {
     launcher.name: launcher
@@ -65,8 +66,8 @@ def check_options(options: LaunchOptions) -> None:
         )
 
 
-def make_launcher(options: LaunchOptions, started: Callable[[int], None]) -> Launcher:
-    """Make a launcher, which tells `started` the number of each process of this host that it starts."""
+def make_launcher(options: LaunchOptions, started: Callable[[Session], None]) -> Launcher:
+    """Make a launcher, which tells `started` of each process of this host that it starts."""
     kind = find_launcher(options.launcher)
     if options.preview and not kind.dry:
         return DryRunLauncher(started, options, of=kind)

@@ -1,7 +1,8 @@
 """Launch: an ensemble of /bin/true against a posix_spawn loop and Parsl; the gap between members; memory.
 
-The loop does nothing but start, as many programs at once as the ensemble; a second one also gives each one a
-directory and a log, without which a member could not be told from another. The gap is what a turn takes
+The loop does nothing but start, as many programs at once as the ensemble: with two on two cores these have
+nothing left for anybody else. Another one also gives each program a directory and a log, without which a
+member could not be told from another, and a third starts one after the other. The gap is what a turn takes
 beside the member itself, its process's start included, from the time of many that sleep one after another.
 
 On a disk, making a directory and a file may cost more than all else; the rate is measured in memory
@@ -168,7 +169,11 @@ def _rate(count: int, slots: int, rounds: int) -> dict[str, Any]:
 
     return compare(
         series("posix_spawn loop", _spawn_loop),
-        [series("the same with directory and log", _logging_loop), series("Experiment", _ensemble)],
+        [
+            series("the same with directory and log", _logging_loop),
+            series("the same, one at a time", lambda command, count, _: _spawn_loop(command, count, 1)),
+            series("Experiment", _ensemble),
+        ],
         rounds=rounds,
     )
 

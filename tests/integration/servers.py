@@ -332,8 +332,7 @@ class ShardCluster:
                 server.start()
             self._join()
             wait_until(self._is_served, "every server to see all slots served")
-            for shard, replica in zip(self.shards, self.replicas, strict=False):
-                self._replicate(shard, replica)
+            self._replicate()
         except BaseException:
             self.kill()
             raise
@@ -374,16 +373,24 @@ class ShardCluster:
             with replica.connect() as connection:
                 connection.execute_command("CLUSTER", "MEET", "127.0.0.1", first)
 
-    def _replicate(self, shard: RedisServer, replica: RedisServer) -> None:
-        with shard.connect() as master, replica.connect() as connection:
-            name = master.execute_command("CLUSTER", "MYID")
-            connection.execute_command("CLUSTER", "REPLICATE", name)
-            wait_until(
-                lambda: connection.info("replication").get("master_link_status") == "up",
-                "a replica to be in step with its shard",
-            )
-        for server in self.servers:
-            wait_until(lambda at=server: self._knows(at, replica, name), "every server to know the replica")  # type: ignore[misc]
+    def _replicate(self) -> None:
+        """Tell each replica whom it follows, then wait for all of them: they get their data side by side."""
+        names = {}
+        for shard, replica in zip(self.shards, self.replicas, strict=False):
+            with shard.connect() as master, replica.connect() as connection:
+                names[replica] = master.execute_command("CLUSTER", "MYID")
+                connection.execute_command("CLUSTER", "REPLICATE", names[replica])
+        for replica, name in names.items():
+            with replica.connect() as connection:
+                wait_until(
+                    lambda of=connection: of.info("replication").get("master_link_status") == "up",  # type: ignore[misc]
+                    "a replica to be in step with its shard",
+                )
+            for server in self.servers:
+                wait_until(
+                    lambda at=server, of=replica, name=name: self._knows(at, of, name),  # type: ignore[misc]
+                    "every server to know the replica",
+                )
 
     def _knows(self, server: RedisServer, replica: RedisServer, shard: bytes) -> bool:
         """Whether gossip has told this server whom the replica follows; before, it may refuse a failover."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import redis
 
 from tests.integration.ai_commands import execute, get, put, store_model
-from tests.integration.servers import StartServer, wait_until
+from tests.integration.servers import Module, RedisServer, ServerBinary, ServerConfig, wait_until
 from tests.integration.torchscript import forward
 
 NUMBERS = "megabyte = int(x[0]) * 1000000\nmany = int(x[0]) * 1000000000000\n"
@@ -50,18 +52,30 @@ GROWING = {
 }
 
 
-@pytest.fixture(params=["BACKEND_MEMORY_LIMIT", "maxmemory"])
-def limited(request: pytest.FixtureRequest, start_server: StartServer) -> Iterator[redis.Redis]:
-    """A server whose runs may take 16 MB."""
+@pytest.fixture(scope="module", params=["BACKEND_MEMORY_LIMIT", "maxmemory"])
+def limited_server(
+    request: pytest.FixtureRequest, server_binary: ServerBinary, module: Module, short_directory: Path
+) -> Iterator[RedisServer]:
+    """A server whose runs may take 16 MB; what one of them is refused must not be lacking in the next."""
     backend = request.param == "BACKEND_MEMORY_LIMIT"
-    server = start_server(arguments=("BACKEND_MEMORY_LIMIT", "16") if backend else ())
-    with server.connect() as db:
+    limits = ("BACKEND_MEMORY_LIMIT", "16") if backend else ()
+    directory = short_directory / f"limited-{server_binary.name}-{request.param}"
+    config = ServerConfig(server_binary, directory, (module.with_arguments(*limits),))
+    with RedisServer(config) as server, server.connect() as db:
         put(db, "x", np.ones(2, np.float32))
         store_model(db, "warm", forward("return x"))
         if not backend:
             db.config_set("maxmemory", db.info("memory")["used_memory"] + (16 << 20))
             much = "return x + len([0] * (2 * megabyte))"
             wait_until(lambda: "maxmemory leaves" in refused(db, much), "the server to measure what is left")
+        yield server
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def limited(limited_server: RedisServer) -> Iterator[redis.Redis]:
+    """A connection to it; after the test it must still be alive."""
+    with limited_server.connect() as db:
         yield db
         assert db.ping()
 

@@ -467,3 +467,23 @@ def test_a_fault_as_members_start_ends_the_run_with_it(monkeypatch: pytest.Monke
         runs = exp.start(Ensemble("m", command, grid={"n": [1, 2, 3]}, resources=Resources(cores=1)))
         exp.wait(timeout_s=60)
     assert runs.jobs[0].state is JobState.FAILED and all(job.state.final for job in runs.jobs)
+
+
+def test_a_member_has_the_environment_that_the_driver_had_when_it_was_handed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NU", "then")
+    monkeypatch.setenv("LEFT", "there")
+    command = [sys.executable, "-c", "import os; print(os.environ['NU'], os.environ['LEFT'])"]
+    with Experiment("waits", run_dir=tmp_path / "run") as exp:
+        before = exp.start(held(count=2))
+        late = exp.start(Ensemble("late", command, resources=ONE), after=before)
+        monkeypatch.setenv("NU", "now")
+        monkeypatch.delenv("LEFT")
+        for number in range(2):
+            (tmp_path / "run" / f"go_{number}").touch()
+        exp.wait(late)
+        assert late.log[0].read_text() == "then there\n"
+        own = exp.start(Application("own", [sys.executable, "-c", "import os; print(os.environ['NU'])"]))
+        exp.wait(own)
+        assert own.log.read_text() == "now\n"

@@ -199,9 +199,9 @@ def test_the_experiment_of_the_page_on_slurm_runs(slurm: SlurmNodes, tmp_path: P
     page = (ROOT / "docs" / "slurm.md").read_text()
     (tmp_path / "waves").mkdir()
     for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        name = re.match(r"# (waves|sweep)/(\w+\.py)", text)
+        name = re.match(r"# (waves|sweep|ranks)/(\w+\.py)", text)
         assert name is not None
-        if name[1] == "waves":  # the other is tried in test_slurm_array.py
+        if name[1] == "waves":  # the others are tried in test_slurm_array.py and test_slurm_mpi4py.py
             (tmp_path / "waves" / name[2]).write_text(text)
     penstock("run", "waves", "--on", "slurm", "--nodes", "3", "--time", "10")
     said = penstock("logs", "batch", "-f").stdout
@@ -227,7 +227,7 @@ def test_an_experiment_runs_unchanged_on_a_node(slurm: SlurmNodes) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("settings", [("shards=2", "nodes=2"), ("colocated=true",)])
 def test_heat_surrogate_runs_over_nodes(slurm: SlurmNodes, settings: tuple[str, ...]) -> None:
-    given = [word for setting in (*settings, "interface=eth0") for word in ("--set", setting)]
+    given = [word for setting in (*settings, "interface=hostname") for word in ("--set", setting)]
     heat = str(ROOT / "experiments" / "heat_surrogate")
     done = penstock("run", heat, "--quick", "--on", "slurm", "--nodes", "4", "--time", "10", *given)
     assert done.returncode == 0, done.stderr
@@ -247,7 +247,7 @@ def test_heat_surrogate_says_how_its_database_is_reached_from_other_nodes(alloca
     assert done.returncode == 2, done.stderr
     assert re.search(
         r"has its place on n1, .* cannot be reached: .* This host has: .*\. "
-        r"This experiment is told so by --set interface=NAME$",
+        r"This experiment is told so by --set interface=hostname$",
         done.stderr.strip(),
     ), done.stderr
 

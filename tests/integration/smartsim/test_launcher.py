@@ -108,7 +108,7 @@ def test_when_the_process_of_smartsim_is_killed_its_programs_are_lost(
     os.kill(launcher.pid, signal.SIGKILL)
     with pytest.raises(JobFailed, match="is lost: the process in which SmartSim ran has ended"):
         job.wait(30)
-    with pytest.raises(StartFailed, match="could not be started by SmartSim: is lost"):
+    with pytest.raises(StartFailed, match="could not be started by SmartSim: the process"):
         launcher.start(described(tmp_path, "true"))
     os.kill(job.pid, signal.SIGKILL)
 

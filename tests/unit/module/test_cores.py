@@ -27,15 +27,24 @@ def run(command: list[str], **environment: str) -> str:
     return done.stdout
 
 
-def compile_and_test(work: Path, sanitizers: str) -> None:
-    """Compile the cores and their tests in `work` and run CTest there."""
+def configure(work: Path, sanitizers: str) -> None:
+    """Prepare `work` for the cores and their tests, with sanitizers or without."""
     options = [
         "-DPENSTOCK_TESTS=ON",
         "-DCMAKE_BUILD_TYPE=Debug",
         f"-DPENSTOCK_SANITIZE={sanitizers}",
     ]
     run(["cmake", "-S", str(SOURCE), "-B", str(work), *options])
-    run(["cmake", "--build", str(work), "--target", "cores", "--parallel", "2"])
+
+
+def build(work: Path, *targets: str) -> None:
+    """Compile what a test needs of what `configure` has prepared."""
+    run(["cmake", "--build", str(work), "--target", *targets, "--parallel", "2"])
+
+
+def compile_and_test(work: Path) -> None:
+    """Compile the cores and their tests in `work`, which is prepared, and run CTest there."""
+    build(work, "cores")
     listed = run(["ctest", "--test-dir", str(work), "--show-only"])
     assert "Total Tests: 0" not in listed
     run(
@@ -47,12 +56,13 @@ def compile_and_test(work: Path, sanitizers: str) -> None:
 
 
 @pytest.mark.timeout(COMPILE_DEADLINE_S)
-def test_cores(tmp_path: Path) -> None:
-    compile_and_test(tmp_path, "")
+def test_cores(plain_build: Path) -> None:
+    compile_and_test(plain_build)
 
 
 @pytest.mark.sanitize
 @pytest.mark.timeout(COMPILE_DEADLINE_S)
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
 def test_cores_under_sanitizers(tmp_path: Path, sanitizers: str) -> None:
-    compile_and_test(tmp_path, sanitizers)
+    configure(tmp_path, sanitizers)
+    compile_and_test(tmp_path)

@@ -12,16 +12,14 @@ import torch
 from orchestrator.build import built_module
 from tests.integration.model_files import model_file
 from tests.integration.torchscript import adder, burner, forward, heavy, scripted
-from tests.unit.module.test_cores import SOURCE, run
+from tests.unit.module.test_cores import build
 
 
 @pytest.fixture(scope="module")
-def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def probe(plain_build: Path) -> Path:
     """The program that asks, compiled."""
-    work = tmp_path_factory.mktemp("probe")
-    run(["cmake", "-S", str(SOURCE), "-B", str(work), "-DPENSTOCK_TESTS=ON", "-DCMAKE_BUILD_TYPE=Debug"])
-    run(["cmake", "--build", str(work), "--target", "probe_backend", "probe_busy", "--parallel", "2"])
-    return work / "tests" / "probe_backend"
+    build(plain_build, "probe_backend", "probe_busy")
+    return plain_build / "tests" / "probe_backend"
 
 
 class Asker:

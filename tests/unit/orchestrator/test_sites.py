@@ -60,7 +60,7 @@ def test_hosts_that_cannot_be_right_are_refused(wrong: dict[str, Any], named: st
 
 @pytest.mark.parametrize("listening", [{}, {"interface": "eth0"}, {"open_port": True}])
 def test_other_hosts_need_an_open_interface(listening: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"has its place on a, b, .*interface=\"eth0\", open_port=True"):
+    with pytest.raises(UsageError, match=r"has its place on a, b, .*interface=\"hostname\", open_port=True"):
         where(Orchestrator(shards=2, nodes=2, **listening))
 
 

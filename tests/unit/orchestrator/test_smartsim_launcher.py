@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,22 @@ for line in sys.stdin:
     with open(TOLD, "a") as file:
         file.write(line)
     message = json.loads(line)
-    if message["do"] == "show":
-        print(json.dumps({"key": message["key"], "command": message["command"]}), flush=True)
+    about = {name: message[name] for name in ("key", "do", "name")}
+    if message["do"] == "show" and message["name"] == "unshown":
+        print(json.dumps({**about, "error": "no words for it"}), flush=True)
+    elif message["do"] == "show":
+        print(json.dumps({**about, "command": message["command"]}), flush=True)
+    elif message["do"] == "stop":  # now it answers to the start too
+        print(json.dumps({**about, "do": "start", "error": "no such queue"}), flush=True)
+        print(json.dumps({**about, "error": "no such step"}), flush=True)
 """
 
 
 class StandIn:
-    """A Python that says it has SmartSim, notes what it is told, shows commands, and answers no start."""
+    """A Python that says it has SmartSim, notes what it is told, and shows commands.
+
+    It answers a start, that it is refused, when the program is to be stopped, which it refuses too.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._told = directory / "told.jsonl"
@@ -104,8 +114,16 @@ def test_a_database_beside_ranks_is_refused(
     assert stand_in.told() == []
 
 
+def test_a_program_without_a_command_is_not_said_to_be_started(
+    launcher: SmartSimLauncher, tmp_path: Path
+) -> None:
+    launch = replace(solver(tmp_path, Resources(ranks=2), "a:4"), name="unshown")
+    with pytest.raises(StartFailed, match=r"^SmartSim has no command for 'unshown': no words for it"):
+        launcher.argv(launch)
+
+
 def test_a_start_that_takes_too_long_is_stopped(
-    stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("orchestrator.launchers.smartsim_process.ANSWER_TIMEOUT_S", 0.1)
     launcher = SmartSimLauncher(options=LaunchOptions("smartsim", scheduler="lsf"))
@@ -115,4 +133,7 @@ def test_a_start_that_takes_too_long_is_stopped(
     finally:
         launcher.close()
     started, stopped = stand_in.told()
-    assert (started["do"], stopped) == ("start", {"do": "stop", "key": started["key"]})
+    assert (started["do"], stopped) == ("start", {"do": "stop", "key": started["key"], "name": "solver"})
+    said = capfd.readouterr().err
+    assert "SmartSim could not start solver, and has said so late: no such queue\n" in said
+    assert "SmartSim could not stop solver: no such step\n" in said
