@@ -53,17 +53,37 @@ Status ArenaClients::Introduce(uint64_t client, int64_t pid) {
   return Status::Ok();
 }
 
+// With the lock.
+ArenaClients::Line ArenaClients::TakeFromLine(uint64_t client) {
+  Line gone;
+  for (auto next = line_.begin(); next != line_.end();) {
+    auto one = next++;
+    if (one->client == client) gone.splice(gone.end(), line_, one);
+  }
+  return gone;
+}
+
+// Without the lock.
+void ArenaClients::Dismiss(Line gone, const char* why) {
+  for (Waiting& waiting : gone) {
+    watch_->Forget(waiting.deadline);
+    waiting.answer(Status::Error(why));
+  }
+  Serve();  // others may have stood behind them
+}
+
 Result<std::vector<uint64_t>> ArenaClients::TakeOver(uint64_t client, uint64_t former) {
-  std::lock_guard lock(mutex_);
+  std::vector<uint64_t> offsets;
+  std::unique_lock lock(mutex_);
   Connection* heir = Find(client);
   if (heir == nullptr) return Stranger();
   auto found = connections_.find(former);
-  std::vector<uint64_t> offsets;
   if (found == connections_.end() || former == client) return offsets;
   if (found->second.process != heir->process) {
     return Status::Error("connection " + std::to_string(former) + " belongs to another process");
   }
-  Connection& left = found->second;
+  Connection left = std::move(found->second);  // nothing in it is dropped: the heir has hold of all of it
+  connections_.erase(found);
   for (auto& [offset, block] : left.leases) offsets.push_back(offset);
   for (auto& [offset, pins] : left.pins) offsets.insert(offsets.end(), pins.count, offset);
   heir->leases.merge(left.leases);
@@ -71,8 +91,9 @@ Result<std::vector<uint64_t>> ArenaClients::TakeOver(uint64_t client, uint64_t f
     auto [mine, fresh] = heir->pins.emplace(offset, pins);
     if (!fresh) mine->second.count += pins.count;
   }
-  left.pins.clear();  // the heir has hold of them, so nothing is dropped here
-  if (left.ended) connections_.erase(found);
+  Line gone = TakeFromLine(former);
+  lock.unlock();
+  Dismiss(std::move(gone), "another connection has taken this one's place");
   return offsets;
 }
 
@@ -218,21 +239,13 @@ void ArenaClients::ConnectionEnded(uint64_t client) {
     std::lock_guard lock(mutex_);
     auto found = connections_.find(client);
     if (found == connections_.end()) return;
-    for (auto next = line_.begin(); next != line_.end();) {
-      auto one = next++;
-      if (one->client == client) gone.splice(gone.end(), line_, one);
-    }
+    gone = TakeFromLine(client);
     found->second.ended = true;
     uint64_t process = found->second.process;
     if (!found->second.holds() || known_.at(process).ended) dropped = connections_.extract(found);
     ForgetUnused(process);
   }
-  for (Waiting& waiting : gone) {
-    watch_->Forget(waiting.deadline);
-    waiting.answer(Status::Error("the client has gone"));
-  }
-  dropped = {};
-  Serve();  // others may have stood behind those who left
+  Dismiss(std::move(gone), "the client has gone");
 }
 
 void ArenaClients::ProcessEnded(uint64_t process) {

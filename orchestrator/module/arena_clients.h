@@ -40,7 +40,8 @@ class ArenaClients {
 
   /// The client belongs to process `pid`. Saying it again is allowed, another pid is not.
   Status Introduce(uint64_t client, int64_t pid);
-  /// All that the process's connection `former` holds is the client's now; returns the offsets.
+  /// All that the process's connection `former` holds is the client's now; returns the offsets. If it has not
+  /// ended, it is a stranger from now on: what it still asks for, nobody would give back.
   Result<std::vector<uint64_t>> TakeOver(uint64_t client, uint64_t former);
   /// A block for writing. An ARENAFULL error when there is none now, or others wait for theirs.
   Result<uint64_t> Lease(uint64_t client, uint64_t bytes);
@@ -95,6 +96,8 @@ class ArenaClients {
   std::string Holders() const;
   uint64_t ProcessOf(int64_t pid);
   void ForgetUnused(uint64_t process);
+  Line TakeFromLine(uint64_t client);
+  void Dismiss(Line gone, const char* why);
   void Expire(uint64_t number);
 
   Arena* const arena_;

@@ -94,13 +94,15 @@ int ReplyOffsets(RedisModuleCtx* context, const std::vector<uint64_t>& offsets) 
   return redis::kOk;
 }
 
-int ReplyMapped(RedisModuleCtx* context, const Tensor& tensor, const ArenaBlock* block) {
+// The last entry is the size, or the bytes themselves if there is nothing to map and they are wanted.
+int ReplyMapped(RedisModuleCtx* context, const Tensor& tensor, const ArenaBlock* block, bool blob) {
   redis::ReplyWithArray(context, 4);
   ReplyText(context, DataTypeName(tensor.type()));
   redis::ReplyWithArray(context, static_cast<long>(tensor.dims().size()));
   for (int64_t dim : tensor.dims()) redis::ReplyWithLongLong(context, dim);
   if (block == nullptr) {
     redis::ReplyWithNull(context);
+    if (blob) return ReplyText(context, tensor.bytes());
   } else {
     redis::ReplyWithLongLong(context, static_cast<long long>(block->offset()));
   }
@@ -153,7 +155,9 @@ int ArenaPut(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
 }
 
 int ArenaMap(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
-  if (argc != 2) return WrongArity(context, argv[0]);
+  if (argc < 2) return WrongArity(context, argv[0]);
+  auto blob = ParseMap(Words(argv, argc));
+  if (!blob.ok()) return Reply(context, blob.status());
   if (arena_service() == nullptr) return Reply(context, NoArena());
   auto tensor = GetTensor(context, argv[1]);
   if (!tensor.ok()) return Reply(context, tensor.status());
@@ -163,7 +167,7 @@ int ArenaMap(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
                                                  (*tensor)->bytes().size(), *tensor);
     if (!status.ok()) return Reply(context, status);
   }
-  return ReplyMapped(context, **tensor, block);
+  return ReplyMapped(context, **tensor, block, *blob);
 }
 
 int ArenaRelease(RedisModuleCtx* context, RedisModuleString** argv, int argc) {

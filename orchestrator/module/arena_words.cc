@@ -94,6 +94,13 @@ Result<ArenaPutWords> ParseArenaPut(Arguments words) {
   return put;
 }
 
+Result<bool> ParseMap(Arguments words) {
+  words.Next();  // the key
+  bool blob = words.Take("BLOB");
+  if (!words.done()) return Unexpected(words);
+  return blob;
+}
+
 Result<std::vector<uint64_t>> ParseRelease(Arguments words) {
   std::vector<uint64_t> offsets;
   while (!words.done()) {

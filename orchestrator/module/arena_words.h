@@ -34,6 +34,9 @@ struct ArenaPutWords {
 };
 Result<ArenaPutWords> ParseArenaPut(Arguments words);
 
+/// PENSTOCK.MAP key [BLOB]: whether the bytes are wanted where they cannot be mapped.
+Result<bool> ParseMap(Arguments words);
+
 /// PENSTOCK.RELEASE offset ...
 Result<std::vector<uint64_t>> ParseRelease(Arguments words);
 

@@ -47,10 +47,12 @@ void CheckTensor(Result<TensorSetWords> set, size_t words) {
 void CheckArena(const Arguments& words) {
   if (words.size() >= 3) (void)Parsed(ParseIntroduction(words));
   if (words.size() >= 2) (void)Parsed(ParseRelease(words));
+  if (words.size() >= 2) (void)Parsed(ParseMap(words));
   auto lease = words.size() >= 2 ? ParseLease(words) : Status::Error("too short");
   if (Parsed(lease)) Require(lease->bytes > 0, "a lease has bytes");
   auto put = words.size() >= 5 ? ParseArenaPut(words) : Status::Error("too short");
-  if (Parsed(put)) Require(put->bytes > 0 && put->bytes % ElementSize(put->type) == 0, "a tensor has elements");
+  if (Parsed(put))
+    Require(put->bytes > 0 && put->bytes % ElementSize(put->type) == 0, "a tensor has elements");
 }
 
 void CheckDag(const Arguments& words, DagForm form) {

@@ -135,7 +135,14 @@ def test_a_tensor_of_the_arena_is_one_for_everybody(client: ArenaClient, dtype: 
 
 def test_a_tensor_in_ordinary_memory_has_no_offset(client: ArenaClient) -> None:
     put(client.db, "t", np.ones((2, 3), np.float32))
+    blob = np.ones(6, np.float32).tobytes()
     assert client.db.execute_command("PENSTOCK.MAP", "t") == [b"FLOAT", [2, 3], None, 24]
+    assert client.db.execute_command("PENSTOCK.MAP", "t", "BLOB") == [b"FLOAT", [2, 3], None, blob]
+    client.put("t", np.ones(6, np.float32))
+    dtype, shape, offset, size = client.db.execute_command("PENSTOCK.MAP", "t", "BLOB")
+    assert (dtype, shape, size) == (b"FLOAT", [6], 24)
+    client.release(offset)
+    assert refusal(client.db, "PENSTOCK.MAP", "t", "VALUES") == "unexpected word 'VALUES'"
 
 
 def test_a_put_brings_the_next_lease(client: ArenaClient) -> None:

@@ -52,7 +52,7 @@ SHAPES = [
     "PENSTOCK.LEASE N",
     "PENSTOCK.LEASE N TIMEOUT T",
     "PENSTOCK.PUT K TYPE N OFFSET O LEASE N",
-    "PENSTOCK.MAP K",
+    "PENSTOCK.MAP K BLOB",
     "PENSTOCK.RELEASE O O",
 ]
 CHOICES: dict[str, list[str]] = {
@@ -95,7 +95,8 @@ def command(dice: random.Random) -> list[str | bytes]:
 @pytest.mark.fuzz
 @pytest.mark.timeout(3600)
 def test_any_command_is_answered(start_server: StartServer) -> None:
-    server = start_server(options={"maxmemory": "512mb"}, arguments=("MODEL_STORE_TIMEOUT", "50", "ARENA", "4"))
+    arguments = ("MODEL_STORE_TIMEOUT", "50", "ARENA", "4")
+    server = start_server(options={"maxmemory": "512mb"}, arguments=arguments)
     db = server.connect()
     refused = answered = 0
     for seed in range(max(1, COMMANDS // PIPELINE)):

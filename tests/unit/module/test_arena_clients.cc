@@ -161,6 +161,23 @@ void AnotherConnectionOfTheProcessTakesOver() {
   CHECK_EQUAL(f.clients.TakeOver(3, 1)->size(), 0u);
 }
 
+// The server has not yet heard that the connection was lost.
+void AConnectionThatIsTakenOverAsksForNothingMore() {
+  Fixture f;
+  uint64_t lease = *f.clients.Lease(1, 6 * kArenaPage);
+  auto waiting = f.Ask(1, 4 * kArenaPage);
+  CHECK(f.clients.Introduce(3, 100).ok());
+  CHECK_EQUAL(f.clients.TakeOver(3, 1)->at(0), lease);
+  CHECK_EQUAL(Answer(waiting), "another connection has taken this one's place");
+  CHECK(!f.clients.Lease(1, 64).ok());
+  f.clients.ConnectionEnded(1);
+  CHECK(f.clients.LeaseAt(3, lease).ok());
+  CHECK(f.clients.Release(3, {lease}).ok());
+  CHECK_EQUAL(f.Used(), 0u);
+  f.clients.ConnectionEnded(3);
+  CHECK_EQUAL(f.processes.watched.count(100), 0u);
+}
+
 void ANumberThatIsUsedAgainIsAnotherProcess() {
   Fixture f;
   (void)f.clients.Lease(1, 64);
@@ -263,6 +280,7 @@ int main() {
   AClientThatIsGoneLosesNothing();
   AConnectionThatHeldNothingIsForgotten();
   AnotherConnectionOfTheProcessTakesOver();
+  AConnectionThatIsTakenOverAsksForNothingMore();
   ANumberThatIsUsedAgainIsAnotherProcess();
   WhoAsksForTooMuchWaitsInLine();
   WaitingHasAnEnd();

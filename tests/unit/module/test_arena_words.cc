@@ -73,6 +73,13 @@ void ReleasesAreOffsets() {
   CHECK_EQUAL(ParseRelease(Words({"64", "128"}))->at(1), 128u);
 }
 
+void MapsMayWantTheBytes() {
+  CHECK_EQUAL(Text(ParseMap(Words({"k", "VALUES"}))), "unexpected word 'VALUES'");
+  CHECK_EQUAL(Text(ParseMap(Words({"k", "BLOB", "BLOB"}))), "unexpected word 'BLOB'");
+  CHECK(*ParseMap(Words({"k", "blob"})));
+  CHECK(!*ParseMap(Words({"k"})));
+}
+
 }  // namespace
 
 int main() {
@@ -80,5 +87,6 @@ int main() {
   LeasesHaveASizeAndPerhapsATimeout();
   PutsHaveAShapeAndALease();
   ReleasesAreOffsets();
+  MapsMayWantTheBytes();
   return penstock::test::Report();
 }
