@@ -90,12 +90,12 @@ lint: .venv/.ready-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cc' '*.c' '*.h')
+	@$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cc' '*.c' '*.h' '*.hpp')
 
 format: .venv/.ready-dev
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
-	@$(BIN)/clang-format -i $$(git ls-files '*.cc' '*.c' '*.h')
+	@$(BIN)/clang-format -i $$(git ls-files '*.cc' '*.c' '*.h' '*.hpp')
 
 sanitize: .venv/.ready-dev
 	@$(BIN)/python -m pytest -m sanitize tests/unit/module tests/integration/module

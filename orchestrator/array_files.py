@@ -3,16 +3,21 @@
 `members.jsonl` has a line for each member; element k of N runs every N-th of them, from the k-th on. It
 appends a line to `elements/k.jsonl` whenever one of its members starts or ends, so no two write to one
 file, and there is no driver that could. Whoever asks for the run puts these lines in place of those of
-`run.json`.
+`run.json`. Each line names the job of its array: what an earlier array of the run has told counts no more.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from orchestrator.entries import JobEntry, MemberEntry, damage
 from orchestrator.errors import RunError
 from orchestrator.schedulers.base import JobStatus
 
@@ -43,17 +48,18 @@ def forget_events(directory: Path) -> None:
         file.unlink()
 
 
-def members_of(directory: Path, element: int = 0, elements: int = 1) -> list[Facts]:
+def members_of(directory: Path, element: int = 0, elements: int = 1) -> list[MemberEntry]:
     """Return the members that one of the elements runs, in their order; all by default.
 
     Raises:
         RunError: they cannot be read.
     """
     try:
-        lines = (directory / MEMBERS).read_text().splitlines()
-        return [json.loads(line) for line in lines[element::elements]]
-    except (OSError, ValueError) as error:
-        raise RunError(f"the members of the run in {directory} cannot be read: {error}") from error
+        lines = (directory / MEMBERS).read_bytes().splitlines()
+        return [MemberEntry.model_validate_json(line) for line in lines[element::elements]]
+    except (OSError, ValidationError) as error:
+        wrong = damage(error) if isinstance(error, ValidationError) else error
+        raise RunError(f"the members of the run in {directory} cannot be read: {wrong}") from error
 
 
 def element_log(directory: Path, element: int | str) -> Path:
@@ -64,20 +70,31 @@ def element_log(directory: Path, element: int | str) -> Path:
 def append_event(directory: Path, element: int, facts: Facts) -> None:
     """Note what has become of a member of an element.
 
+    A half line that is there, of somebody whom a full disk or a kill has stopped, is removed before.
+
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written, or not all of it.
     """
-    with (directory / ELEMENTS / f"{element}.jsonl").open("a") as file:
-        file.write(json.dumps(facts, default=str) + "\n")
+    left = json.dumps(facts, default=str).encode() + b"\n"
+    with (directory / ELEMENTS / f"{element}.jsonl").open("ab+", buffering=0) as file:
+        _end_at_a_line(file)
+        while left:
+            left = left[file.write(left) :]
 
 
-def read_events(directory: Path, elements: int) -> dict[str, Facts]:
+def read_events(directory: Path, elements: int, job: str) -> dict[str, Facts]:
     """Return what became of members last, by their names. A line that is just being written is left out.
 
+    Args:
+        directory: of the run.
+        elements: how many there are.
+        job: the number of their array.
+
     Raises:
-        RunError: another one is damaged.
+        RunError: another line is damaged.
     """
-    return {facts["name"]: facts for element in range(elements) for facts in _lines(directory, element)}
+    told = (facts for element in range(elements) for facts in _lines(directory, element))
+    return {facts["name"]: facts for facts in told if facts.get("batch") == job}
 
 
 def merged(record: Mapping[str, Any], events: Mapping[str, Facts], alive: Mapping[int, JobStatus]) -> Facts:
@@ -114,7 +131,7 @@ def again(record: Mapping[str, Any], elements: int, job: str, now: float) -> Fac
         now: the time, seconds since 1970.
     """
     fresh: Facts = {"state": "queued", "pid": None, "start_time": None, "returncode": None, "reason": None}
-    fresh |= {"started": None, "ended": None, "attempts": 0}
+    fresh |= {"started": None, "ended": None, "attempts": 0, "batch": job}
     numbers = iter(range(len(record["jobs"])))
     jobs = [
         each if each["state"] == COMPLETED else {**each, **fresh, "element": next(numbers) % elements}
@@ -122,6 +139,12 @@ def again(record: Mapping[str, Any], elements: int, job: str, now: float) -> Fac
     ]
     facts = {"array": elements, "batch": job, "state": "queued", "error": None, "started": now, "ended": None}
     return {**record, **facts, "jobs": jobs}
+
+
+def _end_at_a_line(file: FileIO) -> None:
+    size = os.fstat(file.fileno()).st_size
+    if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+        file.truncate(os.pread(file.fileno(), size, 0).rfind(b"\n") + 1)
 
 
 def _with_end(job: Facts, alive: bool) -> Facts:
@@ -146,12 +169,14 @@ def _told(failed: Sequence[str], count: int) -> str:
 
 def _lines(directory: Path, element: int) -> Iterator[Facts]:
     try:
-        text = (directory / ELEMENTS / f"{element}.jsonl").read_text()
+        text = (directory / ELEMENTS / f"{element}.jsonl").read_bytes()
+        for line in text.splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                yield JobEntry.model_validate_json(line).model_dump(exclude_unset=True)
     except FileNotFoundError:
         return
-    try:
-        yield from (json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n"))
-    except ValueError as error:
+    except (OSError, ValidationError) as error:
+        wrong = damage(error) if isinstance(error, ValidationError) else error
         raise RunError(
-            f"what the element {element} of the run in {directory} tells is damaged: {error}"
+            f"what the element {element} of the run in {directory} tells is damaged: {wrong}"
         ) from error

@@ -17,13 +17,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.array_files import append_event, members_of
+from orchestrator.entries import MemberEntry
 from orchestrator.environment import run_environment
-from orchestrator.errors import PenstockError, StartFailed, UsageError
+from orchestrator.errors import PenstockError, RunError, StartFailed, UsageError
 from orchestrator.guard import Guard, ended_by_signals, hurried_by_signals
 from orchestrator.launchers.base import Job, JobState, Launch, Launcher
 from orchestrator.launchers.local import LocalLauncher
@@ -33,7 +34,7 @@ from orchestrator.policy import Policy
 from orchestrator.progress import say
 from orchestrator.recording import job_facts
 from orchestrator.run_files import RunFiles, log_of, read_record
-from orchestrator.schedulers.arrays import ELEMENT_VARIABLE
+from orchestrator.schedulers.arrays import ARRAY_VARIABLE, ELEMENT_VARIABLE
 
 GRACE_S = 2.0
 """Shorter than the shortest time that Slurm gives between its SIGTERM and its SIGKILL, by default 30 s."""
@@ -51,17 +52,44 @@ def describe(launch: Launch, policy: Policy) -> dict[str, Any]:
     return {**facts, "directory": str(launch.directory), "policy": kept}
 
 
-def run_element(directory: Path, element: int, elements: int) -> bool:
+@dataclass(frozen=True)
+class Element:
+    """Which element of which array this is.
+
+    Attributes:
+        job: the number of the array.
+        number: of the element in it, from 0 on.
+    """
+
+    job: str
+    number: int
+
+    @classmethod
+    def here(cls) -> Element:
+        """Return the element in which this process runs.
+
+        Raises:
+            UsageError: it runs in none.
+        """
+        found = {name: os.environ.get(name, "") for name in (ELEMENT_VARIABLE, ARRAY_VARIABLE)}
+        for name, text in found.items():
+            if not text.isdecimal():
+                raise UsageError(f"this is no element of a job array: there is no {name}")
+        return cls(found[ARRAY_VARIABLE], int(found[ELEMENT_VARIABLE]))
+
+
+def run_element(directory: Path, element: Element, elements: int) -> bool:
     """Run the members of one element; return whether all have completed.
 
     Raises:
         KeyboardInterrupt: it was told to end, and its members are canceled.
-        PenstockError: they cannot be read, or nothing can be started here.
+        PenstockError: they cannot be read, another array runs them, or nothing can be started here.
     """
-    described = members_of(directory, element, elements)
     files = _files(directory, element)
+    described = members_of(directory, element.number, elements)
     over = threading.Event()
-    members = [_Member(each, files, element, over) for each in described]
+    events = _Events(directory, element)
+    members = [_Member(each, files, events, over) for each in described]
 
     def wake() -> None:
         over.set()
@@ -71,29 +99,71 @@ def run_element(directory: Path, element: int, elements: int) -> bool:
     with _kept(files) as guard, ended_by_signals(wake):
         launcher = _launcher(described, guard)
         try:
-            return _run_all(members, launcher)
+            completed = _run_all(members, launcher)
+            events.finish()
+            return completed
         finally:
             launcher.close()
             guard.sweep()
 
 
+class _Events:
+    """Tells what becomes of members. What cannot be written is written with what comes next.
+
+    Args:
+        directory: of the run.
+        element: that tells.
+    """
+
+    def __init__(self, directory: Path, element: Element) -> None:
+        self._directory, self._element = directory, element
+        self._untold: list[dict[str, Any]] = []
+        self._error: OSError | None = None
+
+    def tell(self, facts: dict[str, Any]) -> None:
+        """Note what has become of a member; never raises."""
+        at = {"host": socket.gethostname(), "element": self._element.number, "batch": self._element.job}
+        self._untold.append({**facts, **at})
+        try:
+            while self._untold:
+                append_event(self._directory, self._element.number, self._untold[0])
+                del self._untold[0]
+        except OSError as error:
+            if self._error is None:
+                say(f"what becomes of members cannot be written: {error}; they go on, and it is tried again")
+            self._error = error
+
+    def finish(self) -> None:
+        """Make sure that all has been told.
+
+        Raises:
+            RunError: not all could be; names the members.
+        """
+        if self._untold:
+            names = ", ".join(dict.fromkeys(facts["name"] for facts in self._untold))
+            raise RunError(
+                f"what became of {names} could not be written: {self._error}. They count as lost, and run "
+                "again with `penstock run --resume`"
+            )
+
+
 class _Member:
     """One member: its Job, and how it is treated."""
 
-    def __init__(self, facts: dict[str, Any], files: RunFiles, element: int, over: threading.Event) -> None:
-        self._files, self._element, self._over = files, element, over
-        self._policy = Policy(**facts["policy"])
+    def __init__(self, entry: MemberEntry, files: RunFiles, events: _Events, over: threading.Event) -> None:
+        self._events, self._over = events, over
+        policy = entry.policy
+        self._policy = Policy(timeout_s=policy.timeout_s, retries=policy.retries, pause_s=policy.pause_s)
         self._attempt: Job | None = None
-        directory = Path(facts["directory"])
-        own = run_environment(facts["name"], directory, files)
+        own = run_environment(entry.name, entry.directory, files)
         launch = Launch(
-            facts["name"],
-            facts["command"],
-            directory,
-            log_of(directory),
-            {**facts["environment"], **own},
-            ranks=facts["ranks"],
-            parameters=facts["parameters"],
+            entry.name,
+            entry.command,
+            entry.directory,
+            log_of(entry.directory),
+            {**entry.environment, **own},
+            ranks=entry.ranks,
+            parameters=entry.parameters,
         )
         self.job = Job(launch, lambda number: None)
 
@@ -142,8 +212,7 @@ class _Member:
         self._tell()
 
     def _tell(self) -> None:
-        facts = {**job_facts(self.job), "host": socket.gethostname(), "element": self._element}
-        append_event(self._files.directory, self._element, facts)
+        self._events.tell(job_facts(self.job))
 
 
 def _run_all(members: list[_Member], launcher: Launcher) -> bool:
@@ -161,19 +230,30 @@ def _run_all(members: list[_Member], launcher: Launcher) -> bool:
         raise
 
 
-def _launcher(members: list[dict[str, Any]], guard: Guard) -> Launcher:
+def _launcher(members: list[MemberEntry], guard: Guard) -> Launcher:
     """Return what starts members: srun those with ranks, and nothing but this process the others."""
-    if any(each["ranks"] is not None for each in members):
+    if any(each.ranks is not None for each in members):
         return SlurmLauncher(guard.add, LaunchOptions(SlurmLauncher.name))
     return LocalLauncher(guard.add)
 
 
-def _files(directory: Path, element: int) -> RunFiles:
+def _files(directory: Path, element: Element) -> RunFiles:
     """Return the paths of this element: the directory of the run, and a runtime directory of its own.
 
-    So has it an id of its own: others of the run may be on this host, and are not to be ended with it.
+    So has it an id of its own: others of the run may be on this host, also of an array that was before, and
+    are not to be ended with it.
+
+    Raises:
+        RunError: the run is not in the array of this element.
     """
-    run_id = f"{read_record(directory).get('run')}.{element}"
+    record = read_record(directory)
+    if record.get("batch") != element.job:
+        raise RunError(
+            f"the run in {directory} is in the job {record.get('batch')}: this element of the job "
+            f"{element.job} runs nothing; `scancel {element.job}` ends its others",
+            run=str(record.get("run")),
+        )
+    run_id = f"{record.get('run')}.{element.job}.{element.number}"
     return replace(RunFiles.plan("element", directory), run_id=run_id)
 
 
@@ -190,16 +270,13 @@ def _kept(files: RunFiles) -> Iterator[Guard]:
 
 
 def main(directory: str, elements: str) -> int:
-    """Run the element that a variable names, and return the exit code."""
-    number = os.environ.get(ELEMENT_VARIABLE, "")
+    """Run the element that the environment names, and return the exit code."""
     try:
-        if not number.isdecimal():
-            raise UsageError(f"this is no element of a job array: there is no {ELEMENT_VARIABLE}")
-        return 0 if run_element(Path(directory), int(number), int(elements)) else 1
+        return 0 if run_element(Path(directory), Element.here(), int(elements)) else 1
     except KeyboardInterrupt as error:
         say(str(error) or "ended")
         return INTERRUPTED
-    except PenstockError as error:
+    except (PenstockError, OSError) as error:
         say(str(error))
         return 1
 

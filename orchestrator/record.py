@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from orchestrator.array_files import all_ended, merged, read_events
+from orchestrator.entries import Entry, JobEntry, ProcessEntry, damage
 from orchestrator.errors import RunError, SchedulerError, UsageError
 from orchestrator.node import Node
 from orchestrator.progress import say
@@ -34,57 +34,6 @@ from orchestrator.schedulers.table import find_scheduler, job_here
 from orchestrator.watcher import Session, read_stat
 
 RESUMABLE = ("failed", "interrupted", OUT_OF_TIME, "lost")
-
-
-class Entry(BaseModel):
-    """A part of a record. Facts that a later Penstock adds are kept."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-
-class ProcessEntry(Entry):
-    """Who a process is: a number alone is given again."""
-
-    pid: int
-    start_time: int
-
-
-class RankEntry(Entry):
-    """Where a rank is."""
-
-    host: str
-    cores: list[int]
-    gpus: list[int]
-
-
-class JobEntry(Entry):
-    """One program; as a Job names its facts. It has `cores` and `gpus` where all is on one host.
-
-    Those of the databases beside it are in `beside`.
-    """
-
-    name: str
-    command: list[str]
-    pid: int | None
-    start_time: int | None
-    cores: list[int] | None
-    gpus: list[int] | None
-    ranks: list[RankEntry] | None = None
-    beside: list[RankEntry] = []
-    state: str
-    returncode: int | None
-    started: float | None
-    ended: float | None
-    log: Path
-    attempts: int = 1
-    reason: str | None = None
-    parameters: dict[str, Any] = {}
-    files: list[dict[str, str]] = []
-
-    def is_running(self) -> bool:
-        """Tell whether its process is there; asked of the system, not the record."""
-        stat = read_stat(self.pid) if self.pid is not None else None
-        return stat is not None and stat.state not in "ZX" and stat.start_time == self.start_time
 
 
 class NodeEntry(Entry):
@@ -125,7 +74,7 @@ class DatabaseEntry(Entry):
 
     identifier: str
     environment: dict[str, str]
-    nodes: list[NodeEntry] = []
+    nodes: list[NodeEntry] = Field(default_factory=list)
 
 
 class SourceEntry(Entry):
@@ -178,12 +127,20 @@ class RunEntry(Entry):
     address: dict[str, str] | None
     batch: str | None = None
     scheduler: str = "slurm"
-    array: int | None = None
+    array: int | None = Field(default=None, gt=0)
     allocation: str | None = None
-    databases: list[DatabaseEntry] = []
+    databases: list[DatabaseEntry] = Field(default_factory=list)
     source: SourceEntry | None = None
     before: dict[str, Any] | None = None
     jobs: list[JobEntry]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> RunEntry:
+        if self.array is not None and self.batch is None:
+            raise ValueError("a job array has the number of its job")
+        if self.array is not None and (not self.jobs or any(job.element is None for job in self.jobs)):
+            raise ValueError("a job array has members, each with its element")
+        return self
 
 
 @dataclass(frozen=True)
@@ -262,7 +219,7 @@ class Run:
 
     def as_it_was(self) -> Run:
         """Return the run before it was queued to be resumed."""
-        record = RunEntry.model_validate(as_it_was(self.record.model_dump(mode="json")))
+        record = _read(as_it_was(self.record.model_dump(mode="json")), self.directory, self.run_id)
         return replace(self, run_id=record.run, record=record, alive=False, job=None)
 
     def again(self) -> Run:
@@ -290,19 +247,39 @@ class Run:
         replace_record(self.directory, json.dumps({**record, **facts}, indent=2) + "\n")
 
 
-def all_runs() -> list[Run]:
-    """Return the runs of this user on this host or by batch job, the newest first.
+class Known(NamedTuple):
+    """What is known of the runs of this user on this host or by batch job.
 
-    Says which are left out: those whose records are damaged, or whose batch system cannot be asked.
+    Attributes:
+        runs: the newest first.
+        left_out: the ids of those that may still run: their records are damaged, or their batch system cannot
+            be asked. Why has been said.
     """
-    runs = []
-    jobs = cache(jobs_of)
+
+    runs: list[Run]
+    left_out: list[str]
+
+
+def known_runs() -> Known:
+    """Look at the runs of this user, and say of each that is left out why."""
+    known = Known([], [])
+    jobs = _asked_once()
     for run_id, directory in registered_runs():
         try:
-            runs.append(_run(run_id, directory, jobs))
+            run = _run(run_id, directory, jobs)
         except (RunError, SchedulerError, UsageError) as error:
-            say(f"{error}; this run is left out")
-    return [run for run in runs if run.record.host == socket.gethostname() or run.record.batch]
+            hint = ". If nothing of it runs, remove its directory" if isinstance(error, RunError) else ""
+            say(f"{error}; the run {run_id} is left out{hint}")
+            known.left_out.append(run_id)
+        else:
+            if run.record.host == socket.gethostname() or run.record.batch:
+                known.runs.append(run)
+    return known
+
+
+def all_runs() -> list[Run]:
+    """Return the runs that `known_runs` can tell of."""
+    return known_runs().runs
 
 
 def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:
@@ -313,24 +290,33 @@ def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:
         alive: only one whose driver runs.
 
     Raises:
-        RunError: there is none, or more than one.
+        RunError: there is none, or more than one; or nothing can be told of it.
     """
-    known = all_runs()
+    known, left_out = known_runs()
     runs = [run for run in known if run.alive or not alive]
     if run_id is not None:
-        runs = [run for run in runs if run.run_id == run_id] or [
-            run for run in runs if run.run_id.startswith(run_id)
-        ]
-        if len(runs) > 1:
-            raise RunError(
-                f"{run_id!r} is the beginning of: {', '.join(run.run_id for run in runs)}", run=run_id
-            )
+        meant = _called(run_id, [*(run.run_id for run in runs), *left_out])
+        if meant in left_out:
+            raise RunError(f"nothing can be told of the run {meant}, for the reason above", run=meant or "")
+        runs = [run for run in runs if run.run_id == meant]
     if not runs:
         what = f"called {run_id!r}" if run_id is not None else "of yours"
         lost = ", ".join(run.run_id for run in known if run.state == "lost")
         hint = f"; `penstock stop` cleans up after what was lost: {lost}" if alive and lost else ""
         raise RunError(f"there is no {'active ' if alive else ''}run {what}{hint}", run=run_id or "")
     return runs[0]
+
+
+def _called(name: str, run_ids: Sequence[str]) -> str | None:
+    """Return the id that this is, or the beginning of; None where there is none.
+
+    Raises:
+        RunError: it is the beginning of several.
+    """
+    found = [name] if name in run_ids else [run_id for run_id in run_ids if run_id.startswith(name)]
+    if len(found) > 1:
+        raise RunError(f"{name!r} is the beginning of: {', '.join(found)}", run=name)
+    return found[0] if found else None
 
 
 def run_at(directory: Path) -> Run:
@@ -349,16 +335,33 @@ def jobs_of(scheduler: str) -> Mapping[str, JobStatus]:
     return find_scheduler(scheduler).jobs()
 
 
-def _as_left(record: Mapping[str, Any], directory: Path) -> tuple[Mapping[str, Any], JobStatus | None]:
+def _asked_once() -> Callable[[str], Mapping[str, JobStatus]]:
+    """Return `jobs_of`, which asks each scheduler once, also one that takes its time and does not answer."""
+    answers: dict[str, Mapping[str, JobStatus] | SchedulerError] = {}
+
+    def asked(scheduler: str) -> Mapping[str, JobStatus]:
+        if scheduler not in answers:
+            try:
+                answers[scheduler] = jobs_of(scheduler)
+            except SchedulerError as error:
+                answers[scheduler] = error
+        answer = answers[scheduler]
+        if isinstance(answer, SchedulerError):
+            raise answer
+        return answer
+
+    return asked
+
+
+def _as_left(record: RunEntry, directory: Path) -> tuple[dict[str, Any], JobStatus | None]:
     """Return the record of an array as its elements have left it, and where it stands.
 
     Slurm is asked first: an element that ends meanwhile has told of its members before.
     """
-    if record.get("array") is None or record.get("ended") is not None:
-        return record, None
-    ended = all_ended(record, read_events(directory, record["array"]))
-    elements = {} if ended else elements_of(record["batch"])
-    return merged(record, read_events(directory, record["array"]), elements), summary(elements)
+    facts, elements, job = record.model_dump(), record.array or 0, record.batch or ""
+    ended = all_ended(facts, read_events(directory, elements, job))
+    alive = {} if ended else elements_of(job)
+    return merged(facts, read_events(directory, elements, job), alive), summary(alive)
 
 
 def _run(run_id: str, directory: Path, jobs: Callable[[str], Mapping[str, JobStatus]] = jobs_of) -> Run:
@@ -368,23 +371,27 @@ def _run(run_id: str, directory: Path, jobs: Callable[[str], Mapping[str, JobSta
 
 
 def _as_recorded(run_id: str, directory: Path, jobs: Callable[[str], Mapping[str, JobStatus]]) -> Run:
-    facts, elements = _as_left(read_record(directory), directory)
-    try:
-        record = RunEntry.model_validate(facts)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RunError(
-            f"the record of the run in {directory} is damaged: {where}: {first['msg']}", run=run_id
-        ) from error
+    record = _read(read_record(directory), directory, run_id)
     if record.array is not None:
-        return Run(run_id, directory, record, elements is not None, elements)
+        if record.ended is not None:
+            return Run(run_id, directory, record, alive=False)
+        left, job = _as_left(record, directory)
+        return Run(run_id, directory, _read(left, directory, run_id), job is not None, job)
     if record.batch is None or record.ended is not None:
         return Run(run_id, directory, record, _is_alive(record))
     # the job that asks need ask nobody
     job = JobStatus("RUNNING", runs=True) if _is_own_job(record) else jobs(record.scheduler).get(record.batch)
     run = Run(run_id, directory, record, job is not None and job.runs and record.driver is not None, job)
     return replace(run, alive=_is_alive(record)) if run.is_here else run
+
+
+def _read(facts: Mapping[str, Any], directory: Path, run_id: str) -> RunEntry:
+    try:
+        return RunEntry.model_validate(facts)
+    except ValidationError as error:
+        raise RunError(
+            f"the record of the run in {directory} is damaged: {damage(error)}", run=run_id
+        ) from error
 
 
 def _is_own_job(record: RunEntry) -> bool:

@@ -19,11 +19,12 @@ from typing import Any
 
 from orchestrator.database import AnyDatabase, Database
 from orchestrator.deployment import Orchestrator
+from orchestrator.entries import JobEntry
 from orchestrator.errors import ResumeError, SavedError, UsageError
 from orchestrator.launchers.base import Job, JobState, Launch
 from orchestrator.policy import is_time
 from orchestrator.progress import say
-from orchestrator.record import RESUMABLE, JobEntry, Run, run_at
+from orchestrator.record import RESUMABLE, Run, run_at
 from orchestrator.redis_config import DUMP
 from orchestrator.run_files import QUEUED, RunFiles, as_it_was, read_record, take_lock
 from orchestrator.saved import read_saved
@@ -189,7 +190,7 @@ def claim(files: RunFiles) -> int:
     try:
         return take_lock(files.resume_lock)
     except BlockingIOError as error:
-        raise ResumeError(f"another driver has resumed the run in {files.directory}") from error
+        raise ResumeError(f"another process goes on with the run in {files.directory}") from error
 
 
 def run_to_resume(directory: Path, job: str | None = None) -> Run:

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,7 +189,7 @@ class RunFiles:
     def _register(self) -> None:
         """Make the link in the state directory, unless whoever queued the run has."""
         registry().mkdir(mode=0o700, parents=True, exist_ok=True)
-        _forget_removed_runs()
+        _forget_removed_runs(self.directory, self.run_id)
         if self.earlier is not None:
             (registry() / self.earlier).unlink(missing_ok=True)
         link = registry() / self.run_id
@@ -253,11 +253,26 @@ def database_history() -> Path:
 
 
 def registered_runs() -> Iterator[tuple[str, Path]]:
-    """Yield (id, run directory) of the runs whose record is written and still exists, the newest first."""
-    links = [link for link in registry().iterdir() if link.is_symlink()] if registry().is_dir() else []
-    for link in sorted(links, key=lambda link: link.lstat().st_mtime_ns, reverse=True):
-        if _is_written(link / RECORD):
-            yield link.name, link.readlink()
+    """Yield (id, run directory) of the runs whose record is written and still exists, the newest first.
+
+    A directory that was removed and is used again is that of the newest of its runs.
+    """
+    known: set[tuple[int, int] | None] = set()
+    for link, directory in _links():
+        place = _place(directory)
+        if _is_written(directory / RECORD) and (place is None or place not in known):
+            known.add(place)
+            yield link.name, directory
+
+
+def _links() -> list[tuple[Path, Path]]:
+    """Return the links of the registry and where they lead to, the newest first. Some may go meanwhile."""
+    found: list[tuple[int, Path, Path]] = []
+    for link in registry().iterdir() if registry().is_dir() else ():
+        with suppress(FileNotFoundError):
+            if link.is_symlink():
+                found.append((link.lstat().st_mtime_ns, link, link.readlink()))
+    return [(link, directory) for _, link, directory in sorted(found, reverse=True)]
 
 
 def _next_id(run_id: str) -> str:
@@ -279,13 +294,41 @@ def _queued(directory: Path) -> dict[str, Any]:
 
 
 def _is_written(record: Path) -> bool:
-    return record.is_file() and record.stat().st_size > 0
+    """Tell whether a record has been written. One that cannot be looked at has: who reads it says why."""
+    try:
+        return record.stat().st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
-def _forget_removed_runs() -> None:
-    for link in registry().iterdir():
-        if link.is_symlink() and not link.exists():
+def _forget_removed_runs(directory: Path, run_id: str) -> None:
+    """Remove the links to runs that are gone, and those to the directory of this run: it is no other's."""
+    own = _place(directory)
+    for link, there in _links():
+        if _is_gone(there) or (link.name != run_id and own is not None and _place(there) == own):
             link.unlink(missing_ok=True)
+
+
+def _place(directory: Path) -> tuple[int, int] | None:
+    """Return what a directory is, by whatever path; None where that cannot be told."""
+    try:
+        stat = directory.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
+def _is_gone(path: Path) -> bool:
+    """Tell whether there is certainly nothing: what only cannot be looked at now may come back."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def runtime_here(runtime: Path) -> Path:
@@ -305,7 +348,7 @@ def read_record(directory: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads((directory / RECORD).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"the record of the run in {directory} cannot be read: {error}") from error
     if not isinstance(record, dict):
         raise RunError(f"the record of the run in {directory} is no JSON object")

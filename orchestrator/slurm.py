@@ -122,11 +122,25 @@ def end_of(job: str) -> float | None:
     Raises:
         SlurmError: Slurm does not tell.
     """
-    return read_end(own_lines(job, ask("scontrol", "show", "job", "--oneliner", job)))
+    command = ("scontrol", "show", "job", "--oneliner", job)
+    told = own_lines(job, ask(*command))
+    try:
+        return read_end(told)
+    except ValueError as error:
+        raise SlurmError(
+            f"when the job {job} ends is not told: its EndTime is {END.findall(told)[0]!r}. If "
+            "SLURM_TIME_FORMAT is set, unset it; or say how long the run may take: --time-limit",
+            command=command,
+            said=told,
+        ) from error
 
 
 def read_end(told: str) -> float | None:
-    """Return the end of a job, as `scontrol show job` tells it in local time; of its parts the first."""
+    """Return the end of a job, as `scontrol show job` tells it in local time; of its parts the first.
+
+    Raises:
+        ValueError: it is written in another way.
+    """
     ends = [time for time in END.findall(told) if time not in NO_END]
     return min((datetime.fromisoformat(time).timestamp() for time in ends), default=None)
 
@@ -185,6 +199,30 @@ def signal_step(step: str, number: int) -> None:
             raise
 
 
+def ask_columns(count: int, *command: str) -> list[list[str]]:
+    """Run a command that prints lines of so many columns with `|` between them, and return these.
+
+    The last may have further ones in it.
+
+    Raises:
+        SlurmError: as `ask` does; or a line has fewer.
+    """
+    lines = [line.split("|", count - 1) for line in ask(*command).splitlines()]
+    for columns in lines:
+        if len(columns) < count:
+            raise not_told(command, "|".join(columns))
+    return lines
+
+
+def not_told(command: Sequence[str], said: str) -> SlurmError:
+    """Return the error of a command whose answer is another than it must be."""
+    return SlurmError(
+        f"`{' '.join(command)}` has not told what it was asked for: it said {said!r}; is it Slurm's own?",
+        command=command,
+        said=said,
+    )
+
+
 def find_command(name: str) -> str:
     """Return where a command of Slurm is.
 
@@ -214,12 +252,12 @@ def _clear(job: str, nodes: str, runtime: str) -> None:
 def _steps(jobs: str) -> list[tuple[str, str]]:
     """Return the steps of jobs with their names; a job that has ended has none."""
     try:
-        told = ask("squeue", "--steps", f"--job={jobs}", "--noheader", "--format=%i %j")
+        told = ask_columns(2, "squeue", "--steps", f"--job={jobs}", "--noheader", "--format=%i|%j")
     except SlurmError as error:
         if UNKNOWN_JOB not in error.said:
             raise
         return []
-    return [(step, name) for step, name in (line.split(maxsplit=1) for line in told.splitlines())]
+    return [(step, name) for step, name in told]
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 import weakref
 from collections.abc import Generator
 from typing import Any, NoReturn
@@ -23,6 +24,7 @@ from sim_clients.errors import (
     TensorError,
     WaitTimeout,
 )
+from sim_clients.fields import Array
 from sim_clients.native_arrays import Places
 from sim_clients.native_binding import CHECK, Library
 
@@ -43,6 +45,8 @@ class Calls:
         self.address = address
         self.places = Places()
         self._signals = _Signals()
+        self._turn = threading.RLock()  # a penstock_client is used by one thread at a time
+        self._calling = False
         handle = ctypes.c_void_p()
         status = library.connect(address.encode(), connect_timeout_s, ctypes.byref(handle))
         if status:
@@ -53,11 +57,13 @@ class Calls:
 
     def close(self) -> None:
         """Send what is queued, and leave."""
-        self._handle = None
-        self._end()
+        with self._turn:
+            self._check_free()
+            self._handle = None
+            self._end()
 
-    def __call__(self, function: Any, *arguments: Any, version: int | None = None) -> None:
-        """Call a function of the library.
+    def __call__(self, function: Any, *arguments: Any, version: int | None = None) -> dict[str, Array]:
+        """Call a function of the library, one thread after the other, and return what it gave to `places`.
 
         Args:
             function: `library.put_tensor` and so on.
@@ -68,11 +74,26 @@ class Calls:
             ClientError: see `Client`.
             BaseException: what a signal handler of Python's has raised meanwhile.
         """
-        if self._handle is None:
-            raise DatabaseUnavailable(self.address, "call a client", "this client is closed")
-        status = function(self._handle, *arguments)
-        if status:
-            self._raise(status, self._handle, version)
+        with self._turn:
+            if self._handle is None:
+                raise DatabaseUnavailable(self.address, "call a client", "this client is closed")
+            self._check_free()
+            self._calling = True
+            try:
+                status = function(self._handle, *arguments)
+            finally:
+                self._calling = False
+            if status:
+                self._raise(status, self._handle, version)
+            return self.places.taken()
+
+    def _check_free(self) -> None:
+        """Refuse what a signal handler asks in the middle of a call of this thread's."""
+        if self._calling:
+            raise ClientError(
+                "a signal handler called a client in the middle of another call of it; let the handler note "
+                "the signal, and call afterwards"
+            )
 
     def _raise(self, status: int, handle: ctypes.c_void_p | None, version: int | None) -> NoReturn:
         self.places.taken()

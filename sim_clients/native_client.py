@@ -145,10 +145,10 @@ class NativeClient:
         """Return the snapshot at a position of the stream; see `Client.get_snapshot`."""
         if position < 0:
             raise KeyMissing(f"{stream}[{position}]")
-        at, found, places = keys.checked("stream", stream).encode(), CSnapshot(), self._call.places
-        self._call(self._c.get_snapshot, at, position, places.callback, None, ctypes.byref(found))
+        at, found, place = keys.checked("stream", stream).encode(), CSnapshot(), self._call.places.callback
+        fields = self._call(self._c.get_snapshot, at, position, place, None, ctypes.byref(found))
         time = found.time if found.has_time else None
-        return Snapshot(found.producer.decode(), found.rank, found.step, places.taken(), time)
+        return Snapshot(found.producer.decode(), found.rank, found.step, fields, time)
 
     def put_tensor(self, name: str, value: Array) -> None:
         """Store one tensor; see `Client.put_tensor`."""
@@ -157,9 +157,8 @@ class NativeClient:
 
     def get_tensor(self, name: str) -> Array:
         """Return one tensor; see `Client.get_tensor`."""
-        places = self._call.places
-        self._call(self._c.get_tensor_to, keys.checked("tensor", name).encode(), places.callback, None)
-        return places.taken()[name]
+        place = self._call.places.callback
+        return self._call(self._c.get_tensor_to, keys.checked("tensor", name).encode(), place, None)[name]
 
     def get_tensor_into(self, name: str, array: Array) -> None:
         """Receive a tensor into an array of the caller's.
@@ -210,14 +209,14 @@ class NativeClient:
         """Run a model in the database, in one round trip to one shard; see `Client.infer`."""
         arrays = model_inputs(keys.checked("model", name), inputs, sendable)
         at = 0 if version is None else checked_version(name, version)
-        places = self._call.places
+        place = self._call.places.callback
         given = c_arrays(arrays)
-        self._call(
+        outputs = self._call(
             self._c.infer_to,
-            *(name.encode(), at, given, len(arrays), 1, places.callback, None),
+            *(name.encode(), at, given, len(arrays), 1, place, None),
             version=version,
         )
-        return places.taken()[_OUTPUT]
+        return outputs[_OUTPUT]
 
     def wait_for_tensor(self, name: str, timeout_s: float) -> None:
         """Wait until a tensor is there.

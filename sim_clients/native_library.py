@@ -38,7 +38,7 @@ def built_library(*, force: bool = False) -> Path:
     place = library_place()
     if force or not place.exists():
         try:
-            _compile(_compiler(), place)
+            _compile(find_c_compiler(), place)
         except OSError as error:
             raise ClientBuildError(
                 f"the cache {cache_directory()} cannot be written: {error}. "
@@ -67,7 +67,12 @@ def _digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def _compiler() -> str:
+def find_c_compiler() -> str:
+    """Return the C compiler: $CC, else cc, gcc or clang on PATH.
+
+    Raises:
+        ClientBuildError: there is none.
+    """
     names = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
     for name in names:
         if found := shutil.which(name):

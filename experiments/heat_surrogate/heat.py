@@ -2,11 +2,14 @@
 
 Forward in time, centred in space, second order; stable for D dt / dx^2 <= 1/4. The source s is a few heaters
 and coolers with no net power, switched at the beginning of every jump, so the plate never comes to rest.
+
+simulate.c and simulate.f90 are the same in other languages: what is changed here changes there.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -14,6 +17,8 @@ import numpy.typing as npt
 
 Field = npt.NDArray[np.float64]
 STABLE = 0.25
+SEEDS = 2**31
+"""A seed is smaller: it must fit into half of a state of Draws."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +70,54 @@ def plate_from(arguments: argparse.Namespace) -> Plate:
     return Plate(**{field.name: getattr(arguments, field.name) for field in fields(Plate)})
 
 
+class Draws:
+    """Random numbers that are the same in C and Fortran: xorshift64 (Marsaglia, J. Stat. Softw. 8, 2003).
+
+    Args:
+        seed: 0 to SEEDS - 1.
+        wave: 0 to SEEDS - 1; each has numbers of its own.
+    """
+
+    _BITS = 2**64 - 1
+    _WARM_UP = 32
+
+    def __init__(self, seed: int, wave: int) -> None:
+        if not 0 <= seed < SEEDS:
+            raise ValueError(f"a seed is 0 to {SEEDS - 1}, got {seed}")
+        self._state = (seed << 32) + wave + 1
+        for _ in range(self._WARM_UP):
+            self._next()
+
+    def uniform(self, least: float = 0.0, greatest: float = 1.0) -> float:
+        """Draw a number of [least, greatest)."""
+        return least + (greatest - least) * ((self._next() >> 11) * 2.0**-53)
+
+    def normal(self) -> float:
+        """Draw a number of the standard normal distribution (Box and Muller)."""
+        radius = math.sqrt(-2 * math.log(1 - self.uniform()))
+        return radius * math.cos(2 * math.pi * self.uniform())
+
+    def _next(self) -> int:
+        state = self._state
+        state ^= state << 13 & self._BITS
+        state ^= state >> 7
+        state ^= state << 17 & self._BITS
+        self._state = state
+        return state
+
+
 class Member:
     """One plate: its diffusivity, its initial field and its sources, all drawn from a seed and a number."""
 
     def __init__(self, plate: Plate, seed: int, wave: int = 0) -> None:
         self._plate = plate
-        self._generator = np.random.default_rng([seed, wave])
-        self.diffusivity = self._generator.uniform(plate.least_diffusivity, plate.greatest_diffusivity)
+        self._draws = Draws(seed, wave)
+        self.diffusivity = self._draws.uniform(plate.least_diffusivity, plate.greatest_diffusivity)
         self.initial = self._waves()
 
     def next_source(self) -> Field:
         """Draw two to four heaters and coolers that together add no heat: (points, points), K/s."""
-        source = sum(self._heater() for _ in range(self._generator.integers(2, 5)))
+        source = sum(self._heater() for _ in range(int(self._draws.uniform(2, 5))))
         return source - source.mean()
 
     def advance(self, u: Field, source: Field) -> Field:
@@ -95,9 +136,9 @@ class Member:
         return inner.copy()
 
     def _heater(self) -> Field:
-        x = self._plate.positions
-        (x0, y0), width = self._generator.uniform(0, 1, 2), self._generator.uniform(0.06, 0.12)
-        power = self._generator.choice([-1, 1]) * self._generator.uniform(1, 2)
+        x, draw = self._plate.positions, self._draws.uniform
+        x0, y0, width = draw(), draw(), draw(0.06, 0.12)
+        power = (-1 if draw() < 0.5 else 1) * draw(1, 2)
         dx, dy = (x - x0 + 0.5) % 1 - 0.5, (x - y0 + 0.5) % 1 - 0.5
         return power * np.exp(-(dx[:, None] ** 2 + dy[None, :] ** 2) / (2 * width**2))
 
@@ -108,8 +149,8 @@ class Member:
             for ky in range(-highest, highest + 1):
                 if (kx, ky) == (0, 0):
                     continue
-                phase = 2 * np.pi * (kx * x[:, None] + ky * x[None, :] + self._generator.uniform())
-                field += self._generator.normal() / (1 + kx**2 + ky**2) * np.cos(phase)
+                phase = 2 * np.pi * (kx * x[:, None] + ky * x[None, :] + self._draws.uniform())
+                field += self._draws.normal() / (1 + kx**2 + ky**2) * np.cos(phase)
         return (field - field.mean()) / field.std()
 
 

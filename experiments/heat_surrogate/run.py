@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from heat import Plate
+from heat import SEEDS, Plate
 from names import EXAMINED
 from report import report
+from solvers import Solver
 
 from orchestrator import (
     Application,
@@ -35,6 +36,7 @@ TIMEOUT_S = 600.0
 def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | None) -> None:
     check(config)
     check_database(config)
+    check_seeds(config)
     plate = plate_of(**config["plate"])
     seeds = iter(range(config["seed"], sys.maxsize))  # no two plates of a run share one
 
@@ -44,9 +46,12 @@ def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | Non
     def program(script: str, *arguments: str) -> list[str | Path]:
         return [sys.executable, HERE / script, *arguments, *plate.arguments()]
 
-    solver = program("simulate.py", "--seed={seed}", *options(config["waves"]))
-    learned = Ensemble("heat", solver, grid={"seed": seeds_for(config["members"])})
-    held_out = Ensemble("held_out", solver, grid={"seed": seeds_for(config["held_out"])})
+    experiment = Experiment("heat_surrogate", launcher=launcher, run_dir=run_dir)
+    solver = Solver(config["solver"])
+    simulate = solver.command(experiment)
+    waves = [*simulate, "--seed={seed}", *options(config["waves"]), *plate.arguments()]
+    learned = Ensemble("heat", waves, grid={"seed": seeds_for(config["members"])})
+    held_out = Ensemble("held_out", waves, grid={"seed": seeds_for(config["held_out"])})
     names = ["--producers", *members(learned), "--held_out", *members(held_out)]
     settings = options({"seed": config["seed"]} | config["network"] | config["training"])
     trainer = Application("trainer", program("train.py", *names, *settings))
@@ -56,8 +61,8 @@ def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | Non
     jumps = f"--jumps={config['evaluation']['jumps']}"
     evaluation = Application("evaluation", program("evaluate.py", "--seeds", *examined, jumps))
 
-    experiment = Experiment("heat_surrogate", launcher=launcher, run_dir=run_dir)
     with saying_how_to_be_reached(config["interface"]), experiment as exp:
+        solver.compile_into(Path(simulate[0]).parent)
         db = start_database(exp, config, coupled)
         learning = exp.start(trainer, database=db)
         if not config["colocated"]:
@@ -99,6 +104,13 @@ def check_database(config: dict[str, Any]) -> None:
         raise UsageError("colocated is one database on one host: leave shards and nodes at 1")
     if config["nodes"] > 1 and config["interface"] == "lo":
         raise UsageError('nodes beyond 1 need an interface that other hosts reach, as interface="hostname"')
+
+
+def check_seeds(config: dict[str, Any]) -> None:
+    """Refuse a seed from which there are not enough others."""
+    most = SEEDS - config["members"] - config["held_out"] - config["evaluation"]["members"] - 1
+    if not 0 <= config["seed"] <= most:
+        raise UsageError(f"seed must be 0 to {most}, got {config['seed']}")
 
 
 def check(config: dict[str, Any], table: str = "") -> None:

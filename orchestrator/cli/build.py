@@ -12,6 +12,7 @@ from rich.console import Console
 
 from orchestrator.build import Build, built_module
 from orchestrator.cli.options import Debug, Json
+from orchestrator.cli.showing import plain
 from orchestrator.errors import BuildError
 from sim_clients.errors import ClientBuildError
 from sim_clients.native_library import built_library
@@ -49,4 +50,4 @@ def _with_progress(force: bool) -> Build:
     if not console.is_terminal:
         return built_module(lambda line: print(line, file=sys.stderr, flush=True), force=force)
     with console.status("looking for the module") as status:
-        return built_module(status.update, force=force)
+        return built_module(lambda line: status.update(plain(line)), force=force)

@@ -23,6 +23,7 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "build": Entry("build", "build"),
+    "flags": Entry("flags", "flags"),
     "doctor": Entry("doctor", "doctor"),
     "run": Entry("run", "run"),
     "ps": Entry("runs", "ps"),

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.cli.options import Debug, Json
+from orchestrator.cli.showing import plain
 from orchestrator.cluster import SLOTS, key_slot
 from orchestrator.errors import PenstockError, RunError, UsageError
 from orchestrator.progress import say
@@ -114,7 +115,8 @@ def _show_status(database: DatabaseEntry, *, as_json: bool) -> None:
         behind = "" if node.lag_bytes is None else f"{node.lag_bytes} bytes"
         counts = (str(node.slots or ""), str(node.keys), f"{node.memory_bytes / 1e6:.1f}", behind)
         told = counts if node.role is not None else ("",) * len(counts)
-        table.add_row(node.name, str(node.shard), node.role or "no answer", node.address, *told)
+        row = (node.name, str(node.shard), node.role or "no answer", node.address, *told)
+        table.add_row(*map(plain, row))
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)
     for problem in status.problems:
         say(problem)

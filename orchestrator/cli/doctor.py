@@ -19,12 +19,15 @@ from rich.table import Table
 from orchestrator.binaries import find_redis_server
 from orchestrator.build import cached_build, find_compiler
 from orchestrator.cli.options import Debug, Json
+from orchestrator.cli.showing import plain
 from orchestrator.engines import installed_torch
 from orchestrator.errors import MpiError, PenstockError, SchedulerError, ServerError
 from orchestrator.mpiexec import find_mpiexec
 from orchestrator.schedulers.base import Scheduler
 from orchestrator.schedulers.table import SCHEDULERS
 from sim_clients.cache import cache_directory
+from sim_clients.errors import ClientBuildError
+from sim_clients.fortran_library import find_fortran_compiler
 from sim_clients.native_library import cached_library
 
 
@@ -68,8 +71,8 @@ def _table(checks: list[Check]) -> Table:
         table.add_column("fix", overflow="fold")
     marks = {"ok": "[green]✓[/]", "missing": "[red]✗[/]", "optional": "[yellow]-[/]"}
     for check in checks:
-        words = (marks[check.state], check.name, check.found)
-        table.add_row(*words, *((check.fix,) if fixes else ()))
+        words = (check.name, check.found, *((check.fix,) if fixes else ()))
+        table.add_row(marks[check.state], *map(plain, words))
     return table
 
 
@@ -85,6 +88,13 @@ def _compiler() -> Check:
         return Check("C++ compiler", "ok", str(find_compiler()))
     except PenstockError as error:
         return Check("C++ compiler", "missing", "none that will do", str(error))
+
+
+def _fortran_compiler() -> Check:
+    try:
+        return Check("Fortran compiler", "ok", find_fortran_compiler())
+    except ClientBuildError as error:
+        return Check("Fortran compiler", "optional", "none", f"only for solvers in Fortran: {error}")
 
 
 def _program(name: str, fix: str, *, needed: bool) -> Check:
@@ -209,6 +219,7 @@ def _client() -> Check:
 CHECKS: tuple[Callable[[], Check], ...] = (
     _python,
     _compiler,
+    _fortran_compiler,
     _make,
     _cmake,
     _ninja,

@@ -9,10 +9,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.cli.options import Debug, Json
+from orchestrator.cli.showing import plain
+from orchestrator.entries import JobEntry
 from orchestrator.hosts import numbers_text
-from orchestrator.record import JobEntry, Run, all_runs
+from orchestrator.record import Run, known_runs
 from orchestrator.schedulers.base import JobStatus
 
 STYLES = {
@@ -33,27 +36,39 @@ def ps(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show the runs that are queued or active (or were lost), and their programs."""
-    known = all_runs()
+    """Show the runs that are queued or active (or were lost), and their programs.
+
+    Ends with 1 where nothing can be told of one.
+    """
+    known, left_out = known_runs()
     runs = [run for run in known if everything or run.state in ("queued", "active", "lost")]
     if as_json:
         print(json.dumps([run.as_json() for run in runs], indent=2))
-        return
+    else:
+        _show(runs, known, everything=everything, whole=not left_out)
+    if left_out:
+        raise typer.Exit(1)
+
+
+def _show(runs: list[Run], known: list[Run], *, everything: bool, whole: bool) -> None:
     console = Console()
     if not runs:
-        console.print("no run is active" if not everything else "there are no runs")
+        others = "" if whole else "other "
+        console.print(f"no {others}run is active" if not everything else f"there are no {others}runs")
         ended = [run for run in known if run.resumable]
         if ended and not everything:
-            console.print(f"{len(ended)} that ended early can be resumed: penstock ps --all", highlight=False)
+            console.print(plain(f"{len(ended)} that ended early can be resumed: penstock ps --all"))
     for run in runs:
-        state = f"[{STYLES[run.state]}]{run.state}[/]" if run.state in STYLES else run.state
-        console.print(f"{run.run_id}  {state}  {run.directory}", soft_wrap=True, highlight=False)
+        state = plain(run.state)
+        state.stylize(STYLES.get(run.state, ""))
+        line = Text.assemble(plain(run.run_id), "  ", state, "  ", plain(str(run.directory)))
+        console.print(line, soft_wrap=True)
         if run.job is not None:
-            console.print(f"  {_job_text(run.record.batch, run.job)}", soft_wrap=True, highlight=False)
+            console.print(plain(f"  {_job_text(run.record.batch, run.job)}"), soft_wrap=True)
         if run.record.jobs:
             console.print(_table(run))
         if run.resumable:
-            console.print(f"  to go on: penstock run --resume {run.run_id}", soft_wrap=True, highlight=False)
+            console.print(plain(f"  to go on: penstock run --resume {run.run_id}"), soft_wrap=True)
 
 
 def _job_text(number: str | None, job: JobStatus) -> str:
@@ -66,7 +81,7 @@ def _table(run: Run) -> Table:
     for heading in ("name", "state", "pid", "cores", "for", "exit"):
         table.add_column(heading)
     for job in run.record.jobs:
-        table.add_row(*_row(run, job))
+        table.add_row(*map(plain, _row(run, job)))
     return table
 
 

@@ -14,7 +14,7 @@ import typer
 from orchestrator.cli.options import Debug
 from orchestrator.errors import RunError, UsageError, WaitTimeout
 from orchestrator.guard import end_leftovers
-from orchestrator.record import Run, all_runs, find_run
+from orchestrator.record import Known, Run, find_run, known_runs
 from orchestrator.run_files import QUEUED
 from orchestrator.schedulers.table import BatchJob, find_scheduler
 from orchestrator.slurm import end_run
@@ -35,7 +35,7 @@ def stop(
     """End a run: its driver stops everything it has started."""
     if everything and run_id is not None:
         raise UsageError("give a run or --all, not both")
-    runs = _chosen(run_id)
+    runs, left_out = _chosen(run_id)
     for run in runs:
         if run.state == "lost":
             print(clean_up(run))
@@ -49,17 +49,21 @@ def stop(
         else:
             _end_batch(run, BatchJob(find_scheduler(run.record.scheduler), run.record.batch))
         print(f"stopped {run.run_id}")
+    if left_out:
+        raise RunError(f"these may still run, for nothing can be told of them: {', '.join(left_out)}")
     if not runs:
         print("no run is active")
 
 
-def _chosen(run_id: str | None) -> list[Run]:
+def _chosen(run_id: str | None) -> Known:
+    """Return the run of this id; by default all that may run."""
     if run_id is None:
-        return [run for run in all_runs() if run.state in (QUEUED, "active", "lost")]
+        runs, left_out = known_runs()
+        return Known([run for run in runs if run.state in (QUEUED, "active", "lost")], left_out)
     run = find_run(run_id)
     if run.state not in (QUEUED, "active", "lost"):
         print(f"{run.run_id} has ended already: {run.state}")
-    return [run]
+    return Known([run], [])
 
 
 def clean_up(run: Run) -> str:

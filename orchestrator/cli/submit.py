@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.config import load_config
-from orchestrator.errors import UsageError
+from orchestrator.errors import SchedulerError, UsageError
 from orchestrator.progress import say
 from orchestrator.record import Run
 from orchestrator.recording import write_queued
@@ -87,14 +87,17 @@ def _queue(
 def submitted(scheduler: Scheduler, script: str, write: Callable[[BatchJob], None]) -> str:
     """Submit a job that waits, write the record that names it, let it go, and return its number.
 
-    Whatever goes wrong with the record, no job is left.
+    Whatever goes wrong with the record, no job is left, or it is named.
     """
     number = scheduler.submit(script)
     try:
         write(BatchJob(scheduler, number))
         scheduler.release(number)
     except BaseException:
-        scheduler.cancel(number)
+        try:
+            scheduler.cancel(number)
+        except SchedulerError as error:
+            say(f"the job {number} is left, and is to be ended by hand: {error}")
         raise
     return number
 

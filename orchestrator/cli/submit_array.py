@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from orchestrator.laying import lay
 from orchestrator.progress import say
 from orchestrator.record import Run
 from orchestrator.recording import job_facts, write_queued
+from orchestrator.resuming import claim
 from orchestrator.run_files import RunFiles
 from orchestrator.schedulers.arrays import ArraySize, array_script, script_again
 from orchestrator.schedulers.base import Batch, Scheduler
@@ -109,30 +111,47 @@ def submit_again(run: Run) -> None:
     """Submit the members of an array that have not completed as another one, in the directory of the run.
 
     Raises:
-        ResumeError: all have completed, or some may still run.
+        ResumeError: all have completed, or some may still run; or somebody else does so now.
         SlurmError: there is no Slurm, or it refuses.
     """
+    files = RunFiles(run.run_id, run.directory, run.runtime)
+    lock = claim(files)
+    try:
+        _submit_again(run.again(), files)
+    finally:
+        os.close(lock)
+
+
+def _submit_again(run: Run, files: RunFiles) -> None:
     if not run.resumable:
         raise ResumeError(f"the run {run.run_id} cannot be resumed: it is {run.state}", run=run.run_id)
-    files = RunFiles(run.run_id, run.directory, run.runtime)
     left = {job.name for job in run.record.jobs if job.state != COMPLETED}
-    members = [member for member in members_of(run.directory) if member["name"] in left]
+    members = [member for member in members_of(run.directory) if member.name in left]
     count = min(run.record.array or 1, len(members))
     scheduler = find_scheduler(run.record.scheduler)
-    script = script_again(files.batch_script.read_text(), count)
+    script = script_again(_script(files), count)
     scheduler.check(script)
-    job = scheduler.submit(script)
-    try:
+
+    def write(job: BatchJob) -> None:
         files.batch_script.write_text(script)
-        write_members(run.directory, members)
-        record = again(run.record.model_dump(mode="json"), count, job, time.time())
+        write_members(run.directory, [member.model_dump() for member in members])
+        record = again(run.record.model_dump(mode="json"), count, job.number, time.time())
         files.write_record(json.dumps(record, indent=2) + "\n")
-        forget_events(run.directory)  # last: the record has them now
-        scheduler.release(job)
-    except BaseException:
-        scheduler.cancel(job)
-        raise
-    say(f"submitted {run.run_id} again as job {job}: {len(members)} members in {count} elements")
+        forget_events(run.directory)  # the record has them now
+
+    number = submitted(scheduler, script, write)
+    say(f"submitted {run.run_id} again as job {number}: {len(members)} members in {count} elements")
+
+
+def _script(files: RunFiles) -> str:
+    """Return what was submitted, which somebody may have removed."""
+    try:
+        return files.batch_script.read_text()
+    except (OSError, ValueError) as error:
+        raise ResumeError(
+            f"the run {files.run_id} cannot be resumed: what was submitted cannot be read: {error}",
+            run=files.run_id,
+        ) from error
 
 
 def _collect(main: Main, directory: Path, options: Options) -> tuple[RunFiles, Sequence[Collected]]:

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from orchestrator.errors import SlurmError, UsageError
 from orchestrator.resources import Resources
-from orchestrator.schedulers.base import Batch, JobStatus, check_further
-from orchestrator.schedulers.slurm import OURS, RUNNING, SlurmScheduler
-from orchestrator.slurm import UNKNOWN_JOB, ask
+from orchestrator.schedulers.base import Batch, JobStatus, check_further, check_path
+from orchestrator.schedulers.slurm import FORBIDDEN, OURS, RUNNING, SlurmScheduler
+from orchestrator.slurm import UNKNOWN_JOB, ask_columns, not_told
 
 ELEMENT_VARIABLE = "SLURM_ARRAY_TASK_ID"
+ARRAY_VARIABLE = "SLURM_ARRAY_JOB_ID"
 WRITTEN = re.compile(r"(?P<count>\d+)(%(?P<at_once>\d+))?")
 BYTES_PER_MB = 1 << 20
 ENDED = (
@@ -77,10 +78,11 @@ def array_script(
         working_directory: of the program.
 
     Raises:
-        UsageError: a further argument is given by Penstock itself.
+        UsageError: a further argument is given by Penstock itself, or the path of the log cannot be written.
     """
     for pattern in (OURS, ITS_OWN):
         check_further(SlurmScheduler(), batch, pattern)
+    check_path(SlurmScheduler(), log, FORBIDDEN)
     at_once = f"%{size.at_once}" if size.at_once is not None else ""
     asked = (
         f"--job-name={name}",
@@ -112,13 +114,16 @@ def elements_of(job: str) -> Mapping[int, JobStatus]:
     Raises:
         SlurmError: Slurm does not tell.
     """
+    command = ("squeue", "--noheader", "--array", f"--job={job}", "--format=%K|%T|%r")
     try:
-        told = ask("squeue", "--noheader", "--array", f"--job={job}", "--format=%K|%T|%r")
+        elements = ask_columns(3, *command)
     except SlurmError as error:
         if UNKNOWN_JOB not in error.said:
             raise
         return {}
-    elements = (line.split("|", 2) for line in told.splitlines())
+    for columns in elements:
+        if not columns[0].isdecimal():
+            raise not_told(command, "|".join(columns))
     return {
         int(number): JobStatus(state, "" if reason == "None" else reason, state in RUNNING)
         for number, state, reason in elements

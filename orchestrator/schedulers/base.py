@@ -149,6 +149,25 @@ class Scheduler(Protocol):
         ...
 
 
+def check_path(scheduler: Scheduler, path: Path, forbidden: str) -> None:
+    """Refuse a path that cannot be written into a script for a scheduler: it would lead somewhere else.
+
+    Args:
+        scheduler: reads the script.
+        path: where the output of a job is to be.
+        forbidden: characters that it would misread. What cannot be printed, as a line break, is so always.
+
+    Raises:
+        UsageError: naming the first of them.
+    """
+    wrong = next((c for c in str(path) if c in forbidden or not c.isprintable()), None)
+    if wrong is not None:
+        raise UsageError(
+            f"the path {str(path)!r} has {wrong!r} in it, which {scheduler.title} cannot be given; "
+            "--run-dir chooses another"
+        )
+
+
 def check_further(scheduler: Scheduler, batch: Batch, ours: re.Pattern[str]) -> None:
     """Refuse further arguments of the command that submits where they cannot be right.
 

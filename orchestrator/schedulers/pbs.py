@@ -20,7 +20,7 @@ from typing import ClassVar
 from orchestrator.asking import Commands
 from orchestrator.errors import PbsError, UsageError
 from orchestrator.hosts import Host, Inventory
-from orchestrator.schedulers.base import Batch, JobStatus, check_further
+from orchestrator.schedulers.base import Batch, JobStatus, check_further, check_path
 
 JOB_VARIABLE = "PBS_JOBID"
 HOSTS_VARIABLE = "PBS_NODEFILE"
@@ -28,6 +28,8 @@ GPUS_VARIABLE = "PENSTOCK_GPUS_PER_HOST"
 """How many GPUs each host of a job has; PBS tells a job of its cores only."""
 OURS = re.compile(r"-[NSrVjoehIJ]|-l(.*\W)?(select|place|walltime|nodes)=")
 PER_NODE = re.compile(r"\w+=[\w.]+(:\w+=[\w.]+)*")
+NUMBER = re.compile(r"\d+(\[\])?\.\S+")
+"""Of a job, as qsub tells it: with the server's name."""
 LONGEST_NAME = 15
 """Of a job, with PBS Pro before 14; it is only shown."""
 STATES = {
@@ -36,7 +38,11 @@ STATES = {
 }
 RUNNING = "RESU"
 ENDED_MEANWHILE = re.compile(r"Unknown Job|has finished|does not exist", re.IGNORECASE)
+LIMIT, START = "Resource_List.walltime", "stime"
+WALLTIME = re.compile(r"\d+(:\d+){0,3}")
+UNITS_S = (1, 60, 3600, 86400)
 ATTEMPTS = 5
+LONGEST_QUOTE = 300
 COMMANDS = Commands("PBS", PbsError)
 ask = COMMANDS.ask
 
@@ -58,15 +64,23 @@ class PbsScheduler:
 
     def end_of(self, job: str) -> float | None:
         """Return when a job will be ended, seconds since 1970; None where it has no limit."""
-        return read_end(read_jobs(ask("qstat", "-f", job)).get(job, {}))
+        command = ("qstat", "-f", job)
+        told = ask(*command)
+        try:
+            return read_end(read_jobs(told).get(job, {}))
+        except ValueError as error:
+            raise PbsError(
+                f"when the job {job} ends is not told: {error}. Say how long the run may take: --time-limit",
+                command=command,
+                said=told,
+            ) from error
 
     def script(
         self, name: str, batch: Batch, driver: Sequence[str], *, log: Path, working_directory: Path
     ) -> str:
         """Return the script that runs a driver inside the allocation. Pure."""
         check_further(self, batch, OURS)
-        if {":", '"', "\n"} & set(str(log)):
-            raise UsageError(f"{log.parent}: PBS cannot be given such a path; --run-dir chooses another")
+        check_path(self, log, ':"\\')
         cores, gpus, words = _per_node(batch)
         asked = (
             f"-N {name[:LONGEST_NAME]}",
@@ -95,7 +109,7 @@ class PbsScheduler:
 
     def submit(self, script: str) -> str:
         """Submit a script and return the number of the job, which is held: `release` lets it begin."""
-        return ask("qsub", "-h", stdin=script).strip()
+        return COMMANDS.submit(NUMBER, "qsub", "-h", script=script)
 
     def release(self, job: str) -> None:
         """Let a job begin that is held."""
@@ -112,7 +126,11 @@ class PbsScheduler:
     def jobs(self) -> Mapping[str, JobStatus]:
         """Return where the jobs of this user stand that have not ended, by their numbers.
 
-        They are listed, then asked for; if one has ended between the two, that is done again.
+        They are listed, then asked for; if one is not told of, it may have ended between the two, and both
+        are done again.
+
+        Raises:
+            PbsError: one is not told of though it goes on to be listed; or as `ask` does.
         """
         for attempt in range(ATTEMPTS):
             numbers = ask("qselect", "-u", getpass.getuser()).split()
@@ -122,8 +140,16 @@ class PbsScheduler:
                 if attempt == ATTEMPTS - 1 or not ENDED_MEANWHILE.search(error.said):
                     raise
                 continue
-            return {number: _status(facts) for number, facts in read_jobs(told).items()}
-        raise AssertionError("the last attempt has returned or raised")
+            jobs = {number: facts for number, facts in read_jobs(told).items() if "job_state" in facts}
+            missing = [number for number in numbers if number not in jobs]
+            if not missing:
+                return {number: _status(facts) for number, facts in jobs.items()}
+        raise PbsError(
+            f"`qstat -f` does not tell of jobs that `qselect` lists: {', '.join(missing)}. It said "
+            f"{told[:LONGEST_QUOTE]!r}; try again, and see whether another qstat comes first on PATH",
+            command=("qstat", "-f", *numbers),
+            said=told,
+        )
 
 
 def read_jobs(told: str) -> dict[str, dict[str, str]]:
@@ -140,13 +166,22 @@ def read_jobs(told: str) -> dict[str, dict[str, str]]:
 
 
 def read_end(facts: Mapping[str, str]) -> float | None:
-    """Return when a job will be ended, which is told by its start, in local time, and its limit."""
-    limit = facts.get("Resource_List.walltime")
-    if limit is None or "stime" not in facts:
+    """Return when a job will be ended, which is told by its start, in local time, and its limit.
+
+    Raises:
+        ValueError: one of the two cannot be read; says which.
+    """
+    limit, start = facts.get(LIMIT), facts.get(START)
+    if limit is None or start is None:
         return None
-    hours, minutes, seconds = map(int, limit.split(":"))
-    began = time.mktime(time.strptime(facts["stime"], "%a %b %d %H:%M:%S %Y"))
-    return began + (hours * 60 + minutes) * 60 + seconds
+    if not WALLTIME.fullmatch(limit):
+        raise ValueError(f"its {LIMIT} is {limit!r}")
+    parts = reversed(limit.split(":"))
+    lasts = sum(int(part) * unit for part, unit in zip(parts, UNITS_S, strict=False))
+    try:
+        return time.mktime(time.strptime(start, "%a %b %d %H:%M:%S %Y")) + lasts
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"its {START} is {start!r}") from error
 
 
 def hosts_of_job() -> Inventory:
@@ -158,7 +193,7 @@ def hosts_of_job() -> Inventory:
     file = os.environ.get(HOSTS_VARIABLE, "")
     try:
         text = Path(file).read_text()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise PbsError(
             f"the hosts of this job cannot be read from {HOSTS_VARIABLE}={file!r}: {error}. "
             "Give them yourself: --hosts NAME:CORES,..."
@@ -207,6 +242,6 @@ def _walltime(seconds: int) -> str:
 
 
 def _status(facts: Mapping[str, str]) -> JobStatus:
-    state = facts.get("job_state", "")
+    state = facts["job_state"]
     waits = state in ("Q", "H", "W")
     return JobStatus(STATES.get(state, state), facts.get("comment", "") if waits else "", state in RUNNING)

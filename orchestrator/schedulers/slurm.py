@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from orchestrator.errors import SlurmError, UsageError
-from orchestrator.schedulers.base import Batch, JobStatus, check_further
-from orchestrator.slurm import allocation_here, ask, end_of
+from orchestrator.schedulers.base import Batch, JobStatus, check_further, check_path
+from orchestrator.slurm import COMMANDS, allocation_here, ask, ask_columns, end_of
 
 OURS = re.compile(r"-[JNtoa]|--(job-name|nodes|exclusive|time|output|requeue|no-requeue|wrap|array)(=|$)")
+NUMBER = re.compile(r"\d+(;\S+)?")
+"""Of a job, as sbatch tells it: with the cluster's name where there are several."""
+FORBIDDEN = '"\\'
+"""In a path in a script: sbatch takes a backslash for another use of the character after it."""
 RUNNING = ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING")
 
 
@@ -42,6 +46,7 @@ class SlurmScheduler:
         check_further(self, batch, OURS)
         if batch.per_node is not None:
             raise UsageError(f"--per-node {batch.per_node}: is for PBS; Slurm gives all that its nodes have")
+        check_path(self, log, FORBIDDEN)
         asked = (
             f"--job-name={name}",
             f"--nodes={batch.nodes}",
@@ -81,7 +86,8 @@ class SlurmScheduler:
 
     def submit(self, script: str) -> str:
         """Submit a script and return the number of the job, which is held: `release` lets it begin."""
-        return ask("sbatch", "--parsable", "--hold", stdin=script).strip().partition(";")[0]
+        told = COMMANDS.submit(NUMBER, "sbatch", "--parsable", "--hold", script=script)
+        return told.partition(";")[0]
 
     def release(self, job: str) -> None:
         """Let a job begin that is held."""
@@ -97,8 +103,7 @@ class SlurmScheduler:
 
     def jobs(self) -> Mapping[str, JobStatus]:
         """Return where the jobs of this user stand that have not ended, by their numbers."""
-        told = ask("squeue", "--me", "--noheader", "--format=%i|%T|%r")
         return {
             job: JobStatus(state, reason if reason != "None" else "", state in RUNNING)
-            for job, state, reason in (line.split("|", 2) for line in told.splitlines())
+            for job, state, reason in ask_columns(3, "squeue", "--me", "--noheader", "--format=%i|%T|%r")
         }

@@ -24,8 +24,8 @@ struct penstock_dataset {
   tensor** tensors;
   int count;
   psk_metadata_list metadata;
-  char** texts;  // the strings that were last asked for
-  int n_texts;
+  char** answer;  // what was last asked for: strings, or numbers as one block
+  int n_answer;
 };
 
 char* psk_entry(penstock_client* client, const char* prefix, const char* name) {
@@ -107,7 +107,7 @@ void penstock_dataset_free(penstock_dataset* dataset) {
   }
   free(dataset->tensors);
   psk_free_metadata(&dataset->metadata);
-  psk_free_strings(dataset->texts, dataset->n_texts);
+  psk_free_strings(dataset->answer, dataset->n_answer);
   free(dataset->name);
   free(dataset);
 }
@@ -328,6 +328,15 @@ int penstock_dataset_get_tensor(const penstock_dataset* dataset, const char* nam
   return 0;
 }
 
+// Keep what was asked for until the next question: `count` blocks. Returns PENSTOCK_OK or PENSTOCK_MEMORY.
+static int keep(const penstock_dataset* dataset, char** blocks, int count) {
+  penstock_dataset* owner = (penstock_dataset*)(uintptr_t)dataset;  // a question changes nothing that is seen
+  psk_free_strings(owner->answer, owner->n_answer);
+  owner->answer = blocks;
+  owner->n_answer = blocks ? count : 0;
+  return blocks ? PENSTOCK_OK : PENSTOCK_MEMORY;
+}
+
 int penstock_dataset_get_scalars(const penstock_dataset* dataset, const char* name, penstock_dtype* dtype,
                                  const void** values, int* count) {
   psk_begin(dataset->client, "look for metadata", name);
@@ -335,34 +344,26 @@ int penstock_dataset_get_scalars(const penstock_dataset* dataset, const char* na
   penstock_dtype found = one ? psk_packed_dtype(&one->packed) : (penstock_dtype)0;
   if (!found)
     return psk_fail(dataset->client, PENSTOCK_KEY_MISSING, name, "the dataset has no such list of numbers");
-  size_t size = penstock_dtype_size(found), length = one->packed.used - 1;
-  // The values stand behind one byte: move them to where they are aligned.
-  psk_bytes* packed = (psk_bytes*)(uintptr_t)&one->packed;
-  void* aligned = malloc(length ? length : 1);
-  if (!aligned) return psk_fail(dataset->client, PENSTOCK_MEMORY, name, "no memory for metadata");
-  memcpy(aligned, packed->at + 1, length);
-  penstock_dataset* owner = (penstock_dataset*)(uintptr_t)dataset;
-  psk_free_strings(owner->texts, owner->n_texts);
-  owner->texts = calloc(1, sizeof *owner->texts);
-  owner->n_texts = owner->texts ? 1 : 0;
-  if (!owner->texts) {
+  size_t length = one->packed.used - 1;
+  char* aligned = malloc(length + 1);  // there they stand behind one byte
+  char** blocks = aligned ? calloc(1, sizeof *blocks) : NULL;
+  if (blocks) blocks[0] = memcpy(aligned, one->packed.at + 1, length);
+  if (keep(dataset, blocks, 1)) {
     free(aligned);
     return psk_fail(dataset->client, PENSTOCK_MEMORY, name, "no memory for metadata");
   }
-  owner->texts[0] = aligned;
   *dtype = found;
   *values = aligned;
-  *count = (int)(length / size);
+  *count = (int)(length / penstock_dtype_size(found));
   return 0;
 }
 
 const char* penstock_dataset_get_string(const penstock_dataset* dataset, const char* name, int i) {
   const psk_metadata* one = name ? psk_find_metadata(&dataset->metadata, name) : NULL;
-  if (!one) return NULL;
-  penstock_dataset* owner = (penstock_dataset*)(uintptr_t)dataset;
-  psk_free_strings(owner->texts, owner->n_texts);
-  owner->texts = psk_packed_strings(&one->packed, &owner->n_texts);
-  return owner->texts && i >= 0 && i < owner->n_texts ? owner->texts[i] : NULL;
+  int count = 0;
+  char** texts = one ? psk_packed_strings(&one->packed, &count) : NULL;
+  if (!texts || keep(dataset, texts, count)) return NULL;
+  return i >= 0 && i < count ? texts[i] : NULL;
 }
 
 // ---- Lists

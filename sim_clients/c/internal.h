@@ -25,7 +25,7 @@
 
 #define PSK_SLOTS 16384
 #define PSK_IN_BYTES ((size_t)16 << 10)
-#define PSK_STAGE_BYTES ((size_t)256 << 10)
+#define PSK_STAGE_BYTES ((size_t)4 << 20)
 #define PSK_DEFAULT_TIMEOUT 600.0
 #define PSK_DEFAULT_CONNECT_TIMEOUT 5.0
 

@@ -1,8 +1,9 @@
 // Arrays with gaps, or whose memory is in another order than the wire's, which is row-major.
 //
-// They are copied piece by piece through a buffer that stays in the cache. A piece is a tile of whole rows
-// where that is possible, and within a tile the loop over the dimension with the smaller stride is the inner
-// one: a column-major array is read along its columns.
+// They are copied piece by piece through a buffer. What is next on the wire may lie far apart in memory, one
+// element in each cache line, so a piece is taken whole along the dimension whose elements lie closest, where
+// the buffer has room for several steps along it: then a line is read once for all of its elements. A buffer
+// of a few MB has this room for most fields, and still stays in a cache.
 
 #include <stdlib.h>
 #include <string.h>
@@ -46,17 +47,22 @@ typedef struct tile {
   int64_t n0, n1, to0, to1, from0, from1;
 } tile;
 
-#define COPY_BY(bytes)                  \
-  for (int64_t i = 0; i < t->n0; i++)   \
-    for (int64_t j = 0; j < t->n1; j++) \
-  memcpy(t->to + i * t->to0 + j * t->to1, t->from + i * t->from0 + j * t->from1, bytes)
+#define COPY_BY(bytes)                                                                         \
+  for (int64_t strip = 0; strip < t->n1; strip += width) {                                     \
+    int64_t end = strip + width < t->n1 ? strip + width : t->n1;                               \
+    for (int64_t i = 0; i < t->n0; i++)                                                        \
+      for (int64_t j = strip; j < end; j++)                                                    \
+        memcpy(t->to + i * t->to0 + j * t->to1, t->from + i * t->from0 + j * t->from1, bytes); \
+  }
 
-static void copy_in_order(const tile* t, size_t size) {
+// In strips as wide as a cache line, so that the lines of both sides are used up while they are there.
+static void copy_tile(const tile* t, size_t size) {
   if (t->to1 == (int64_t)size && t->from1 == (int64_t)size) {
     for (int64_t i = 0; i < t->n0; i++)
       memcpy(t->to + i * t->to0, t->from + i * t->from0, (size_t)t->n1 * size);
     return;
   }
+  int64_t width = size < 4 ? 16 : 64 / (int64_t)size;
   switch (size) {
     case 1:
       COPY_BY(1);
@@ -75,53 +81,57 @@ static void copy_in_order(const tile* t, size_t size) {
   }
 }
 
-static void copy_tile(tile t, int64_t array0, int64_t array1, size_t size) {
-  if (llabs(array0) < llabs(array1)) {
-    t = (tile){t.to, t.from, t.n1, t.n0, t.to1, t.to0, t.from1, t.from0};
-  }
-  copy_in_order(&t, size);
-}
-
-// Where the next element lies, and how many rows and columns of them can be taken at once.
-static char* next_tile(const psk_walk* walk, int64_t most, int64_t* rows, int64_t* columns) {
-  int last = walk->rank - 1;
-  int64_t width = walk->rank ? walk->dims[last] : 1;
-  int64_t left = walk->done, offset = 0, column = left % width, row_of_slab = 0;
-  for (int i = last; i >= 0; i--) {
-    int64_t at = left % walk->dims[i];
-    left /= walk->dims[i];
-    offset += at * walk->strides[i];
-    if (i == last - 1) row_of_slab = at;
-  }
-  if (column != 0 || most < width) {
-    *rows = 1;
-    *columns = width - column < most ? width - column : most;
-  } else {
-    int64_t in_slab = walk->rank > 1 ? walk->dims[last - 1] - row_of_slab : 1;
-    *rows = most / width < in_slab ? most / width : in_slab;
-    *columns = width;
+// Where an element lies, counted in row-major order.
+static char* element(const psk_walk* walk, int64_t number) {
+  int64_t offset = 0;
+  for (int i = walk->rank - 1; i >= 0; i--) {
+    offset += number % walk->dims[i] * walk->strides[i];
+    number /= walk->dims[i];
   }
   return walk->data + offset;
 }
 
+// The dimension along which elements lie closest, and how many elements are in one step along it.
+static int closest(const psk_walk* walk, int64_t* slab) {
+  int best = walk->rank - 1;
+  for (int i = best - 1; i >= 0; i--)
+    if (llabs(walk->strides[i]) < llabs(walk->strides[best])) best = i;
+  *slab = 1;
+  for (int i = walk->rank - 1; i > best; i--) *slab *= walk->dims[i];
+  return best;
+}
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Copy the next elements, at most so many: several slabs at once, a tile of them for each index in between,
+// or a row, or what is left of one. Returns how many.
+static int64_t copy_some(const psk_walk* walk, char* packed, int64_t most, int gathering) {
+  int64_t size = (int64_t)walk->size, slab, last = walk->rank - 1;
+  int64_t width = walk->rank ? walk->dims[last] : 1, along = walk->rank ? walk->strides[last] : size;
+  int64_t rows = 1, columns = least(width - walk->done % width, most), tiles = 1, across = 0;
+  int close = walk->rank ? closest(walk, &slab) : 0;
+  if (close < last && walk->done % slab == 0 && most >= slab) {
+    rows = least(most / slab, walk->dims[close] - walk->done / slab % walk->dims[close]);
+    columns = width;
+    tiles = slab / width;
+    across = walk->strides[close];
+  }
+  for (int64_t i = 0; i < tiles; i++) {
+    char *array = element(walk, walk->done + i * width), *flat = packed + i * width * size;
+    tile t = gathering ? (tile){flat, array, rows, columns, tiles * width * size, size, across, along}
+                       : (tile){array, flat, rows, columns, across, along, tiles * width * size, size};
+    copy_tile(&t, walk->size);
+  }
+  return rows * columns * tiles;
+}
+
 static size_t copy(psk_walk* walk, char* packed, size_t bytes, int gathering) {
-  int64_t size = (int64_t)walk->size, total = (int64_t)(bytes / walk->size), done = 0;
-  if (total > walk->elements - walk->done) total = walk->elements - walk->done;
-  int64_t array1 = walk->rank > 0 ? walk->strides[walk->rank - 1] : size;
-  int64_t array0 = walk->rank > 1 ? walk->strides[walk->rank - 2] : 0;
+  int64_t size = (int64_t)walk->size, done = 0;
+  int64_t total = least((int64_t)(bytes / walk->size), walk->elements - walk->done);
   while (done < total) {
-    int64_t rows, columns;
-    char* array = next_tile(walk, total - done, &rows, &columns);
-    char* flat = packed + done * size;
-    int64_t along = rows > 1 ? array0 : INT64_MAX;  // one row has one order
-    if (gathering)
-      copy_tile((tile){flat, array, rows, columns, columns * size, size, array0, array1}, along, array1,
-                walk->size);
-    else
-      copy_tile((tile){array, flat, rows, columns, array0, array1, columns * size, size}, along, array1,
-                walk->size);
-    done += rows * columns;
-    walk->done += rows * columns;
+    int64_t some = copy_some(walk, packed + done * size, total - done, gathering);
+    done += some;
+    walk->done += some;
   }
   return (size_t)(done * size);
 }

@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m tests.bench [--quick] [start launch transfer inference]`.
+"""Run the benchmarks: `python -m tests.bench [--quick] [start launch transfer clients inference]`.
 
 Each writes bench-results/<name>.json and prints its table. Nothing here passes or fails by a time. On a
 machine that does other things too, `nice -n -20` in front keeps them from the processor, and `chrt --fifo 1`
@@ -20,7 +20,7 @@ from tests.bench.measure import write
 from tests.bench.parsl_venv import get_parsl
 
 WIDE = 150
-NAMES = ("start", "launch", "transfer", "inference")
+NAMES = ("start", "launch", "transfer", "clients", "inference")
 
 
 def main() -> None:

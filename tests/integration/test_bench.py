@@ -51,3 +51,19 @@ def test_the_short_form_measures_launching(tmp_path: Path) -> None:
     assert all(0 < row["before_kb"] <= row["joined_kb"] <= row["all_ended_kb"] for row in rows)
     assert [row["name"] for row in parsl.get("series", [])] in ([], ["Parsl's HTEX", "Experiment"])
     assert ("--get-parsl" in printed) is ("skipped" in parsl)
+
+
+@pytest.mark.slow
+def test_the_short_form_measures_the_clients(tmp_path: Path) -> None:
+    printed, report = measured("clients", tmp_path)
+    for size in ("4 KB", "256 KB", "4 MB", "64 MB"):
+        put, get = (report["system"][size][f"{way}, one core"]["series"] for way in ("put", "get"))
+        assert [row["name"] for row in put] == [
+            "raw socket",
+            "SET, C",
+            "libpenstock",
+            "NativeClient",
+            "SmartRedis",
+        ]
+        assert {"GET, C", "libpenstock", "NativeClient", "NativeClient, into"} < {row["name"] for row in get}
+    assert "libpenstock" in printed

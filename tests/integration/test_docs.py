@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis
 
 from sim_clients import Address
 from tests.integration.scripts import ran, snippets
@@ -17,6 +18,7 @@ from tests.integration.servers import RedisServer, StartServer
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 MODULE = ROOT / "orchestrator" / "module"
+CLIENT = ROOT / "sim_clients" / "c"
 
 
 def run_beside(server: RedisServer, program: Path, *parts: str, deadline_s: float = 100) -> None:
@@ -88,6 +90,23 @@ def test_the_python_of_the_page_on_colocation_runs(tmp_path: Path, monkeypatch: 
     ran(tmp_path / "colocated.py", monkeypatch)
 
 
+def test_the_python_of_the_page_on_clients_runs(server: RedisServer, tmp_path: Path) -> None:
+    run_beside(server, tmp_path / "clients.py", *snippets(DOCS / "clients.md"))
+
+
+def test_the_c_of_the_page_on_clients_runs(server: RedisServer, db: redis.Redis, tmp_path: Path) -> None:
+    (source,) = re.findall(r"```c\n(.*?)```", (DOCS / "clients.md").read_text(), re.DOTALL)
+    (tmp_path / "solver.c").write_text(source)
+    files = [tmp_path / "solver.c", *sorted(CLIENT.glob("*.c"))]
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", f"-I{CLIENT}", "-pthread"]
+    program = tmp_path / "solver"
+    subprocess.run(["cc", *flags, *files, "-o", program, "-lm"], check=True)
+    told = {**os.environ, **Address.parse(server.address).environment(), "PENSTOCK_NAME": "heat_0"}
+    subprocess.run([program], env=told, check=True, timeout=60)
+    assert db.lrange("snapshots", 0, -1) == [b"{heat_0.0.0}", b"{heat_0.0.1}", b"{heat_0.0.2}"]
+    assert db.exists("flag.snapshots.heat_0.0.ended")
+
+
 def test_no_page_has_python_that_no_test_runs() -> None:
     with_python = {page.name for page in DOCS.glob("*.md") if snippets(page)}
     expected = {
@@ -97,6 +116,7 @@ def test_no_page_has_python_that_no_test_runs() -> None:
         "colocated.md",
         "survive.md",
         "from-smartsim.md",
+        "clients.md",
     }
     assert with_python == {*expected, "slurm.md", "smartsim.md"}  # the last ones in tests of their own
 

@@ -100,6 +100,9 @@ def test_a_preview_shows_every_program_and_starts_none(tmp_path: Path, name: str
         ("evaluation.members=0", "evaluation.members must be greater than 0"),
         ("training.steps=-1", "training.steps must be greater than 0"),
         ("nodes=2", "nodes beyond 1 need an interface"),
+        ("solver='cobol'", "solver must be one of python, c, fortran, got 'cobol'"),
+        ("seed=-1", "seed must be 0 to 21474836"),
+        ("seed=2147483647", "seed must be 0 to 21474836"),
     ],
 )
 def test_a_setting_without_sense_is_refused_before_anything_starts(

@@ -438,6 +438,57 @@ def test_ctrl_c_ends_a_call(start_server: StartServer, call: str) -> None:
         program.communicate()
 
 
+CALLING = """
+import signal, sys, threading
+from sim_clients import Address
+from sim_clients.identity import Identity
+from sim_clients.native_client import NativeClient
+client = NativeClient(Address.parse(sys.argv[1]), Identity("a", 0))
+signal.signal(signal.SIGALRM, lambda number, frame: {act})
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try:
+    client.wait_for_flag("never", 600)
+except Exception as error:
+    print(error, flush=True)
+print(client.flag_raised("other"))
+"""
+
+
+@pytest.mark.parametrize("act", ["client.raise_flag('other')", "client.close()"])
+def test_a_signal_handler_is_told_that_the_client_is_busy(address: Address, act: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CALLING.format(act=act), str(address)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    told, raised = done.stdout.splitlines()
+    assert told.startswith("a signal handler called a client in the middle of another call"), done.stderr
+    assert raised == "False"
+
+
+def test_threads_that_share_a_client_wait_for_each_other(address: Address, open_native: OpenNative) -> None:
+    client = open_native(address)
+    wrong: list[object] = []
+
+    def work(number: int) -> None:
+        mine = np.full((50, number + 1), float(number))
+        for _ in range(200):
+            client.put_tensor(f"of_{number}", mine)
+            found = client.get_tensor(f"of_{number}")
+            if not np.array_equal(found, mine):
+                wrong.append(found)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
 def sleeps(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 

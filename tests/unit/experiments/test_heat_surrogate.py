@@ -80,6 +80,40 @@ def test_the_solver_converges_with_the_grid(heat: ModuleType) -> None:
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
 
 
+def test_draws_are_those_of_marsaglia(heat: ModuleType) -> None:
+    draws = heat.Draws(0, 0)
+    draws._state = 1
+    left = 1 ^ 1 << 13
+    right = left ^ left >> 7
+    assert draws._next() == right ^ right << 17
+
+
+def test_draws_have_the_moments_of_their_distributions(heat: ModuleType) -> None:
+    draws = heat.Draws(7, 3)
+    uniform = np.array([draws.uniform(2, 4) for _ in range(20_000)])
+    normal = np.array([draws.normal() for _ in range(20_000)])
+    assert 2 <= uniform.min() < 2.01 and 3.99 < uniform.max() < 4
+    assert uniform.mean() == pytest.approx(3, abs=0.02)
+    assert uniform.var() == pytest.approx(4 / 12, rel=0.05)
+    assert (normal.mean(), normal.var()) == (pytest.approx(0, abs=0.03), pytest.approx(1, rel=0.05))
+    assert (np.abs(normal) < 1.96).mean() == pytest.approx(0.95, abs=0.01)
+
+
+def test_neighbouring_seeds_and_waves_have_nothing_in_common(heat: ModuleType) -> None:
+    drawn = [
+        [draws.uniform() for _ in range(200)]
+        for draws in (heat.Draws(seed, wave) for seed in range(6) for wave in range(6))
+    ]
+    correlations = np.corrcoef(drawn) - np.eye(36)
+    assert np.abs(correlations).max() < 0.35
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_that_other_languages_do_not_have_is_refused(heat: ModuleType, seed: int) -> None:
+    with pytest.raises(ValueError, match=str(seed)):
+        heat.Draws(seed, 0)
+
+
 def test_members_and_waves_differ_and_come_back(heat: ModuleType, plate: Any) -> None:
     def drawn(seed: int, wave: int) -> tuple[float, float, float]:
         member = heat.Member(plate, seed, wave)

@@ -23,6 +23,7 @@ from orchestrator.element import main
 from orchestrator.errors import RunError, SlurmError, UsageError
 from orchestrator.schedulers.arrays import ArraySize, array_script, elements_of, script_again, summary
 from orchestrator.schedulers.base import Batch, JobStatus
+from tests.unit.orchestrator.array_runs import described, member
 
 GOLDEN = Path(__file__).parents[2] / "data" / "array.sh"
 RUNS = JobStatus("RUNNING", "", True)
@@ -70,6 +71,20 @@ def test_an_element_asks_for_what_a_member_does(resources: Resources, asked: lis
     assert lines[0] == "#SBATCH --array=0-2"
     assert [line.removeprefix("#SBATCH ") for line in lines[1 : len(asked) + 1]] == asked
     assert lines[len(asked) + 1].startswith("#SBATCH --time")
+
+
+def test_a_path_that_slurm_would_misread_is_refused() -> None:
+    log = element_log(Path("/home/me/a\\b"), "%a")
+    with pytest.raises(UsageError, match=r"the path '/home/me/a\\\\b/elements/%a.txt' has '\\\\' in it"):
+        array_script(
+            "heat",
+            ArraySize(3),
+            Resources(),
+            Batch(1, "5"),
+            ("true",),
+            log=log,
+            working_directory=Path("/home/me"),
+        )
 
 
 @pytest.mark.parametrize("word", ["--array=1", "-n4", "--cpus-per-task=2", "--nodes=2", "-c2"])
@@ -174,16 +189,19 @@ def test_a_script_is_written_again_for_fewer_elements() -> None:
 
 
 def test_members_are_dealt_to_elements_and_tell_of_their_ends(tmp_path: Path) -> None:
-    write_members(tmp_path, [{"name": f"m_{n}", "directory": tmp_path} for n in range(5)])
-    assert [each["name"] for each in members_of(tmp_path, 1, 2)] == ["m_1", "m_3"]
-    append_event(tmp_path, 1, {"name": "m_1", "state": "active"})
-    append_event(tmp_path, 1, {"name": "m_1", "state": "completed"})
+    write_members(tmp_path, [described(f"m_{n}", tmp_path) for n in range(5)])
+    assert [each.name for each in members_of(tmp_path, 1, 2)] == ["m_1", "m_3"]
+    for job, state in (("7", "active"), ("7", "completed"), ("6", "failed")):
+        append_event(tmp_path, 1, member("m_1", state=state, batch=job))
     with (tmp_path / "elements" / "1.jsonl").open("a") as file:
         file.write('{"name": "m_3", "sta')  # another process is just writing it
-    assert read_events(tmp_path, 2) == {"m_1": {"name": "m_1", "state": "completed"}}
+    events = read_events(tmp_path, 2, "7")
+    assert [(name, facts["state"]) for name, facts in events.items()] == [("m_1", "completed")]
+    append_event(tmp_path, 1, member("m_3", state="failed", batch="7"))
+    assert [facts["state"] for facts in read_events(tmp_path, 2, "7").values()] == ["completed", "failed"]
     element_log(tmp_path, 0).with_suffix(".jsonl").write_text("garbage\n")
     with pytest.raises(RunError, match=r"element 0 of the run in \S+ tells is damaged"):
-        read_events(tmp_path, 2)
+        read_events(tmp_path, 2, "7")
 
 
 def test_members_that_cannot_be_read_are_told(tmp_path: Path) -> None:
@@ -197,10 +215,12 @@ def test_members_that_cannot_be_read_are_told(tmp_path: Path) -> None:
 def test_outside_of_an_array_there_is_no_element(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
-    assert main(str(tmp_path), "3") == 1
-    assert "there is no SLURM_ARRAY_TASK_ID" in capsys.readouterr().err
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    for name in ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_JOB_ID"):
+        assert main(str(tmp_path), "3") == 1
+        assert f"there is no {name}" in capsys.readouterr().err
+        monkeypatch.setenv(name, "0")
     assert main(str(tmp_path), "3") == 1
     assert "cannot be read" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

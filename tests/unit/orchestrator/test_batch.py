@@ -96,15 +96,24 @@ def test_what_pbs_cannot_be_asked_is_refused(wrong: dict[str, Any], named: str) 
         script(PbsScheduler(), Batch(**{"nodes": 1, "time": "5", "per_node": "ncpus=4", **wrong}))
 
 
-def test_a_path_that_pbs_would_misread_is_refused() -> None:
-    with pytest.raises(UsageError, match="/home/me/a:b: PBS cannot be given such a path"):
-        PbsScheduler().script(
+@pytest.mark.parametrize(
+    ("scheduler", "name"),
+    [(SlurmScheduler(), name) for name in ('a"b', "a\nb", "a\\b", "a\tb", "a\udcffb")]
+    + [(PbsScheduler(), name) for name in ('a"b', "a\nb", "a\\b", "a:b")],
+)
+def test_a_path_that_a_scheduler_would_misread_is_refused(scheduler: Scheduler, name: str) -> None:
+    per_node = "ncpus=4" if scheduler.name == "pbs" else None
+    with pytest.raises(UsageError) as caught:
+        scheduler.script(
             "heat",
-            Batch(1, "5", "ncpus=4"),
+            Batch(1, "5", per_node),
             DRIVER,
-            log=Path("/home/me/a:b/batch.log"),
+            log=Path("/home/me", name, "batch.log"),
             working_directory=Path("/home/me"),
         )
+    path = f"/home/me/{name}/batch.log"
+    told = f"the path {path!r} has {name[1]!r} in it, which {scheduler.title} cannot be given"
+    assert str(caught.value).startswith(told)
 
 
 def test_script_for_pbs_is_the_recorded_one() -> None:

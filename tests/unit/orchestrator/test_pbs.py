@@ -50,6 +50,32 @@ def test_a_job_ends_its_walltime_after_its_start() -> None:
     assert read_end({"stime": "Mon Sep 14 10:00:05 2026"}) is None
 
 
+@pytest.mark.parametrize(("limit", "seconds"), [("100", 100), ("01:40", 100), ("1:00:00:00", 86400)])
+def test_a_walltime_may_have_other_units(limit: str, seconds: int) -> None:
+    began = time.mktime(time.strptime("2026-09-14 10:00:05", "%Y-%m-%d %H:%M:%S"))
+    facts = {"stime": "Mon Sep 14 10:00:05 2026", "Resource_List.walltime": limit}
+    assert read_end(facts) == began + seconds
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"Resource_List.walltime": text} for text in ("x", "1::2", "-5")] + [{"stime": "yesterday"}]
+)
+def test_an_end_that_cannot_be_read_is_told(commands: Path, wrong: dict[str, str]) -> None:
+    facts = {"stime": "Mon Sep 14 10:00:05 2026", "Resource_List.walltime": "100", **wrong}
+    lines = "".join(f"    {name} = {text}\\n" for name, text in facts.items())
+    write(commands / "qstat", f"printf 'Job Id: 12.pbs01\\n{lines}'")
+    (name, text) = next(iter(wrong.items()))
+    with pytest.raises(PbsError, match=f"when the job 12.pbs01 ends is not told: its {name} is {text!r}"):
+        PbsScheduler().end_of("12.pbs01")
+
+
+def test_a_node_file_that_is_no_text_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "nodes").write_bytes(b"\xff\xfe\n")
+    monkeypatch.setenv("PBS_NODEFILE", str(tmp_path / "nodes"))
+    with pytest.raises(PbsError, match="the hosts of this job cannot be read from PBS_NODEFILE"):
+        hosts_of_job()
+
+
 def test_a_host_has_as_many_cores_as_it_is_named() -> None:
     assert read_hosts("a\na\nb.x.org\na\n").hosts == (Host("a", (0, 1, 2)), Host("b.x.org", (0,)))
     assert read_hosts("a\na\n", "2").hosts == (Host("a", (0, 1), (0, 1)),)
@@ -95,12 +121,36 @@ def test_jobs_of_a_user_are_listed_and_asked_for(commands: Path) -> None:
 
 def test_a_job_that_ends_between_the_two_is_not_an_error(commands: Path) -> None:
     gone = f"touch {commands}/asked; echo 'qstat: 12.pbs01 Job has finished, use -x or -H' >&2; exit 35"
-    write(commands / "qstat", f"test -e {commands}/asked || {{ {gone}; }}; echo 'Job Id: 13[].pbs01'")
+    told = "echo 'Job Id: 13[].pbs01'; echo '    job_state = R'"
+    write(commands / "qselect", f"test -e {commands}/asked || echo 12.pbs01; echo 13[].pbs01")
+    write(commands / "qstat", f"test -e {commands}/asked || {{ {gone}; }}; {told}")
     assert list(PbsScheduler().jobs()) == ["13[].pbs01"]
     write(commands / "qstat", "echo 'qstat: cannot connect to server pbs01 (errno=111)' >&2; exit 111")
     with pytest.raises(PbsError, match="cannot connect to server") as caught:
         PbsScheduler().jobs()
     assert caught.value.command[0] == "qstat"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "true",
+        "echo 'Job Id: 12.pbs01'; echo '    job_state = R'",
+        "printf 'Job Id: 12.pbs01\\n    job_state = R\\nJob Id: 13[].pbs01\\n'",
+    ],
+)
+def test_a_job_that_is_listed_and_not_told_of_has_not_ended(commands: Path, told: str) -> None:
+    write(commands / "qstat", told)
+    with pytest.raises(
+        PbsError, match=r"`qstat -f` does not tell of jobs that `qselect` lists: .*13\[\]\.pbs01"
+    ):
+        PbsScheduler().jobs()
+
+
+def test_colours_do_not_hide_a_job(commands: Path) -> None:
+    write(commands / "qselect", "echo 12.pbs01")
+    write(commands / "qstat", r"printf '\033[1mJob Id: 12.pbs01\033[0m\n    job_state = R\n'")
+    assert PbsScheduler().jobs() == {"12.pbs01": JobStatus("RUNNING", "", True)}
 
 
 def test_its_version_is_what_it_says(commands: Path) -> None:

@@ -138,6 +138,47 @@ def test_links_to_removed_runs_are_removed_by_the_next_run(files: RunFiles) -> N
     assert [entry.name for entry in registry().iterdir()] == [following.run_id]
 
 
+def test_a_removed_directory_that_is_used_again_holds_one_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/tmp")
+    for number in range(3):
+        files = RunFiles.plan("heat", tmp_path / "run")
+        files.create()
+        files.write_record(complete(files))
+        files.remove_runtime()
+        assert [run.run_id for run in all_runs()] == [files.run_id]
+        assert [entry.name for entry in registry().iterdir()] == [files.run_id]
+        if number < 2:
+            shutil.rmtree(files.directory)
+
+
+def test_of_two_links_to_one_directory_the_newer_is_its_run(files: RunFiles, tmp_path: Path) -> None:
+    """As an earlier Penstock has left them; also where the directory has two names."""
+    files.write_record(complete(files))
+    (tmp_path / "alias").symlink_to(files.directory)
+    for number, target in enumerate((files.directory, tmp_path / "alias")):
+        link = registry() / f"heat-before-{number}"
+        link.symlink_to(target)
+        os.utime(link, (1, 1), follow_symlinks=False)
+    assert [run.run_id for run in all_runs()] == [files.run_id]
+
+
+def test_a_run_that_cannot_be_looked_at_is_named_and_kept(
+    files: RunFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file system that hangs, or whose rights have changed: here it is a link that leads to itself."""
+    files.write_record(complete(files))
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (registry() / "heat-away").symlink_to(tmp_path / "loop" / "run")
+    assert [run.run_id for run in all_runs()] == [files.run_id]
+    assert f"the record of the run in {tmp_path}/loop/run cannot be read: " in capsys.readouterr().err
+    other = RunFiles.plan("heat")
+    other.create()
+    other.remove_runtime()
+    assert (registry() / "heat-away").is_symlink()
+
+
 def test_lock_tells_whether_the_driver_lives(files: RunFiles) -> None:
     assert not lock_is_held(files.lock)
     held = take_lock(files.lock)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from orchestrator.errors import SlurmError
 from orchestrator.hosts import Host
+from orchestrator.schedulers.arrays import elements_of
+from orchestrator.schedulers.slurm import SlurmScheduler
 from orchestrator.slurm import (
     ask,
+    end_of,
     end_run,
     find_command,
     find_steps,
@@ -80,6 +84,15 @@ def test_numbers_are_read(text: str, numbers: tuple[int, ...]) -> None:
     assert parse_numbers(text) == numbers
 
 
+def test_an_end_in_a_format_of_the_user_is_quoted(squeue: Path) -> None:
+    """SLURM_TIME_FORMAT may say so."""
+    scontrol = squeue.with_name("scontrol")
+    scontrol.write_text("#!/bin/sh\necho JobId=7 EndTime=yesterday\n")
+    scontrol.chmod(0o755)
+    with pytest.raises(SlurmError, match="when the job 7 ends is not told: its EndTime is 'yesterday'"):
+        end_of("7")
+
+
 def test_a_missing_or_failing_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     for miss in (lambda: ask("squeue"), lambda: find_command("squeue")):
@@ -97,6 +110,21 @@ def test_a_missing_or_failing_command_is_named(tmp_path: Path, monkeypatch: pyte
         ask("squeue")
 
 
+@pytest.mark.parametrize("line", ["Welcome to the cluster", "7|RUNNING", "x|RUNNING|None"])
+def test_what_squeue_does_not_tell_in_columns_is_quoted(squeue: Path, line: str) -> None:
+    squeue.write_text(f"#!/bin/sh\necho '{line}'\n")
+    with pytest.raises(SlurmError, match=r"`squeue .*` has not told what it was asked for: ") as caught:
+        elements_of("7")
+    assert caught.value.said == line and repr(line) in str(caught.value)
+
+
+@pytest.mark.parametrize("ask_for", [SlurmScheduler().jobs, lambda: find_steps("7", "a")])
+def test_a_greeting_is_no_job_and_no_step(squeue: Path, ask_for: Callable[[], object]) -> None:
+    squeue.write_text("#!/bin/sh\necho Welcome to the cluster\n")
+    with pytest.raises(SlurmError, match="has not told what it was asked for: it said 'Welcome to"):
+        ask_for()
+
+
 @pytest.fixture
 def squeue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for squeue, to be written by the test, and a scancel that notes what it is asked."""
@@ -109,7 +137,7 @@ def squeue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_steps_are_found_by_their_whole_name_and_those_of_a_run_by_its_id(squeue: Path) -> None:
     names = ("r.a", "r.a.b", "r.a", "r-2.a", "other")
-    lines = "\n".join(f"1.{number + 8} {name}" for number, name in enumerate(names))
+    lines = "\n".join(f"1.{number + 8}|{name}" for number, name in enumerate(names))
     squeue.write_text(f"#!/bin/sh\necho '{lines}'\n")
     assert find_steps("1", "r.a") == ["1.8", "1.10"]
     assert find_steps("1", "r") == []

@@ -1,0 +1,28 @@
+"""`penstock flags`: what a compiler must be told so that a solver finds the client."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.options import Debug
+from sim_clients.compiler_flags import Language, compiler_flags
+
+
+def flags(
+    language: Annotated[Language, typer.Argument(help="What the solver is written in.")] = Language.C,
+    compiling: Annotated[
+        bool, typer.Option("--cflags", metavar="", help="Only those for compiling a file.")
+    ] = False,
+    linking: Annotated[
+        bool, typer.Option("--libs", metavar="", help="Only those for linking the program.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Print the flags that compile a solver in C, C++ or Fortran: cc solver.c $(penstock flags)."""
+    known = compiler_flags(language)
+    both = compiling == linking
+    words = (known.compiling if compiling or both else ()) + (known.linking if linking or both else ())
+    print(shlex.join(words))

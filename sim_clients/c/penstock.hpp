@@ -1,0 +1,248 @@
+// libpenstock for C++17: a client that closes itself, containers in place of pointers, exceptions.
+//
+//     penstock::Client client;                                          // address: environment
+//     std::vector<double> u(nx * ny);
+//     while (!client.stop_requested()) {
+//       client.put_snapshot(step, {{"u", {u.data(), {nx, ny}}}}, time);
+//       client.infer("closure", {{u.data(), {nx, ny}}}, {{stress.data(), {nx, ny}}});
+//     }
+//     client.end_stream();
+//
+// Arrays are described, not copied: penstock::Array (to be sent) and penstock::Output (to be filled) hold a
+// pointer, dimensions and strides, and live no longer than what they were made of. Elements are double,
+// float, integers of 8 to 64 bits, bool, std::complex of float or double; another type does not compile. What
+// the database gives without being told where is a penstock::Tensor, which owns its memory and is moved.
+//
+// A copy is made by asynchronous puts alone. Arrays with strides pass through a small buffer.
+//
+// Errors are a penstock::Error, or one of the classes below it. Threads: as penstock.h says of a client.
+
+#ifndef PENSTOCK_HPP
+#define PENSTOCK_HPP
+
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "penstock_arrays.hpp"
+
+namespace penstock {
+
+using Seconds = std::chrono::duration<double>;  // 5s, 20ms and so on convert to it
+
+class Client {
+ public:
+  // address: "host:port[,host:port...]" or "unix://path"; "" is that of the environment.
+  explicit Client(const std::string& address = "", Seconds timeout = Seconds(5)) {
+    penstock_client* made = nullptr;
+    const int status = penstock_connect(address.empty() ? nullptr : address.c_str(), timeout.count(), &made);
+    if (status) throw_error(status, nullptr);
+    client_.reset(made);  // closes it, once what is queued has been sent
+  }
+  penstock_client* c() const { return client_.get(); }
+
+  void set_identity(const std::string& producer, std::int64_t rank = -1) {
+    check(penstock_set_identity(c(), producer.c_str(), rank));
+  }
+  std::string producer() const { return penstock_producer(c()); }
+  std::int64_t rank() const { return penstock_rank(c()); }
+  // How long the database may take to answer one call.
+  void set_timeout(Seconds timeout) { check(penstock_set_timeout(c(), timeout.count())); }
+
+  // ---- Tensors
+
+  void put_tensor(const std::string& name, const Array& array) {
+    const auto it = array.c();
+    check(penstock_put_tensor(c(), name.c_str(), &it));
+  }
+  // Into an array of the tensor's dtype and shape.
+  void get_tensor(const std::string& name, const Output& into) {
+    const auto it = into.c();
+    check(penstock_get_tensor(c(), name.c_str(), &it));
+  }
+  Tensor get_tensor(const std::string& name) {
+    Tensor found;
+    check(penstock_get_tensor_to(c(), name.c_str(), place_one, &found));
+    return found;
+  }
+  penstock_info tensor_info(const std::string& name) {
+    penstock_info info;
+    check(penstock_tensor_info(c(), name.c_str(), &info));
+    return info;
+  }
+  bool tensor_exists(const std::string& name) {
+    int exists = 0;
+    check(penstock_tensor_exists(c(), name.c_str(), &exists));
+    return exists != 0;
+  }
+  // No error where there is none.
+  void delete_tensor(const std::string& name) { check(penstock_delete_tensor(c(), name.c_str())); }
+
+  // ---- Snapshots
+
+  void put_snapshot(std::int64_t step, std::initializer_list<Field> fields, double time = NAN,
+                    const std::string& stream = kStream) {
+    const auto list = c_fields(fields.begin(), fields.end());
+    check(penstock_put_snapshot(c(), stream.c_str(), step, time, list.data(), static_cast<int>(list.size())));
+  }
+  // The same for fields whose number is not known when the program is compiled.
+  void put_snapshot(std::int64_t step, const std::vector<Field>& fields, double time = NAN,
+                    const std::string& stream = kStream) {
+    const auto list = c_fields(fields.begin(), fields.end());
+    check(penstock_put_snapshot(c(), stream.c_str(), step, time, list.data(), static_cast<int>(list.size())));
+  }
+  // The snapshot at a position of the stream, 0 being the first.
+  Snapshot get_snapshot(std::int64_t position, const std::string& stream = kStream) {
+    Snapshot found;
+    penstock_snapshot about;
+    check(penstock_get_snapshot(c(), stream.c_str(), position, place_field, &found.fields, &about));
+    found.producer = about.producer;
+    found.rank = about.rank;
+    found.step = about.step;
+    found.time = about.time;
+    return found;
+  }
+  std::int64_t announced(const std::string& stream = kStream) {
+    std::int64_t count = 0;
+    check(penstock_announced(c(), stream.c_str(), &count));
+    return count;
+  }
+  // Tell readers that this rank puts no more snapshots in a stream.
+  void end_stream(const std::string& stream = kStream) { check(penstock_end_stream(c(), stream.c_str())); }
+  bool stream_ended(const std::string& producer, std::int64_t rank, const std::string& stream = kStream) {
+    int ended = 0;
+    check(penstock_stream_ended(c(), stream.c_str(), producer.c_str(), rank, &ended));
+    return ended != 0;
+  }
+
+  // ---- Flags
+
+  void raise_flag(const std::string& name) { check(penstock_raise_flag(c(), name.c_str())); }
+  bool flag_raised(const std::string& name) {
+    int raised = 0;
+    check(penstock_flag_raised(c(), name.c_str(), &raised));
+    return raised != 0;
+  }
+  void request_stop() { check(penstock_request_stop(c())); }
+  bool stop_requested() {
+    int requested = 0;
+    check(penstock_stop_requested(c(), &requested));
+    return requested != 0;
+  }
+
+  // ---- Models
+
+  // Store an immutable version and make it the live one. archive: a TorchScript file's bytes.
+  void put_model(const std::string& name, const std::string& archive, std::int64_t version,
+                 const std::string& device = "CPU") {
+    check(penstock_put_model(c(), name.c_str(), archive.data(), archive.size(), version, device.c_str()));
+  }
+  std::int64_t model_version(const std::string& name) {
+    std::int64_t version = 0;
+    check(penstock_model_version(c(), name.c_str(), &version));
+    return version;
+  }
+  // Run a model: one round trip, and nothing is stored. version: exactly this one; 0: the live one.
+  void infer(const std::string& name, std::initializer_list<Array> inputs,
+             std::initializer_list<Output> outputs, std::int64_t version = 0) {
+    const auto from = c_arrays(inputs), to = c_arrays(outputs);
+    check(penstock_infer(c(), name.c_str(), version, from.data(), static_cast<int>(from.size()), to.data(),
+                         static_cast<int>(to.size())));
+  }
+  // The same for a model with one output, whose shape need not be known.
+  Tensor infer(const std::string& name, std::initializer_list<Array> inputs, std::int64_t version = 0) {
+    const auto from = c_arrays(inputs);
+    Tensor output;
+    check(penstock_infer_to(c(), name.c_str(), version, from.data(), static_cast<int>(from.size()), 1,
+                            place_one, &output));
+    return output;
+  }
+
+  // ---- Waiting: each returns once the thing is there, or throws TimedOut
+
+  void wait_tensor(const std::string& name, Seconds timeout) {
+    check(penstock_wait_tensor(c(), name.c_str(), timeout.count()));
+  }
+  void wait_dataset(const std::string& name, Seconds timeout) {
+    check(penstock_wait_dataset(c(), name.c_str(), timeout.count()));
+  }
+  void wait_flag(const std::string& name, Seconds timeout) {
+    check(penstock_wait_flag(c(), name.c_str(), timeout.count()));
+  }
+  // Until a list, or a stream, has so many entries. Returns how many it has.
+  std::int64_t wait_list(const std::string& name, std::int64_t length, Seconds timeout) {
+    std::int64_t found = 0;
+    check(penstock_wait_list(c(), name.c_str(), length, timeout.count(), &found));
+    return found;
+  }
+  // Until a version greater than `after` is live; 0: any. Returns it.
+  std::int64_t wait_model(const std::string& name, Seconds timeout, std::int64_t after = 0) {
+    std::int64_t version = 0;
+    check(penstock_wait_model(c(), name.c_str(), after, timeout.count(), &version));
+    return version;
+  }
+
+  // ---- Asynchronous puts: the arrays are copied, and sent by a thread. See penstock.h for its rules
+
+  void put_tensor_async(const std::string& name, const Array& array) {
+    const auto it = array.c();
+    check(penstock_put_tensor_async(c(), name.c_str(), &it));
+  }
+  void put_snapshot_async(std::int64_t step, std::initializer_list<Field> fields, double time = NAN,
+                          const std::string& stream = kStream) {
+    const auto list = c_fields(fields.begin(), fields.end());
+    check(penstock_put_snapshot_async(c(), stream.c_str(), step, time, list.data(),
+                                      static_cast<int>(list.size())));
+  }
+  // Wait until all of it is in the database.
+  void flush(Seconds timeout) { check(penstock_flush(c(), timeout.count())); }
+  void set_queue(std::size_t bytes) { check(penstock_set_queue(c(), bytes)); }
+
+ private:
+  static constexpr const char* kStream = "snapshots";
+  struct Close {
+    void operator()(penstock_client* client) const { penstock_close(client); }
+  };
+
+  void check(int status) const {
+    if (status) throw_error(status, c());
+  }
+  template <class Iterator>
+  static std::vector<penstock_field> c_fields(Iterator from, Iterator to) {
+    std::vector<penstock_field> list;
+    for (; from != to; ++from) list.push_back({from->name.c_str(), from->array.c()});
+    return list;
+  }
+  template <class Arrays>
+  static std::vector<penstock_array> c_arrays(const Arrays& arrays) {
+    std::vector<penstock_array> list;
+    for (const auto& array : arrays) list.push_back(array.c());
+    return list;
+  }
+  // Called from C: no exception may leave. NULL is an error of memory there.
+  static void* place_one(void* tensor, const char*, const penstock_info* info) noexcept try {
+    *static_cast<Tensor*>(tensor) = Tensor(*info);
+    return static_cast<Tensor*>(tensor)->bytes();
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+  static void* place_field(void* fields, const char* name, const penstock_info* info) noexcept try {
+    auto& field = (*static_cast<std::map<std::string, Tensor>*>(fields))[name];
+    field = Tensor(*info);
+    return field.bytes();
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+
+  std::unique_ptr<penstock_client, Close> client_;
+};
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_HPP

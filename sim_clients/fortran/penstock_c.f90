@@ -1,0 +1,367 @@
+! The C functions that the module penstock calls: those of penstock.h, and those of descriptors.c (psf_).
+! Programs use the module penstock.
+
+module penstock_c
+  use, intrinsic :: iso_c_binding, only: c_bool, c_char, c_double, c_float, c_double_complex, &
+    c_float_complex, c_int, c_int8_t, c_int16_t, c_int32_t, c_int64_t, c_ptr, c_size_t
+  implicit none
+  public
+
+  type, bind(c) :: penstock_snapshot_c
+    type(c_ptr) :: producer
+    integer(c_int64_t) :: rank
+    integer(c_int64_t) :: step
+    integer(c_int) :: has_time
+    real(c_double) :: time
+  end type
+
+  interface
+    function penstock_connect(address, timeout, client) bind(c) result(status)
+      import :: c_double, c_int, c_ptr
+      type(c_ptr), value :: address
+      real(c_double), value :: timeout
+      type(c_ptr), intent(out) :: client
+      integer(c_int) :: status
+    end function
+
+    subroutine penstock_close(client) bind(c)
+      import :: c_ptr
+      type(c_ptr), value :: client
+    end subroutine
+
+    function penstock_set_identity(client, producer, rank) bind(c) result(status)
+      import :: c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client, producer
+      integer(c_int64_t), value :: rank
+      integer(c_int) :: status
+    end function
+
+    function penstock_producer(client) bind(c) result(text)
+      import :: c_ptr
+      type(c_ptr), value :: client
+      type(c_ptr) :: text
+    end function
+
+    function penstock_rank(client) bind(c) result(rank)
+      import :: c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      integer(c_int64_t) :: rank
+    end function
+
+    function penstock_set_timeout(client, seconds) bind(c) result(status)
+      import :: c_double, c_int, c_ptr
+      type(c_ptr), value :: client
+      real(c_double), value :: seconds
+      integer(c_int) :: status
+    end function
+
+    function penstock_dtype_name(dtype) bind(c) result(text)
+      import :: c_int, c_ptr
+      integer(c_int), value :: dtype
+      type(c_ptr) :: text
+    end function
+
+    function penstock_tensor_exists(client, name, exists) bind(c) result(status)
+      import :: c_char, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      integer(c_int), intent(out) :: exists
+      integer(c_int) :: status
+    end function
+
+    function penstock_delete_tensor(client, name) bind(c) result(status)
+      import :: c_char, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      integer(c_int) :: status
+    end function
+
+    function penstock_announced(client, stream, count) bind(c) result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: stream(*)
+      integer(c_int64_t), intent(out) :: count
+      integer(c_int) :: status
+    end function
+
+    function penstock_end_stream(client, stream) bind(c) result(status)
+      import :: c_char, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: stream(*)
+      integer(c_int) :: status
+    end function
+
+    function penstock_stream_ended(client, stream, producer, rank, ended) bind(c) result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: stream(*), producer(*)
+      integer(c_int64_t), value :: rank
+      integer(c_int), intent(out) :: ended
+      integer(c_int) :: status
+    end function
+
+    function penstock_raise_flag(client, name) bind(c) result(status)
+      import :: c_char, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      integer(c_int) :: status
+    end function
+
+    function penstock_flag_raised(client, name, raised) bind(c) result(status)
+      import :: c_char, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      integer(c_int), intent(out) :: raised
+      integer(c_int) :: status
+    end function
+
+    function penstock_request_stop(client) bind(c) result(status)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: client
+      integer(c_int) :: status
+    end function
+
+    function penstock_stop_requested(client, requested) bind(c) result(status)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: client
+      integer(c_int), intent(out) :: requested
+      integer(c_int) :: status
+    end function
+
+    function penstock_put_model(client, name, model, size, version, device) bind(c) result(status)
+      import :: c_char, c_int, c_int8_t, c_int64_t, c_ptr, c_size_t
+      type(c_ptr), value :: client, device
+      character(kind=c_char), intent(in) :: name(*)
+      integer(c_int8_t), intent(in) :: model(*)
+      integer(c_size_t), value :: size
+      integer(c_int64_t), value :: version
+      integer(c_int) :: status
+    end function
+
+    function penstock_model_version(client, name, version) bind(c) result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      integer(c_int64_t), intent(out) :: version
+      integer(c_int) :: status
+    end function
+
+    function penstock_wait_tensor(client, name, timeout) bind(c) result(status)
+      import :: c_char, c_double, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      real(c_double), value :: timeout
+      integer(c_int) :: status
+    end function
+
+    function penstock_wait_dataset(client, name, timeout) bind(c) result(status)
+      import :: c_char, c_double, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      real(c_double), value :: timeout
+      integer(c_int) :: status
+    end function
+
+    function penstock_wait_flag(client, name, timeout) bind(c) result(status)
+      import :: c_char, c_double, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      real(c_double), value :: timeout
+      integer(c_int) :: status
+    end function
+
+    function penstock_wait_list(client, list, length, timeout, found) bind(c) result(status)
+      import :: c_char, c_double, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: list(*)
+      integer(c_int64_t), value :: length
+      real(c_double), value :: timeout
+      integer(c_int64_t), intent(out) :: found
+      integer(c_int) :: status
+    end function
+
+    function penstock_wait_model(client, name, after, timeout, version) bind(c) result(status)
+      import :: c_char, c_double, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      integer(c_int64_t), value :: after
+      real(c_double), value :: timeout
+      integer(c_int64_t), intent(out) :: version
+      integer(c_int) :: status
+    end function
+
+    function penstock_flush(client, timeout) bind(c) result(status)
+      import :: c_double, c_int, c_ptr
+      type(c_ptr), value :: client
+      real(c_double), value :: timeout
+      integer(c_int) :: status
+    end function
+
+    function penstock_set_queue(client, bytes) bind(c) result(status)
+      import :: c_int, c_ptr, c_size_t
+      type(c_ptr), value :: client
+      integer(c_size_t), value :: bytes
+      integer(c_int) :: status
+    end function
+
+    function psf_error(client) bind(c) result(text)
+      import :: c_ptr
+      type(c_ptr), value :: client
+      type(c_ptr) :: text
+    end function
+
+    function psf_put_tensor(client, name, array, reversed, async) bind(c) result(status)
+      import :: c_char, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      type(*), dimension(..), intent(in) :: array
+      integer(c_int), value :: reversed, async
+      integer(c_int) :: status
+    end function
+
+    function psf_get_tensor(client, name, array, reversed) bind(c) result(status)
+      import :: c_char, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      type(*), dimension(..), intent(inout) :: array
+      integer(c_int), value :: reversed
+      integer(c_int) :: status
+    end function
+
+    function psf_new_real64(client, name, array, reversed) bind(c) result(status)
+      import :: c_char, c_int, c_ptr, c_double
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      real(c_double), allocatable, intent(inout) :: array(..)
+      integer(c_int), value :: reversed
+      integer(c_int) :: status
+    end function
+
+    function psf_new_real32(client, name, array, reversed) bind(c) result(status)
+      import :: c_char, c_int, c_ptr, c_float
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      real(c_float), allocatable, intent(inout) :: array(..)
+      integer(c_int), value :: reversed
+      integer(c_int) :: status
+    end function
+
+    function psf_new_int64(client, name, array, reversed) bind(c) result(status)
+      import :: c_char, c_int, c_ptr, c_int64_t
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      integer(c_int64_t), allocatable, intent(inout) :: array(..)
+      integer(c_int), value :: reversed
+      integer(c_int) :: status
+    end function
+
+    function psf_new_int32(client, name, array, reversed) bind(c) result(status)
+      import :: c_char, c_int, c_ptr, c_int32_t
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      integer(c_int32_t), allocatable, intent(inout) :: array(..)
+      integer(c_int), value :: reversed
+      integer(c_int) :: status
+    end function
+
+    function psf_new_int16(client, name, array, reversed) bind(c) result(status)
+      import :: c_char, c_int, c_ptr, c_int16_t
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      integer(c_int16_t), allocatable, intent(inout) :: array(..)
+      integer(c_int), value :: reversed
+      integer(c_int) :: status
+    end function
+
+    function psf_new_int8(client, name, array, reversed) bind(c) result(status)
+      import :: c_char, c_int, c_ptr, c_int8_t
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      integer(c_int8_t), allocatable, intent(inout) :: array(..)
+      integer(c_int), value :: reversed
+      integer(c_int) :: status
+    end function
+
+    function psf_new_complex64(client, name, array, reversed) bind(c) result(status)
+      import :: c_char, c_int, c_ptr, c_double_complex
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      complex(c_double_complex), allocatable, intent(inout) :: array(..)
+      integer(c_int), value :: reversed
+      integer(c_int) :: status
+    end function
+
+    function psf_new_complex32(client, name, array, reversed) bind(c) result(status)
+      import :: c_char, c_int, c_ptr, c_float_complex
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      complex(c_float_complex), allocatable, intent(inout) :: array(..)
+      integer(c_int), value :: reversed
+      integer(c_int) :: status
+    end function
+
+    function psf_new_bool(client, name, array, reversed) bind(c) result(status)
+      import :: c_char, c_int, c_ptr, c_bool
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      logical(c_bool), allocatable, intent(inout) :: array(..)
+      integer(c_int), value :: reversed
+      integer(c_int) :: status
+    end function
+
+    function psf_tensor_info(client, name, reversed, dtype, rank, dims) bind(c) result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      integer(c_int), value :: reversed
+      integer(c_int), intent(out) :: dtype, rank
+      integer(c_int64_t), intent(inout) :: dims(*)
+      integer(c_int) :: status
+    end function
+
+    function psf_fields_new() bind(c) result(fields)
+      import :: c_ptr
+      type(c_ptr) :: fields
+    end function
+
+    subroutine psf_fields_add(fields, name, array, reversed) bind(c)
+      import :: c_char, c_int, c_ptr
+      type(c_ptr), value :: fields
+      character(kind=c_char), intent(in) :: name(*)
+      type(*), dimension(..), intent(in) :: array
+      integer(c_int), value :: reversed
+    end subroutine
+
+    subroutine psf_fields_unpaired(fields) bind(c)
+      import :: c_ptr
+      type(c_ptr), value :: fields
+    end subroutine
+
+    function psf_put_snapshot(client, stream, step, time, fields, async) bind(c) result(status)
+      import :: c_char, c_double, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client, fields
+      character(kind=c_char), intent(in) :: stream(*)
+      integer(c_int64_t), value :: step
+      real(c_double), value :: time
+      integer(c_int), value :: async
+      integer(c_int) :: status
+    end function
+
+    function psf_get_snapshot(client, stream, position, fields, snapshot) bind(c) result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr, penstock_snapshot_c
+      type(c_ptr), value :: client, fields
+      character(kind=c_char), intent(in) :: stream(*)
+      integer(c_int64_t), value :: position
+      type(penstock_snapshot_c), intent(inout) :: snapshot
+      integer(c_int) :: status
+    end function
+
+    function psf_infer(client, model, version, inputs, outputs) bind(c) result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client, inputs, outputs
+      character(kind=c_char), intent(in) :: model(*)
+      integer(c_int64_t), value :: version
+      integer(c_int) :: status
+    end function
+  end interface
+end module
