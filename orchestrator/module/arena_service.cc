@@ -3,9 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <string>
 #include <utility>
-
-#include "module_state.h"
 
 namespace penstock {
 namespace {
@@ -20,7 +19,7 @@ class Populate : public Task {
   void Run() override {
     SharedMemory& memory = service->arena.memory();
     uint64_t start = kArenaPage;
-    while (start < memory.bytes() && !state().stopping) {
+    while (start < memory.bytes() && !service->stopping) {
       uint64_t end = std::min(memory.bytes(), (start / kPiece + 1) * kPiece);
       Status status = memory.Populate(start, end);
       if (!status.ok()) return End(start, status);
@@ -93,6 +92,7 @@ Status StartArena(RedisModuleCtx* context, int64_t megabytes) {
 
 bool StopArena(Clock::time_point deadline) {
   if (service == nullptr) return true;
+  service->stopping = true;
   service->populating.Stop();
   service->processes->Stop();
   service->deadlines.Stop();

@@ -7,6 +7,7 @@
 //   until there is one. The server tells when connections end, and when a child is forked and has ended.
 #pragma once
 
+#include <atomic>
 #include <memory>
 
 #include "arena.h"
@@ -25,6 +26,7 @@ struct ArenaService {
   Watch deadlines;
   ArenaClients clients;
   WorkQueue populating;
+  std::atomic<bool> stopping = false;
 };
 
 /// Null when there is no arena.
