@@ -221,10 +221,8 @@ def _run_all(members: list[_Member], launcher: Launcher) -> bool:
         return all(completed)
     except KeyboardInterrupt:
         while not all(member.job.state.final for member in members):
-            with (
-                suppress(KeyboardInterrupt),
-                hurried_by_signals(lambda number: None),
-            ):  # Slurm may say it twice
+            # Slurm may say it twice
+            with suppress(KeyboardInterrupt), hurried_by_signals(lambda number: None):
                 for member in members:
                     member.cancel()
         raise

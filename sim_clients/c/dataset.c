@@ -381,12 +381,16 @@ int penstock_append_to_list(penstock_client* client, const char* list, const cha
   return psk_run(client);
 }
 
-int penstock_list_length(penstock_client* client, const char* list, int64_t* length) {
-  psk_begin(client, "count the entries of list", list);
-  int status = psk_check_name(client, "list", list);
+int psk_list_length(penstock_client* client, const char* what, const char* list, int64_t* length) {
+  int status = psk_check_name(client, what, list);
   if (status) return status;
   psk_command_begin(client, 2, psk_reply_integer, length);
   psk_word(client, "LLEN");
   psk_key(client, list, NULL);
   return psk_run(client);
+}
+
+int penstock_list_length(penstock_client* client, const char* list, int64_t* length) {
+  psk_begin(client, "count the entries of list", list);
+  return psk_list_length(client, "list", list, length);
 }

@@ -308,6 +308,9 @@ char* psk_entry(penstock_client* client, const char* prefix, const char* name);
 // Store fields as a dataset, its metadata with them.
 int psk_store(penstock_client* client, const char* entry, const penstock_field* fields, int count,
               const psk_metadata_list* metadata);
+// How long a list is. `what` says in an error what the name is of: "list" or "stream".
+int psk_list_length(penstock_client* client, const char* what, const char* list, int64_t* length);
+
 // Begin a new message with the command that calls a dataset complete, once everything has been stored.
 void psk_complete(penstock_client* client, const char* entry);
 // Read the tensors of these names, each into its sink.

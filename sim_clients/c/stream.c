@@ -369,10 +369,5 @@ int penstock_get_snapshot(penstock_client* client, const char* stream, int64_t p
 
 int penstock_announced(penstock_client* client, const char* stream, int64_t* count) {
   psk_begin(client, "count the snapshots of stream", stream);
-  int status = psk_check_name(client, "stream", stream);
-  if (status) return status;
-  psk_command_begin(client, 2, psk_reply_integer, count);
-  psk_word(client, "LLEN");
-  psk_key(client, stream, NULL);
-  return psk_run(client);
+  return psk_list_length(client, "stream", stream, count);
 }

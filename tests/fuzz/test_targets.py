@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.steps import missing, run_step
 
 ROOT = Path(__file__).parents[2]
 RUNS = int(os.environ.get("PENSTOCK_FUZZ_RUNS", "20000"))
@@ -20,31 +21,12 @@ RUN_DEADLINE_S = 3600.0
 TARGETS = ["words", "rdb", "values"]
 
 
-def run(command: list[str], deadline_s: float, **environment: str) -> str:
-    """Run one step to its end and return what it printed; a failure shows that."""
-    done = subprocess.run(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        timeout=deadline_s,
-        check=False,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stdout[-8000:]
-    return done.stdout
-
-
 @pytest.fixture(scope="session")
 def fuzzers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the compiled targets."""
     compiler = shutil.which("clang++")
     if compiler is None:
-        missing = "there is no clang++ with libFuzzer (Debian: apt install clang libclang-rt-14-dev)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing("there is no clang++ with libFuzzer (Debian: apt install clang libclang-rt-14-dev)")
     work = tmp_path_factory.mktemp("fuzz")
     options = [
         "-DPENSTOCK_FUZZ=ON",
@@ -52,8 +34,11 @@ def fuzzers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"-DCMAKE_CXX_COMPILER={compiler}",
     ]
     source = str(ROOT / "orchestrator" / "module")
-    run(["cmake", "-S", source, "-B", str(work), *options], COMPILE_DEADLINE_S)
-    run(["cmake", "--build", str(work), "--target", "fuzzers", "--parallel", "2"], COMPILE_DEADLINE_S)
+    run_step(["cmake", "-S", source, "-B", str(work), *options], deadline_s=COMPILE_DEADLINE_S)
+    run_step(
+        ["cmake", "--build", str(work), "--target", "fuzzers", "--parallel", "2"],
+        deadline_s=COMPILE_DEADLINE_S,
+    )
     return work / "fuzz"
 
 
@@ -66,9 +51,9 @@ def test_no_input_crashes_or_leaks(fuzzers: Path, tmp_path: Path, target: str) -
     corpus = ROOT / "tests" / "fuzz" / "corpus" / target
     assert any(corpus.iterdir())
     limits = [f"-runs={RUNS}", "-max_len=4000", "-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1"]
-    printed = run(
+    printed = run_step(
         [str(fuzzers / f"fuzz_{target}"), *limits, f"-artifact_prefix={tmp_path}/", str(grown), str(corpus)],
-        RUN_DEADLINE_S,
+        deadline_s=RUN_DEADLINE_S,
         UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1",
     )
     units = re.search(r"stat::number_of_executed_units: (\d+)", printed)

@@ -44,7 +44,12 @@ def test_the_short_form_measures_launching(tmp_path: Path) -> None:
     *rates, gap, memory, parsl = list(report.values())[1:]
     for rate in rates:
         names = [row["name"] for row in rate["series"]]
-        assert names == ["posix_spawn loop", "the same with directory and log", "Experiment"]
+        assert names == [
+            "posix_spawn loop",
+            "the same with directory and log",
+            "the same, one at a time",
+            "Experiment",
+        ]
     assert [row["name"] for row in gap["series"]] == ["posix_spawn loop", "Experiment"]
     assert [row["members"] for row in memory["series"]] == [100, 1000]
     rows = memory["series"]

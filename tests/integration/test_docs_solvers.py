@@ -16,16 +16,11 @@ from sim_clients import Address, connect
 from tests.integration.scripts import snippets
 from tests.integration.servers import RedisServer
 from tests.integration.torchscript import torchscript
+from tests.steps import missing
 
 PAGE = Path(__file__).parents[2] / "docs" / "solvers.md"
 COMPILE = re.findall(r"`((?:cc|c\+\+|gfortran) [^`]*solver)`", PAGE.read_text())
 FENCES = {"c": "c", "cc": "cpp", "f90": "fortran"}
-
-
-def missing(what: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 def shell(line: str, directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:

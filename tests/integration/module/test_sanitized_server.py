@@ -32,7 +32,8 @@ from tests.integration.servers import (
     wait_until,
     wheel_binary,
 )
-from tests.unit.module.test_cores import SOURCE, run
+from tests.steps import run_step
+from tests.unit.module.test_cores import SOURCE
 
 DEADLINE_S = 900.0
 CLIENTS = 64
@@ -65,8 +66,8 @@ def sanitized(sanitizer: Sanitizer, tmp_path_factory: pytest.TempPathFactory) ->
     """The module and the fake backend, compiled with the sanitizer."""
     work = tmp_path_factory.mktemp("sanitized")
     options = ["-DPENSTOCK_TESTS=ON", "-DCMAKE_BUILD_TYPE=Release", f"-DPENSTOCK_SANITIZE={sanitizer.flags}"]
-    run(["cmake", "-S", str(SOURCE), "-B", str(work), *options])
-    run(["cmake", "--build", str(work), "--target", "penstock_ai", "fake_backend", "--parallel", "2"])
+    run_step(["cmake", "-S", str(SOURCE), "-B", str(work), *options])
+    run_step(["cmake", "--build", str(work), "--target", "penstock_ai", "fake_backend", "--parallel", "2"])
     backend = str(work / "tests" / "fake_backend.so")
     return Module(
         work / "penstock_ai.so",

@@ -21,6 +21,8 @@ from tests.integration.orchestrator.slurm_nodes import SlurmNodes, missing
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 30.0
+END_S = 120.0
+"""How long a driver may take to end with all that it has left: a scheduler may be asked for a minute."""
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +66,7 @@ class Driver:
 
     def end(self) -> tuple[int, str]:
         """Wait for its end; return its exit code and what it said on stderr."""
-        _, said = self.process.communicate(timeout=DEADLINE_S)
+        _, said = self.process.communicate(timeout=END_S)
         return self.process.returncode, said
 
 

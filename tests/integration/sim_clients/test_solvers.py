@@ -25,18 +25,13 @@ from sim_clients.native_library import SOURCE as C_SOURCE
 from sim_clients.smartredis_environment import environment_for
 from tests.client_contract import Networks
 from tests.integration.servers import RedisServer
+from tests.steps import missing
 
 PROGRAMS = Path(__file__).parent / "programs"
 SIGNED = ("float64", "float32", "int64", "int32", "int16", "int8")
 UNSIGNED = ("uint16", "uint8")  # which Fortran does not have
 PATTERN = np.add.outer(10 * np.arange(3), np.arange(4))
 Compile = Callable[[str], Path]
-
-
-def missing(what: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 def compiler_of(language: str) -> list[str]:

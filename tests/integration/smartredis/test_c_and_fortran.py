@@ -21,6 +21,7 @@ import pytest
 
 from tests.integration.smartredis.conftest import Deployment
 from tests.integration.torchscript import adder
+from tests.steps import missing
 
 pytestmark = pytest.mark.slow
 
@@ -42,12 +43,6 @@ class Sdk:
     source: Path
     objects: tuple[str, ...]
     directory: Path
-
-
-def missing(what: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 def compiled(command: list[str], directory: Path) -> None:

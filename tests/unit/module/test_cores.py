@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.steps import run_step
+
 SOURCE = Path(__file__).parents[3] / "orchestrator" / "module"
 COMPILE_DEADLINE_S = 600.0
-
-
-def run(command: list[str], **environment: str) -> str:
-    """Run one step to its end and return what it printed; a failure shows that."""
-    done = subprocess.run(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=COMPILE_DEADLINE_S,
-        check=False,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stdout[-8000:]
-    return done.stdout
 
 
 def configure(work: Path, sanitizers: str) -> None:
@@ -34,20 +19,20 @@ def configure(work: Path, sanitizers: str) -> None:
         "-DCMAKE_BUILD_TYPE=Debug",
         f"-DPENSTOCK_SANITIZE={sanitizers}",
     ]
-    run(["cmake", "-S", str(SOURCE), "-B", str(work), *options])
+    run_step(["cmake", "-S", str(SOURCE), "-B", str(work), *options])
 
 
 def build(work: Path, *targets: str) -> None:
     """Compile what a test needs of what `configure` has prepared."""
-    run(["cmake", "--build", str(work), "--target", *targets, "--parallel", "2"])
+    run_step(["cmake", "--build", str(work), "--target", *targets, "--parallel", "2"])
 
 
 def compile_and_test(work: Path) -> None:
     """Compile the cores and their tests in `work`, which is prepared, and run CTest there."""
     build(work, "cores")
-    listed = run(["ctest", "--test-dir", str(work), "--show-only"])
+    listed = run_step(["ctest", "--test-dir", str(work), "--show-only"])
     assert "Total Tests: 0" not in listed
-    run(
+    run_step(
         ["ctest", "--test-dir", str(work), "--output-on-failure", "--timeout", "120"],
         ASAN_OPTIONS="detect_leaks=1:abort_on_error=0",
         UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1",

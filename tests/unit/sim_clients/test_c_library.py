@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from sim_clients.native_library import SOURCE
+from tests.steps import missing, run_step
 
 DEADLINE_S = 300.0
 STRICT = [
@@ -24,34 +23,12 @@ STRICT = [
 ]
 
 
-def run(command: list[str], **environment: str) -> str:
-    """Run one step to its end and return what it printed; a failure shows that."""
-    done = subprocess.run(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        timeout=DEADLINE_S,
-        check=False,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stdout[-8000:]
-    return done.stdout
-
-
-def missing(what: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(what)
-    pytest.skip(what)
-
-
 def compile_and_test(work: Path, sanitizers: str) -> None:
     options = ["-DPENSTOCK_TESTS=ON", "-DBUILD_SHARED_LIBS=OFF", f"-DPENSTOCK_SANITIZE={sanitizers}"]
-    run(["cmake", "-S", str(SOURCE), "-B", str(work), "-DCMAKE_BUILD_TYPE=Debug", *options])
-    run(["cmake", "--build", str(work), "--parallel", "2"])
-    assert "Total Tests: 0" not in run(["ctest", "--test-dir", str(work), "--show-only"])
-    run(
+    run_step(["cmake", "-S", str(SOURCE), "-B", str(work), "-DCMAKE_BUILD_TYPE=Debug", *options])
+    run_step(["cmake", "--build", str(work), "--parallel", "2"])
+    assert "Total Tests: 0" not in run_step(["ctest", "--test-dir", str(work), "--show-only"])
+    run_step(
         ["ctest", "--test-dir", str(work), "--output-on-failure", "--timeout", "120"],
         ASAN_OPTIONS="detect_leaks=1",
         UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1",
@@ -63,7 +40,7 @@ def test_it_compiles_without_a_warning(compiler: str, tmp_path: Path) -> None:
     if shutil.which(compiler) is None:
         missing(f"there is no {compiler}")
     sources = [str(path) for path in sorted(SOURCE.glob("*.c"))]
-    run(
+    run_step(
         [
             compiler,
             *STRICT,
@@ -83,13 +60,15 @@ def test_it_compiles_without_a_warning(compiler: str, tmp_path: Path) -> None:
 def test_the_header_is_c_and_cpp(compiler: str, tmp_path: Path) -> None:
     source = tmp_path / ("solver.c" if compiler == "gcc" else "solver.cc")
     source.write_text('#include "penstock.h"\nint main(void) { return penstock_version() == 0; }\n')
-    run([compiler, "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{SOURCE}", "-fsyntax-only", str(source)])
+    run_step(
+        [compiler, "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{SOURCE}", "-fsyntax-only", str(source)]
+    )
 
 
 def test_every_function_of_the_header_is_in_the_library_and_nothing_else(tmp_path: Path) -> None:
     library = tmp_path / "libpenstock.so"
     sources = [str(path) for path in sorted(SOURCE.glob("*.c"))]
-    run(
+    run_step(
         [
             "gcc",
             *STRICT,
@@ -103,7 +82,9 @@ def test_every_function_of_the_header_is_in_the_library_and_nothing_else(tmp_pat
             "-lm",
         ]
     )
-    exported = {line.split()[-1] for line in run(["nm", "-D", "--defined-only", str(library)]).splitlines()}
+    exported = {
+        line.split()[-1] for line in run_step(["nm", "-D", "--defined-only", str(library)]).splitlines()
+    }
     declared = {
         word.partition("(")[0].lstrip("*")
         for line in (SOURCE / "penstock.h").read_text().splitlines()
@@ -124,12 +105,14 @@ def test_a_program_finds_the_installed_library_by_pkg_config(tmp_path: Path) -> 
     if shutil.which("pkg-config") is None:
         missing("there is no pkg-config")
     prefix, source, program = tmp_path / "prefix", tmp_path / "solver.c", tmp_path / "solver"
-    run(["cmake", "-S", str(SOURCE), "-B", str(tmp_path / "work"), f"-DCMAKE_INSTALL_PREFIX={prefix}"])
-    run(["cmake", "--build", str(tmp_path / "work"), "--parallel", "2", "--target", "install"])
+    run_step(["cmake", "-S", str(SOURCE), "-B", str(tmp_path / "work"), f"-DCMAKE_INSTALL_PREFIX={prefix}"])
+    run_step(["cmake", "--build", str(tmp_path / "work"), "--parallel", "2", "--target", "install"])
     (found,) = prefix.rglob("penstock.pc")
-    flags = run(["pkg-config", "--cflags", "--libs", "penstock"], PKG_CONFIG_PATH=str(found.parent)).split()
+    flags = run_step(
+        ["pkg-config", "--cflags", "--libs", "penstock"], PKG_CONFIG_PATH=str(found.parent)
+    ).split()
     source.write_text(
         "#include <penstock.h>\n#include <stdio.h>\nint main(void) { puts(penstock_version()); }\n"
     )
-    run(["gcc", str(source), *flags, f"-Wl,-rpath,{found.parents[1]}", "-o", str(program)])
-    assert run([str(program)]) == "0.1.0\n"
+    run_step(["gcc", str(source), *flags, f"-Wl,-rpath,{found.parents[1]}", "-o", str(program)])
+    assert run_step([str(program)]) == "0.1.0\n"
