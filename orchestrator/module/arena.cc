@@ -1,5 +1,6 @@
 #include "arena.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace penstock {
@@ -20,11 +21,27 @@ void Arena::Limit(uint64_t end) {
   limit_ = end;
 }
 
-ArenaBlockPtr Arena::Take(uint64_t bytes) {
+bool Arena::Wants() const {
+  return ready_ < limit_ && allocator_.largest_free() < std::max(kArenaAhead, largest_asked_);
+}
+
+bool Arena::WantsMore() const {
   std::lock_guard lock(mutex_);
-  auto offset = allocator_.Allocate(bytes);
-  if (!offset) return nullptr;
-  return std::make_shared<ArenaBlock>(this, *offset, allocator_.SizeOf(*offset));
+  return Wants();
+}
+
+ArenaBlockPtr Arena::Take(uint64_t bytes) {
+  ArenaBlockPtr block;
+  bool wants = false;
+  {
+    std::lock_guard lock(mutex_);
+    largest_asked_ = std::max(largest_asked_, ArenaAllocator::Rounded(bytes).value_or(0));
+    if (auto offset = allocator_.Allocate(bytes))
+      block = std::make_shared<ArenaBlock>(this, *offset, allocator_.SizeOf(*offset));
+    wants = Wants();
+  }
+  if (wants) on_want_();
+  return block;
 }
 
 bool Arena::CouldHold(uint64_t bytes) const {

@@ -5,8 +5,9 @@
 //   writes a save, it reads the tensors of the moment it was forked from this very memory, not from a copy: a
 //   block that is dropped meanwhile is kept aside until the child has ended (ForkBorn, ForkDied). Nothing
 //   that the child can see is dropped between the fork and ForkBorn: keys go on the main thread, which is
-//   forking. Only memory that has been taken from the system is given out (Extend). Threads: any; the mutex
-//   guards the allocator and what is kept aside. No lock is held while OnRoom is called.
+//   forking. Only memory that has been taken from the system is given out (Extend), and only so much is taken
+//   as is used, and a little ahead (WantsMore). Threads: any; the mutex guards the allocator and what is kept
+//   aside. No lock is held while OnRoom and OnWant are called.
 #pragma once
 
 #include <functional>
@@ -19,6 +20,9 @@
 #include "shared_memory.h"
 
 namespace penstock {
+
+/// Bytes that are taken from the system before somebody asks for them.
+inline constexpr uint64_t kArenaAhead = 8 << 20;
 
 class ArenaBlock;
 using ArenaBlockPtr = std::shared_ptr<ArenaBlock>;
@@ -38,6 +42,10 @@ class Arena {
   SharedMemory& memory() { return *memory_; }
   /// Called after room was made, by the thread that made it. Set before the arena is used.
   void OnRoom(std::function<void()> call) { on_room_ = std::move(call); }
+  /// Called when more of it is wanted from the system, by the thread that wants it; set as OnRoom is.
+  void OnWant(std::function<void()> call) { on_want_ = std::move(call); }
+  /// Whether the largest free piece is smaller than what is kept ahead, or than the largest block so far.
+  bool WantsMore() const;
   /// Memory up to `end` has been taken from the system.
   void Extend(uint64_t end);
   /// There will be no more than `end`: the system has none.
@@ -52,16 +60,19 @@ class Arena {
 
  private:
   friend class ArenaBlock;
+  bool Wants() const;  // with the mutex
   void Return(uint64_t offset);
   void Trim(uint64_t offset, uint64_t bytes);
 
   const std::unique_ptr<SharedMemory> memory_;
   std::function<void()> on_room_ = [] {};
+  std::function<void()> on_want_ = [] {};
   mutable std::mutex mutex_;
   ArenaAllocator allocator_{kArenaPage};  // guarded by mutex_
   std::vector<uint64_t> deferred_;        // guarded by mutex_
   uint64_t ready_ = kArenaPage;           // guarded by mutex_
   uint64_t limit_;                        // guarded by mutex_
+  uint64_t largest_asked_ = 0;            // guarded by mutex_
   bool child_lives_ = false;              // guarded by mutex_
 };
 

@@ -82,6 +82,10 @@ Status Put(RedisModuleCtx* context, RedisModuleString* key, const ArenaPutWords&
   if (!tensor.ok()) return tensor.status();
   Status status = SetTensor(context, key, *tensor);
   if (!status.ok()) return status;
+  if (words.keep) {
+    status = clients.Pin(client, words.offset, words.bytes, *tensor);
+    if (!status.ok()) return status;
+  }
   clients.EndLease(client, words.offset);
   (*block)->Trim();
   ReplicatePut(context, key, **tensor);

@@ -85,6 +85,7 @@ Result<ArenaPutWords> ParseArenaPut(Arguments words) {
   auto offset = NextUnsigned(&words, "OFFSET");
   if (!offset.ok()) return offset.status();
   put.offset = *offset;
+  put.keep = words.Take("KEEP");
   if (words.Take("LEASE")) {
     auto bytes = NextBytes(&words);
     if (!bytes.ok()) return bytes.status();

@@ -24,12 +24,13 @@ struct LeaseWords {
 };
 Result<LeaseWords> ParseLease(Arguments words);
 
-/// PENSTOCK.PUT key dtype dim ... OFFSET offset [LEASE bytes]
+/// PENSTOCK.PUT key dtype dim ... OFFSET offset [KEEP] [LEASE bytes]
 struct ArenaPutWords {
   DataType type = DataType::kFloat;
   std::vector<int64_t> dims;
   uint64_t bytes = 0;  // of that type and shape; one at least
   uint64_t offset = 0;
+  bool keep = false;  // the client maps what it has put
   std::optional<uint64_t> lease;
 };
 Result<ArenaPutWords> ParseArenaPut(Arguments words);

@@ -111,6 +111,10 @@ std::string* TextOption(const std::string& key, Options* options) {
 }
 
 Status Set(const std::string& key, const std::string& value, Options* options) {
+  if (EqualsAnyCase(key, "ARENA") && EqualsAnyCase(value, "AUTO")) {
+    options->arena_mb = kArenaAuto;
+    return Status::Ok();
+  }
   for (const NumberOption& option : kNumbers) {
     if (EqualsAnyCase(key, option.key)) return SetNumber(option, value, options);
   }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,38 @@ def test_a_put_is_done_even_if_there_is_no_next_lease(client: ArenaClient) -> No
     assert client.commit("t", field(ROOM, 0), offset, "LEASE", 64) is None
     assert client.db.exists("t")
     assert arena(client.db)["leased"] == 0
+
+
+def test_a_put_may_keep_what_it_has_put(client: ArenaClient) -> None:
+    array = field(MEGABYTE, 7)
+    offset = client.lease(MEGABYTE)
+    client.write(offset, array)
+    assert client.commit("t", array, offset, "KEEP") == b"OK"
+    assert "no lease" in refusal(client.db, "PENSTOCK.PUT", "u", "UINT8", 64, "OFFSET", offset)
+    client.db.delete("t")
+    assert (arena(client.db)["used"], arena(client.db)["pinned"]) == (MEGABYTE, MEGABYTE)
+    assert client.memory[offset : offset + 64] == array[:64].tobytes()
+    client.release(offset)
+    wait_for(client.db, used=0)
+
+
+def test_memory_is_taken_as_it_is_used(start_server: StartServer) -> None:
+    server = start_server(arguments=("ARENA", "256"))
+    with server.connect() as db, ArenaClient(server) as client:
+        wait_for(db, ready=16 * MEGABYTE)
+        assert arena(db)["size"] == 256 * MEGABYTE
+        for i in range(8):
+            client.put(f"t{i}", field(8 * MEGABYTE, i))
+        assert 64 * MEGABYTE <= arena(db)["ready"] < 128 * MEGABYTE
+
+
+def test_an_arena_of_the_servers_own_choice(start_server: StartServer) -> None:
+    server = start_server(arguments=("ARENA", "auto"))
+    with server.connect() as db, ArenaClient(server) as client:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+        assert arena(db)["size"] == memory // 2 // MEGABYTE * MEGABYTE
+        client.put("t", field(MEGABYTE, 3))
+        assert get(db, "t").sum() == 3 * MEGABYTE
 
 
 def test_a_lease_that_is_longer_than_its_tensor_gives_the_rest_back(client: ArenaClient) -> None:

@@ -64,6 +64,29 @@ void OnlyWhatIsReadyIsGivenOut() {
   CHECK(!arena.CouldHold(kArenaPage + 1));
 }
 
+void MemoryIsTakenAsItIsWanted() {
+  constexpr uint64_t kLarge = 4 * kArenaAhead;
+  Arena arena(std::move(*SharedMemory::Create(kLarge)));
+  int wanted = 0;
+  arena.OnWant([&wanted] { ++wanted; });
+  CHECK(arena.WantsMore());
+  arena.Extend(kArenaPage + kArenaAhead);
+  CHECK(!arena.WantsMore());
+  ArenaBlockPtr block = arena.Take(kArenaPage);
+  CHECK(block != nullptr);
+  CHECK(arena.WantsMore());  // there is less ahead than there should be
+  CHECK_EQUAL(wanted, 1);
+  arena.Extend(2 * kArenaPage + kArenaAhead);
+  CHECK(!arena.WantsMore());
+  CHECK(arena.Take(2 * kArenaAhead) == nullptr);  // for which it is wanted
+  CHECK_EQUAL(wanted, 2);
+  arena.Extend(2 * kArenaPage + 2 * kArenaAhead);
+  CHECK(!arena.WantsMore());
+  CHECK(arena.Take(2 * kArenaAhead) != nullptr);
+  arena.Limit(2 * kArenaPage + 2 * kArenaAhead);
+  CHECK(!arena.WantsMore());  // the system has none
+}
+
 void ABlockIsFreeWhenTheLastHolderDropsIt() {
   auto arena = NewArena();
   int told = 0;
@@ -139,6 +162,7 @@ int main() {
   OthersOfTheUserCanMapItAndNobodyCanCutIt();
   TwoArenasHaveTwoIds();
   OnlyWhatIsReadyIsGivenOut();
+  MemoryIsTakenAsItIsWanted();
   ABlockIsFreeWhenTheLastHolderDropsIt();
   WhatATensorDoesNotNeedIsGivenBack();
   WhatASaveMayReadIsNotReused();

@@ -65,6 +65,12 @@ void PutsHaveAShapeAndALease() {
   CHECK_EQUAL(put->offset, 4096u);
   CHECK_EQUAL(*put->lease, 96u);
   CHECK_EQUAL(put->dims.size(), 2u);
+  CHECK(!put->keep);
+  put = ParseArenaPut(Words({"k", "FLOAT", "1", "OFFSET", "64", "keep", "LEASE", "8"}));
+  CHECK(put->keep);
+  CHECK_EQUAL(*put->lease, 8u);
+  CHECK_EQUAL(Text(ParseArenaPut(Words({"k", "FLOAT", "1", "OFFSET", "64", "KEEP", "KEEP"}))),
+              "unexpected word 'KEEP'");
   CHECK_EQUAL(ParseArenaPut(Words({"k", "DOUBLE", "OFFSET", "64"}))->bytes, 8u);  // a scalar
 }
 

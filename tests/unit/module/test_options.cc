@@ -35,6 +35,7 @@ void KeysAreReadInAnyCase() {
   CHECK_EQUAL(options->model_files, "/models");
   CHECK_EQUAL(options->store_timeout_ms, 0);
   CHECK_EQUAL(options->arena_mb, 64);
+  CHECK_EQUAL(ParseOptions({"ARENA", "auto"})->arena_mb, kArenaAuto);
   CHECK(options->preload == std::vector<Engine>{Engine::kTorch});
   CHECK_EQUAL(options->without_effect.size(), 1u);
   CHECK_EQUAL(options->without_effect[0], "ONNX");
