@@ -74,7 +74,7 @@ class Places:
     def _give(self, _context: object, name: bytes, info: Any) -> int | None:
         try:
             found: CInfo = info.contents
-            array = np.empty(tuple(found.dims[: found.rank]), _dtype(name, found.dtype))
+            array = np.empty(tuple(found.dims[: found.rank]), numpy_dtype(name.decode(), found.dtype))
             self.arrays[name.decode()] = array
             return int(array.__array_interface__["data"][0])
         except BaseException as error:  # noqa: BLE001  raised again when the library has returned
@@ -82,10 +82,18 @@ class Places:
             return None
 
 
-def _dtype(name: bytes, code: int) -> np.dtype[Any]:
+def dtype_code(dtype: np.dtype[Any]) -> int:
+    """Return the penstock_dtype of a dtype that can be sent."""
+    return _CODES[dtype]
+
+
+def numpy_dtype(name: str, code: int) -> np.dtype[Any]:
+    """Return numpy's dtype for a penstock_dtype.
+
+    Raises:
+        TensorError: naming the tensor; numpy has none.
+    """
     try:
         return _DTYPES[code]
     except KeyError:
-        raise TensorError(
-            name.decode(), "the database has it as bfloat16, which numpy does not know"
-        ) from None
+        raise TensorError(name, "the database has it as bfloat16, which numpy does not know") from None

@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from sim_clients.errors import SnapshotError
 from sim_clients.fields import Array, FieldType, Form, check_layout, layout_of, wire_array
 from sim_clients.keys import SnapshotName, checked_field
+from sim_clients.new_fields import read_only
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,13 @@ class Snapshot:
     def name(self) -> str:
         """The name of the dataset, `<producer>.<rank>.<step>`."""
         return str(SnapshotName(self.producer, self.rank, self.step))
+
+
+def with_read_only_fields(snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot, whose fields are read-only from now on."""
+    for value in snapshot.fields.values():
+        read_only(value)
+    return snapshot
 
 
 class SnapshotSeries:

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "arena.h"
 
 typedef struct layout {
   char* name;
@@ -298,6 +298,7 @@ static int load_fields(penstock_client* client, const char* entry, const char* n
     sinks[i] = place;
     sinks[i].name = fields[i];
     sinks[i].may_miss = 1;
+    if (place.view && !(sinks[i].piece = psk_view_add(place.view, fields[i]))) client->no_memory = 1;
   }
   psk_again(client);
   int status = psk_load(client, entry, sinks, count);
@@ -349,21 +350,39 @@ static int find_entry(penstock_client* client, const char* stream, int64_t posit
   return psk_fail(client, PENSTOCK_KEY_MISSING, where, "nothing is announced there");
 }
 
-int penstock_get_snapshot(penstock_client* client, const char* stream, int64_t position, penstock_place place,
-                          void* context, penstock_snapshot* snapshot) {
-  psk_begin(client, "get a snapshot of stream", stream);
+static int get_snapshot(penstock_client* client, const char* stream, int64_t position, psk_sink place,
+                        penstock_snapshot* snapshot) {
   int status = psk_check_name(client, "stream", stream);
-  if (!status && (!place || !snapshot))
-    status = psk_fail(client, PENSTOCK_INVALID, stream, "place and snapshot must not be NULL");
   char *entry = NULL, *name = NULL;
   if (!status) status = find_entry(client, stream, position, &entry);
   if (!status && !(name = name_of(entry)))
     status = psk_fail(client, PENSTOCK_MEMORY, stream, "no memory for a name");
   if (!status) status = parse_name(client, name, snapshot);
-  if (!status)
-    status = load_snapshot(client, entry, name, (psk_sink){.place = place, .context = context}, snapshot);
+  if (!status) status = load_snapshot(client, entry, name, place, snapshot);
   free(name);
   free(entry);
+  return status;
+}
+
+int penstock_get_snapshot(penstock_client* client, const char* stream, int64_t position, penstock_place place,
+                          void* context, penstock_snapshot* snapshot) {
+  psk_begin(client, "get a snapshot of stream", stream);
+  if (!place || !snapshot)
+    return psk_fail(client, PENSTOCK_INVALID, stream, "place and snapshot must not be NULL");
+  return get_snapshot(client, stream, position, (psk_sink){.place = place, .context = context}, snapshot);
+}
+
+int penstock_map_snapshot(penstock_client* client, const char* stream, int64_t position,
+                          penstock_snapshot* snapshot, penstock_view** view) {
+  psk_begin(client, "map a snapshot of stream", stream);
+  if (!snapshot || !view)
+    return psk_fail(client, PENSTOCK_INVALID, stream, "snapshot and view must not be NULL");
+  penstock_view* made = *view = psk_view_new();
+  if (!made) return psk_fail(client, PENSTOCK_MEMORY, stream, "no memory for a view");
+  int status = get_snapshot(client, stream, position, (psk_sink){.view = made}, snapshot);
+  if (!status) return 0;
+  penstock_unmap(made);
+  *view = NULL;
   return status;
 }
 
