@@ -288,15 +288,13 @@ int psk_arena_flush_large(penstock_client* client) {
 
 void psk_arena_touch(psk_arena* arena, int64_t offset, size_t bytes) {
 #ifdef MADV_POPULATE_WRITE
-  size_t first = (size_t)offset / kGranule, last = ((size_t)offset + bytes - 1) / kGranule, i = first;
-  while (i <= last && arena->touched[i / 8] & 1 << i % 8) i++;
-  if (i > last) return;
   size_t start = (size_t)offset / kPage * kPage;
   size_t end = ((size_t)offset + bytes + kPage - 1) / kPage * kPage;
+  size_t first = (start + kGranule - 1) / kGranule, last = end / kGranule, i = first;  // those that are whole
+  while (i < last && arena->touched[i / 8] & 1 << i % 8) i++;
+  if (i >= last) return;
   madvise(arena->base + start, end - start, MADV_POPULATE_WRITE);  // older systems do not know it
-  for (i = first; i <= last; i++)
-    if (i * kGranule >= start && (i + 1) * kGranule <= end)
-      arena->touched[i / 8] = (unsigned char)(arena->touched[i / 8] | 1 << i % 8);
+  for (; i < last; i++) arena->touched[i / 8] = (unsigned char)(arena->touched[i / 8] | 1 << i % 8);
 #else
   (void)arena, (void)offset, (void)bytes, (void)kPage;
 #endif
