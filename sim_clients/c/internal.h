@@ -165,9 +165,9 @@ extern const psk_transport psk_unix;
 struct psk_link {
   psk_endpoint endpoint;
   const psk_transport* transport;
-  int fd;           // -1: closed
-  double patience;  // s that the socket waits in the kernel
-  char* in;         // what has been received and not yet read
+  int fd;       // -1: closed
+  int patient;  // the kernel has been told how long it may wait
+  char* in;     // what has been received and not yet read
   size_t start, end;
   char* stage;  // elements of a strided array on their way
   size_t stage_start, stage_end;
