@@ -1,32 +1,21 @@
 """What is wrong with a snapshot that cannot be read: asked of the database itself, on the way to an error.
 
-SmartRedis' API cannot tell: it either fails without naming a key or silently returns less. Only this file of
-sim_clients speaks to Redis directly, and only after a read has failed.
+SmartRedis' API cannot tell: it either fails without naming a key or silently returns less.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
-import redis
-from redis.cluster import RedisCluster
-
 from sim_clients import keys
 from sim_clients.address import Address
-from sim_clients.errors import DatabaseUnavailable
+from sim_clients.plain_redis import connection, read_text, tensor_names
 
-TIMEOUT_S = 5.0
-_TENSOR_NAMES = b".tensor_names"
-_LENGTH_BYTES = 8
+_LOOK = "look at a broken snapshot"
 
 
 def announced(address: Address, stream: str, position: int) -> str | None:
     """Return the entry at a position of a stream, None where nothing is announced."""
-    with _connection(address) as connection:
-        entry = connection.lindex(stream, position)
-    return None if entry is None else str(entry.decode())
+    with connection(address, _LOOK, stream) as database:
+        return read_text(database.lindex(stream, position))
 
 
 def missing_fields(address: Address, entry: str) -> list[str] | None:
@@ -39,40 +28,8 @@ def missing_fields(address: Address, entry: str) -> list[str] | None:
     Returns:
         None when the database does not have the dataset at all.
     """
-    with _connection(address) as connection:
-        names = connection.hget(keys.metadata(entry), _TENSOR_NAMES)
+    with connection(address, _LOOK, entry) as database:
+        names = tensor_names(database, entry)
         if names is None:
             return None
-        return sorted(name for name in string_list(names) if not connection.exists(keys.tensor(entry, name)))
-
-
-def string_list(packed: bytes) -> list[str]:
-    """Unpack SmartRedis' form of a list of strings: one type byte, then each length (64 bit) and text."""
-    texts, offset = [], 1
-    while offset < len(packed):
-        start = offset + _LENGTH_BYTES
-        length = int.from_bytes(packed[offset:start], "little")
-        texts.append(packed[start : start + length].decode())
-        offset = start + length
-    return texts
-
-
-@contextmanager
-def _connection(address: Address) -> Iterator[Any]:
-    try:
-        connection = _connect(address)
-        try:
-            yield connection
-        finally:
-            connection.close()
-    except redis.RedisError as error:
-        raise DatabaseUnavailable(str(address), "look at a broken snapshot", str(error)) from error
-
-
-def _connect(address: Address) -> Any:
-    if address.unix_socket is not None:
-        return redis.Redis(unix_socket_path=str(address.unix_socket), socket_timeout=TIMEOUT_S)
-    endpoint = address.endpoints[0]
-    if address.clustered:
-        return RedisCluster(host=endpoint.host, port=endpoint.port, socket_timeout=TIMEOUT_S)
-    return redis.Redis(endpoint.host, endpoint.port, socket_timeout=TIMEOUT_S)
+        return sorted(name for name in names if not database.exists(keys.tensor(entry, name)))

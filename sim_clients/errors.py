@@ -10,8 +10,9 @@ ClientError
 ├── DatabaseRefused          the database answered a command with an error
 ├── NameRefused              a name that cannot be part of a key
 ├── TensorError              a tensor the wire cannot carry: dtype, shape or byte order
-├── SnapshotError            a field is missing, or has another shape or dtype than before
+├── SnapshotError            a field is missing, or differs from the contract of the stream
 │   └── IncompleteSnapshot   announced, but not every field is in the database
+├── GlobalFieldError         the blocks of the ranks do not make one global field
 ├── KeyMissing               no such key
 ├── ModelMissing             no such model, or no such version of it
 ├── ModelRejected            the database refused to load the model
@@ -110,7 +111,7 @@ class TensorError(ClientError):
 
 
 class SnapshotError(ClientError):
-    """A snapshot whose fields do not fit: one is missing, or has another shape or dtype than before."""
+    """A snapshot whose fields do not fit: one is missing, or differs from the contract of the stream."""
 
     def __init__(self, snapshot: str, reason: str) -> None:
         super().__init__(f"snapshot {snapshot!r}: {reason}")
@@ -120,6 +121,15 @@ class SnapshotError(ClientError):
 
 class IncompleteSnapshot(SnapshotError):
     """A snapshot was announced, but not every field of it is in the database."""
+
+
+class GlobalFieldError(ClientError):
+    """The blocks of the ranks do not make one global field."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"the global field {field!r}: {reason}")
+        self.field = field
+        self.reason = reason
 
 
 class KeyMissing(ClientError):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from sim_clients import keys
+from sim_clients.about import About, Field
+from sim_clients.contract import Contract
 from sim_clients.errors import (
     IncompleteSnapshot,
     InferenceFailed,
@@ -19,7 +21,7 @@ from sim_clients.errors import (
 from sim_clients.fields import Array, model_inputs, wire_array
 from sim_clients.models import check_newer, check_post, checked_version
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
-from sim_clients.snapshot import Snapshot, SnapshotSeries, with_read_only_fields
+from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected, with_read_only_fields
 
 Network = Callable[..., Array]
 Loader = Callable[[bytes], Network]
@@ -44,8 +46,10 @@ class MemoryDatabase:
     load: Loader = no_loader
     tensors: dict[str, Array] = field(default_factory=dict)
     times: dict[str, float] = field(default_factory=dict)
+    abouts: dict[str, Mapping[str, About]] = field(default_factory=dict)
     datasets: dict[str, tuple[str, ...]] = field(default_factory=dict)
     streams: dict[str, list[str]] = field(default_factory=dict)
+    contracts: dict[str, Contract] = field(default_factory=dict)
     flags: set[str] = field(default_factory=set)
     versions: dict[str, Network] = field(default_factory=dict)
     live: dict[str, int] = field(default_factory=dict)
@@ -87,24 +91,34 @@ class MemoryClient:
     def put_snapshot(
         self,
         step: int,
-        fields: Mapping[str, Array],
+        fields: Mapping[str, Array | Field],
         *,
         time: float | None = None,
         stream: str = keys.DEFAULT_STREAM,
     ) -> Snapshot:
         """Store and announce a snapshot; see `Client.put_snapshot`."""
         keys.checked("stream", stream)
-        series = self._series.setdefault(stream, SnapshotSeries(self.producer, self.rank))
-        snapshot = series.prepare(step, fields, time)
+        snapshot = self._series_of(stream).prepare(step, fields, time)
         entry = keys.dataset(snapshot.name, self._prefixes.written)
         self._store(entry, snapshot)
         self._database.streams.setdefault(stream, []).append(entry)
-        series.stored(snapshot)
+        self._series[stream].stored(snapshot)
         spend(snapshot.fields.values())
         return snapshot
 
+    def _series_of(self, stream: str) -> SnapshotSeries:
+        if stream not in self._series:
+            self._series[stream] = SnapshotSeries(
+                self.producer,
+                self.rank,
+                stream,
+                lambda contract: self._database.contracts.setdefault(stream, contract),
+            )
+        return self._series[stream]
+
     def _store(self, entry: str, snapshot: Snapshot) -> None:
         self._database.datasets[entry] = tuple(snapshot.fields)
+        self._database.abouts[entry] = snapshot.about
         for name, value in snapshot.fields.items():
             self._database.tensors[keys.tensor(entry, name)] = value.copy()
         if snapshot.time is not None:
@@ -122,13 +136,42 @@ class MemoryClient:
         """Return how many snapshots have been announced."""
         return len(self._database.streams.get(stream, ()))
 
-    def get_snapshot(self, position: int, stream: str = keys.DEFAULT_STREAM) -> Snapshot:
+    def contract(self, stream: str = keys.DEFAULT_STREAM) -> Contract | None:
+        """Return what all snapshots of a stream have; see `Client.contract`."""
+        return self._database.contracts.get(keys.checked("stream", stream))
+
+    def forget_stream(self, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Remove all that was put in a stream; see `Client.forget_stream`."""
+        for entry in self._database.streams.pop(keys.checked("stream", stream), ()):
+            producer, rank, _ = keys.parse_snapshot(entry)
+            self._database.flags.discard(keys.flag(keys.ended(stream, producer, rank)))
+            self._database.abouts.pop(entry, None)
+            self._database.times.pop(entry, None)
+            for name in self._database.datasets.pop(entry, ()):
+                self._database.tensors.pop(keys.tensor(entry, name), None)
+        self._database.contracts.pop(stream, None)
+        self._series.pop(stream, None)
+
+    def snapshot_names(self, first: int = 0, stream: str = keys.DEFAULT_STREAM) -> list[keys.SnapshotName]:
+        """Return who made the snapshots of a stream, and when; see `Client.snapshot_names`."""
+        entries = self._database.streams.get(keys.checked("stream", stream), [])
+        return [keys.parse_snapshot(entry) for entry in entries[keys.checked_position(first) :]]
+
+    def get_snapshot(
+        self,
+        position: int,
+        stream: str = keys.DEFAULT_STREAM,
+        *,
+        fields: Sequence[str] | None = None,
+        place: Place | None = None,
+    ) -> Snapshot:
         """Return the snapshot at a position of the stream; see `Client.get_snapshot`."""
         if not 0 <= position < self.announced(stream):
             raise KeyMissing(f"{stream}[{position}]")
         entry = self._database.streams[stream][position]
-        producer, rank, step = keys.parse_snapshot(entry)
-        return Snapshot(producer, rank, step, self._fields(entry), self._database.times.get(entry))
+        found = self._fields(entry)
+        about, time = self._database.abouts[entry], self._database.times.get(entry)
+        return selected(Snapshot(*keys.parse_snapshot(entry), found, time, about), fields, place)
 
     def _fields(self, entry: str) -> dict[str, Array]:
         stored = {name: keys.tensor(entry, name) for name in self._database.datasets[entry]}

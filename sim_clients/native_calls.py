@@ -38,6 +38,9 @@ class Calls:
         library: the loaded library.
         address: of the database, for errors.
         connect_timeout_s: how long a server that is not there is looked for, s.
+
+    Attributes:
+        turn: held during a call, and by whoever reads what a call has returned before the next one.
     """
 
     def __init__(self, library: Library, address: str, connect_timeout_s: float) -> None:
@@ -45,7 +48,7 @@ class Calls:
         self.address = address
         self.places = Places()
         self._signals = _Signals()
-        self._turn = threading.RLock()  # a penstock_client is used by one thread at a time
+        self.turn = threading.RLock()  # a penstock_client is used by one thread at a time
         self._calling = False
         handle = ctypes.c_void_p()
         status = library.connect(address.encode(), connect_timeout_s, ctypes.byref(handle))
@@ -57,14 +60,14 @@ class Calls:
 
     def close(self) -> None:
         """Send what is queued, and leave."""
-        with self._turn:
+        with self.turn:
             self._check_free()
             self._handle = None
             self._end()
 
     def transport(self) -> str:
         """Return how large arrays travel; "" once the client is closed."""
-        with self._turn:
+        with self.turn:
             found: bytes = b"" if self._handle is None else self.library.transport(self._handle)
             return found.decode()
 
@@ -80,7 +83,7 @@ class Calls:
             ClientError: see `Client`.
             BaseException: what a signal handler of Python's has raised meanwhile.
         """
-        with self._turn:
+        with self.turn:
             if self._handle is None:
                 raise DatabaseUnavailable(self.address, "call a client", "this client is closed")
             self._check_free()

@@ -8,8 +8,8 @@ complete and are not, exceptions without a key.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,10 @@ from smartredis.error import (
     RedisTimeoutError,
 )
 
-from sim_clients import diagnosis, keys
+from sim_clients import diagnosis, keys, plain_redis
+from sim_clients.about import Field, read_about, written
 from sim_clients.address import Address
+from sim_clients.contract import Contract
 from sim_clients.errors import (
     ClientError,
     DatabaseFull,
@@ -42,7 +44,7 @@ from sim_clients.identity import Identity
 from sim_clients.models import check_newer, check_post, checked_version
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
 from sim_clients.smartredis_environment import environment_for
-from sim_clients.snapshot import Snapshot, SnapshotSeries, with_read_only_fields
+from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected, with_read_only_fields
 
 _GONE = ("Redis IO error", "failed to connect", "CLUSTERDOWN", "LOADING", "max retry number")
 _NO_TENSOR = "tensor key is empty"
@@ -86,23 +88,34 @@ class SmartRedisClient:
     def put_snapshot(
         self,
         step: int,
-        fields: Mapping[str, Array],
+        fields: Mapping[str, Array | Field],
         *,
         time: float | None = None,
         stream: str = keys.DEFAULT_STREAM,
     ) -> Snapshot:
         """Store the fields of this rank at one step, then announce them; see `Client.put_snapshot`."""
         keys.checked("stream", stream)
-        series = self._series.setdefault(stream, SnapshotSeries(self.producer, self.rank))
-        snapshot = series.prepare(step, fields, time)
+        snapshot = self._series_of(stream).prepare(step, fields, time)
         dataset = _dataset(snapshot)
         with self._translated("put snapshot", snapshot.name):
             self._wheel.put_dataset(dataset)
         with self._translated("announce in the stream", stream):
             self._wheel.append_to_list(stream, dataset)
-        series.stored(snapshot)
+        self._series[stream].stored(snapshot)
         spend(snapshot.fields.values())
         return snapshot
+
+    def _series_of(self, stream: str) -> SnapshotSeries:
+        if stream not in self._series:
+            self._series[stream] = SnapshotSeries(
+                self.producer,
+                self.rank,
+                stream,
+                lambda contract: Contract.parse(
+                    stream, plain_redis.offer_contract(self._address, stream, str(contract))
+                ),
+            )
+        return self._series[stream]
 
     def end_stream(self, stream: str = keys.DEFAULT_STREAM) -> None:
         """Tell the readers that this rank puts no more snapshots; see `Client.end_stream`."""
@@ -117,7 +130,30 @@ class SmartRedisClient:
         with self._translated("count the snapshots of stream", stream):
             return int(self._wheel.get_list_length(stream))
 
-    def get_snapshot(self, position: int, stream: str = keys.DEFAULT_STREAM) -> Snapshot:
+    def contract(self, stream: str = keys.DEFAULT_STREAM) -> Contract | None:
+        """Return what all snapshots of a stream have; see `Client.contract`."""
+        text = plain_redis.contract(self._address, keys.checked("stream", stream))
+        return None if text is None else Contract.parse(stream, text)
+
+    def forget_stream(self, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Remove all that was put in a stream; see `Client.forget_stream`."""
+        plain_redis.forget(self._address, keys.checked("stream", stream))
+        self._series.pop(stream, None)
+
+    def snapshot_names(self, first: int = 0, stream: str = keys.DEFAULT_STREAM) -> list[keys.SnapshotName]:
+        """Return who made the snapshots of a stream, and when; see `Client.snapshot_names`."""
+        first = keys.checked_position(first)
+        entries = plain_redis.entries(self._address, keys.checked("stream", stream), first)
+        return [keys.parse_snapshot(entry) for entry in entries]
+
+    def get_snapshot(
+        self,
+        position: int,
+        stream: str = keys.DEFAULT_STREAM,
+        *,
+        fields: Sequence[str] | None = None,
+        place: Place | None = None,
+    ) -> Snapshot:
         """Return the snapshot at a position of the stream; see `Client.get_snapshot`."""
         if position < 0:
             raise KeyMissing(f"{stream}[{position}]")
@@ -128,7 +164,7 @@ class SmartRedisClient:
             raise self._unreadable(stream, position) from error
         if not found or not (snapshot := _snapshot(Dataset.from_pybind(found[0]))).fields:
             raise self._unreadable(stream, position)
-        return snapshot
+        return selected(snapshot, fields, place)
 
     def _unreadable(self, stream: str, position: int) -> ClientError:
         """Find out why the snapshot at a position could not be read."""
@@ -322,6 +358,13 @@ def _dataset(snapshot: Snapshot) -> Dataset:
         dataset.add_tensor(name, value)
     if snapshot.time is not None:
         dataset.add_meta_scalar(keys.TIME_FIELD, snapshot.time)
+    for name, about in snapshot.about.items():
+        for metadata, values in written(name, about).items():
+            for one in values:
+                if isinstance(one, str):
+                    dataset.add_meta_string(metadata, one)
+                else:
+                    dataset.add_meta_scalar(metadata, one)
     return dataset
 
 
@@ -329,7 +372,15 @@ def _snapshot(dataset: Dataset) -> Snapshot:
     """Read a dataset. What SmartRedis returns are views of the dataset's memory: copy while it lives."""
     producer, rank, step = keys.parse_snapshot(dataset.get_name())
     fields = {name: np.array(dataset.get_tensor(name), order="C") for name in dataset.get_tensor_names()}
-    time = None
-    if keys.TIME_FIELD in dataset.get_metadata_field_names():
-        time = float(dataset.get_meta_scalars(keys.TIME_FIELD)[0])
-    return Snapshot(producer, rank, step, fields, time)
+    name, there = str(keys.SnapshotName(producer, rank, step)), frozenset(dataset.get_metadata_field_names())
+
+    def lists(metadata: str) -> list[object] | None:
+        if metadata not in there:
+            return None
+        with suppress(RedisReplyError):
+            return list(dataset.get_meta_strings(metadata))
+        return list(np.asarray(dataset.get_meta_scalars(metadata)).tolist())
+
+    about = {field: read_about(name, field, value.shape, lists) for field, value in fields.items()}
+    time = float(dataset.get_meta_scalars(keys.TIME_FIELD)[0]) if keys.TIME_FIELD in there else None
+    return Snapshot(producer, rank, step, fields, time, about)

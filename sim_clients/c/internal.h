@@ -8,8 +8,9 @@
 //   cluster.c   which shard a key lives in
 //   exchange.c  commands out, replies in: redirections, reconnections, deadlines
 //   strided.c   arrays with gaps, or in another order, through a buffer of fixed size
-//   tensor.c dataset.c stream.c flag.c model.c wait.c async.c   the calls of penstock.h
-//   client.c address.c error.c names.c                          around them
+//   about.c contract.c series.c   what is known of fields, what all agree on, what this client has put
+//   tensor.c dataset.c stream.c forget.c flag.c model.c wait.c async.c   the calls of penstock.h
+//   client.c address.c error.c names.c                                   around them
 //
 // Ownership: a client owns its links, its message and its error; nothing is shared between clients. Functions
 // that return int give 0 or a penstock_status, unless they say otherwise.
@@ -139,6 +140,10 @@ int psk_garbage(penstock_client* client, psk_link* link, const char* expected);
 // Replies of one kind.
 int psk_reply_ok(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token);
 int psk_reply_integer(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token);
+// Anything but an error and an array.
+int psk_reply_ignored(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token);
+// Into a char*, which is replaced: NULL where there is none, else to be freed.
+int psk_reply_text(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token);
 
 // ---- socket.c, link.c
 
@@ -260,6 +265,8 @@ int psk_signalled(penstock_client* client);
 
 int psk_check_name(penstock_client* client, const char* what, const char* name);
 int psk_check_field(penstock_client* client, const char* name);
+// The key of a stream's contract, in the stream's slot.
+void psk_contract_key(penstock_client* client, const char* stream);
 // `label` says in an error which array it is.
 int psk_check_array(penstock_client* client, const char* label, const penstock_array* array);
 const char* psk_wire_dtype(penstock_dtype dtype);
@@ -285,13 +292,13 @@ typedef struct psk_sink {
   const penstock_array* array;  // of this dtype and shape, or
   penstock_place place;         // what this gives
   void* context;
-  const char* name;  // for `place`, and for errors
-  int missing;       // set, and no error, where `may_miss`
+  const char* name;     // for `place`, and for errors
+  penstock_info* info;  // set to what the tensor is, where not NULL
+  int missing;          // set, and no error, where `may_miss`
   int may_miss;
-  int by_socket;        // never by shared memory
-  int again;            // it is to be asked for again
-  psk_piece* piece;     // not NULL: a view instead of a copy
-  penstock_view* view;  // whose pieces those of a snapshot are
+  int by_socket;     // never by shared memory
+  int again;         // it is to be asked for again
+  psk_piece* piece;  // not NULL: a view instead of a copy
 } psk_sink;
 
 // What stands in front of a tensor's bytes.
@@ -362,23 +369,67 @@ int psk_list_length(penstock_client* client, const char* what, const char* list,
 
 // Begin a new message with the command that calls a dataset complete, once everything has been stored.
 void psk_complete(penstock_client* client, const char* entry);
-// Read the tensors of these names, each into its sink.
+// Read the tensors of these names, each into its sink; what it is alone where the sink has no place for it.
 int psk_load(penstock_client* client, const char* entry, psk_sink* sinks, int count);
 // The sinks whose tensors are missing, sorted, as "u, w"; NULL: none. To be freed.
 char* psk_missing(const psk_sink* sinks, int count);
 
-// ---- stream.c, flag.c, async.c
+// ---- about.c: penstock_about whose memory is their own
+
+int psk_copy_about(penstock_about* to, const penstock_about* from);
+void psk_free_about(penstock_about* about);
+int psk_same_about(const penstock_about* one, const penstock_about* other);
+int psk_same_block(const penstock_about* one, const penstock_about* other);
+// For example "(64, 128) at (64, 0)".
+const char* psk_block_text(char* text, size_t room, const penstock_array* array, const penstock_about* about);
+
+typedef struct psk_described psk_described;
+void psk_free_described(psk_described* described);
+// What was told of a field of a stream. Never NULL.
+const penstock_about* psk_about(const penstock_client* client, const char* stream, const char* field);
+// Whether it fits the field's array.
+int psk_check_about(penstock_client* client, const penstock_field* field, const penstock_about* about);
+int psk_add_about(psk_metadata_list* list, const char* field, const penstock_about* about);
+
+// Keep what a snapshot's metadata tell of its fields, in client->found_fields. Then, once their arrays are
+// known, check that they fit.
+int psk_take_found(penstock_client* client, const char* snapshot, const psk_metadata_list* metadata,
+                   char** fields, int count);
+int psk_check_found(penstock_client* client, const char* snapshot);
+void psk_free_found(penstock_client* client);
+
+// ---- contract.c
+
+// The contract that a snapshot would begin; to be freed. NULL: no memory.
+char* psk_contract_text(const penstock_client* client, const char* stream, const char* snapshot,
+                        const penstock_field* fields, int count);
+// Offer a contract, and receive the one that holds; to be freed.
+int psk_contract_agree(penstock_client* client, const char* stream, const char* mine, char** agreed);
+// Fail where a snapshot, by the contract it would begin, does not keep the one that holds.
+int psk_contract_differs(penstock_client* client, const char* stream, const char* snapshot,
+                         const char* agreed, const char* mine);
+
+// ---- series.c, stream.c, flag.c, async.c
+
+// A snapshot that was checked: its name, and what goes beside its fields.
+typedef struct psk_prepared {
+  char* name;
+  psk_metadata_list metadata;
+} psk_prepared;
 
 typedef struct psk_series psk_series;
 void psk_free_series(psk_series* series);
-// Check a snapshot before anything of it is sent, name it (to be freed), store and announce it, take note of
-// it.
-int psk_prepare(penstock_client* client, const char* stream, int64_t step, const penstock_field* fields,
-                int count, char** name);
-int psk_put_prepared(penstock_client* client, const char* stream, const char* name, double time,
+void psk_forget_series(penstock_client* client, const char* stream);
+// Check a snapshot before anything of it is sent: against the contract of its stream, which is asked for with
+// the first one. Then store and announce it, and take note of it.
+int psk_prepare(penstock_client* client, const char* stream, int64_t step, double time,
+                const penstock_field* fields, int count, psk_prepared* prepared);
+void psk_free_prepared(psk_prepared* prepared);
+int psk_put_prepared(penstock_client* client, const char* stream, const psk_prepared* prepared,
                      const penstock_field* fields, int count);
-int psk_note(penstock_client* client, const char* stream, int64_t step, const penstock_field* fields,
-             int count);
+void psk_note(penstock_client* client, const char* stream, int64_t step);
+// The name of a snapshot, out of an entry of a stream. To be freed.
+char* psk_name_of(const char* entry);
 // Of a flag whose name is the texts, until NULL.
 int psk_set_flag(penstock_client* client, const char* name);
 
@@ -426,7 +477,12 @@ struct penstock_client {
   int words_left;
   int no_memory;
 
-  char* found;  // the producer that get_snapshot has returned
+  char* found;  // the text that the last call has returned: a producer, a contract
+  penstock_found* found_fields;
+  int n_found;
+  char** found_names;
+  int n_found_names;
+  psk_described* described;
   psk_series* series;
   psk_async* async;
   size_t queue_bytes;

@@ -74,6 +74,7 @@ static int read_mapped(penstock_client* client, psk_link* link, psk_sink* sink, 
   if (status) return status;
   head->info.dtype = psk_dtype_of_wire(head->dtype);
   head->info.nbytes = psk_nbytes(head->info.dtype, head->info.rank, head->info.dims);
+  if (sink->info) *sink->info = head->info;
   if (offset < 0) {
     if (last.kind != '$' || last.number < 0) return psk_garbage(client, link, "a tensor's bytes");
     return psk_read_blob(client, link, sink, head, &last);
@@ -97,17 +98,18 @@ static int reply_mapped(penstock_client* client, psk_link* link, psk_command* co
 
 void psk_get_command(penstock_client* client, psk_sink* sink, const char* first, const char* second,
                      const char* third) {
-  const psk_link* link = sink->by_socket ? NULL : psk_shared_link(client, first, second, third);
+  int wanted = sink->array || sink->place || sink->piece;  // else only what it is
+  const psk_link* link = sink->by_socket || !wanted ? NULL : psk_shared_link(client, first, second, third);
   sink->again = 0;
   if (sink->piece) {
     sink->place = own;
     sink->context = sink->piece;
   }
-  psk_command_begin(client, link ? 3 : 4, link ? reply_mapped : psk_reply_tensor, sink);
+  psk_command_begin(client, 2 + !link + wanted, link ? reply_mapped : psk_reply_tensor, sink);
   psk_word(client, link ? "PENSTOCK.MAP" : "AI.TENSORGET");
   psk_key(client, first, second, third, NULL);
   if (!link) psk_word(client, "META");
-  psk_word(client, "BLOB");
+  if (wanted) psk_word(client, "BLOB");
 }
 
 int psk_get_all(penstock_client* client) {

@@ -49,7 +49,7 @@ typedef enum penstock_status {
   PENSTOCK_REFUSED = 6,          // the database answered with an error that has no number of its own
   PENSTOCK_NAME = 7,             // a name that cannot be part of a key
   PENSTOCK_TENSOR = 8,           // an array that cannot be sent, or another dtype or shape than is expected
-  PENSTOCK_SNAPSHOT = 9,         // a field is missing, or has another shape or dtype than before; a step
+  PENSTOCK_SNAPSHOT = 9,         // a field is missing, or differs from the stream's contract; a step
   PENSTOCK_INCOMPLETE = 10,      // announced, but not every field is in the database
   PENSTOCK_KEY_MISSING = 11,     // no such key
   PENSTOCK_MODEL_MISSING = 12,   // no such model, or no such version of it
@@ -104,6 +104,22 @@ typedef struct penstock_field {
   penstock_array array;
 } penstock_field;
 
+// What is known of a field beside its numbers. NULL: nothing.
+//   units   "K", "m s-1", "1" for none: 1 to 80 bytes, no commas
+//   rank    of the field: how many entries dims, shape and offset have
+//   dims    names of the dimensions, in the order of the array's
+//   shape   of the global array, of which this rank has a block; its own part, without ghost cells
+//   offset  where the block begins in the global array, in each dimension, from 0. Given with shape, or not
+//   at
+//           all
+typedef struct penstock_about {
+  const char* units;
+  int rank;
+  const char* const* dims;
+  const int64_t* shape;
+  const int64_t* offset;
+} penstock_about;
+
 // What an array in the database is. Row-major without gaps.
 typedef struct penstock_info {
   penstock_dtype dtype;
@@ -116,13 +132,23 @@ typedef struct penstock_info {
 // ends, or NULL to refuse it. `name` is the field's, or the output's position as text.
 typedef void* (*penstock_place)(void* context, const char* name, const penstock_info* info);
 
-// Who announced a snapshot, and when. `has_time` is 0 where the solver gave no time.
+// A field of a snapshot in the database.
+typedef struct penstock_found {
+  const char* name;
+  penstock_info info;
+  penstock_about about;
+} penstock_found;
+
+// Who announced a snapshot, and when. `has_time` is 0 where the solver gave no time. All that it points to
+// holds until the next call with the client.
 typedef struct penstock_snapshot {
   const char* producer;
   int64_t rank;
   int64_t step;
   int has_time;
   double time;
+  int count;
+  const penstock_found* fields;  // all of them; penstock_get_snapshot_fields sets the info of its own alone
 } penstock_snapshot;
 
 // ---- Life
@@ -201,13 +227,44 @@ PENSTOCK_API int penstock_delete_tensor(penstock_client* client, const char* nam
 // before all of its fields are in the database.
 //   step   0 or more, greater than that of the snapshot before it in this stream
 //   time   physical time, s; NAN: none
-// Fields must have the names, dtypes and shapes of the first snapshot of the stream.
+// The first snapshot of a stream, whoever's it is, fixes the contract of the stream: its fields' names,
+// dtypes, shapes, units and names of dimensions. What differs is refused, and the error names both sides. Of
+// a field in blocks the shape of the global array counts, and the blocks of a rank stay where they are.
 PENSTOCK_API int penstock_put_snapshot(penstock_client* client, const char* stream, int64_t step, double time,
                                        const penstock_field* fields, int count);
+
+// Tell what is known of a field of a stream, once: it goes with every snapshot that this client puts from
+// then on. It is copied. NULL: nothing.
+PENSTOCK_API int penstock_describe_field(penstock_client* client, const char* stream, const char* field,
+                                         const penstock_about* about);
+
+// The contract of a stream as text, NULL where nobody has put a snapshot: `since <snapshot>`, then a line for
+// each field as `T: float32 (128, 128) in blocks, K, dims y x`. It holds until the next call with the client.
+PENSTOCK_API int penstock_contract(penstock_client* client, const char* stream, const char** text);
+
+// Remove all that was put in a stream: the snapshots it announces, its contract, that ranks have ended in it.
+// It may then begin anew. Clients that have put in it keep to what they know: let them leave first. A
+// snapshot is known by its producer, rank and step alone: one that another stream announces too goes with it.
+PENSTOCK_API int penstock_forget_stream(penstock_client* client, const char* stream);
 
 // Receive the snapshot at a position of the stream, 0 being the first. `place` is called for each field.
 PENSTOCK_API int penstock_get_snapshot(penstock_client* client, const char* stream, int64_t position,
                                        penstock_place place, void* context, penstock_snapshot* snapshot);
+
+// Receive these fields of it alone, each into its array, which has the field's dtype and shape. `snapshot`
+// may be NULL.
+PENSTOCK_API int penstock_get_snapshot_fields(penstock_client* client, const char* stream, int64_t position,
+                                              const penstock_field* fields, int count,
+                                              penstock_snapshot* snapshot);
+
+// What its fields are, without their numbers.
+PENSTOCK_API int penstock_snapshot_info(penstock_client* client, const char* stream, int64_t position,
+                                        penstock_snapshot* snapshot);
+
+// The names of the snapshots from a position on, `<producer>.<rank>.<step>`. They hold until the next such
+// call with the client.
+PENSTOCK_API int penstock_snapshot_names(penstock_client* client, const char* stream, int64_t from,
+                                         const char* const** names, int64_t* count);
 
 // How many have been announced, by all producers together.
 PENSTOCK_API int penstock_announced(penstock_client* client, const char* stream, int64_t* count);

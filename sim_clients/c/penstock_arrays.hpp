@@ -296,12 +296,43 @@ struct Field {
   Array array;
 };
 
+// An array of the caller's that a field of a snapshot is received into.
+struct Destination {
+  Destination(std::string name, Output array) : name(std::move(name)), array(std::move(array)) {}
+  std::string name;
+  Output array;
+};
+
+// What is known of a field beside its numbers; empty: nothing. See penstock_about.
+struct About {
+  std::string units;
+  std::vector<std::string> dims;  // names
+  Dims shape, offset;             // of the global array; where this rank's block begins in it
+};
+
+inline About about_of(const penstock_about& from) {
+  About about;
+  const auto rank = static_cast<std::size_t>(from.rank);
+  if (from.units) about.units = from.units;
+  if (from.dims) about.dims.assign(from.dims, from.dims + rank);
+  if (from.shape) about.shape.assign(from.shape, from.shape + rank);
+  if (from.offset) about.offset.assign(from.offset, from.offset + rank);
+  return about;
+}
+
+// A field of a snapshot in the database: dtype, shape, and what is known of it.
+struct Found {
+  penstock_info info;
+  About about;
+};
+
 // What a producer has announced.
 struct Snapshot {
   std::string producer;
   std::int64_t rank = 0, step = 0;
   double time = NAN;  // s, NAN where the solver gave none
   std::map<std::string, Tensor> fields;
+  std::map<std::string, Found> found;  // all fields of the snapshot
 };
 
 }  // namespace penstock

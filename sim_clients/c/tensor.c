@@ -142,7 +142,9 @@ static int read_entries(penstock_client* client, psk_link* link, psk_sink* sink,
 
 int psk_read_tensor(penstock_client* client, psk_link* link, psk_sink* sink, const psk_token* token) {
   psk_header head = {0};
-  return read_entries(client, link, sink, token, &head);
+  int status = read_entries(client, link, sink, token, &head);
+  if (sink->info) *sink->info = head.info;
+  return status;
 }
 
 // Whether the answer is an error; then *status is what to return.

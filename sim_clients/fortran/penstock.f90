@@ -55,6 +55,7 @@ module penstock
       new_int8, new_complex64, new_complex32, new_bool
     procedure :: lease, map_tensor, transport
     procedure :: put_snapshot, get_snapshot, announced, end_stream, stream_ended
+    procedure :: describe_field, field_info, contract => contract_of, forget_stream
     procedure :: raise_flag, flag_raised, request_stop, stop_requested
     procedure :: put_model, put_model_file, model_version, infer
     procedure :: wait_tensor, wait_dataset, wait_flag, wait_list, wait_model
@@ -308,7 +309,8 @@ contains
   ! ---- Snapshots: the fields of one rank at one step
 
   ! Store up to 16 fields and announce them. Nobody sees the snapshot before all of its fields are there.
-  ! Every snapshot of a stream has the same names, types and shapes, and a greater step than the one before it.
+  ! Every snapshot of a stream has the same names, types, shapes and descriptions, and a greater step than the one
+  ! before it of its rank.
   ! time: physical, s. stream: "snapshots" by default. async: see put_tensor.
   subroutine put_snapshot(self, step, &
       name1, field1, name2, field2, name3, field3, name4, field4, name5, field5, name6, field6, &
@@ -352,7 +354,7 @@ contains
   end subroutine
 
   ! Fill up to 16 arrays with fields of the snapshot at a position of the stream, 0 being the first. Each has
-  ! the type and shape of its field; in the default order an array of rank 2 and more is filled from a copy.
+  ! the type and shape of its field; sections and both orders are filled as they are, without a copy of the whole.
   ! time: NaN where the solver gave none.
   subroutine get_snapshot(self, position, &
       name1, field1, name2, field2, name3, field3, name4, field4, name5, field5, name6, field6, &
@@ -402,6 +404,95 @@ contains
     if (present(rank)) rank = int(about%rank)
     if (present(step)) step = int(about%step)
     if (present(time)) time = about%time
+  end subroutine
+
+  ! Tell what is known of a field of a stream, once: it goes with every snapshot that is put from then on.
+  ! units: "K"; dims: the names of the dimensions between blanks, "x y". shape: of the global array, of which this
+  ! rank has the block that begins behind so many cells of each dimension: offset, from 0. All in the order of the
+  ! array's dimensions; reversed: as put_snapshot is told.
+  subroutine describe_field(self, name, units, dims, shape, offset, stream, reversed, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    character(len=*), intent(in) :: name
+    character(len=*), intent(in), optional :: units, dims
+    integer, intent(in), optional :: shape(:), offset(:)
+    character(len=*), intent(in), optional :: stream
+    logical, intent(in), optional :: reversed
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    character(kind=c_char, len=:), allocatable :: unit_text, dim_text
+    integer(c_int64_t), allocatable :: whole(:), start(:)
+    if (closed(self, stat, errmsg)) return
+    unit_text = c_text("")
+    dim_text = c_text("")
+    allocate(whole(0), start(0))
+    if (present(units)) unit_text = c_text(units)
+    if (present(dims)) dim_text = c_text(dims)
+    if (present(shape)) whole = int(shape, c_int64_t)
+    if (present(offset)) start = int(offset, c_int64_t)
+    if (size(whole) /= size(start)) then
+      call give(penstock_tensor, "tensor '" // name // "': shape and offset of a block are given together, with " // &
+                "an entry for each dimension", stat, errmsg)
+      return
+    end if
+    call settle(self, psf_describe_field(self%handle, c_stream(stream), c_text(name), unit_text, dim_text, &
+                                         size(whole, kind=c_int), whole, start, c_flag(reversed)), stat, errmsg)
+  end subroutine
+
+  ! What a field of the snapshot at a position is: its shape, its type as "float64", and what its producer has told
+  ! of it. Without units or dims these are ""; global_shape and offset have size 0 where it is no block.
+  subroutine field_info(self, position, name, shape, dtype, units, dims, global_shape, offset, stream, reversed, &
+      stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    integer, intent(in) :: position
+    character(len=*), intent(in) :: name
+    integer(int64), allocatable, intent(out), optional :: shape(:), global_shape(:), offset(:)
+    character(len=:), allocatable, intent(out), optional :: dtype, units, dims
+    character(len=*), intent(in), optional :: stream
+    logical, intent(in), optional :: reversed
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    integer(c_int64_t) :: room(max_rank), whole(max_rank), start(max_rank)
+    integer(c_int) :: number, found, blocks, status
+    type(c_ptr) :: unit_text, dim_text
+    if (closed(self, stat, errmsg)) return
+    status = psf_field_info(self%handle, c_stream(stream), int(position, c_int64_t), c_text(name), &
+                            c_flag(reversed), number, found, room, blocks, whole, start, unit_text, dim_text)
+    call settle(self, status, stat, errmsg)
+    if (status /= penstock_ok) return
+    if (present(shape)) shape = room(:found)
+    if (present(dtype)) dtype = fortran_text(penstock_dtype_name(number))
+    if (present(units)) units = fortran_text(unit_text)
+    if (present(dims)) dims = fortran_text(dim_text)
+    if (present(global_shape)) global_shape = whole(:merge(found, 0, blocks > 0))
+    if (present(offset)) offset = start(:merge(found, 0, blocks > 0))
+  end subroutine
+
+  ! What all snapshots of the stream have: "since <snapshot>", then a line for each field; "" where nobody has put
+  ! one.
+  function contract_of(self, stream, stat, errmsg) result(text)
+    class(penstock_client), intent(in) :: self
+    character(len=*), intent(in), optional :: stream
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    character(len=:), allocatable :: text
+    type(c_ptr) :: answer
+    integer(c_int) :: status
+    text = ""
+    if (closed(self, stat, errmsg)) return
+    answer = c_null_ptr
+    status = penstock_contract(self%handle, c_stream(stream), answer)
+    call settle(self, status, stat, errmsg)
+    if (status == penstock_ok .and. c_associated(answer)) text = fortran_text(answer)
+  end function
+
+  ! Remove all that was put in a stream, so that it begins anew. Let those who put in it leave first.
+  subroutine forget_stream(self, stream, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    character(len=*), intent(in), optional :: stream
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    if (closed(self, stat, errmsg)) return
+    call settle(self, penstock_forget_stream(self%handle, c_stream(stream)), stat, errmsg)
   end subroutine
 
   ! How many snapshots have been announced, by all producers together.

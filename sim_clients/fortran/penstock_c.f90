@@ -13,6 +13,8 @@ module penstock_c
     integer(c_int64_t) :: step
     integer(c_int) :: has_time
     real(c_double) :: time
+    integer(c_int) :: count
+    type(c_ptr) :: fields
   end type
 
   interface
@@ -139,6 +141,21 @@ module penstock_c
       character(kind=c_char), intent(in) :: stream(*), producer(*)
       integer(c_int64_t), value :: rank
       integer(c_int), intent(out) :: ended
+      integer(c_int) :: status
+    end function
+
+    function penstock_contract(client, stream, text) bind(c) result(status)
+      import :: c_char, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: stream(*)
+      type(c_ptr), intent(out) :: text
+      integer(c_int) :: status
+    end function
+
+    function penstock_forget_stream(client, stream) bind(c) result(status)
+      import :: c_char, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: stream(*)
       integer(c_int) :: status
     end function
 
@@ -395,6 +412,29 @@ module penstock_c
       character(kind=c_char), intent(in) :: stream(*)
       integer(c_int64_t), value :: position
       type(penstock_snapshot_c), intent(inout) :: snapshot
+      integer(c_int) :: status
+    end function
+
+    function psf_describe_field(client, stream, field, units, dims, rank, shape, offset, reversed) bind(c) &
+        result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: stream(*), field(*), units(*), dims(*)
+      integer(c_int), value :: rank, reversed
+      integer(c_int64_t), intent(in) :: shape(*), offset(*)
+      integer(c_int) :: status
+    end function
+
+    function psf_field_info(client, stream, position, field, reversed, dtype, rank, dims, blocks, shape, offset, &
+        units, names) bind(c) result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: stream(*), field(*)
+      integer(c_int64_t), value :: position
+      integer(c_int), value :: reversed
+      integer(c_int), intent(out) :: dtype, rank, blocks
+      integer(c_int64_t), intent(inout) :: dims(*), shape(*), offset(*)
+      type(c_ptr), intent(out) :: units, names
       integer(c_int) :: status
     end function
 

@@ -21,7 +21,7 @@ from tests.bench.own_python import PEERS
 from tests.bench.report import write_report
 
 WIDE = 150
-NAMES = ("start", "launch", "transfer", "clients", "shared", "solver", "cluster", "inference")
+NAMES = ("start", "launch", "transfer", "clients", "shared", "solver", "cluster", "inference", "buffers")
 
 
 def main() -> None:

@@ -40,6 +40,15 @@ def test_the_short_form_measures_every_part(tmp_path: Path) -> None:
     assert "AI.MODELEXECUTE" in printed
 
 
+def test_the_short_form_measures_the_buffers(tmp_path: Path) -> None:
+    printed, report = measured("buffers", tmp_path)
+    assert set(report) == {"environment", "1000 samples held", "20000 samples held"}
+    names = ["batch_of", "Fifo", "Firo", "Reservoir", "Pairs"]
+    for part in list(report.values())[1:]:
+        assert [row["name"] for row in part["series"]] == names
+    assert "Reservoir" in printed
+
+
 @pytest.mark.slow
 def test_the_short_form_measures_launching(tmp_path: Path) -> None:
     printed, report = measured("launch", tmp_path)

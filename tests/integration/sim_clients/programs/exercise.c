@@ -85,6 +85,61 @@ static void snapshots(void) {
   TRUE(ended);
 }
 
+static void fields(void) {
+  static const char* kNames[] = {"y", "x"};
+  static const char* kTwice[] = {"y", "y"};
+  const int64_t whole[] = {2 * kRows, kColumns}, start[] = {kRows, 0}, beyond[] = {kRows + 1, 0};
+  penstock_about about = {"K", 2, kNames, whole, start};
+  penstock_field one[] = {{"u", {u, PENSTOCK_FLOAT64, 2, kShape, NULL}}};
+  penstock_field two[] = {{"v", {u, PENSTOCK_FLOAT64, 2, kShape, NULL}}, one[0]};
+  penstock_field into[] = {{"u", {back, PENSTOCK_FLOAT64, 2, kShape, NULL}}};
+  const char *contract, *const *names;
+  penstock_snapshot found;
+  int64_t count;
+  OK(penstock_contract(client, "blocks", &contract));
+  TRUE(!contract);
+  FAILS(penstock_describe_field(client, "blocks", "u", &(penstock_about){.units = "K, Pa"}), PENSTOCK_TENSOR);
+  FAILS(penstock_describe_field(client, "blocks", "u", &(penstock_about){NULL, 2, kTwice, NULL, NULL}),
+        PENSTOCK_TENSOR);
+  FAILS(penstock_describe_field(client, "blocks", "u", &(penstock_about){NULL, 2, NULL, whole, NULL}),
+        PENSTOCK_TENSOR);
+  FAILS(penstock_describe_field(client, "blocks", "u", &(penstock_about){NULL, 2, NULL, beyond, start}),
+        PENSTOCK_TENSOR);
+  FAILS(penstock_describe_field(client, "blocks", "meta", &about), PENSTOCK_NAME);
+  OK(penstock_describe_field(client, "blocks", "u", &(penstock_about){NULL, 2, NULL, whole, beyond}));
+  FAILS(penstock_put_snapshot(client, "blocks", 0, NAN, one, 1), PENSTOCK_TENSOR);
+  TRUE(strstr(penstock_error(client), "the block (300, 500) at (301, 0) does not lie within") != NULL);
+  OK(penstock_describe_field(client, "blocks", "u", &about));
+  u[0][0] = 0.25;
+  OK(penstock_put_snapshot(client, "blocks", 0, 0.5, one, 1));
+  OK(penstock_put_snapshot_async(client, "blocks", 1, NAN, one, 1));
+  OK(penstock_flush(client, 60));
+  FAILS(penstock_put_snapshot(client, "blocks", 2, NAN, two, 2), PENSTOCK_SNAPSHOT);
+  TRUE(strstr(penstock_error(client), "'v' is new, float64 (300, 500); the stream 'blocks' has u since") !=
+       NULL);
+  OK(penstock_contract(client, "blocks", &contract));
+  TRUE(strstr(contract, "\nu: float64 (600, 500) in blocks, K, dims y x") != NULL);
+  OK(penstock_describe_field(client, "blocks", "u", NULL));
+  FAILS(penstock_put_snapshot(client, "blocks", 2, NAN, one, 1), PENSTOCK_SNAPSHOT);
+  OK(penstock_snapshot_info(client, "blocks", 0, &found));
+  TRUE(found.count == 1 && found.fields[0].info.nbytes == sizeof u &&
+       !strcmp(found.fields[0].about.dims[1], "x"));
+  for (int64_t i = 0; i < 2; i++) {
+    memset(back, 0, sizeof back);
+    OK(penstock_get_snapshot_fields(client, "blocks", i, into, 1, &found));
+    TRUE(!memcmp(u, back, sizeof u) && found.fields[0].about.offset[0] == kRows);
+  }
+  FAILS(penstock_get_snapshot_fields(client, "blocks", 0, two, 2, NULL), PENSTOCK_SNAPSHOT);
+  FAILS(penstock_get_snapshot_fields(client, "blocks", 0, into, 0, NULL), PENSTOCK_INVALID);
+  FAILS(penstock_get_snapshot_fields(client, "blocks", 2, into, 1, NULL), PENSTOCK_KEY_MISSING);
+  OK(penstock_snapshot_names(client, "blocks", 0, &names, &count));
+  TRUE(count == 2 && strstr(names[1], ".0.1") != NULL);
+  OK(penstock_forget_stream(client, "blocks"));
+  OK(penstock_snapshot_names(client, "blocks", 0, &names, &count));
+  TRUE(count == 0);
+  OK(penstock_put_snapshot(client, "blocks", 0, NAN, two, 2));
+}
+
 static void datasets(void) {
   penstock_dataset* dataset;
   penstock_array out = {u, PENSTOCK_FLOAT64, 2, kShape, NULL}, in;
@@ -187,6 +242,7 @@ int main(void) {
     for (int j = 0; j < kColumns; j++) u[i][j] = i + 1e-3 * j;
   tensors();
   snapshots();
+  fields();
   datasets();
   waits_and_flags();
   views();
