@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import numpy.typing as npt
+
 from sim_clients.about import Field
 from sim_clients.contract import Contract
 from sim_clients.fields import Array
 from sim_clients.keys import DEFAULT_STREAM, SnapshotName
+from sim_clients.new_fields import Shape
 from sim_clients.snapshot import Place, Snapshot
 
 
@@ -124,6 +127,45 @@ class Client(Protocol):
 
         Raises:
             KeyMissing: nobody has stored a tensor of this name.
+        """
+        ...
+
+    def new_field(self, shape: Shape, dtype: npt.DTypeLike = "float64") -> Array:
+        """Return an array to compute in and then to put, whole: as a tensor, or as a field of a snapshot.
+
+        Where the database shares its memory with this client the array lies there, and putting it copies
+        nothing. By the put it becomes read-only, everywhere; take a new one for the next. It stays as it was
+        put, whatever becomes of its key. A slice that was taken of it before stays writable, and must not be
+        written any more.
+
+        Args:
+            shape: of at least one dimension.
+            dtype: one that the wire carries.
+
+        Raises:
+            TensorError: the wire does not carry such an array.
+            DatabaseFull: the shared memory had no room by the client's time-out.
+        """
+        ...
+
+    def map_tensor(self, name: str) -> Array:
+        """Return one tensor, read-only: where it lies, if the database shares its memory, else a copy.
+
+        It stays as it is, whatever becomes of its key, until it and all arrays made of it without a copy are
+        garbage; until then it takes room in the database. A process that forked has none of its parent's.
+
+        Raises:
+            KeyMissing: nobody has stored a tensor of this name.
+        """
+        ...
+
+    def map_snapshot(self, position: int, stream: str = DEFAULT_STREAM) -> Snapshot:
+        """Return the snapshot at a position, its fields read-only and where they lie, as by `map_tensor`.
+
+        Its fields take room in the database until all of them are garbage.
+
+        Raises:
+            IncompleteSnapshot, SnapshotError, KeyMissing: see `get_snapshot`.
         """
         ...
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from sim_clients import keys
 from sim_clients.about import About, Field
@@ -19,7 +20,8 @@ from sim_clients.errors import (
 )
 from sim_clients.fields import Array, model_inputs, wire_array
 from sim_clients.models import check_newer, check_post, checked_version
-from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected
+from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
+from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected, with_read_only_fields
 
 Network = Callable[..., Array]
 Loader = Callable[[bytes], Network]
@@ -101,6 +103,7 @@ class MemoryClient:
         self._store(entry, snapshot)
         self._database.streams.setdefault(stream, []).append(entry)
         self._series[stream].stored(snapshot)
+        spend(snapshot.fields.values())
         return snapshot
 
     def _series_of(self, stream: str) -> SnapshotSeries:
@@ -182,6 +185,7 @@ class MemoryClient:
         """Store one tensor."""
         key = keys.prefixed(self._prefixes.written, keys.checked("tensor", name))
         self._database.tensors[key] = wire_array(name, value).copy()
+        spend([value])
 
     def get_tensor(self, name: str) -> Array:
         """Return one tensor; see `Client.get_tensor`."""
@@ -190,6 +194,18 @@ class MemoryClient:
             return self._database.tensors[key].copy()
         except KeyError as error:
             raise KeyMissing(name) from error
+
+    def new_field(self, shape: Shape, dtype: npt.DTypeLike = "float64") -> Array:
+        """Return an array to compute in and put; see `Client.new_field`."""
+        return ordinary_field(shape, dtype)
+
+    def map_tensor(self, name: str) -> Array:
+        """Return one tensor, read-only; see `Client.map_tensor`."""
+        return read_only(self.get_tensor(name))
+
+    def map_snapshot(self, position: int, stream: str = keys.DEFAULT_STREAM) -> Snapshot:
+        """Return a snapshot whose fields are read-only; see `Client.map_snapshot`."""
+        return with_read_only_fields(self.get_snapshot(position, stream))
 
     def raise_flag(self, name: str) -> None:
         """Tell everyone who asks that something has happened."""

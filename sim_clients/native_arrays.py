@@ -61,7 +61,7 @@ def about_of(found: CAbout) -> About:
 
 def type_of(name: str, found: CInfo) -> FieldType:
     """Read what the library tells of an array."""
-    return FieldType(_dtype(name.encode(), found.dtype).name, tuple(found.dims[: found.rank]))
+    return FieldType(numpy_dtype(name, found.dtype).name, tuple(found.dims[: found.rank]))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -105,7 +105,8 @@ class Places:
     def _give(self, _context: object, name: bytes, info: Any) -> int | None:
         try:
             found: CInfo = info.contents
-            array = self.memory.array(tuple(found.dims[: found.rank]), _dtype(name, found.dtype))
+            shape = tuple(found.dims[: found.rank])
+            array = self.memory.array(shape, numpy_dtype(name.decode(), found.dtype))
             self.arrays[name.decode()] = array
             return int(array.__array_interface__["data"][0])
         except BaseException as error:  # noqa: BLE001  raised again when the library has returned
@@ -113,10 +114,18 @@ class Places:
             return None
 
 
-def _dtype(name: bytes, code: int) -> np.dtype[Any]:
+def dtype_code(dtype: np.dtype[Any]) -> int:
+    """Return the penstock_dtype of a dtype that can be sent."""
+    return _CODES[dtype]
+
+
+def numpy_dtype(name: str, code: int) -> np.dtype[Any]:
+    """Return numpy's dtype for a penstock_dtype.
+
+    Raises:
+        TensorError: naming the tensor; numpy has none.
+    """
     try:
         return _DTYPES[code]
     except KeyError:
-        raise TensorError(
-            name.decode(), "the database has it as bfloat16, which numpy does not know"
-        ) from None
+        raise TensorError(name, "the database has it as bfloat16, which numpy does not know") from None

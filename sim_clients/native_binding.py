@@ -125,6 +125,9 @@ _CALLS: dict[str, tuple[Any, ...]] = {
     "put_snapshot_async": (_client, _text, c_int64, c_double, _fields, c_int),
     "flush": (_client, c_double),
     "set_queue": (_client, c_size_t),
+    "lease": (_client, c_int, c_int, _integer, POINTER(c_void_p)),
+    "map_tensor": (_client, _text, POINTER(c_void_p)),
+    "map_snapshot": (_client, _text, c_int64, POINTER(CSnapshot), POINTER(c_void_p)),
     "wait_tensor": (_client, _text, c_double),
     "wait_flag": (_client, _text, c_double),
     "wait_list": (_client, _text, c_int64, c_double, _integer),
@@ -141,6 +144,11 @@ class Library:
     def __init__(self, path: Path) -> None:
         self._loaded = ctypes.CDLL(str(path))
         self.close = self._function("close", (_client,), None)
+        self.transport = self._function("transport", (_client,), c_char_p)
+        self.unmap = self._function("unmap", (c_void_p,), None)
+        self.view_count = self._function("view_count", (c_void_p,), c_int)
+        self.view_name = self._function("view_name", (c_void_p, c_int), c_char_p)
+        self.view_array = self._function("view_array", (c_void_p, c_int), CArray)
         self.set_signal_check = self._function("set_signal_check", (_client, CHECK, c_void_p), None)
 
     def _function(self, name: str, arguments: tuple[Any, ...], result: Any) -> Any:

@@ -65,6 +65,12 @@ class Calls:
             self._handle = None
             self._end()
 
+    def transport(self) -> str:
+        """Return how large arrays travel; "" once the client is closed."""
+        with self.turn:
+            found: bytes = b"" if self._handle is None else self.library.transport(self._handle)
+            return found.decode()
+
     def __call__(self, function: Any, *arguments: Any, version: int | None = None) -> dict[str, Array]:
         """Call a function of the library, one thread after the other, and return what it gave to `places`.
 

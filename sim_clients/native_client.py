@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from sim_clients import keys
 from sim_clients.about import NOTHING, About, Field
@@ -19,11 +20,13 @@ from sim_clients.errors import KeyMissing, TensorError, UnsupportedClientError
 from sim_clients.fields import Array, model_inputs, sendable
 from sim_clients.identity import Identity
 from sim_clients.models import check_post, checked_version
-from sim_clients.native_arrays import about_of, c_about, c_array, c_arrays, c_fields, type_of
+from sim_clients.native_arrays import about_of, c_about, c_array, c_arrays, c_fields, dtype_code, type_of
 from sim_clients.native_binding import CSnapshot, loaded
 from sim_clients.native_calls import Calls
 from sim_clients.native_library import cached_library
 from sim_clients.native_memory import Memory
+from sim_clients.native_views import View
+from sim_clients.new_fields import Shape, checked_layout, spend
 from sim_clients.snapshot import Place, Snapshot, prepared, wanted
 
 TIMEOUT_S = 600.0
@@ -80,6 +83,11 @@ class NativeClient:
         """Rank within the producer."""
         return self._identity.rank
 
+    @property
+    def transport(self) -> str:
+        """How large arrays travel: "shared memory", "unix" or "tcp"; "" once the client is closed."""
+        return self._call.transport()
+
     def put_snapshot(
         self,
         step: int,
@@ -89,7 +97,9 @@ class NativeClient:
         stream: str = keys.DEFAULT_STREAM,
     ) -> Snapshot:
         """Store the fields of this rank at one step, then announce them; see `Client.put_snapshot`."""
-        return self._put_snapshot(self._c.put_snapshot, step, fields, time, stream)
+        snapshot = self._put_snapshot(self._c.put_snapshot, step, fields, time, stream)
+        spend(snapshot.fields.values())
+        return snapshot
 
     def put_snapshot_async(
         self,
@@ -205,11 +215,36 @@ class NativeClient:
         """Store one tensor; see `Client.put_tensor`."""
         array = c_array(sendable(name, value))
         self._call(self._c.put_tensor, keys.checked("tensor", name).encode(), array)
+        spend([value])
 
     def get_tensor(self, name: str) -> Array:
         """Return one tensor; see `Client.get_tensor`."""
         place = self._call.places.callback
         return self._call(self._c.get_tensor_to, keys.checked("tensor", name).encode(), place, None)[name]
+
+    def new_field(self, shape: Shape, dtype: npt.DTypeLike = "float64") -> Array:
+        """Return an array to compute in and put, in shared memory if there is some."""
+        layout = checked_layout(shape, dtype)
+        numbers = (ctypes.c_int64 * len(layout[0]))(*layout[0])
+        return self._view(self._c.lease, dtype_code(layout[1]), len(layout[0]), numbers).leased()
+
+    def map_tensor(self, name: str) -> Array:
+        """Return one tensor where it lies, read-only; see `Client.map_tensor`."""
+        return self._view(self._c.map_tensor, keys.checked("tensor", name).encode()).mapped()[name]
+
+    def map_snapshot(self, position: int, stream: str = keys.DEFAULT_STREAM) -> Snapshot:
+        """Return a snapshot whose fields are where they lie, read-only; see `Client.map_snapshot`."""
+        if position < 0:
+            raise KeyMissing(f"{stream}[{position}]")
+        at, found = keys.checked("stream", stream).encode(), CSnapshot()
+        with self._call.turn:
+            fields = self._view(self._c.map_snapshot, at, position, ctypes.byref(found)).mapped()
+            return _snapshot(found, fields)
+
+    def _view(self, function: object, *arguments: object) -> View:
+        handle = ctypes.c_void_p()
+        self._call(function, *arguments, ctypes.byref(handle))
+        return View(self._c, handle)
 
     def get_tensor_into(self, name: str, array: Array) -> None:
         """Receive a tensor into an array of the caller's.

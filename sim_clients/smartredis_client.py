@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 import numpy as np
+import numpy.typing as npt
 from smartredis import Client as Wheel
 from smartredis import Dataset
 from smartredis.error import (
@@ -41,8 +42,9 @@ from sim_clients.errors import (
 from sim_clients.fields import WIRE_DTYPES, Array, model_inputs, wire_array
 from sim_clients.identity import Identity
 from sim_clients.models import check_newer, check_post, checked_version
+from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
 from sim_clients.smartredis_environment import environment_for
-from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected
+from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected, with_read_only_fields
 
 _GONE = ("Redis IO error", "failed to connect", "CLUSTERDOWN", "LOADING", "max retry number")
 _NO_TENSOR = "tensor key is empty"
@@ -100,6 +102,7 @@ class SmartRedisClient:
         with self._translated("announce in the stream", stream):
             self._wheel.append_to_list(stream, dataset)
         self._series[stream].stored(snapshot)
+        spend(snapshot.fields.values())
         return snapshot
 
     def _series_of(self, stream: str) -> SnapshotSeries:
@@ -181,6 +184,7 @@ class SmartRedisClient:
         array = wire_array(name, value)
         with self._prefixes():
             self._put(keys.checked("tensor", name), array)
+        spend([value])
 
     def get_tensor(self, name: str) -> Array:
         """Return one tensor; see `Client.get_tensor`."""
@@ -191,6 +195,18 @@ class SmartRedisClient:
             if _NO_TENSOR in error.reason:
                 raise KeyMissing(name) from error
             raise
+
+    def new_field(self, shape: Shape, dtype: npt.DTypeLike = "float64") -> Array:
+        """Return an array to compute in and put, in ordinary memory; see `Client.new_field`."""
+        return ordinary_field(shape, dtype)
+
+    def map_tensor(self, name: str) -> Array:
+        """Return a copy of one tensor, read-only; see `Client.map_tensor`."""
+        return read_only(self.get_tensor(name))
+
+    def map_snapshot(self, position: int, stream: str = keys.DEFAULT_STREAM) -> Snapshot:
+        """Return a copy of a snapshot whose fields are read-only; see `Client.map_snapshot`."""
+        return with_read_only_fields(self.get_snapshot(position, stream))
 
     @contextmanager
     def _prefixes(self) -> Iterator[None]:

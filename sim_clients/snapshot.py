@@ -11,6 +11,7 @@ from sim_clients.contract import Contract, Layout, check_blocks, layout_of
 from sim_clients.errors import SnapshotError, TensorError
 from sim_clients.fields import Array, FieldType, Form, wire_array
 from sim_clients.keys import SnapshotName, checked_field
+from sim_clients.new_fields import read_only
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ Place = Callable[[str, FieldType, About], Array]
 """Gives the array that a field is received into, of its dtype and shape, from its name and what it is."""
 Agree = Callable[[Contract], Contract]
 """Offers a contract for a stream, and returns the one that holds."""
+
+
+def with_read_only_fields(snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot, whose fields are read-only from now on."""
+    for value in snapshot.fields.values():
+        read_only(value)
+    return snapshot
 
 
 def prepared(

@@ -27,5 +27,10 @@ int ModelScan(RedisModuleCtx*, RedisModuleString**, int);
 int ScriptScan(RedisModuleCtx*, RedisModuleString**, int);
 int RunInfo(RedisModuleCtx*, RedisModuleString**, int);
 int Config(RedisModuleCtx*, RedisModuleString**, int);
+int ArenaIntroduce(RedisModuleCtx*, RedisModuleString**, int);
+int ArenaLease(RedisModuleCtx*, RedisModuleString**, int);
+int ArenaPut(RedisModuleCtx*, RedisModuleString**, int);
+int ArenaMap(RedisModuleCtx*, RedisModuleString**, int);
+int ArenaRelease(RedisModuleCtx*, RedisModuleString**, int);
 
 }  // namespace penstock

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 
+#include "arena_service.h"
 #include "argument_file.h"
 #include "background_load.h"
 #include "commands.h"
@@ -50,6 +51,11 @@ constexpr CommandEntry kCommands[] = {
     {"AI._SCRIPTSCAN", ScriptScan, "readonly", 0},
     {"AI.INFO", RunInfo, "readonly", 1},
     {"AI.CONFIG", Config, "write", 0},
+    {"PENSTOCK.ARENA", ArenaIntroduce, "readonly", 0},
+    {"PENSTOCK.LEASE", ArenaLease, "readonly", 0},
+    {"PENSTOCK.PUT", ArenaPut, "write deny-oom", 1},
+    {"PENSTOCK.MAP", ArenaMap, "readonly", 1},
+    {"PENSTOCK.RELEASE", ArenaRelease, "readonly fast", 0},
 };
 
 Status CreateCommands(RedisModuleCtx* context) {
@@ -159,6 +165,7 @@ Status Start(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   Status status = CreateTypes(context);
   if (status.ok()) status = CreateCommands(context);
   if (status.ok()) status = Subscribe(context);
+  if (status.ok()) status = StartArena(context, options->arena_mb);
   if (status.ok() && redis::RegisterInfoFunc(context, AddInfo) != redis::kOk) {
     status = Status::Error("the server refused the sections of INFO");
   }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "arena.h"
 
 typedef struct tensor {
   char* name;
@@ -61,17 +61,23 @@ static void put_names(penstock_client* client, const char* entry, const penstock
 
 int psk_store(penstock_client* client, const char* entry, const penstock_field* fields, int count,
               const psk_metadata_list* metadata) {
-  psk_command_begin(client, 2, psk_reply_ok, NULL);
-  psk_word(client, "DEL");
-  psk_key(client, entry, ".meta", NULL);
-  put_names(client, entry, fields, count, metadata);
-  for (int i = 0; i < count; i++) {
-    psk_command_begin(client, 2 + psk_count_tensor_words(&fields[i].array), psk_reply_ok, NULL);
-    psk_word(client, "AI.TENSORSET");
-    psk_key(client, entry, ".", fields[i].name, NULL);
-    psk_tensor_words(client, &fields[i].array);
-  }
-  return psk_run(client);
+  psk_put* puts = calloc((size_t)count + 1, sizeof *puts);
+  if (!puts) return psk_fail(client, PENSTOCK_MEMORY, NULL, "no memory for %d tensors", count);
+  for (int i = 0; i < count; i++) psk_put_of(&puts[i], fields[i].name, &fields[i].array);
+  int status;
+  do {
+    status = psk_puts_prepare(client, psk_shared_link(client, entry, "", ""), puts, count);
+    if (status) break;
+    psk_command_begin(client, 2, psk_reply_ok, NULL);
+    psk_word(client, "DEL");
+    psk_key(client, entry, ".meta", NULL);
+    put_names(client, entry, fields, count, metadata);
+    for (int i = 0; i < count; i++) psk_put_command(client, &puts[i], entry, ".", fields[i].name);
+    status = psk_run(client);
+  } while (!status && psk_puts_again(puts, count));
+  psk_puts_end(puts, count);
+  free(puts);
+  return status;
 }
 
 void psk_complete(penstock_client* client, const char* entry) {
@@ -203,15 +209,17 @@ int penstock_put_dataset(penstock_client* client, const penstock_dataset* datase
 // ---- Loading
 
 int psk_load(penstock_client* client, const char* entry, psk_sink* sinks, int count) {
-  for (int i = 0; i < count; i++) {
-    int wanted = sinks[i].array || sinks[i].place;
-    psk_command_begin(client, wanted ? 4 : 3, psk_reply_tensor, &sinks[i]);
-    psk_word(client, "AI.TENSORGET");
-    psk_key(client, entry, ".", sinks[i].name, NULL);
-    psk_word(client, "META");
-    if (wanted) psk_word(client, "BLOB");
+  for (int i = 0; i < count; i++) sinks[i].again = 1;
+  for (int left = count; left > 0;) {
+    psk_again(client);
+    for (int i = 0; i < count; i++)
+      if (sinks[i].again) psk_get_command(client, &sinks[i], entry, ".", sinks[i].name);
+    int status = psk_get_all(client);
+    if (status) return status;
+    left = 0;
+    for (int i = 0; i < count; i++) left += sinks[i].again;
   }
-  return psk_run(client);
+  return 0;
 }
 
 static int by_text(const void* one, const void* other) {

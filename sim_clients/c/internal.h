@@ -2,6 +2,7 @@
 //
 // From the wire upwards:
 //   socket.c    transports: TCP and Unix sockets. Another transport is one more file with a psk_transport
+//   arena.h     shared memory, in files of its own: beside a socket, for arrays of some size
 //   link.c      one connection: buffered reading, reading into the caller's memory, writing without a copy
 //   resp.c      commands as lists of parts (text, or the caller's memory), replies as tokens
 //   cluster.c   which shard a key lives in
@@ -27,6 +28,9 @@
 #define PSK_SLOTS 16384
 #define PSK_IN_BYTES ((size_t)16 << 10)
 #define PSK_STAGE_BYTES ((size_t)4 << 20)
+// Smaller arrays go through the socket: a copy there costs less than the second look.
+#define PSK_SHARED_FROM ((size_t)32 << 10)
+#define PSK_AHEAD 16  // leases at most that wait for their put
 #define PSK_DEFAULT_TIMEOUT 600.0
 #define PSK_DEFAULT_CONNECT_TIMEOUT 5.0
 
@@ -37,6 +41,9 @@ enum psk_hopeless { PSK_HOPE, PSK_NO_TIME, PSK_NO_MEMORY, PSK_NO_REDIS, PSK_HALF
 
 typedef struct psk_link psk_link;
 typedef struct psk_command psk_command;
+typedef struct psk_arena psk_arena;
+typedef struct psk_hold psk_hold;
+typedef struct psk_piece psk_piece;
 
 // ---- strided.c: a walk over the elements of an array in row-major order
 
@@ -86,8 +93,11 @@ struct psk_command {
   psk_link* asked;  // not NULL: an ASK redirection, for once
   psk_link* link;   // it was given to
   enum psk_state state;
-  int written;    // completely, so that it may have been executed
-  int only_once;  // must not be sent again once it may have been executed
+  psk_link* to;        // not NULL: it goes there, whatever its key
+  int64_t connection;  // not 0: it has no meaning on another connection
+  int written;         // completely, so that it may have been executed
+  int only_once;       // must not be sent again once it may have been executed
+  int settled;         // is not sent again once it was answered
   psk_reply reply;
   void* context;
 };
@@ -170,6 +180,15 @@ struct psk_link {
   size_t offset;
   int walking;
   psk_walk walk;
+  int greeted;         // on this connection
+  int no_arena;        // the server has said so
+  psk_arena* arena;    // NULL: no shared memory
+  int64_t connection;  // the server's number of it, where there is an arena
+  int no_leases;       // the server lets this user have none
+  psk_hold* ahead[PSK_AHEAD];
+  int n_ahead;
+  size_t sizes[PSK_AHEAD];  // of the puts of late, bytes
+  unsigned n_sizes;
 };
 
 psk_link* psk_link_new(const psk_endpoint* endpoint);
@@ -224,6 +243,15 @@ int psk_run(penstock_client* client);
 int psk_attempt(penstock_client* client, psk_link* link, const char* text, size_t length,
                 psk_command* command);
 
+// ---- arena.h: the parts that are built into the others
+
+// Ask a new connection of this host for shared memory. Returns 0 or PSK_BROKEN.
+int psk_greet(penstock_client* client, psk_link* link);
+// Build a RELEASE of what has been given back, for each link.
+void psk_arena_flush(penstock_client* client);
+// A client ends. Whether the link stays for views that live on; else it is to be freed.
+int psk_arena_leave(psk_link* link);
+
 // ---- error.c, names.c, address.c
 
 int psk_fail(penstock_client* client, int status, const char* subject, const char* format, ...)
@@ -268,7 +296,25 @@ typedef struct psk_sink {
   penstock_info* info;  // set to what the tensor is, where not NULL
   int missing;          // set, and no error, where `may_miss`
   int may_miss;
+  int by_socket;     // never by shared memory
+  int again;         // it is to be asked for again
+  psk_piece* piece;  // not NULL: a view instead of a copy
 } psk_sink;
+
+// What stands in front of a tensor's bytes.
+typedef struct psk_header {
+  penstock_info info;
+  char dtype[24];
+} psk_header;
+
+int psk_read_shape(penstock_client* client, psk_link* link, penstock_info* info);
+// The bytes, whose token is given.
+int psk_read_blob(penstock_client* client, psk_link* link, psk_sink* sink, const psk_header* head,
+                  const psk_token* token);
+// Whether the array to be filled, if any, is another; then the error is set.
+int psk_does_not_fit(penstock_client* client, const psk_sink* sink, const penstock_info* info);
+// The error of a tensor's reply; *status is what to return. Whether it is one.
+int psk_tensor_error(penstock_client* client, const psk_token* token, psk_sink* sink, int* status);
 
 // The words of AI.TENSORSET behind the key, and how many these are.
 void psk_tensor_words(penstock_client* client, const penstock_array* array);
@@ -277,6 +323,8 @@ int psk_count_tensor_words(const penstock_array* array);
 int psk_read_tensor(penstock_client* client, psk_link* link, psk_sink* sink, const psk_token* token);
 // The same as a reply, with a psk_sink as context.
 int psk_reply_tensor(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token);
+// Get one tensor of the client's.
+int psk_get_tensor(penstock_client* client, const char* name, psk_sink* sink);
 
 // ---- metadata.c: what SmartRedis keeps about a dataset, each list as a byte of type and its values
 
@@ -401,6 +449,7 @@ typedef struct psk_error {
 struct penstock_client {
   psk_address address;
   psk_cluster cluster;
+  size_t shared_from;  // bytes of an array that goes through shared memory; 0: none does
   char* producer;
   int64_t rank;
   char* written;  // prefix of keys that are written, "" for none

@@ -81,6 +81,7 @@ typedef enum penstock_dtype {
 
 typedef struct penstock_client penstock_client;
 typedef struct penstock_dataset penstock_dataset;
+typedef struct penstock_view penstock_view;
 
 // An array of the caller's, to be sent or to be filled.
 //   dims     rank of them, in the order that every reader sees: dims[0] varies slowest in the database
@@ -167,6 +168,9 @@ PENSTOCK_API void penstock_close(penstock_client* client);
 PENSTOCK_API int penstock_set_identity(penstock_client* client, const char* producer, int64_t rank);
 PENSTOCK_API const char* penstock_producer(const penstock_client* client);
 PENSTOCK_API int64_t penstock_rank(const penstock_client* client);
+
+// How large arrays travel: "shared memory", "unix" or "tcp".
+PENSTOCK_API const char* penstock_transport(const penstock_client* client);
 
 // How long the database may take to answer one call, s; 600 at first: a model may run for minutes.
 PENSTOCK_API int penstock_set_timeout(penstock_client* client, double seconds);
@@ -269,6 +273,39 @@ PENSTOCK_API int penstock_announced(penstock_client* client, const char* stream,
 PENSTOCK_API int penstock_end_stream(penstock_client* client, const char* stream);
 PENSTOCK_API int penstock_stream_ended(penstock_client* client, const char* stream, const char* producer,
                                        int64_t rank, int* ended);
+
+// ---- Shared memory
+//
+// Where the database is on this host, belongs to the same user and has shared memory, arrays of 32 KB and
+// more go through it: a put is one copy, a get another. The calls here save these too. They are the same
+// where there is none, and then copy. PENSTOCK_SHARED_MEMORY in the environment is another size than 32 KB,
+// in bytes, or 0 to do without. Where it is full, a put waits for room, by the client's timeout:
+// PENSTOCK_FULL then says which processes hold it. A child of fork() has neither views nor leases of its
+// parent's.
+
+// Room for an array that is to be put: compute into penstock_view_array(view, 0).data, then put that array,
+// whole, with this client: as a tensor, or as a field. It is not copied. From then on it is read-only: it
+// belongs to the tensor, and writing to it would change what others read. It can be read until
+// penstock_unmap, which also gives back what was not put. The next put needs a lease of its own.
+// In a cluster, and where there is no shared memory, it is ordinary memory, and the put copies.
+PENSTOCK_API int penstock_lease(penstock_client* client, penstock_dtype dtype, int rank, const int64_t* dims,
+                                penstock_view** view);
+
+// A tensor, or the fields of a snapshot, where they lie, to be read only. They stay as they are, whatever
+// becomes of their keys, until penstock_unmap. Room that views hold is not there for puts.
+PENSTOCK_API int penstock_map_tensor(penstock_client* client, const char* name, penstock_view** view);
+PENSTOCK_API int penstock_map_snapshot(penstock_client* client, const char* stream, int64_t position,
+                                       penstock_snapshot* snapshot, penstock_view** view);
+
+// The arrays of a view. Name and dims live as long as it does; NULL and an array without data past the last.
+PENSTOCK_API int penstock_view_count(const penstock_view* view);
+PENSTOCK_API const char* penstock_view_name(const penstock_view* view, int i);
+PENSTOCK_API penstock_array penstock_view_array(const penstock_view* view, int i);
+// Whether it lies in shared memory.
+PENSTOCK_API int penstock_view_is_shared(const penstock_view* view, int i);
+
+// End a view: on any thread, in any order, also after penstock_close. NULL is harmless.
+PENSTOCK_API void penstock_unmap(penstock_view* view);
 
 // ---- Flags
 

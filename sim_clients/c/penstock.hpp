@@ -85,6 +85,31 @@ class Client {
   // No error where there is none.
   void delete_tensor(const std::string& name) { check(penstock_delete_tensor(c(), name.c_str())); }
 
+  // ---- Shared memory: penstock.h has its rules
+
+  // "shared memory", "unix" or "tcp".
+  std::string transport() const { return penstock_transport(c()); }
+  // Room for an array that is to be put: compute into it, then put its array().
+  template <class T>
+  Shared<T> lease(const Dims& dims) {
+    penstock_view* view = nullptr;
+    check(penstock_lease(c(), dtype_of<T>(), static_cast<int>(dims.size()), dims.data(), &view));
+    return Shared<T>(view);
+  }
+  // A tensor where it lies, whose elements are of this type.
+  template <class T>
+  Shared<const T> map_tensor(const std::string& name) {
+    penstock_view* view = nullptr;
+    check(penstock_map_tensor(c(), name.c_str(), &view));
+    Shared<const T> found(view);
+    const auto dtype = penstock_view_array(view, 0).dtype;
+    if (dtype != dtype_of<T>())
+      throw TensorError(
+          PENSTOCK_TENSOR,
+          name + " is " + penstock_dtype_name(dtype) + ", not " + penstock_dtype_name(dtype_of<T>()), name);
+    return found;
+  }
+
   // ---- Snapshots
 
   void put_snapshot(std::int64_t step, std::initializer_list<Field> fields, double time = NAN,

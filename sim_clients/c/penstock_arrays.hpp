@@ -258,6 +258,37 @@ class Tensor {
   std::unique_ptr<std::byte[]> bytes_;
 };
 
+// Arrays in shared memory, or in ordinary memory where there is none: see penstock.h. T of a mapping is
+// const. What it gave is gone with it; it may outlive its client.
+template <class T>
+class Shared {
+ public:
+  explicit Shared(penstock_view* view) : view_(view) {}
+  std::size_t size() const { return count(penstock_view_array(view_.get(), 0)); }
+  T* data() const { return static_cast<T*>(penstock_view_array(view_.get(), 0).data); }
+  T* begin() const { return data(); }
+  T* end() const { return data() + size(); }
+  T& operator[](std::size_t i) const { return data()[i]; }
+  Dims dims() const {
+    const auto it = penstock_view_array(view_.get(), 0);
+    return std::vector<std::int64_t>(it.dims, it.dims + it.rank);
+  }
+  // To put it, whole: it is not copied, and must not be written afterwards.
+  Array array() const { return Array(data(), dims()); }
+  bool is_shared() const { return penstock_view_is_shared(view_.get(), 0) != 0; }
+
+ private:
+  static std::size_t count(const penstock_array& it) {
+    std::size_t elements = 1;
+    for (int i = 0; i < it.rank; i++) elements *= static_cast<std::size_t>(it.dims[i]);
+    return elements;
+  }
+  struct End {
+    void operator()(penstock_view* view) const { penstock_unmap(view); }
+  };
+  std::unique_ptr<penstock_view, End> view_;
+};
+
 // An array with its name, of a snapshot.
 struct Field {
   Field(std::string name, Array array) : name(std::move(name)), array(std::move(array)) {}

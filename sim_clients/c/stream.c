@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "arena.h"
 
 // ---- Putting
 
@@ -132,13 +132,14 @@ static void take_time(const psk_metadata_list* metadata, penstock_snapshot* snap
   snapshot->has_time = 1;
 }
 
-// How a snapshot is received: each field where `place` says, those of `into` in their arrays, or, without
-// either, what its fields are.
+// How a snapshot is received: each field where `place` says, those of `into` in their arrays, all of them in
+// `view`, or, without any of these, what its fields are.
 typedef struct reading {
   penstock_place place;
   void* context;
   const penstock_field* into;
   int count;
+  penstock_view* view;
 } reading;
 
 static penstock_found* find_found(const penstock_client* client, const char* field) {
@@ -163,6 +164,7 @@ static int make_sinks(penstock_client* client, const char* name, const reading* 
                           .name = found->name,
                           .info = &found->info,
                           .may_miss = 1};
+    if (how->view && !(sinks[i].piece = psk_view_add(how->view, found->name))) client->no_memory = 1;
   }
   return count;
 }
@@ -245,6 +247,21 @@ int penstock_get_snapshot(penstock_client* client, const char* stream, int64_t p
     return psk_fail(client, PENSTOCK_INVALID, stream, "place and snapshot must not be NULL");
   const reading how = {.place = place, .context = context};
   return read_snapshot(client, stream, position, &how, snapshot);
+}
+
+int penstock_map_snapshot(penstock_client* client, const char* stream, int64_t position,
+                          penstock_snapshot* snapshot, penstock_view** view) {
+  psk_begin(client, "map a snapshot of stream", stream);
+  if (!snapshot || !view)
+    return psk_fail(client, PENSTOCK_INVALID, stream, "snapshot and view must not be NULL");
+  penstock_view* made = *view = psk_view_new();
+  if (!made) return psk_fail(client, PENSTOCK_MEMORY, stream, "no memory for a view");
+  const reading how = {.view = made};
+  int status = read_snapshot(client, stream, position, &how, snapshot);
+  if (!status) return 0;
+  penstock_unmap(made);
+  *view = NULL;
+  return status;
 }
 
 int penstock_get_snapshot_fields(penstock_client* client, const char* stream, int64_t position,

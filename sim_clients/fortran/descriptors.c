@@ -183,6 +183,24 @@ PSF_API int psf_tensor_info(penstock_client* client, const char* name, int rever
   return 0;
 }
 
+// ---- Views
+
+PSF_API int psf_lease(penstock_client* client, const char* dtype, int rank, const int64_t* dims,
+                      penstock_view** view) {
+  penstock_dtype number = PENSTOCK_FLOAT64;
+  while (penstock_dtype_name(number) && strcmp(penstock_dtype_name(number), dtype)) number++;
+  return penstock_lease(client, number, rank, dims, view);  // which refuses a number that is none
+}
+
+PSF_API void* psf_view_data(const penstock_view* view) { return penstock_view_array(view, 0).data; }
+
+PSF_API void psf_view_layout(const penstock_view* view, int* dtype, int* rank, int64_t* dims) {
+  penstock_array array = penstock_view_array(view, 0);
+  *dtype = (int)array.dtype;
+  *rank = array.rank;
+  memcpy(dims, array.dims, (size_t)array.rank * sizeof *dims);
+}
+
 // ---- Several arrays
 
 PSF_API psf_fields* psf_fields_new(void) { return calloc(1, sizeof(psf_fields)); }

@@ -53,6 +53,7 @@ module penstock
     procedure :: put_tensor, get_tensor, tensor_shape, tensor_exists, delete_tensor
     generic :: get_tensor_new => new_real64, new_real32, new_int64, new_int32, new_int16, &
       new_int8, new_complex64, new_complex32, new_bool
+    procedure :: lease, map_tensor, transport
     procedure :: put_snapshot, get_snapshot, announced, end_stream, stream_ended
     procedure :: describe_field, field_info, contract => contract_of, forget_stream
     procedure :: raise_flag, flag_raised, request_stop, stop_requested
@@ -61,6 +62,15 @@ module penstock
     procedure :: flush => flush_queue, set_queue
     procedure, private :: new_real64, new_real32, new_int64, new_int32, new_int16, &
       new_int8, new_complex64, new_complex32, new_bool
+  end type
+
+  ! An array in shared memory, or in ordinary memory where there is none, as it lies: what it is put and read
+  ! with is reversed=.true. It holds until end(), also after its client, and is not to be copied.
+  type, public :: penstock_view
+    private
+    type(c_ptr) :: handle = c_null_ptr
+  contains
+    procedure :: address, layout, end => end_view
   end type
 
 contains
@@ -219,6 +229,81 @@ contains
     character(len=*), intent(inout), optional :: errmsg
     if (closed(self, stat, errmsg)) return
     call settle(self, penstock_delete_tensor(self%handle, c_text(name)), stat, errmsg)
+  end subroutine
+
+  ! ---- Shared memory: penstock.h has its rules
+
+  ! "shared memory", "unix" or "tcp".
+  function transport(self) result(text)
+    class(penstock_client), intent(in) :: self
+    character(len=:), allocatable :: text
+    text = ""
+    if (c_associated(self%handle)) text = fortran_text(penstock_transport(self%handle))
+  end function
+
+  ! Room for an array of this shape that is to be put. Compute into it, by
+  !   call c_f_pointer(view%address(), u, [nx, ny])
+  ! then put u with reversed=.true., whole: it is not copied, and must not be written afterwards.
+  ! dtype: as "float64".
+  subroutine lease(self, view, dtype, shape, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    type(penstock_view), intent(inout) :: view
+    character(len=*), intent(in) :: dtype
+    integer, intent(in) :: shape(:)
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    integer(c_int64_t) :: dims(size(shape))
+    integer :: i
+    call view%end()
+    if (closed(self, stat, errmsg)) return
+    do i = 1, size(shape)
+      dims(i) = shape(size(shape) + 1 - i)
+    end do
+    call settle(self, psf_lease(self%handle, c_text(dtype), int(size(shape), c_int), dims, view%handle), &
+                stat, errmsg)
+  end subroutine
+
+  ! A tensor where it lies, which must not be written: view%layout() says what it is.
+  subroutine map_tensor(self, view, name, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    type(penstock_view), intent(inout) :: view
+    character(len=*), intent(in) :: name
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    call view%end()
+    if (closed(self, stat, errmsg)) return
+    call settle(self, penstock_map_tensor(self%handle, c_text(name), view%handle), stat, errmsg)
+  end subroutine
+
+  ! For c_f_pointer, with the shape of lease or layout. c_null_ptr where it holds nothing.
+  function address(self) result(where)
+    class(penstock_view), intent(in) :: self
+    type(c_ptr) :: where
+    where = c_null_ptr
+    if (c_associated(self%handle)) where = psf_view_data(self%handle)
+  end function
+
+  ! Its type as "float64", and its shape as the memory lies: (nx, ny) for a reader's [ny][nx].
+  subroutine layout(self, dtype, shape)
+    class(penstock_view), intent(in) :: self
+    character(len=:), allocatable, intent(out) :: dtype
+    integer, allocatable, intent(out) :: shape(:)
+    integer(c_int64_t) :: dims(max_rank)
+    integer(c_int) :: number, rank
+    integer :: i
+    dtype = ""
+    allocate(shape(0))
+    if (.not. c_associated(self%handle)) return
+    call psf_view_layout(self%handle, number, rank, dims)
+    dtype = fortran_text(penstock_dtype_name(number))
+    shape = [(int(dims(i)), i = rank, 1, -1)]
+  end subroutine
+
+  ! Give it back. Harmless where it holds nothing.
+  subroutine end_view(self)
+    class(penstock_view), intent(inout) :: self
+    call penstock_unmap(self%handle)
+    self%handle = c_null_ptr
   end subroutine
 
   ! ---- Snapshots: the fields of one rank at one step

@@ -57,6 +57,48 @@ module penstock_c
       integer(c_int) :: status
     end function
 
+    function penstock_transport(client) bind(c) result(text)
+      import :: c_ptr
+      type(c_ptr), value :: client
+      type(c_ptr) :: text
+    end function
+
+    function psf_lease(client, dtype, rank, dims, view) bind(c) result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: dtype(*)
+      integer(c_int), value :: rank
+      integer(c_int64_t), intent(in) :: dims(*)
+      type(c_ptr), intent(inout) :: view
+      integer(c_int) :: status
+    end function
+
+    function penstock_map_tensor(client, name, view) bind(c) result(status)
+      import :: c_char, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      type(c_ptr), intent(inout) :: view
+      integer(c_int) :: status
+    end function
+
+    function psf_view_data(view) bind(c) result(address)
+      import :: c_ptr
+      type(c_ptr), value :: view
+      type(c_ptr) :: address
+    end function
+
+    subroutine psf_view_layout(view, dtype, rank, dims) bind(c)
+      import :: c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: view
+      integer(c_int), intent(out) :: dtype, rank
+      integer(c_int64_t), intent(out) :: dims(*)
+    end subroutine
+
+    subroutine penstock_unmap(view) bind(c)
+      import :: c_ptr
+      type(c_ptr), value :: view
+    end subroutine
+
     function penstock_dtype_name(dtype) bind(c) result(text)
       import :: c_int, c_ptr
       integer(c_int), value :: dtype

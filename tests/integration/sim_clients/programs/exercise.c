@@ -1,6 +1,7 @@
 // Every call of penstock.h against a real database, for the sanitizers. Says what failed and where.
 #include <math.h>
 #include <penstock.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -185,6 +186,53 @@ static void waits_and_flags(void) {
   OK(penstock_wait_tensor(client, "later", 0));
 }
 
+static void* end_view(void* view) {
+  penstock_unmap(view);
+  return NULL;
+}
+
+// Views: computed in, put and read where they lie, and ended on another thread and after their client.
+static void views(void) {
+  penstock_view *made, *seen, *fields, *late;
+  penstock_snapshot about;
+  int64_t none[] = {0};
+  pthread_t thread;
+  penstock_array out = {u, PENSTOCK_FLOAT64, 2, kShape, NULL};
+  OK(penstock_put_tensor(client, "t", &out));
+  FAILS(penstock_lease(client, (penstock_dtype)99, 2, kShape, &made), PENSTOCK_TENSOR);
+  FAILS(penstock_lease(client, PENSTOCK_FLOAT64, 1, none, &made), PENSTOCK_TENSOR);
+  FAILS(penstock_lease(client, PENSTOCK_FLOAT64, 2, kShape, NULL), PENSTOCK_INVALID);
+  FAILS(penstock_map_tensor(client, "t", NULL), PENSTOCK_INVALID);
+  FAILS(penstock_map_tensor(client, "none", &seen), PENSTOCK_KEY_MISSING);
+  FAILS(penstock_map_snapshot(client, "none", 0, &about, &fields), PENSTOCK_KEY_MISSING);
+  for (int step = 0; step < 3; step++) {
+    OK(penstock_lease(client, PENSTOCK_FLOAT64, 2, kShape, &made));
+    penstock_array room = penstock_view_array(made, 0);
+    memcpy(room.data, u, sizeof u);
+    penstock_field field[] = {{"w", room}};
+    OK(penstock_put_snapshot(client, "viewed", step, 0.5, field, 1));
+    OK(penstock_map_snapshot(client, "viewed", step, &about, &fields));
+    TRUE(about.step == step && penstock_view_count(fields) == 1);
+    TRUE((strcmp(penstock_view_name(fields, 0), "w")) == 0);
+    TRUE((memcmp(penstock_view_array(fields, 0).data, u, sizeof u)) == 0);
+    TRUE(penstock_view_is_shared(fields, 0) == penstock_view_is_shared(made, 0));
+    TRUE(penstock_view_name(fields, 1) == NULL && penstock_view_array(fields, -1).data == NULL);
+    TRUE((pthread_create(&thread, NULL, end_view, fields)) == 0);
+    penstock_unmap(made);
+    OK(penstock_map_tensor(client, "t", &seen));
+    pthread_join(thread, NULL);
+    penstock_unmap(seen);
+  }
+  penstock_unmap(NULL);
+  OK(penstock_map_tensor(client, "t", &late));
+  OK(penstock_lease(client, PENSTOCK_FLOAT64, 2, kShape, &made));
+  penstock_close(client);
+  TRUE((memcmp(penstock_view_array(late, 0).data, u, sizeof u)) == 0);
+  TRUE((pthread_create(&thread, NULL, end_view, late)) == 0);
+  penstock_unmap(made);
+  pthread_join(thread, NULL);
+}
+
 int main(void) {
   if (penstock_connect(NULL, 0, &client)) {
     fprintf(stderr, "%s\n", penstock_error(NULL));
@@ -197,6 +245,6 @@ int main(void) {
   fields();
   datasets();
   waits_and_flags();
-  penstock_close(client);
+  views();
   return 0;
 }
