@@ -16,13 +16,7 @@ from sim_clients import keys
 from sim_clients.about import NOTHING, About, Field
 from sim_clients.address import Address
 from sim_clients.contract import Contract
-from sim_clients.errors import (
-    DatabaseRefused,
-    DatabaseUnavailable,
-    KeyMissing,
-    TensorError,
-    UnsupportedClientError,
-)
+from sim_clients.errors import KeyMissing, TensorError, UnsupportedClientError
 from sim_clients.fields import Array, model_inputs, sendable
 from sim_clients.identity import Identity
 from sim_clients.models import check_post, checked_version
@@ -32,7 +26,7 @@ from sim_clients.native_calls import Calls
 from sim_clients.native_library import cached_library
 from sim_clients.native_memory import Memory
 from sim_clients.native_views import View
-from sim_clients.new_fields import Shape, checked_layout, spend
+from sim_clients.new_fields import Shape, checked_layout, spending
 from sim_clients.snapshot import Place, Snapshot, prepared, wanted
 
 TIMEOUT_S = 600.0
@@ -103,13 +97,8 @@ class NativeClient:
         stream: str = keys.DEFAULT_STREAM,
     ) -> Snapshot:
         """Store the fields of this rank at one step, then announce them; see `Client.put_snapshot`."""
-        try:
-            snapshot = self._put_snapshot(self._c.put_snapshot, step, fields, time, stream)
-        except (DatabaseUnavailable, DatabaseRefused):
-            spend(value.values if isinstance(value, Field) else value for value in fields.values())
-            raise  # some of the fields may have become tensors before
-        spend(snapshot.fields.values())
-        return snapshot
+        with spending([value.values if isinstance(value, Field) else value for value in fields.values()]):
+            return self._put_snapshot(self._c.put_snapshot, step, fields, time, stream)
 
     def put_snapshot_async(
         self,
@@ -224,8 +213,8 @@ class NativeClient:
     def put_tensor(self, name: str, value: Array) -> None:
         """Store one tensor; see `Client.put_tensor`."""
         array = c_array(sendable(name, value))
-        self._call(self._c.put_tensor, keys.checked("tensor", name).encode(), array)
-        spend([value])
+        with spending([value]):
+            self._call(self._c.put_tensor, keys.checked("tensor", name).encode(), array)
 
     def get_tensor(self, name: str) -> Array:
         """Return one tensor; see `Client.get_tensor`."""

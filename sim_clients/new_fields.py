@@ -7,13 +7,14 @@ the same on a laptop without shared memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sim_clients.errors import TensorError
+from sim_clients.errors import DatabaseFull, NameRefused, SnapshotError, TensorError
 from sim_clients.fields import Array, sendable
 
 Shape = int | tuple[int, ...]
@@ -32,10 +33,11 @@ class FieldMemory:
         self.owner = owner
 
     def is_all_of(self, array: Array) -> bool:
-        """Tell whether an array is this memory as it was given: whole, in the same order."""
-        there, given = array.__array_interface__, self.__array_interface__
-        same = there["data"][0] == given["data"][0] and array.shape == given["shape"]
-        return same and array.flags.c_contiguous and array.dtype.str == given["typestr"]
+        """Tell whether an array is this memory: whole and in order, also under another shape or dtype."""
+        given = self.__array_interface__
+        whole = array.nbytes == np.dtype(given["typestr"]).itemsize * int(np.prod(given["shape"]))
+        same = array.__array_interface__["data"][0] == given["data"][0]
+        return same and whole and array.flags.c_contiguous
 
 
 def checked_layout(shape: Shape, dtype: npt.DTypeLike) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -73,6 +75,23 @@ def spend(arrays: Iterable[Array]) -> None:
         if isinstance(base, FieldMemory) and base.is_all_of(array):
             for one in seen:
                 one.flags.writeable = False
+
+
+@contextmanager
+def spending(arrays: Iterable[Array]) -> Iterator[None]:
+    """Make the new fields among some arrays read-only once they are put, whatever becomes of the put.
+
+    What ends with an error, or a Ctrl-C, may have put some of them; only what is refused, before it is sent
+    or for want of memory, has put none that a reader could see.
+    """
+    try:
+        yield
+    except (TensorError, SnapshotError, NameRefused, DatabaseFull):
+        raise
+    except BaseException:
+        spend(arrays)
+        raise
+    spend(arrays)
 
 
 def read_only(array: Array) -> Array:

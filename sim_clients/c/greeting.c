@@ -21,6 +21,7 @@ typedef struct greeting {
   int64_t connection;
   int64_t* taken;  // what the connection before it held
   size_t n_taken;
+  int64_t own;  // the number of a connection that has not been greeted yet, 0 where it is not told
 } greeting;
 
 // Whether both ends have one address.
@@ -67,9 +68,11 @@ static int next_taken(penstock_client* client, psk_link* link, greeting* answer)
   if (!status && (token.kind != '*' || token.number < 0))
     status = psk_garbage(client, link, "what is held of shared memory");
   if (status) return status;
-  answer->taken = calloc((size_t)token.number + 1, sizeof *answer->taken);
-  if (!answer->taken) return psk_link_broke(client, link, "no memory for what is held");
-  while (!status && answer->n_taken < (size_t)token.number) {
+  size_t all = answer->n_taken + (size_t)token.number;
+  int64_t* more = realloc(answer->taken, (all + 1) * sizeof *more);
+  if (!more) return psk_link_broke(client, link, "no memory for what is held");
+  answer->taken = more;
+  while (!status && answer->n_taken < all) {
     status = next_number(client, link, &answer->taken[answer->n_taken]);
     answer->n_taken += !status;
   }
@@ -91,18 +94,39 @@ static int read_greeting(penstock_client* client, psk_link* link, psk_command* c
   return status ? status : next_taken(client, link, answer);
 }
 
-static int ask(penstock_client* client, psk_link* link, greeting* answer) {
+// `before`: the number of a connection that is to be taken over, 0: none.
+static int ask(penstock_client* client, psk_link* link, int64_t before, greeting* answer) {
   char text[384], process[24], former[128] = "", number[24];
   own_number(process, sizeof process);
-  if (link->arena) {
-    int digits = snprintf(number, sizeof number, "%lld", (long long)link->connection);
+  if (before) {
+    int digits = snprintf(number, sizeof number, "%lld", (long long)before);
     snprintf(former, sizeof former, "$6\r\nFORMER\r\n$%d\r\n%s\r\n$%zu\r\n%s\r\n", digits, number,
              strlen(link->arena->id), link->arena->id);
   }
   int length = snprintf(text, sizeof text, "*%d\r\n$14\r\nPENSTOCK.ARENA\r\n$3\r\nPID\r\n$%zu\r\n%s\r\n%s",
-                        link->arena ? 6 : 3, strlen(process), process, former);
+                        before ? 6 : 3, strlen(process), process, former);
   psk_command command = {.reply = read_greeting, .context = answer};
   return psk_attempt(client, link, text, (size_t)length, &command);
+}
+
+static int read_own(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token) {
+  greeting* answer = command->context;
+  if (token->kind == ':') answer->own = token->number;
+  return psk_pass(client, link, token);
+}
+
+// Take over what every connection before this one may hold. An answer to this very question may be lost too:
+// then the connection holds what it has taken, so its number is noted before it asks.
+static int take_over(penstock_client* client, psk_link* link, greeting* answer) {
+  static const char kWho[] = "*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n";
+  psk_command who = {.reply = read_own, .context = answer};
+  int status = psk_attempt(client, link, kWho, sizeof kWho - 1, &who);
+  int before = link->n_connections;
+  if (!status && answer->own && before < PSK_CONNECTIONS)
+    link->connections[link->n_connections++] = answer->own;
+  for (int i = 0; !status && !answer->refused && i < before; i++)
+    status = ask(client, link, link->connections[i], answer);
+  return status;
 }
 
 static void take(psk_link* link, const greeting* answer) {
@@ -118,6 +142,8 @@ static void take(psk_link* link, const greeting* answer) {
     if (!answer->refused) link->arena = psk_arena_open(answer->path, answer->bytes, answer->id);
   }
   link->connection = link->arena ? answer->connection : 0;
+  link->connections[0] = link->connection;
+  link->n_connections = link->arena != NULL;
 }
 
 int psk_greet(penstock_client* client, psk_link* link) {
@@ -125,7 +151,7 @@ int psk_greet(penstock_client* client, psk_link* link) {
   link->no_leases = 0;
   if (!client->shared_from || link->no_arena || !is_on_this_host(link)) return 0;
   greeting answer = {0};
-  int status = ask(client, link, &answer);
+  int status = link->arena ? take_over(client, link, &answer) : ask(client, link, 0, &answer);
   if (!status) take(link, &answer);
   free(answer.taken);
   return status;

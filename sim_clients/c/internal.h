@@ -26,6 +26,7 @@
 #include "penstock.h"
 
 #define PSK_SLOTS 16384
+#define PSK_CONNECTIONS 16
 #define PSK_IN_BYTES ((size_t)16 << 10)
 #define PSK_STAGE_BYTES ((size_t)4 << 20)
 // Smaller arrays go through the socket: a copy there costs less than the second look.
@@ -183,11 +184,13 @@ struct psk_link {
   size_t offset;
   int walking;
   psk_walk walk;
-  int greeted;         // on this connection
-  int no_arena;        // the server has said so
-  psk_arena* arena;    // NULL: no shared memory
-  int64_t connection;  // the server's number of it, where there is an arena
-  int no_leases;       // the server lets this user have none
+  int greeted;                           // on this connection
+  int no_arena;                          // the server has said so
+  psk_arena* arena;                      // NULL: no shared memory
+  int64_t connection;                    // the server's number of it, where there is an arena
+  int64_t connections[PSK_CONNECTIONS];  // this one, or those that may hold what was this link's
+  int n_connections;
+  int no_leases;  // the server lets this user have none
   psk_hold* ahead[PSK_AHEAD];
   int n_ahead;
   size_t sizes[PSK_AHEAD];  // of the puts of late, bytes

@@ -263,10 +263,12 @@ static int reply_put(penstock_client* client, psk_link* link, psk_command* comma
   psk_put* put = command->context;
   int same = link == put->link && put->hold && link->arena == put->hold->arena;
   if (token->kind == '-') {
-    // the answer to the first attempt was lost with its connection, and the server has it
-    if (same && command->sent > 1 && begins(token, "ERR this connection has no lease")) {
-      done(put);
-      return 0;
+    // The answer to the first attempt was lost with its connection: the key may have it, or may not. So it
+    // goes again, and the block is not given back, which the server would refuse with all others of the
+    // message.
+    if (same && command->sent > 1 && begins(token, "ERR this connection has no lease") && !put->in_place) {
+      psk_hold_forget(put->hold);
+      put->hold = NULL;
     }
     if (!is_about_sharing(token)) return psk_refused(client, token->text, token->length);
     if (begins(token, "NOPERM")) link->no_leases = 1;
