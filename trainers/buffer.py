@@ -82,7 +82,89 @@ class Buffer(Protocol[Item_contra]):
         ...
 
 
-class Bounded(ABC):
+class Drawn(ABC):
+    """What every buffer has in common: when a batch may be drawn, and that a drain draws nothing twice.
+
+    Args:
+        watermark: samples there must be before the first draw.
+        seed: of the draws.
+    """
+
+    def __init__(self, watermark: int, seed: int) -> None:
+        self._watermark = watermark
+        self._generator = np.random.default_rng(seed)
+        self._nbytes = self._added = 0
+        self._largest: int | None = None
+        self._draining = False
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many samples there are."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all the arrays that are held."""
+        return self._nbytes
+
+    @property
+    def watermark(self) -> int:
+        """How many samples there must be before the first draw."""
+        return self._watermark
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it was drained and nothing is left."""
+        return self._draining and not len(self)
+
+    @abstractmethod
+    def room(self) -> int:
+        """Return how many more are surely taken in, 0 when full; none larger than those before is assumed."""
+
+    def ready(self, count: int) -> bool:
+        """Tell whether a batch of so many should be drawn now; a full buffer is always ready."""
+        if self._draining:
+            return bool(len(self))
+        return self._enough(count) or not self.room()
+
+    def sample(self, count: int) -> list[Sample]:
+        """Draw a batch; see the class.
+
+        Raises:
+            BufferEmpty
+        """
+        if count < 1:
+            raise ValueError(f"a batch has at least one sample, {count} were asked for")
+        if not len(self):
+            raise BufferEmpty
+        return self._draw(count)
+
+    def drain(self) -> None:
+        """Let no sample be drawn twice from now on, whatever the watermark: nothing more will come."""
+        self._draining = True
+
+    def _own_state(self) -> dict[str, Any]:
+        return {
+            "added": self._added,
+            "largest": self._largest,
+            "draining": self._draining,
+            "generator": self._generator.bit_generator.state,
+        }
+
+    def _load_own_state(self, state: Mapping[str, Any]) -> None:
+        self._added, self._largest = state["added"], state["largest"]
+        self._draining = state["draining"]
+        self._generator.bit_generator.state = state["generator"]
+
+    @abstractmethod
+    def _enough(self, count: int) -> bool:
+        """Tell whether a batch may be drawn while more is to come."""
+
+    @abstractmethod
+    def _draw(self, count: int) -> list[Sample]:
+        """Draw from what is not empty."""
+
+
+class Bounded(Drawn):
     """A buffer of samples; what is taken in and drawn how is up to its class.
 
     Args:
@@ -100,27 +182,14 @@ class Bounded(ABC):
     def __init__(
         self, samples: int | None = None, *, nbytes: int | None = None, watermark: int = 1, seed: int
     ) -> None:
+        super().__init__(watermark, seed)
         self._bound = Bound(samples, nbytes)
         self._bound.check_watermark(watermark)
-        self._watermark = watermark
-        self._generator = np.random.default_rng(seed)
         self._samples = []
-        self._nbytes = self._added = self._drawn = 0
-        self._largest: int | None = None
-        self._draining = False
+        self._drawn = 0
 
     def __len__(self) -> int:
         return len(self._samples)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the arrays of all samples."""
-        return self._nbytes
-
-    @property
-    def watermark(self) -> int:
-        """How many samples there must be before the first draw."""
-        return self._watermark
 
     @property
     def added(self) -> int:
@@ -131,11 +200,6 @@ class Bounded(ABC):
     def unseen(self) -> int:
         """How many of the samples have never been drawn: all, where a draw takes them out."""
         return len(self._samples)
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether it was drained and nothing is left."""
-        return self._draining and not self._samples
 
     def room(self) -> int:
         """Return how many more are surely taken in, 0 when full; none larger than those before is assumed."""
@@ -153,29 +217,15 @@ class Bounded(ABC):
         self._largest = max(self._largest or 0, size)
         self._draining = False
 
-    def ready(self, count: int) -> bool:
-        """Tell whether a batch of so many should be drawn now; a full buffer is always ready."""
-        if self._draining:
-            return bool(self._samples)
-        return self._enough(count) or not self.room()
-
     def sample(self, count: int) -> list[Sample]:
         """Draw a batch; see the class.
 
         Raises:
             BufferEmpty
         """
-        if count < 1:
-            raise ValueError(f"a batch has at least one sample, {count} were asked for")
-        if not self._samples:
-            raise BufferEmpty
-        batch = self._draw(count)
+        batch = super().sample(count)
         self._drawn += len(batch)
         return batch
-
-    def drain(self) -> None:
-        """Let no sample be drawn twice from now on, whatever the watermark: nothing more will come."""
-        self._draining = True
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
@@ -184,11 +234,8 @@ class Bounded(ABC):
             "bound": [self._bound.count, self._bound.nbytes],
             "samples": list(self._samples),
             "unseen": self.unseen,
-            "added": self._added,
             "drawn": self._drawn,
-            "largest": self._largest,
-            "draining": self._draining,
-            "generator": self._generator.bit_generator.state,
+            **self._own_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -204,9 +251,8 @@ class Bounded(ABC):
             )
         self._samples = self._restored(state)
         self._nbytes = sum(map(nbytes_of, self._samples))
-        self._added, self._drawn = state["added"], state["drawn"]
-        self._largest, self._draining = state["largest"], state["draining"]
-        self._generator.bit_generator.state = state["generator"]
+        self._drawn = state["drawn"]
+        self._load_own_state(state)
 
     def _put(self, sample: Sample, size: int) -> None:
         self._samples.append(sample)
@@ -216,11 +262,3 @@ class Bounded(ABC):
 
     def _restored(self, state: Mapping[str, Any]) -> MutableSequence[Sample]:
         return list(state["samples"])
-
-    @abstractmethod
-    def _enough(self, count: int) -> bool:
-        """Tell whether a batch may be drawn while more is to come."""
-
-    @abstractmethod
-    def _draw(self, count: int) -> list[Sample]:
-        """Draw from what is not empty."""

@@ -13,16 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from sim_clients import Snapshot
 from trainers.bound import Bound
-from trainers.errors import BufferEmpty, BufferFull, BufferRefused
+from trainers.buffer import Drawn
+from trainers.errors import BufferFull, BufferRefused
 from trainers.held import Bag, Held, Pair, Rank
 from trainers.samples import Sample, fields_of, paired
 
 
-class Pairs:
+class Pairs(Drawn):
     """Pairs (t, t + jump) of one trajectory, the least used first.
 
     Draws are made in rounds: in each, every pair is drawn once, in random order, and one that comes in joins
@@ -58,6 +57,7 @@ class Pairs:
         watermark: int = 1,
         seed: int,
     ) -> None:
+        super().__init__(watermark, seed)
         self._bound = Bound(snapshots, nbytes, "snapshots")
         if not jumps or min(jumps) < 0:
             raise BufferRefused("jumps", tuple(jumps), "at least one, none of them negative")
@@ -67,8 +67,6 @@ class Pairs:
         self._together = 1 + sum(jump > 0 for jump in self._jumps)  # that one addition may make kept
         if snapshots is not None and snapshots < self._together:
             raise BufferRefused("snapshots", snapshots, f"at least {self._together}, for its jumps")
-        self._watermark = watermark
-        self._generator = np.random.default_rng(seed)
         self._clear()
 
     def _clear(self) -> None:
@@ -78,9 +76,7 @@ class Pairs:
         self._done: Bag[Pair] = Bag()
         self._spare: Bag[Held] = Bag()
         self._waiting: dict[int, int] = {}  # numbers, the one that waits longest first -> additions before
-        self._nbytes = self._kept = self._kept_nbytes = self._unseen = self._added = 0
-        self._largest: int | None = None
-        self._draining = False
+        self._nbytes = self._kept = self._kept_nbytes = self._unseen = 0
 
     def __len__(self) -> int:
         """How many pairs there are."""
@@ -92,24 +88,9 @@ class Pairs:
         return len(self._held)
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of the arrays of all snapshots."""
-        return self._nbytes
-
-    @property
-    def watermark(self) -> int:
-        """How many pairs there must be before the first draw."""
-        return self._watermark
-
-    @property
     def unseen(self) -> int:
         """How many of the pairs have never been drawn."""
         return self._unseen
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether it was drained and no pair is left."""
-        return self._draining and not len(self)
 
     def room(self) -> int:
         """Return how many more snapshots are surely taken in; none larger than those before is assumed."""
@@ -147,28 +128,6 @@ class Pairs:
         self._close(rank, up_to=one.step - max(self._jumps))
         self._draining = False
 
-    def ready(self, count: int) -> bool:
-        """Tell whether a batch of so many should be drawn now; a full buffer is always ready."""
-        if self._draining:
-            return bool(len(self))
-        return len(self) >= self._watermark or not self.room()
-
-    def sample(self, count: int) -> list[Sample]:
-        """Draw pairs, those that are due in this round first; fewer than asked for only when it is drained.
-
-        Raises:
-            BufferEmpty
-        """
-        if count < 1:
-            raise ValueError(f"a batch has at least one sample, {count} were asked for")
-        if not len(self):
-            raise BufferEmpty
-        return [self._draw() for _ in range(min(count, len(self)) if self._draining else count)]
-
-    def drain(self) -> None:
-        """Let no pair be drawn twice from now on, whatever the watermark: nothing more will come."""
-        self._draining = True
-
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
         held = list(self._held.values())
@@ -183,10 +142,7 @@ class Pairs:
             "done": [[pair.first.number, pair.second.number, pair.seen] for pair in self._done],
             "spare": [one.number for one in self._spare],
             "waiting": [list(each) for each in self._waiting.items()],
-            "added": self._added,
-            "largest": self._largest,
-            "draining": self._draining,
-            "generator": self._generator.bit_generator.state,
+            **self._own_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -219,9 +175,7 @@ class Pairs:
         self._nbytes = _nbytes(self._held.values())
         kept = [one for one in self._held.values() if one.unseen]
         self._kept, self._kept_nbytes = len(kept), _nbytes(kept)
-        self._added, self._largest = state["added"], state["largest"]
-        self._draining = state["draining"]
-        self._generator.bit_generator.state = state["generator"]
+        self._load_own_state(state)
 
     def _partners(self, one: Held) -> list[Held]:
         """Return the earlier snapshots that one makes a pair with."""
@@ -249,7 +203,14 @@ class Pairs:
             end.pairs.append(pair)
             end.unseen += not pair.seen
 
-    def _draw(self) -> Sample:
+    def _enough(self, count: int) -> bool:
+        return len(self) >= self._watermark
+
+    def _draw(self, count: int) -> list[Sample]:
+        """Draw pairs, those due in this round first; fewer than asked for only when it is drained."""
+        return [self._draw_one() for _ in range(min(count, len(self)) if self._draining else count)]
+
+    def _draw_one(self) -> Sample:
         if not self._due:
             self._due, self._done = self._done, self._due
         pair = self._due.drawn(self._generator)

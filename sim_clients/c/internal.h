@@ -118,7 +118,6 @@ psk_command* psk_command_begin(penstock_client* client, int words, psk_reply rep
 void psk_word(penstock_client* client, const char* text);
 void psk_word_bytes(penstock_client* client, const void* bytes, size_t length);
 void psk_word_number(penstock_client* client, int64_t number);
-void psk_word_real(penstock_client* client, double number);
 // A word that is the texts one after another, until NULL.
 void psk_word_joined(penstock_client* client, ...);
 // The same, and it is the key that decides where the command goes.
