@@ -165,10 +165,6 @@ static int send_pending(penstock_client* client) {
 
 // ---- Replies
 
-static int begins(const psk_token* token, const char* text) {
-  return token->length >= strlen(text) && !memcmp(token->text, text, strlen(text));
-}
-
 // The link that a redirection "MOVED 3999 host:port" leads to.
 static psk_link* redirected(penstock_client* client, const psk_link* from, const psk_token* token) {
   char text[320];
@@ -188,7 +184,7 @@ static int is_for_later(const psk_token* token) {
   static const char* const kSigns[] = {"LOADING",    "TRYAGAIN", "CLUSTERDOWN",
                                        "MASTERDOWN", "READONLY", "ERR max number of clients"};
   for (size_t i = 0; i < sizeof kSigns / sizeof *kSigns; i++)
-    if (begins(token, kSigns[i])) return 1;
+    if (psk_begins(token, kSigns[i])) return 1;
   return 0;
 }
 
@@ -204,14 +200,14 @@ static int read_reply(penstock_client* client, psk_command* command, trouble* fo
   psk_link* link = command->link;
   int status = psk_next(client, link, &token);
   if (status) return status;
-  if (token.kind == '-' && client->cluster.on && begins(&token, "MOVED ")) {
+  if (token.kind == '-' && client->cluster.on && psk_begins(&token, "MOVED ")) {
     found->map_is_wrong = 1;
     command->state = PSK_PENDING;
     psk_link* to = redirected(client, link, &token);
     if (to && command->slot >= 0) client->cluster.of_slot[command->slot] = to;
     return 0;
   }
-  if (token.kind == '-' && client->cluster.on && begins(&token, "ASK ")) {
+  if (token.kind == '-' && client->cluster.on && psk_begins(&token, "ASK ")) {
     command->state = PSK_PENDING;
     psk_link* to = redirected(client, link, &token);
     if (to) command->asked = to;

@@ -84,7 +84,7 @@ static int read_greeting(penstock_client* client, psk_link* link, psk_command* c
   greeting* answer = command->context;
   if (token->kind != '*' || token->number != 5) {
     answer->refused = 1;
-    answer->later = token->kind == '-' && token->length >= 7 && !memcmp(token->text, "LOADING", 7);
+    answer->later = token->kind == '-' && psk_begins(token, "LOADING");
     return psk_pass(client, link, token);
   }
   int status = next_text(client, link, answer->path, sizeof answer->path);

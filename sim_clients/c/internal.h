@@ -133,6 +133,8 @@ void psk_word_memory(penstock_client* client, const void* memory, size_t length)
 int psk_append(psk_bytes* bytes, const void* from, size_t length);
 
 int psk_next(penstock_client* client, psk_link* link, psk_token* token);
+// Whether the text of a + or - begins so.
+int psk_begins(const psk_token* token, const char* text);
 // The body of a bulk: into memory, into at most `room` bytes with a NUL behind (the rest is passed over), or
 // away.
 int psk_body(penstock_client* client, psk_link* link, const psk_token* token, void* to);

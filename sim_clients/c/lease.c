@@ -248,15 +248,11 @@ static void done(psk_put* put) {
   put->hold = NULL;
 }
 
-static int begins(const psk_token* token, const char* text) {
-  return token->length >= strlen(text) && !memcmp(token->text, text, strlen(text));
-}
-
 // Whether the error is about shared memory, and not about the tensor or the key.
 static int is_about_sharing(const psk_token* token) {
-  return begins(token, "NOPERM") || begins(token, "ERR unknown command") ||
-         begins(token, "ERR this server") || begins(token, "ERR this connection") ||
-         begins(token, "ERR the lease at offset");
+  return psk_begins(token, "NOPERM") || psk_begins(token, "ERR unknown command") ||
+         psk_begins(token, "ERR this server") || psk_begins(token, "ERR this connection") ||
+         psk_begins(token, "ERR the lease at offset");
 }
 
 static int reply_put(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token) {
@@ -266,12 +262,13 @@ static int reply_put(penstock_client* client, psk_link* link, psk_command* comma
     // The answer to the first attempt was lost with its connection: the key may have it, or may not. So it
     // goes again, and the block is not given back, which the server would refuse with all others of the
     // message.
-    if (same && command->sent > 1 && begins(token, "ERR this connection has no lease") && !put->in_place) {
+    if (same && command->sent > 1 && psk_begins(token, "ERR this connection has no lease") &&
+        !put->in_place) {
       psk_hold_forget(put->hold);
       put->hold = NULL;
     }
     if (!is_about_sharing(token)) return psk_refused(client, token->text, token->length);
-    if (begins(token, "NOPERM")) link->no_leases = 1;
+    if (psk_begins(token, "NOPERM")) link->no_leases = 1;
     put->again = 1;
     return 0;
   }

@@ -249,6 +249,10 @@ int psk_next(penstock_client* client, psk_link* link, psk_token* token) {
   return psk_garbage(client, link, "a reply");
 }
 
+int psk_begins(const psk_token* token, const char* text) {
+  return token->length >= strlen(text) && !memcmp(token->text, text, strlen(text));
+}
+
 static int end_of_bulk(penstock_client* client, psk_link* link) {
   char end[2];
   int status = psk_link_read(client, link, end, 2);

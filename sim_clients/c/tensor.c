@@ -150,17 +150,15 @@ int psk_read_tensor(penstock_client* client, psk_link* link, psk_sink* sink, con
 // Whether the answer is an error; then *status is what to return.
 static int is_error(penstock_client* client, const psk_token* token, const char* name, int* status) {
   if (token->kind != '-') return 0;
-  int none = token->length >= sizeof kNoTensor - 1 && !memcmp(token->text, kNoTensor, sizeof kNoTensor - 1);
-  *status = none ? psk_fail(client, PENSTOCK_KEY_MISSING, name, "there is no tensor of this name")
-                 : psk_refused(client, token->text, token->length);
+  *status = psk_begins(token, kNoTensor)
+                ? psk_fail(client, PENSTOCK_KEY_MISSING, name, "there is no tensor of this name")
+                : psk_refused(client, token->text, token->length);
   return 1;
 }
 
 int psk_tensor_error(penstock_client* client, const psk_token* token, psk_sink* sink, int* status) {
-  int none = token->kind == '-' && token->length >= sizeof kNoTensor - 1 &&
-             !memcmp(token->text, kNoTensor, sizeof kNoTensor - 1);
   *status = 0;
-  if (none && sink->may_miss) return sink->missing = 1;
+  if (token->kind == '-' && psk_begins(token, kNoTensor) && sink->may_miss) return sink->missing = 1;
   return is_error(client, token, sink->name, status);
 }
 
