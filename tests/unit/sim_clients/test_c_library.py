@@ -103,7 +103,7 @@ def test_its_parts_under_asan_and_ubsan(tmp_path: Path) -> None:
 @pytest.mark.timeout(DEADLINE_S)
 def test_its_parts_under_valgrind(tmp_path: Path) -> None:
     if shutil.which("valgrind") is None:
-        missing("there is no valgrind")
+        missing("there is no valgrind: apt install valgrind")
     compile_and_test(tmp_path, "", "_valgrind")
 
 
