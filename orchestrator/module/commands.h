@@ -27,5 +27,15 @@ int ModelScan(RedisModuleCtx*, RedisModuleString**, int);
 int ScriptScan(RedisModuleCtx*, RedisModuleString**, int);
 int RunInfo(RedisModuleCtx*, RedisModuleString**, int);
 int Config(RedisModuleCtx*, RedisModuleString**, int);
+int StreamBound(RedisModuleCtx*, RedisModuleString**, int);
+int StreamReserve(RedisModuleCtx*, RedisModuleString**, int);
+int StreamRelease(RedisModuleCtx*, RedisModuleString**, int);
+int StreamAnnounce(RedisModuleCtx*, RedisModuleString**, int);
+int StreamSubscribe(RedisModuleCtx*, RedisModuleString**, int);
+int StreamUnsubscribe(RedisModuleCtx*, RedisModuleString**, int);
+int StreamAcknowledge(RedisModuleCtx*, RedisModuleString**, int);
+int StreamFreed(RedisModuleCtx*, RedisModuleString**, int);
+int StreamMeter(RedisModuleCtx*, RedisModuleString**, int);
+int Room(RedisModuleCtx*, RedisModuleString**, int);
 
 }  // namespace penstock

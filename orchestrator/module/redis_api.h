@@ -60,9 +60,18 @@ struct Event {
 };
 inline constexpr Event kShutdownEvent{5, 1};
 inline constexpr Event kCronEvent{8, 1};
+inline constexpr Event kClientEvent{4, 1};
+inline constexpr uint64_t kClientLeft = 1;
 inline constexpr Event kEventLoopEvent{15, 1};  // since Redis 7.0
 inline constexpr Event kConfigEvent{16, 1};     // likewise
 inline constexpr uint64_t kBeforeSleep = 0;
+
+/// What a client event comes with; version 1 has more behind it.
+struct ClientInfo {
+  uint64_t version;
+  uint64_t flags;
+  uint64_t id;
+};
 
 using Command = int (*)(RedisModuleCtx*, RedisModuleString**, int);
 using BlockedCallback = int (*)(RedisModuleCtx*, RedisModuleString**, int);
@@ -150,6 +159,7 @@ struct TypeMethods {
     (RedisModuleCtx*, BlockedCallback, BlockedCallback, FreePrivateData, long long))                 \
   X(int, UnblockClient, (RedisModuleBlockedClient*, void*))                                          \
   X(void*, GetBlockedClientPrivateData, (RedisModuleCtx*))                                           \
+  X(RedisModuleBlockedClient*, GetBlockedClientHandle, (RedisModuleCtx*))                            \
   X(void, SetDisconnectCallback, (RedisModuleBlockedClient*, DisconnectCallback))                    \
   X(RedisModuleCtx*, GetDetachedThreadSafeContext, (RedisModuleCtx*))                                \
   X(int, ThreadSafeContextTryLock, (RedisModuleCtx*))                                                \

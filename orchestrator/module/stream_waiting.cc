@@ -1,0 +1,175 @@
+#include "stream_waiting.h"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <memory>
+
+#include "machine_memory.h"
+#include "memory_room.h"
+#include "module_state.h"
+#include "reply.h"
+
+namespace penstock {
+namespace {
+
+constexpr long long kSweepMs = 50;
+
+struct Waiter {
+  RedisModuleBlockedClient* blocked;
+  uint64_t client;
+  std::string entry;
+  int64_t bytes;
+};
+
+struct Line {
+  Promises promises;
+  std::deque<Waiter> waiters;
+};
+
+// Never deleted, as all that the module keeps for as long as the server lives.
+std::map<StreamKey, Line>& lines() {
+  static auto* map = new std::map<StreamKey, Line>;
+  return *map;
+}
+
+// What a client is answered that has waited.
+struct Outcome {
+  std::optional<StreamState::Removal> removal;  // none: go
+};
+
+int OnReply(RedisModuleCtx* context, RedisModuleString**, int) {
+  auto* outcome = static_cast<Outcome*>(redis::GetBlockedClientPrivateData(context));
+  return outcome->removal ? ReplyRemove(context, *outcome->removal) : ReplyGo(context);
+}
+
+void OnFree(RedisModuleCtx*, void* data) { delete static_cast<Outcome*>(data); }
+
+// Takes the waiter of a blocked client out of its line; none when it was served.
+std::optional<StreamKey> Leave(RedisModuleBlockedClient* blocked) {
+  for (auto& [key, line] : lines()) {
+    auto found = std::find_if(line.waiters.begin(), line.waiters.end(),
+                              [&](const Waiter& one) { return one.blocked == blocked; });
+    if (found == line.waiters.end()) continue;
+    line.waiters.erase(found);
+    redis::UnblockClient(blocked, nullptr);  // the server frees it by that, whatever ended the wait
+    return key;
+  }
+  return std::nullopt;
+}
+
+int OnTimeout(RedisModuleCtx* context, RedisModuleString**, int) {
+  auto key = Leave(redis::GetBlockedClientHandle(context));
+  if (!key) return Reply(context, Status::Coded("STREAMFULL", "the wait for room has ended"));
+  auto stream = StreamState::Read(context, key->second, StandardBound());
+  if (!stream.ok()) return Reply(context, stream.status());
+  return ReplyFull(context, &*stream, PromisesOf(*key).load());
+}
+
+void OnDisconnect(RedisModuleCtx*, RedisModuleBlockedClient* blocked) { (void)Leave(blocked); }
+
+void Wake(const Waiter& waiter, std::optional<StreamState::Removal> removal) {
+  redis::UnblockClient(waiter.blocked, new Outcome{std::move(removal)});
+}
+
+bool is_sweeping = false;
+
+void Sweep(RedisModuleCtx* context, void*) {
+  is_sweeping = false;
+  bool wait = false;
+  for (auto& [key, line] : lines()) {
+    if (line.waiters.empty()) continue;
+    redis::SelectDb(context, key.first);
+    auto stream = StreamState::Read(context, key.second, StandardBound());
+    if (!stream.ok()) continue;  // somebody has put another kind of value there; the waits end in time
+    ServeWaiting(&*stream, key);
+    if (!line.waiters.empty() && stream->HasRemovals()) {
+      auto removal = stream->NextRemoval(line.promises);
+      if (removal.upto > 0) {
+        Wake(line.waiters.front(), std::move(removal));
+        line.waiters.pop_front();
+      }
+    }
+    wait |= !line.waiters.empty();
+  }
+  if (!wait) return;
+  is_sweeping = true;
+  redis::CreateTimer(context, kSweepMs, Sweep, nullptr);
+}
+
+void SweepSoon(RedisModuleCtx* context, long long ms) {
+  if (std::exchange(is_sweeping, true)) return;
+  redis::CreateTimer(context, ms, Sweep, nullptr);
+}
+
+void OnClient(RedisModuleCtx*, redis::Event, uint64_t what, void* data) {
+  if (what != redis::kClientLeft) return;
+  uint64_t client = static_cast<redis::ClientInfo*>(data)->id;
+  EndMemoryPromise(client);
+  for (auto& [key, line] : lines()) line.promises.End(client);
+}
+
+}  // namespace
+
+bool WatchForClientsThatLeave(RedisModuleCtx* context) {
+  return redis::SubscribeToServerEvent(context, redis::kClientEvent, OnClient) == redis::kOk;
+}
+
+Promises& PromisesOf(const StreamKey& key) { return lines()[key].promises; }
+
+int64_t CountWaiting(const StreamKey& key) { return static_cast<int64_t>(lines()[key].waiters.size()); }
+
+std::vector<std::string> EntriesWaiting(const StreamKey& key) {
+  std::vector<std::string> entries;
+  for (const Waiter& waiter : lines()[key].waiters) entries.push_back(waiter.entry);
+  return entries;
+}
+
+const Bound& StandardBound() {
+  static Bound bound;
+  bound.bytes = StandardBytes();
+  return bound;
+}
+
+int ReplyGo(RedisModuleCtx* context) {
+  redis::ReplyWithArray(context, 1);
+  return ReplyText(context, "go");
+}
+
+int ReplyRemove(RedisModuleCtx* context, const StreamState::Removal& removal) {
+  redis::ReplyWithArray(context, static_cast<long>(removal.entries.size() + 2));
+  ReplyText(context, "remove");
+  redis::ReplyWithLongLong(context, removal.upto);
+  for (const std::string& entry : removal.entries) ReplyText(context, entry);
+  return redis::kOk;
+}
+
+int ReplyFull(RedisModuleCtx* context, StreamState* stream, const Load& promised) {
+  std::string text = DescribeFull(stream->meter, promised, stream->consumers(), stream->announced());
+  return Reply(context, Status::Coded("STREAMFULL", text));
+}
+
+void WaitForRoom(RedisModuleCtx* context, const StreamKey& key, const std::string& entry, int64_t bytes,
+                 int64_t wait_ms) {
+  uint64_t client = redis::GetClientId(context);
+  auto* blocked = redis::BlockClient(context, OnReply, OnTimeout, OnFree, wait_ms);
+  redis::SetDisconnectCallback(blocked, OnDisconnect);
+  lines()[key].waiters.push_back({blocked, client, entry, bytes});
+  SweepSoon(context, kSweepMs);
+}
+
+void ServeWaiting(StreamState* stream, const StreamKey& key) {
+  Line& line = lines()[key];
+  while (!line.waiters.empty()) {
+    const Waiter& first = line.waiters.front();
+    Load load{stream->meter.items + line.promises.load().items,
+              stream->meter.bytes + line.promises.load().bytes};
+    if (!HasRoom(stream->meter.bound, load, first.bytes)) break;
+    line.promises.Make(first.client, first.bytes, first.entry);
+    Wake(first, std::nullopt);
+    line.waiters.pop_front();
+  }
+  stream->meter.waiting = static_cast<int64_t>(line.waiters.size());
+}
+
+}  // namespace penstock
