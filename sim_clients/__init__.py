@@ -17,23 +17,29 @@ from sim_clients.errors import (
     ModelMissing,
     ModelRejected,
     NameRefused,
+    SnapshotDropped,
     SnapshotError,
+    StreamError,
+    StreamFull,
     TensorError,
     UnsupportedClientError,
     WaitTimeout,
 )
+from sim_clients.flow import Bound, Fill, Outcome
 from sim_clients.memory_client import MemoryClient, MemoryDatabase
 from sim_clients.snapshot import Snapshot
 
 __all__ = [
     "Address",
     "AddressError",
+    "Bound",
     "Client",
     "ClientBuildError",
     "ClientError",
     "DatabaseFull",
     "DatabaseRefused",
     "DatabaseUnavailable",
+    "Fill",
     "HostPort",
     "IdentityError",
     "IncompleteSnapshot",
@@ -44,8 +50,12 @@ __all__ = [
     "ModelMissing",
     "ModelRejected",
     "NameRefused",
+    "Outcome",
     "Snapshot",
+    "SnapshotDropped",
     "SnapshotError",
+    "StreamError",
+    "StreamFull",
     "TensorError",
     "UnsupportedClientError",
     "WaitTimeout",

@@ -1,11 +1,12 @@
 """What is wrong with a snapshot that cannot be read: asked of the database itself, on the way to an error.
 
-SmartRedis' API cannot tell: it either fails without naming a key or silently returns less. Only this file of
-sim_clients speaks to Redis directly, and only after a read has failed.
+SmartRedis' API cannot tell: it either fails without naming a key or silently returns less. This file speaks
+to Redis directly, only after a read has failed.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,10 +17,11 @@ from redis.cluster import RedisCluster
 from sim_clients import keys
 from sim_clients.address import Address
 from sim_clients.errors import DatabaseUnavailable
+from sim_clients.spill import string_list
 
 TIMEOUT_S = 5.0
 _TENSOR_NAMES = b".tensor_names"
-_LENGTH_BYTES = 8
+_SPILLED = b".spilled"
 
 
 def announced(address: Address, stream: str, position: int) -> str | None:
@@ -27,6 +29,23 @@ def announced(address: Address, stream: str, position: int) -> str | None:
     with _connection(address) as connection:
         entry = connection.lindex(stream, position)
     return None if entry is None else str(entry.decode())
+
+
+def spilled_to(address: Address, entry: str) -> tuple[str, str, list[str]] | None:
+    """Return the host, the directory and the fields of a dataset that was spilled to files, else None."""
+    with _connection(address) as connection:
+        place, names = connection.hmget(keys.metadata(entry), _SPILLED, _TENSOR_NAMES)
+    if place is None or names is None:
+        return None
+    host, directory = string_list(place)
+    return host, directory, string_list(names)
+
+
+def time_of(address: Address, entry: str) -> float | None:
+    """Return the physical time of a dataset, s, None where it has none."""
+    with _connection(address) as connection:
+        packed = connection.hget(keys.metadata(entry), keys.TIME_FIELD)
+    return None if packed is None else float(struct.unpack("<d", packed[1:])[0])
 
 
 def missing_fields(address: Address, entry: str) -> list[str] | None:
@@ -44,17 +63,6 @@ def missing_fields(address: Address, entry: str) -> list[str] | None:
         if names is None:
             return None
         return sorted(name for name in string_list(names) if not connection.exists(keys.tensor(entry, name)))
-
-
-def string_list(packed: bytes) -> list[str]:
-    """Unpack SmartRedis' form of a list of strings: one type byte, then each length (64 bit) and text."""
-    texts, offset = [], 1
-    while offset < len(packed):
-        start = offset + _LENGTH_BYTES
-        length = int.from_bytes(packed[offset:start], "little")
-        texts.append(packed[start : start + length].decode())
-        offset = start + length
-    return texts
 
 
 @contextmanager

@@ -7,16 +7,27 @@ can get wrong (types, names, the order of steps) is checked here, by the rules t
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 from collections.abc import Mapping
 
 from sim_clients import keys
 from sim_clients.address import Address
 from sim_clients.errors import KeyMissing, TensorError, UnsupportedClientError
 from sim_clients.fields import Array, model_inputs, sendable
+from sim_clients.flow import (
+    POLICIES,
+    Bound,
+    Fill,
+    Outcome,
+    check_bound,
+    checked_position,
+    fill_from,
+    refusals_of,
+)
 from sim_clients.identity import Identity
 from sim_clients.models import check_post, checked_version
 from sim_clients.native_arrays import c_array, c_arrays, c_fields
-from sim_clients.native_binding import CSnapshot, loaded
+from sim_clients.native_binding import EACH, CBound, CSnapshot, loaded
 from sim_clients.native_calls import Calls
 from sim_clients.native_library import cached_library
 from sim_clients.snapshot import Snapshot, SnapshotSeries
@@ -113,7 +124,8 @@ class NativeClient:
         described = c_fields(snapshot.fields)
         self._call(function, at, snapshot.step, when, described, len(described))
         series.stored(snapshot)
-        return snapshot
+        outcome = self._call.outcome() if function is self._c.put_snapshot else Outcome.QUEUED
+        return snapshot if outcome is Outcome.STORED else dataclasses.replace(snapshot, outcome=outcome)
 
     def flush(self, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until everything that was queued is in the database.
@@ -148,7 +160,44 @@ class NativeClient:
         at, found, place = keys.checked("stream", stream).encode(), CSnapshot(), self._call.places.callback
         fields = self._call(self._c.get_snapshot, at, position, place, None, ctypes.byref(found))
         time = found.time if found.has_time else None
-        return Snapshot(found.producer.decode(), found.rank, found.step, fields, time)
+        outcome = self._call.outcome()
+        return Snapshot(found.producer.decode(), found.rank, found.step, fields, time, outcome)
+
+    def bound_stream(self, bound: Bound, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Say how much of a stream is kept; see `Client.bound_stream`."""
+        check_bound(bound, stream)
+        directory = None if bound.directory is None else str(bound.directory).encode()
+        policy, wait_s = POLICIES.index(bound.policy), bound.wait_s or 0.0
+        numbers = (bound.items or 0, bound.bytes or 0, policy, bound.keep_every or 0)
+        with refusals_of(stream):
+            self._call(self._c.bound_stream, stream.encode(), CBound(*numbers, directory, wait_s))
+
+    def fill(self, stream: str = keys.DEFAULT_STREAM) -> Fill:
+        """Return how full a stream is."""
+        meter: dict[str, str] = {}
+
+        def take(_context: object, name: bytes, value: bytes) -> None:
+            meter[name.decode()] = value.decode()
+
+        self._call(self._c.stream_meter, keys.checked("stream", stream).encode(), EACH(take), None)
+        return fill_from(meter)
+
+    def subscribe(self, consumer: str, stream: str = keys.DEFAULT_STREAM) -> int:
+        """Become a consumer of a stream, or go on as one; see `Client.subscribe`."""
+        position = ctypes.c_int64()
+        self._call(self._c.subscribe, *_consumer(consumer, stream), ctypes.byref(position))
+        return position.value
+
+    def acknowledge(self, position: int, consumer: str, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Say that the positions before this one need not be kept; see `Client.acknowledge`."""
+        names = _consumer(consumer, stream)
+        with refusals_of(stream):
+            self._call(self._c.acknowledge, *names, checked_position(position, stream))
+
+    def unsubscribe(self, consumer: str, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Say that a consumer needs nothing any more; see `Client.unsubscribe`."""
+        with refusals_of(stream):
+            self._call(self._c.unsubscribe, *_consumer(consumer, stream))
 
     def put_tensor(self, name: str, value: Array) -> None:
         """Store one tensor; see `Client.put_tensor`."""
@@ -257,3 +306,7 @@ class NativeClient:
     def close(self) -> None:
         """Send what is queued, and leave; see `Client.close`."""
         self._call.close()
+
+
+def _consumer(consumer: str, stream: str) -> tuple[bytes, bytes]:
+    return keys.checked("stream", stream).encode(), keys.checked("consumer", consumer).encode()

@@ -8,6 +8,7 @@ from numbers import Integral, Real
 
 from sim_clients.errors import SnapshotError
 from sim_clients.fields import Array, FieldType, Form, check_layout, layout_of, wire_array
+from sim_clients.flow import Outcome
 from sim_clients.keys import SnapshotName, checked_field
 
 
@@ -21,6 +22,7 @@ class Snapshot:
         step: the solver's step.
         fields: name -> array.
         time: physical time in s, None where the solver gave none.
+        outcome: what became of it when it was put; of one that was read, where it was.
     """
 
     producer: str
@@ -28,6 +30,7 @@ class Snapshot:
     step: int
     fields: Mapping[str, Array] = field(repr=False)
     time: float | None = None
+    outcome: Outcome = Outcome.STORED
 
     @property
     def name(self) -> str:

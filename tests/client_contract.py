@@ -26,6 +26,7 @@ from sim_clients import (
     keys,
 )
 from sim_clients.fields import WIRE_DTYPES
+from tests.stream_contract import StreamContract
 
 OpenClient = Callable[..., Client]
 OpenPrefixed = Callable[..., Client]
@@ -48,7 +49,7 @@ def field(shape: tuple[int, ...] = (3, 4), dtype: str = "float32") -> np.ndarray
     return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
 
 
-class ClientContract:
+class ClientContract(StreamContract):
     """The tests; see the module's docstring."""
 
     def test_a_snapshot_comes_back_as_it_was_put(self, open_client: OpenClient) -> None:

@@ -43,6 +43,7 @@ void psk_client_free(penstock_client* client) {
   free(client->parts);
   free(client->commands);
   psk_free_series(client->series);
+  psk_free_flows(client->flows);
   free(client);
 }
 

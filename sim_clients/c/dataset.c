@@ -59,19 +59,19 @@ static void put_names(penstock_client* client, const char* entry, const penstock
   psk_free_metadata(&names);
 }
 
-int psk_store(penstock_client* client, const char* entry, const penstock_field* fields, int count,
-              const psk_metadata_list* metadata) {
+void psk_store(penstock_client* client, const char* entry, const penstock_field* fields, int count,
+               const psk_metadata_list* metadata, int tensors) {
+  psk_again(client);
   psk_command_begin(client, 2, psk_reply_ok, NULL);
   psk_word(client, "DEL");
   psk_key(client, entry, ".meta", NULL);
   put_names(client, entry, fields, count, metadata);
-  for (int i = 0; i < count; i++) {
+  for (int i = 0; tensors && i < count; i++) {
     psk_command_begin(client, 2 + psk_count_tensor_words(&fields[i].array), psk_reply_ok, NULL);
     psk_word(client, "AI.TENSORSET");
     psk_key(client, entry, ".", fields[i].name, NULL);
     psk_tensor_words(client, &fields[i].array);
   }
-  return psk_run(client);
 }
 
 void psk_complete(penstock_client* client, const char* entry) {
@@ -189,7 +189,8 @@ int penstock_put_dataset(penstock_client* client, const penstock_dataset* datase
     fields[i] = (penstock_field){dataset->tensors[i]->name, dataset->tensors[i]->array};
   int status = PENSTOCK_MEMORY;
   if (entry && fields) {
-    status = psk_store(client, entry, fields, dataset->count, &dataset->metadata);
+    psk_store(client, entry, fields, dataset->count, &dataset->metadata, 1);
+    status = psk_run(client);
     if (!status) {
       psk_complete(client, entry);
       status = psk_run(client);

@@ -152,13 +152,9 @@ int psk_note(penstock_client* client, const char* stream, int64_t step, const pe
 
 // ---- Putting
 
-static int push(penstock_client* client, const char* stream, const char* entry) {
-  int64_t length;
+static int push(penstock_client* client, const char* stream, const char* entry, int64_t bytes) {
   psk_complete(client, entry);
-  psk_command_begin(client, 3, psk_reply_integer, &length)->only_once = 1;
-  psk_word(client, "RPUSH");
-  psk_key(client, stream, NULL);
-  psk_word(client, entry);
+  psk_announce(client, stream, entry, bytes);
   return psk_run(client);
 }
 
@@ -188,11 +184,11 @@ static int look(penstock_client* client, const char* stream, const char* entry, 
 // looked up before it is sent again. That needs the end of the old connection to have been told, so that
 // nothing sent over it is still to come; one that is only silent uses up the time of the call, and is not
 // repeated.
-static int announce(penstock_client* client, const char* stream, const char* entry) {
+static int announce(penstock_client* client, const char* stream, const char* entry, int64_t bytes) {
   client->doing = "announce in the stream";
   client->subject = stream;
   for (;;) {
-    int status = push(client, stream, entry);
+    int status = push(client, stream, entry, bytes);
     if (status != PENSTOCK_UNAVAILABLE || !client->uncertain || psk_now() > client->deadline) return status;
     client->error.status = 0;
     client->uncertain = 0;
@@ -203,15 +199,44 @@ static int announce(penstock_client* client, const char* stream, const char* ent
   }
 }
 
-int psk_put_prepared(penstock_client* client, const char* stream, const char* name, double time,
-                     const penstock_field* fields, int count) {
+static size_t bytes_of(const penstock_field* fields, int count) {
+  size_t bytes = 0;
+  for (int i = 0; i < count; i++)
+    bytes += psk_nbytes(fields[i].array.dtype, fields[i].array.rank, fields[i].array.dims);
+  return bytes;
+}
+
+// Store and announce a snapshot that has room, in the database or in files.
+static int store(penstock_client* client, const char* stream, const char* name, const char* entry,
+                 const penstock_field* fields, int count, psk_metadata_list* metadata,
+                 const psk_verdict* verdict) {
+  int spilled = verdict->outcome == PENSTOCK_SPILLED;
+  size_t bytes = bytes_of(fields, count);
   client->doing = "put snapshot";
   client->subject = name;
+  int status = spilled ? psk_spill(client, verdict->directory, stream, name, fields, count, metadata) : 0;
+  if (status) return status;
+  psk_store(client, entry, fields, count, metadata, !spilled);
+  if (!spilled) psk_room_ahead(client, entry, bytes);
+  status = psk_run(client);
+  return status ? status : announce(client, stream, entry, spilled ? -1 : (int64_t)bytes);
+}
+
+int psk_put_prepared(penstock_client* client, const char* stream, const char* name, double time,
+                     const penstock_field* fields, int count) {
   psk_metadata_list metadata = {0};
   if (!isnan(time) && psk_add_scalar(&metadata, "time", PENSTOCK_FLOAT64, &time)) client->no_memory = 1;
+  psk_verdict verdict = {0};
   char* entry = psk_entry(client, client->written, name);
-  int status = entry ? psk_store(client, entry, fields, count, &metadata) : PENSTOCK_MEMORY;
-  if (!status) status = announce(client, stream, entry);
+  int status =
+      entry ? psk_reserve(client, stream, entry, bytes_of(fields, count), &verdict) : PENSTOCK_MEMORY;
+  if (!status) {
+    client->outcome = verdict.outcome;
+    if (verdict.outcome != PENSTOCK_SKIPPED)
+      status = store(client, stream, name, entry, fields, count, &metadata, &verdict);
+    if (status) psk_release(client, stream);
+  }
+  free(verdict.directory);
   psk_free_metadata(&metadata);
   free(entry);
   return status;
@@ -291,7 +316,7 @@ static void take_time(const psk_metadata_list* metadata, penstock_snapshot* snap
 }
 
 static int load_fields(penstock_client* client, const char* entry, const char* name, char** fields, int count,
-                       psk_sink place) {
+                       psk_sink place, const psk_metadata* spilled) {
   psk_sink* sinks = calloc((size_t)count + 1, sizeof *sinks);
   if (!sinks) return psk_fail(client, PENSTOCK_MEMORY, name, "no memory for a snapshot");
   for (int i = 0; i < count; i++) {
@@ -300,7 +325,8 @@ static int load_fields(penstock_client* client, const char* entry, const char* n
     sinks[i].may_miss = 1;
   }
   psk_again(client);
-  int status = psk_load(client, entry, sinks, count);
+  int status = spilled ? psk_load_spilled(client, &spilled->packed, name, sinks, count)
+                       : psk_load(client, entry, sinks, count);
   char* missing = psk_missing(sinks, count);
   if (missing && (!status || status == PENSTOCK_REFUSED)) {
     client->error.status = 0;
@@ -328,7 +354,9 @@ static int load_snapshot(penstock_client* client, const char* entry, const char*
   if (!status && count == 0)
     status =
         psk_fail(client, PENSTOCK_INCOMPLETE, name, "announced, but not in the database: any of its fields");
-  if (!status) status = load_fields(client, entry, name, fields, count, place);
+  const psk_metadata* spilled = psk_find_metadata(&metadata, PSK_SPILLED);
+  if (!status) status = load_fields(client, entry, name, fields, count, place, spilled);
+  client->outcome = spilled ? PENSTOCK_SPILLED : PENSTOCK_STORED;
   if (!status) take_time(&metadata, snapshot);
   psk_free_strings(fields, count);
   psk_free_metadata(&metadata);
@@ -362,6 +390,7 @@ int penstock_get_snapshot(penstock_client* client, const char* stream, int64_t p
   if (!status) status = parse_name(client, name, snapshot);
   if (!status)
     status = load_snapshot(client, entry, name, (psk_sink){.place = place, .context = context}, snapshot);
+  if (status == PENSTOCK_INCOMPLETE) status = psk_explain_missing(client, stream, position, name);
   free(name);
   free(entry);
   return status;
@@ -371,3 +400,5 @@ int penstock_announced(penstock_client* client, const char* stream, int64_t* cou
   psk_begin(client, "count the snapshots of stream", stream);
   return psk_list_length(client, "stream", stream, count);
 }
+
+penstock_outcome penstock_last_outcome(const penstock_client* client) { return client->outcome; }

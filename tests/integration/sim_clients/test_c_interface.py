@@ -28,12 +28,12 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.parametrize("where", ["server", "cluster_address"])
 def test_every_call(
-    request: pytest.FixtureRequest, server_binary: ServerBinary, program: Path, where: str
+    request: pytest.FixtureRequest, server_binary: ServerBinary, program: Path, where: str, tmp_path: Path
 ) -> None:
     found: RedisServer | Address = request.getfixturevalue(where)
     address = found if isinstance(found, Address) else Address.parse(found.address)
     done = subprocess.run(
-        [program],
+        [program, tmp_path],
         env={**os.environ, **address.environment(), "TSAN_OPTIONS": "halt_on_error=1"},
         capture_output=True,
         text=True,
