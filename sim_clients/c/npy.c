@@ -132,14 +132,42 @@ static int read_head(FILE* file, penstock_info* info) {
   return parse_head(text, info);
 }
 
+static int fits(const penstock_array* array, const penstock_info* info) {
+  return array->dtype == info->dtype && array->rank == info->rank &&
+         !memcmp(array->dims, info->dims, (size_t)info->rank * sizeof *info->dims);
+}
+
+// Into an array with gaps, or in another order, by way of a stage.
+static int scatter(FILE* file, const penstock_array* array, size_t left) {
+  char* stage = malloc(PSK_STAGE_BYTES);
+  psk_walk walk;
+  psk_walk_over(&walk, array);
+  int failed = stage ? 0 : -1;
+  while (!failed && left > 0) {
+    size_t piece = left < PSK_STAGE_BYTES ? left : PSK_STAGE_BYTES;
+    failed = fread(stage, 1, piece, file) != piece;
+    if (!failed) psk_scatter(&walk, stage, piece);
+    left -= piece;
+  }
+  free(stage);
+  return failed;
+}
+
 static int read_file(FILE* file, const char* path, const psk_sink* sink, char* why, size_t room) {
   penstock_info info = {0};
   if (read_head(file, &info)) return say(why, room, PENSTOCK_SNAPSHOT, path, "it is no file of an array");
-  void* to = sink->place(sink->context, sink->name, &info);
-  if (!to) return say(why, room, PENSTOCK_MEMORY, path, "no memory was given for it");
-  if (fread(to, 1, info.nbytes, file) != info.nbytes)
-    return say(why, room, PENSTOCK_SNAPSHOT, path, ferror(file) ? strerror(errno) : "it ends too early");
-  return 0;
+  if (sink->array && !fits(sink->array, &info))
+    return say(why, room, PENSTOCK_TENSOR, path, "the array to be filled has another dtype or shape");
+  int failed;
+  if (sink->array) {
+    failed = scatter(file, sink->array, info.nbytes);
+  } else {
+    void* to = sink->place(sink->context, sink->name, &info);
+    if (!to) return say(why, room, PENSTOCK_MEMORY, path, "no memory was given for it");
+    failed = fread(to, 1, info.nbytes, file) != info.nbytes;
+  }
+  if (!failed) return 0;
+  return say(why, room, PENSTOCK_SNAPSHOT, path, ferror(file) ? strerror(errno) : "it ends too early");
 }
 
 int psk_npy_read(const char* path, const psk_sink* sink, char* why, size_t room) {
