@@ -12,6 +12,7 @@ import numpy as np
 from sim_clients.errors import TensorError
 from sim_clients.fields import Array
 from sim_clients.native_binding import DTYPES, MAX_RANK, PLACE, CArray, CField, CInfo
+from sim_clients.native_memory import Memory
 
 _CODES = {np.dtype(name): code for name, code in DTYPES.items()}
 _DTYPES = {code: dtype for dtype, code in _CODES.items()}
@@ -64,6 +65,7 @@ class Places:
     def __init__(self) -> None:
         self.arrays: dict[str, Array] = {}
         self.error: BaseException | None = None
+        self._memory = Memory()
         self.callback = PLACE(self._give)
 
     def taken(self) -> dict[str, Array]:
@@ -74,7 +76,7 @@ class Places:
     def _give(self, _context: object, name: bytes, info: Any) -> int | None:
         try:
             found: CInfo = info.contents
-            array = np.empty(tuple(found.dims[: found.rank]), _dtype(name, found.dtype))
+            array = self._memory.array(tuple(found.dims[: found.rank]), _dtype(name, found.dtype))
             self.arrays[name.decode()] = array
             return int(array.__array_interface__["data"][0])
         except BaseException as error:  # noqa: BLE001  raised again when the library has returned

@@ -9,57 +9,77 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainers.buffer import Buffer
     from trainers.errors import (
+        BufferEmpty,
+        BufferFull,
+        BufferRefused,
         CheckpointError,
         ExportMismatch,
         NonFiniteField,
         NonFiniteLoss,
         NoSamples,
         SampleError,
+        SampleTooLarge,
         StreamStalled,
         TrainerError,
         TrainingRefused,
         TrainingStopped,
     )
+    from trainers.pairs import Pairs
     from trainers.publish import Publisher, export
-    from trainers.reservoir import Buffer, Fifo, Reservoir
+    from trainers.reservoir import Fifo, Firo, Reservoir, buffer_named
     from trainers.stream import SnapshotStream
 
 __all__ = [
     "Buffer",
+    "BufferEmpty",
+    "BufferFull",
+    "BufferRefused",
     "CheckpointError",
     "ExportMismatch",
     "Fifo",
+    "Firo",
     "NoSamples",
     "NonFiniteField",
     "NonFiniteLoss",
+    "Pairs",
     "Publisher",
     "Reservoir",
     "SampleError",
+    "SampleTooLarge",
     "SnapshotStream",
     "StreamStalled",
     "TrainerError",
     "TrainingRefused",
     "TrainingStopped",
+    "buffer_named",
     "export",
 ]
 
 _HOMES = {
-    "Buffer": "trainers.reservoir",
+    "Buffer": "trainers.buffer",
+    "BufferEmpty": "trainers.errors",
+    "BufferFull": "trainers.errors",
+    "BufferRefused": "trainers.errors",
     "CheckpointError": "trainers.errors",
     "ExportMismatch": "trainers.errors",
     "Fifo": "trainers.reservoir",
+    "Firo": "trainers.reservoir",
     "NoSamples": "trainers.errors",
     "NonFiniteField": "trainers.errors",
     "NonFiniteLoss": "trainers.errors",
+    "Pairs": "trainers.pairs",
     "Publisher": "trainers.publish",
     "Reservoir": "trainers.reservoir",
     "SampleError": "trainers.errors",
+    "SampleTooLarge": "trainers.errors",
     "SnapshotStream": "trainers.stream",
     "StreamStalled": "trainers.errors",
     "TrainerError": "trainers.errors",
     "TrainingRefused": "trainers.errors",
     "TrainingStopped": "trainers.errors",
+    "buffer_named": "trainers.reservoir",
     "export": "trainers.publish",
 }
 

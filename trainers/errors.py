@@ -2,6 +2,10 @@
 
 TrainerError
 ├── TrainingRefused     a setting of the training that makes no sense
+├── BufferRefused       a setting of a buffer that makes no sense
+├── BufferFull          a sample came while all that is held has not been learned from yet
+├── BufferEmpty         a draw from a buffer that holds nothing
+├── SampleTooLarge      a sample is larger than all that its buffer may hold
 ├── StreamStalled       nothing new was announced for too long (also a TimeoutError)
 ├── NonFiniteField      a snapshot carries NaN or infinity
 ├── NonFiniteLoss       the loss is NaN or infinite
@@ -28,6 +32,43 @@ class TrainingRefused(TrainerError):
         super().__init__(f"the training's {setting} is {value!r}, and must be {expected}")
         self.setting = setting
         self.value = value
+
+
+class BufferRefused(TrainerError):
+    """A setting of a buffer makes no sense."""
+
+    def __init__(self, setting: str, value: object, expected: str) -> None:
+        super().__init__(f"the buffer's {setting} is {value!r}, and must be {expected}")
+        self.setting = setting
+        self.value = value
+
+
+class BufferFull(TrainerError):
+    """A sample came while all that is held has not been learned from yet; it was not taken in."""
+
+    def __init__(self, held: int, bound: str) -> None:
+        super().__init__(
+            f"the buffer is full: its bound is {bound}, and none of the {held} it must keep may be dropped "
+            "before it was drawn; ask room() before adding"
+        )
+        self.held = held
+        self.bound = bound
+
+
+class BufferEmpty(TrainerError):
+    """There is nothing to draw from."""
+
+    def __init__(self) -> None:
+        super().__init__("the buffer is empty, there is nothing to draw from")
+
+
+class SampleTooLarge(TrainerError):
+    """A sample is larger than all that its buffer may hold."""
+
+    def __init__(self, nbytes: int, bound: int) -> None:
+        super().__init__(f"a sample of {nbytes} bytes cannot be held in a buffer of {bound} bytes")
+        self.nbytes = nbytes
+        self.bound = bound
 
 
 class StreamStalled(TrainerError, TimeoutError):

@@ -9,21 +9,16 @@ import numpy as np
 import torch
 
 from sim_clients import Snapshot
-from sim_clients.fields import Array
-from trainers.errors import SampleError
+from trainers.samples import Sample, fields_of, paired
 
-Sample = dict[str, Array]
 Batch = dict[str, torch.Tensor]
 
-NEXT = "_next"
-"""Suffix of a target: `u_next` is the field u one jump later."""
 
-
-class Pairs:
+class Pairing:
     """Makes a sample of two snapshots of the same rank that are `jump` steps apart.
 
     The sample has the inputs of the first and the target of the second: `{"u", "source", "u_next"}`. With a
-    jump of 0 both are of the same snapshot.
+    jump of 0 both are of the same snapshot. An input that is called "jump" is the jump itself.
     """
 
     def __init__(self, inputs: Sequence[str], target: str, jump: int) -> None:
@@ -38,15 +33,14 @@ class Pairs:
         Raises:
             SampleError: it lacks a field that the network is trained on.
         """
-        inputs = {name: _field(snapshot, name) for name in self._inputs}
-        target = _field(snapshot, self._target)
+        inputs, target = fields_of(snapshot, self._inputs), fields_of(snapshot, (self._target,))
         rank = f"{snapshot.producer}.{snapshot.rank}"
         before, self._last[rank] = self._last.get(rank), (snapshot.step, inputs)
         if self._jump == 0:
             before = self._last[rank]
         if before is None or snapshot.step - before[0] != self._jump:
             return None
-        return {**before[1], self._target + NEXT: target}
+        return paired(self._inputs, self._target, before[1], target, self._jump)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
@@ -60,9 +54,3 @@ class Pairs:
 def batch_of(samples: Sequence[Sample]) -> Batch:
     """Stack samples: each field becomes `(len(samples), …)`."""
     return {name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]}
-
-
-def _field(snapshot: Snapshot, name: str) -> Array:
-    if name not in snapshot.fields:
-        raise SampleError(snapshot.name, name, tuple(snapshot.fields))
-    return snapshot.fields[name]

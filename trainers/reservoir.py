@@ -1,118 +1,164 @@
-"""Bounded buffers between a stream that never repeats itself and a training that wants to.
+"""Buffers of samples: Fifo, Firo and Reservoir.
 
-They hold any samples, know no database and no process group, draw from a seeded generator of their own, and
-can be saved and restored.
+The three are those of Melissa (Meyer et al., High Throughput Training of Deep Surrogates from Large Ensemble
+Runs, SC 2023, arXiv:2309.16743); the code is ours. Each addition and each draw takes a time that does not
+depend on how many samples are held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from collections import deque
+from collections.abc import Mapping, MutableSequence
+from typing import Any
 
 import numpy as np
 
-Sample = TypeVar("Sample")
+from trainers.buffer import Bounded
+from trainers.errors import BufferRefused
+from trainers.samples import Sample, nbytes_of
 
 
-class Buffer(Protocol[Sample]):
-    """What the training loop asks of a buffer."""
+class Fifo(Bounded):
+    """First in, first out: every sample is drawn once, in the order of arrival.
 
-    def add(self, sample: Sample) -> None:
-        """Take a sample in; one that is there may have to go, or this one is not kept."""
-        ...
-
-    def sample(self, count: int) -> list[Sample]:
-        """Draw `count` samples uniformly, with replacement."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint needs."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
-        ...
-
-
-class _Bounded(Generic[Sample]):
-    """A list of at most `capacity` samples, how many were ever added, and a generator."""
-
-    def __init__(self, capacity: int, seed: int) -> None:
-        if capacity < 1:
-            raise ValueError(f"a buffer holds at least one sample, got a capacity of {capacity}")
-        self._capacity = capacity
-        self._samples: list[Sample] = []
-        self._seen = 0
-        self._generator = np.random.default_rng(seed)
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    @property
-    def seen(self) -> int:
-        """How many samples were ever added."""
-        return self._seen
-
-    def sample(self, count: int) -> list[Sample]:
-        """Draw `count` samples uniformly, with replacement.
-
-        Raises:
-            ValueError: the buffer is empty.
-        """
-        if not self._samples:
-            raise ValueError("the buffer is empty, there is nothing to draw from")
-        return [self._samples[i] for i in self._generator.integers(len(self._samples), size=count)]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint needs."""
-        return {
-            "capacity": self._capacity,
-            "samples": list(self._samples),
-            "seen": self._seen,
-            "generator": self._generator.bit_generator.state,
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken.
-
-        Raises:
-            ValueError: the state is that of a buffer of another capacity.
-        """
-        if state["capacity"] != self._capacity:
-            raise ValueError(
-                f"the state is of a buffer of {state['capacity']}, this one holds {self._capacity}"
-            )
-        self._samples = list(state["samples"])
-        self._seen = state["seen"]
-        self._generator.bit_generator.state = state["generator"]
-
-
-class Fifo(_Bounded[Sample]):
-    """The newest samples: a full buffer drops its oldest."""
-
-    def add(self, sample: Sample) -> None:
-        """Take a sample in, in place of the oldest when full."""
-        if len(self) < self._capacity:
-            self._samples.append(sample)
-        else:
-            self._samples[self._seen % self._capacity] = sample
-        self._seen += 1
-
-
-class Reservoir(_Bounded[Sample]):
-    """A uniform sample of everything ever added (algorithm R: Vitter, ACM TOMS 11, 1985).
-
-    After n additions each of the n samples is held with probability capacity / n.
+    The order of the stream is the order of learning, and no batch can be made faster than its samples come
+    (Melissa's FIFO). A batch is smaller only from a full buffer, or when it is drained.
     """
 
-    def add(self, sample: Sample) -> None:
-        """Take a sample in with probability capacity / n, in place of a random one when full."""
-        self._seen += 1
-        if len(self) < self._capacity:
-            self._samples.append(sample)
-            return
-        place = int(self._generator.integers(self._seen))
-        if place < self._capacity:
-            self._samples[place] = sample
+    def __init__(
+        self, samples: int | None = None, *, nbytes: int | None = None, watermark: int = 1, seed: int
+    ) -> None:
+        super().__init__(samples, nbytes=nbytes, watermark=watermark, seed=seed)
+        self._samples = deque()
+
+    def _enough(self, count: int) -> bool:
+        return len(self) >= count and (self._drawn > 0 or len(self) >= self._watermark)
+
+    def _draw(self, count: int) -> list[Sample]:
+        assert isinstance(self._samples, deque)
+        batch = [self._samples.popleft() for _ in range(min(count, len(self)))]
+        self._nbytes -= sum(map(nbytes_of, batch))
+        return batch
+
+    def _restored(self, state: Mapping[str, Any]) -> MutableSequence[Sample]:
+        return deque(state["samples"])
+
+
+class Firo(Bounded):
+    """First in, random out: every sample is drawn once, uniformly from those there are (Melissa's FIRO).
+
+    The watermark is kept after each batch too, until it is drained, so that every draw is one of so many and
+    the order of the stream is broken up. A batch is smaller only from a full buffer, or when it is drained.
+    """
+
+    def _enough(self, count: int) -> bool:
+        return len(self) >= count and (len(self) - count >= self._watermark)
+
+    def _draw(self, count: int) -> list[Sample]:
+        places = _places(self._generator, len(self), min(count, len(self)))
+        batch = [_taken_out(self._samples, place) for place in places]
+        self._nbytes -= sum(map(nbytes_of, batch))
+        return batch
+
+
+class Reservoir(Bounded):
+    """Uniform draws with repetition; what was drawn before makes room for what is new (Melissa's Reservoir).
+
+    Each draw is uniform over all that are there, whether drawn before or not. A sample that comes in when it
+    is full takes the place of one that was drawn already, a random one; while all have yet to be drawn, none
+    comes in. When it is drained, each draw takes its sample out.
+
+    Unlike a sample of the whole stream (algorithm R: Vitter, ACM TOMS 11, 1985) it holds newer samples more
+    often than older ones, and never ignores one.
+    """
+
+    def __init__(
+        self, samples: int | None = None, *, nbytes: int | None = None, watermark: int = 1, seed: int
+    ) -> None:
+        super().__init__(samples, nbytes=nbytes, watermark=watermark, seed=seed)
+        self._unseen = self._nbytes_unseen = 0  # the unseen ones are at the front of the list
+
+    @property
+    def unseen(self) -> int:
+        """How many of the samples have never been drawn."""
+        return self._unseen
+
+    def _unseen_nbytes(self) -> int:
+        return self._nbytes_unseen
+
+    def _enough(self, count: int) -> bool:
+        return len(self) >= self._watermark
+
+    def _put(self, sample: Sample, size: int) -> None:
+        while not self._bound.fits(len(self) + 1, self._nbytes + size):
+            place = self._unseen + int(self._generator.integers(len(self) - self._unseen))
+            self._nbytes -= nbytes_of(_taken_out(self._samples, place))
+        self._samples.append(sample)
+        _swap(self._samples, self._unseen, len(self) - 1)
+        self._unseen += 1
+        self._nbytes_unseen += size
+
+    def _draw(self, count: int) -> list[Sample]:
+        if self._draining:
+            places = _places(self._generator, len(self), min(count, len(self)))
+            return [self._drained(place) for place in places]
+        return [self._seen(int(place)) for place in self._generator.integers(len(self), size=count)]
+
+    def _seen(self, place: int) -> Sample:
+        """Return the sample at a place, as one that has been drawn."""
+        sample = self._samples[place]
+        if place < self._unseen:
+            self._unseen -= 1
+            self._nbytes_unseen -= nbytes_of(sample)
+            _swap(self._samples, place, self._unseen)
+        return sample
+
+    def _drained(self, place: int) -> Sample:
+        if place < self._unseen:
+            self._seen(place)
+            place = self._unseen
+        sample = _taken_out(self._samples, place)
+        self._nbytes -= nbytes_of(sample)
+        return sample
+
+    def _restored(self, state: Mapping[str, Any]) -> MutableSequence[Sample]:
+        samples = list(state["samples"])
+        self._unseen = state["unseen"]
+        self._nbytes_unseen = sum(map(nbytes_of, samples[: self._unseen]))
+        return samples
+
+
+_KINDS: dict[str, type[Fifo] | type[Firo] | type[Reservoir]] = {
+    "fifo": Fifo,
+    "firo": Firo,
+    "reservoir": Reservoir,
+}
+
+
+def buffer_named(
+    name: str, samples: int | None = None, *, nbytes: int | None = None, watermark: int = 1, seed: int
+) -> Fifo | Firo | Reservoir:
+    """Make a buffer: "fifo", "firo" or "reservoir".
+
+    Raises:
+        BufferRefused: there is none of that name, and what the buffer itself refuses.
+    """
+    if name not in _KINDS:
+        raise BufferRefused("name", name, f"one of {', '.join(_KINDS)}")
+    return _KINDS[name](samples, nbytes=nbytes, watermark=watermark, seed=seed)
+
+
+def _places(generator: np.random.Generator, held: int, count: int) -> list[int]:
+    """Draw places one after the other from a list that loses one by each draw."""
+    drawn: list[int] = generator.integers(np.arange(held, held - count, -1)).tolist()
+    return drawn
+
+
+def _taken_out(samples: MutableSequence[Sample], place: int) -> Sample:
+    """Take the sample at a place out; the last one comes in its place."""
+    _swap(samples, place, len(samples) - 1)
+    return samples.pop()
+
+
+def _swap(samples: MutableSequence[Sample], one: int, other: int) -> None:
+    samples[one], samples[other] = samples[other], samples[one]

@@ -18,19 +18,22 @@ import torch
 
 from sim_clients import Client, Snapshot
 from trainers import checkpoint
+from trainers.buffer import Buffer
 from trainers.errors import CheckpointError, NonFiniteLoss, NoSamples, TrainingRefused, TrainingStopped
 from trainers.history import append_history
-from trainers.loader import NEXT, Batch, Pairs, Sample, batch_of
+from trainers.loader import Batch, Pairing, batch_of
+from trainers.pairs import Pairs
 from trainers.publish import Publisher
-from trainers.reservoir import Buffer
+from trainers.samples import NEXT, Sample
 from trainers.stopping import asked_to_end
 from trainers.stream import LOOK_EVERY_S, SnapshotStream
 
 CHECKPOINT = "checkpoint.pt"
 _POSITIVE = (
-    *("steps", "seconds", "warm_up", "judges", "batch_size", "learning_rate"),
+    *("steps", "seconds", "judges", "batch_size", "learning_rate"),
     *("validate_every", "checkpoint_every", "timeout_s"),
 )
+_OWN = ("judges", "step", "seconds", "loss", "over")
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,14 @@ class Training:
         jump: solver steps between an input and its target; 0 when one snapshot holds both.
         steps: gradient steps; the learning rate falls to zero with the last.
         seconds: the training ends so long after its first step, also with fewer steps.
-        warm_up: samples to have before the first step.
         judges: held-out samples that every network is judged by; later ones are not used.
         validate_every, checkpoint_every: in gradient steps.
         improvement: by which fraction a network must be better than the last one posted.
         timeout_s: how long the producers may be silent.
         converged: the training ends when the validation is at most this; by default it goes on.
-        end_with_producers: the training ends soon after all producers have ended and all they put was taken
-            in; by default it goes on learning from what it has.
+        end_with_producers: when all producers have ended and all they put was taken in, the buffer is
+            drained, and the training ends when nothing is left; by default it goes on learning from what it
+            has, which is nothing where the buffer lets no sample be drawn twice.
     """
 
     model: str
@@ -64,7 +67,6 @@ class Training:
     jump: int
     steps: int
     seconds: float
-    warm_up: int = 16
     judges: int = 16
     batch_size: int = 16
     learning_rate: float = 4e-3
@@ -87,12 +89,16 @@ class Training:
 
 
 def train(
-    network: torch.nn.Module, client: Client, training: Training, buffer: Buffer[Sample], directory: Path
+    network: torch.nn.Module,
+    client: Client,
+    training: Training,
+    buffer: Buffer[Sample] | Pairs,
+    directory: Path,
 ) -> Publisher:
     """Train a network on a stream of snapshots while it flows.
 
     Args:
-        buffer: what the batches are drawn from.
+        buffer: what the batches are drawn from; while it is full, no more is taken in.
         directory: for the checkpoint and the history; an existing checkpoint is gone on from.
 
     Returns:
@@ -110,16 +116,16 @@ def _train(
     network: torch.nn.Module,
     client: Client,
     training: Training,
-    buffer: Buffer[Sample],
+    buffer: Buffer[Sample] | Pairs,
     directory: Path,
     asked: Callable[[], bool],
 ) -> Publisher:
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
     producers = training.producers + training.held_out
     stream = SnapshotStream(client, producers, timeout_s=training.timeout_s, consumer=training.model)
-    pairs = Pairs(training.inputs, training.target, training.jump)
+    pairing = Pairing(training.inputs, training.target, training.jump)
     publisher = Publisher(client, training.model, improvement=training.improvement)
-    state = TrainingState(network, optimizer, stream, pairs, buffer, publisher)
+    state = TrainingState(network, optimizer, stream, pairing, buffer, publisher)
     state.resume(directory / CHECKPOINT)
     stream.subscribe()
     if publisher.is_lost():
@@ -133,37 +139,44 @@ def _train(
             state.save(directory / CHECKPOINT)
             raise TrainingStopped(state.step, directory / CHECKPOINT)
 
-        # 1. Take in what has been announced, at most a batch a step, so that fast solvers cannot keep the
-        #    trainer from learning; wait only while there is too little to learn from.
-        starved = len(buffer) < training.warm_up or len(state.judges) < training.judges
-        snapshots = stream.wait(unless=asked) if starved else stream.new(limit=training.batch_size)
+        # 1. Take in what has been announced, no more than the buffer has room for and at most a batch a step,
+        #    so that fast solvers cannot keep the trainer from learning; wait only while there is too little
+        #    to learn from.
+        room = buffer.room()
+        starved = not buffer.ready(training.batch_size) or (room > 0 and not state.can_judge(training))
+        limit = room if starved else min(room, training.batch_size)
+        snapshots = stream.wait(limit, unless=asked) if starved else stream.new(limit)
         for snapshot in snapshots:
             state.take(snapshot, training)
         if stream.presses(look_every_s=0 if starved else LOOK_EVERY_S):
             state.save(directory / CHECKPOINT)
         if starved:
             if not snapshots and not asked():
-                raise NoSamples(len(buffer), training.warm_up, len(state.judges), training.judges)
-            continue
+                state.stream_has_ended(training)
+            if not buffer.exhausted:
+                continue
 
-        # 2. One gradient step.
-        state.start_clock()
-        optimizer.param_groups[0]["lr"] = training.learning_rate * schedule(state.progress(training))
-        loss = gradient_step(network, optimizer, batch_of(buffer.sample(training.batch_size)), training)
-        state.step += 1
-        if not math.isfinite(loss):
-            raise NonFiniteLoss(state.step, loss)
+        # 2. One gradient step, unless the last sample has been used.
+        if not buffer.exhausted:
+            state.start_clock()
+            optimizer.param_groups[0]["lr"] = training.learning_rate * schedule(state.progress(training))
+            batch = batch_of(buffer.sample(training.batch_size))
+            state.loss = gradient_step(network, optimizer, batch, training)
+            state.step += 1
+            if not math.isfinite(state.loss):
+                raise NonFiniteLoss(state.step, state.loss)
 
         # 3. Judge it by members it never learns from, the last one in any case; post it if it is better.
-        over = state.progress(training) >= 1
+        over = state.progress(training) >= 1 or buffer.exhausted
         version = None
-        if over or state.step % training.validate_every == 0:
-            over = over or (training.end_with_producers and stream.drained())
-            judges = batch_of(state.judges)
+        if over or (state.step % training.validate_every == 0 and state.can_judge(training)):
+            if training.end_with_producers and stream.drained():
+                buffer.drain()
+            judges = state.judges_batch(training)
             validation = judge(network, judges, training)
             over = over or (training.converged is not None and validation <= training.converged)
             version = publisher.offer(network, [judges[name][:1] for name in training.inputs], validation)
-            record(directory, state, training, loss, validation, version)
+            record(directory, state, training, validation, version)
 
         # 4. Remember.
         if version is not None or state.step % training.checkpoint_every == 0:
@@ -182,30 +195,60 @@ class TrainingState:
         judges: the held-out samples.
         step: gradient steps made.
         seconds: spent on them, in earlier lives too.
+        loss: of the last step.
         over: the training has ended.
     """
 
     network: torch.nn.Module
     optimizer: torch.optim.Optimizer
     stream: SnapshotStream
-    pairs: Pairs
-    buffer: Buffer[Sample]
+    pairing: Pairing
+    buffer: Buffer[Sample] | Pairs
     publisher: Publisher
     judges: list[Sample] = field(default_factory=list)
     step: int = 0
     seconds: float = 0.0
+    loss: float = 0.0
     over: bool = False
     _started_at: float | None = None
 
     def take(self, snapshot: Snapshot, training: Training) -> None:
-        """Add the sample that a snapshot completes to the buffer or to the judges."""
-        sample = self.pairs.add(snapshot)
-        if sample is None:
-            return
-        if snapshot.producer not in training.held_out:
+        """Add a snapshot, or the sample that it completes, to the buffer or to the judges."""
+        if snapshot.producer in training.held_out:
+            if (sample := self.pairing.add(snapshot)) and not self.can_judge(training):
+                self.judges.append(sample)
+        elif isinstance(self.buffer, Pairs):
+            self.buffer.add(snapshot)
+        elif sample := self.pairing.add(snapshot):
             self.buffer.add(sample)
-        elif len(self.judges) < training.judges:
-            self.judges.append(sample)
+
+    def can_judge(self, training: Training) -> bool:
+        """Tell whether all the held-out samples are there."""
+        return len(self.judges) >= training.judges
+
+    def judges_batch(self, training: Training) -> Batch:
+        """Return the held-out samples, stacked.
+
+        Raises:
+            NoSamples: there are too few.
+        """
+        if not self.can_judge(training):
+            raise self._too_few(training)
+        return batch_of(self.judges)
+
+    def stream_has_ended(self, training: Training) -> None:
+        """Drain the buffer, if there was enough to begin with and to judge by.
+
+        Raises:
+            NoSamples
+        """
+        begun = self.step > 0 or len(self.buffer) >= self.buffer.watermark
+        if not begun or not self.can_judge(training):
+            raise self._too_few(training)
+        self.buffer.drain()
+
+    def _too_few(self, training: Training) -> NoSamples:
+        return NoSamples(len(self.buffer), self.buffer.watermark, len(self.judges), training.judges)
 
     def start_clock(self) -> None:
         """Count the seconds from now on, unless they are counted already; waiting for samples is free."""
@@ -224,7 +267,7 @@ class TrainingState:
     def save(self, path: Path) -> None:
         """Write a checkpoint; what it holds need not be kept in the database any more."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        own = {"judges": self.judges, "step": self.step, "seconds": self.elapsed(), "over": self.over}
+        own = {name: getattr(self, name) for name in _OWN} | {"seconds": self.elapsed()}
         checkpoint.save(path, {"parts": parts, "own": own, "torch": torch.get_rng_state()})
         self.stream.acknowledge()
 
@@ -240,14 +283,14 @@ class TrainingState:
         try:
             for name, part in self._parts().items():
                 part.load_state_dict(state["parts"][name])
-            self.judges, self.step, self.seconds = (state["own"][k] for k in ("judges", "step", "seconds"))
-            self.over = state["own"].get("over", False)  # those of older versions do not say
+            for name in _OWN:
+                setattr(self, name, state["own"][name])
             torch.set_rng_state(state["torch"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise CheckpointError(path, f"it is of another training: {error}") from error
 
     def _parts(self) -> dict[str, Any]:
-        names = ("network", "optimizer", "stream", "pairs", "buffer", "publisher")
+        names = ("network", "optimizer", "stream", "pairing", "buffer", "publisher")
         return {name: getattr(self, name) for name in names}
 
 
@@ -285,12 +328,7 @@ def square_error(network: torch.nn.Module, batch: Batch, training: Training) -> 
 
 
 def record(
-    directory: Path,
-    state: TrainingState,
-    training: Training,
-    loss: float,
-    validation: float,
-    version: int | None,
+    directory: Path, state: TrainingState, training: Training, validation: float, version: int | None
 ) -> None:
     """Append one line to the history: what was reached when, and what was posted."""
     line = {
@@ -298,12 +336,13 @@ def record(
         "seconds": state.elapsed(),
         "step": state.step,
         "samples": len(state.buffer),
+        "unseen": state.buffer.unseen,
         "snapshots": state.stream.cursor,
-        "loss": loss,
+        "loss": state.loss,
         "validation": validation,
         "version": version,
     }
     append_history(directory, line)
     posted = f"  posted as version {version}" if version else ""
     done = f"{100 * min(1.0, state.progress(training)):3.0f} %  step {state.step:5d}"
-    print(f"{done}  loss {loss:.4f}  validation {validation:.4f}{posted}", flush=True)
+    print(f"{done}  loss {state.loss:.4f}  validation {validation:.4f}{posted}", flush=True)

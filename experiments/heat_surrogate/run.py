@@ -28,6 +28,7 @@ from orchestrator import (
     run_script,
 )
 from orchestrator.errors import PlacementError, UsageError
+from trainers import BufferRefused, buffer_named
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 600.0
@@ -36,6 +37,7 @@ TIMEOUT_S = 600.0
 def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | None) -> None:
     check(config)
     check_database(config)
+    check_buffer(config["buffer"], config["training"])
     check_seeds(config)
     plate = plate_of(**config["plate"])
     seeds = iter(range(config["seed"], sys.maxsize))  # no two plates of a run share one
@@ -53,7 +55,9 @@ def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | Non
     learned = Ensemble("heat", waves, grid={"seed": seeds_for(config["members"])})
     held_out = Ensemble("held_out", waves, grid={"seed": seeds_for(config["held_out"])})
     names = ["--producers", *members(learned), "--held_out", *members(held_out)]
-    settings = options({"seed": config["seed"]} | config["network"] | config["training"])
+    settings = options(
+        {name: config[name] for name in ("seed", "buffer")} | config["network"] | config["training"]
+    )
     trainer = Application("trainer", program("train.py", *names, *settings))
     until = [f"--until={EXAMINED}"] * config["colocated"]
     coupled = Application("coupled", program("coupled.py", f"--seed={next(seeds)}", *until))
@@ -104,6 +108,14 @@ def check_database(config: dict[str, Any]) -> None:
         raise UsageError("colocated is one database on one host: leave shards and nodes at 1")
     if config["nodes"] > 1 and config["interface"] == "lo":
         raise UsageError('nodes beyond 1 need an interface that other hosts reach, as interface="hostname"')
+
+
+def check_buffer(name: str, training: dict[str, Any]) -> None:
+    """Refuse a buffer that there is not, and a watermark that it cannot reach."""
+    try:
+        buffer_named(name, training["capacity"], watermark=training["watermark"], seed=0)
+    except BufferRefused as error:
+        raise UsageError(str(error)) from error
 
 
 def check_seeds(config: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from names import MODEL, run
 from network import HeatJump
 
 from sim_clients import connect
-from trainers import Reservoir, TrainerError
+from trainers import TrainerError, buffer_named
 from trainers.train import Training, train
 
 
@@ -20,9 +20,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--producers", nargs="+", required=True)
     parser.add_argument("--held_out", nargs="+", required=True)
-    for name in ("seed", "modes", "width", "depth", "steps", "batch_size", "capacity"):
+    for name in ("seed", "modes", "width", "depth", "steps", "batch_size"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    for name in ("validate_every", "judges"):
+    parser.add_argument("--buffer", required=True)
+    for name in ("capacity", "watermark", "validate_every", "judges"):
         parser.add_argument(f"--{name}", type=int, required=True)
     for name in ("seconds", "learning_rate"):
         parser.add_argument(f"--{name}", type=float, required=True)
@@ -47,8 +48,9 @@ def main() -> None:
         learning_rate=given.learning_rate,
         validate_every=given.validate_every,
     )
+    buffer = buffer_named(given.buffer, given.capacity, watermark=given.watermark, seed=given.seed)
     client = connect()
-    train(network, client, training, Reservoir(given.capacity, given.seed), Path.cwd())
+    train(network, client, training, buffer, Path.cwd())
     client.request_stop()
     client.close()
 

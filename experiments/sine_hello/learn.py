@@ -27,7 +27,7 @@ def learn(steps: int, seconds: float) -> None:
         validate_every=200,
     )
     client = connect()
-    train(Mlp(1, 1), client, training, Reservoir(1000, seed=0), Path.cwd())
+    train(Mlp(1, 1), client, training, Reservoir(1000, watermark=16, seed=0), Path.cwd())
     client.request_stop()
 
 

@@ -120,6 +120,7 @@ void psk_pause(penstock_client* client, double seconds) {
   double until = psk_now() + seconds;
   for (double left = seconds; left > 0 && !client->interrupted; left = until - psk_now()) {
     struct timespec time = {(time_t)left, (long)(1e9 * (left - (double)(time_t)left))};
-    if (nanosleep(&time, NULL) && errno == EINTR) psk_signalled(client);
+    nanosleep(&time, NULL);
+    psk_signalled(client);  // it may have come just before
   }
 }

@@ -159,7 +159,7 @@ struct psk_link {
   int fd;           // -1: closed
   unsigned opened;  // how often
   size_t promised;  // bytes that its server keeps room for, see flow.c
-  double patience;  // s that the socket waits in the kernel
+  int patient;      // the kernel has been told how long it may wait
   char* in;         // what has been received and not yet read
   size_t start, end;
   char* stage;  // elements of a strided array on their way

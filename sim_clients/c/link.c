@@ -30,7 +30,7 @@ void psk_link_close(psk_link* link) {
   if (link->fd >= 0) link->transport->close(link);
   link->fd = -1;
   link->start = link->end = link->stage_start = link->stage_end = link->promised = 0;
-  link->patience = 0;
+  link->patient = 0;
 }
 
 void psk_link_free(psk_link* link) {
@@ -71,34 +71,39 @@ int psk_link_is_stale(psk_link* link) {
   return link->fd >= 0 && poll(&entry, 1, 0) > 0;  // nothing was asked: only its end can have come
 }
 
+// A wait, in the kernel or in poll, is cut into pieces: a signal that comes just before one of them
+// interrupts nothing, and is seen after it.
+static const double kSlice = 0.5;
+
+static int slice_ms(double left) { return (int)(1e3 * (left < kSlice ? left : kSlice)) + 1; }
+
 // Wait for a link by the deadline of the call.
 static int wait_for(penstock_client* client, psk_link* link, short what) {
   struct pollfd entry = {link->fd, what, 0};
   for (;;) {
     double left = client->deadline - psk_now();
     if (left <= 0) return out_of_time(client, link);
-    int ready = poll(&entry, 1, left < 1e6 ? (int)(left * 1e3) + 1 : 1000000000);
+    int ready = poll(&entry, 1, slice_ms(left));
     if (ready > 0) return 0;
-    if (ready < 0 && errno == EINTR && psk_signalled(client)) return psk_link_broke(client, link, "a signal");
     if (ready < 0 && errno != EINTR) return psk_link_broke(client, link, "poll: %s", strerror(errno));
+    if (psk_signalled(client)) return psk_link_broke(client, link, "a signal");
   }
 }
 
-// Whether the kernel may do the waiting: only while nearly the whole time of the call is left.
+// Whether the kernel may do the waiting: while there is time for a piece of it.
 static int may_block(penstock_client* client, psk_link* link) {
-  if (client->deadline - psk_now() < 0.95 * client->patience) return 0;
-  if (link->patience < client->patience || link->patience > client->patience) {
-    link->transport->set_patience(link, client->patience);
-    link->patience = client->patience;
-  }
+  if (client->deadline - psk_now() < kSlice) return 0;
+  if (!link->patient) link->transport->set_patience(link, kSlice);
+  link->patient = 1;
   return 1;
 }
 
 // After a send or receive that moved nothing: 0 to try again.
 static int stalled(penstock_client* client, psk_link* link, short what, int blocked) {
-  if (errno == EINTR) return psk_signalled(client) ? psk_link_broke(client, link, "a signal") : 0;
-  if (errno != EAGAIN && errno != EWOULDBLOCK) return psk_link_broke(client, link, "%s", strerror(errno));
-  return blocked ? out_of_time(client, link) : wait_for(client, link, what);
+  if (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)
+    return psk_link_broke(client, link, "%s", strerror(errno));
+  if (errno != EINTR && !blocked) return wait_for(client, link, what);
+  return psk_signalled(client) ? psk_link_broke(client, link, "a signal") : 0;
 }
 
 // Receive at least one byte, or all `length` of them where `all`. Sets *received.
@@ -285,10 +290,11 @@ int psk_wait_any(penstock_client* client, psk_link** links, int count) {
   if (!entries) return psk_fail(client, PENSTOCK_MEMORY, NULL, "no memory for %d connections", count);
   for (int i = 0; i < count; i++) entries[i] = (struct pollfd){links[i]->fd, POLLOUT, 0};
   double left = client->deadline - psk_now();
-  int ready = left <= 0 ? 0 : poll(entries, (nfds_t)count, left < 1e6 ? (int)(left * 1e3) + 1 : 1000000000);
+  int ready = left <= 0 ? 0 : poll(entries, (nfds_t)count, slice_ms(left));
+  int error = errno;
   free(entries);
   if (ready > 0) return 0;
-  if (ready < 0 && errno == EINTR && !psk_signalled(client)) return 0;
-  if (ready == 0) return out_of_time(client, links[0]);
+  if (left <= 0) return out_of_time(client, links[0]);
+  if ((ready == 0 || error == EINTR) && !psk_signalled(client)) return 0;
   return psk_link_broke(client, links[0], client->interrupted ? "a signal" : "poll failed");
 }

@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m tests.bench [--quick] [start launch transfer clients inference]`.
+"""Run the benchmarks: `python -m tests.bench [--quick] [NAME …]`.
 
 Each writes bench-results/<name>.json and prints its table. Nothing here passes or fails by a time. On a
 machine that does other things too, `nice -n -20` in front keeps them from the processor, and `chrt --fifo 1`
@@ -17,10 +17,11 @@ from rich.table import Table
 
 from tests.bench.bench_inference import PARTS, plot
 from tests.bench.measure import write
-from tests.bench.parsl_venv import get_parsl
+from tests.bench.own_python import PEERS
+from tests.bench.report import write_report
 
 WIDE = 150
-NAMES = ("start", "launch", "transfer", "clients", "inference")
+NAMES = ("start", "launch", "transfer", "clients", "shared", "solver", "cluster", "inference", "buffers")
 
 
 def main() -> None:
@@ -30,10 +31,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="three rounds, one server")
     parser.add_argument("--part", action="append", default=[], help=f"of inference: {', '.join(PARTS)}")
     parser.add_argument("--out", type=Path, default=Path("bench-results"), help="directory for the JSON")
-    parser.add_argument("--get-parsl", action="store_true", help="install Parsl for launch, in its own place")
+    parser.add_argument("--report", action="store_true", help="tables and plots of what was measured before")
+    parser.add_argument(
+        "--get-peers", action="store_true", help="install Parsl, ADIOS2 and Dragon, in Pythons of their own"
+    )
     asked = parser.parse_args()
-    if asked.get_parsl:
-        print(f"Parsl is there for {get_parsl()}")
+    if asked.get_peers:
+        for peer in PEERS:
+            print(f"installing {', '.join(peer.packages)} in {peer.directory} …", flush=True)
+            peer.make()
+        return
+    if asked.report:
+        print("\n".join(map(str, write_report(asked.out))) or f"there are no results in {asked.out}")
         return
     if unknown := set(asked.names) - set(NAMES):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")

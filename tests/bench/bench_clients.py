@@ -25,12 +25,12 @@ from sim_clients.native_arrays import c_array
 from sim_clients.native_client import NativeClient
 from sim_clients.native_library import FLAGS, SOURCE
 from sim_clients.smartredis_environment import environment_for
+from tests.bench.deployed import deployed
 from tests.bench.measure import Series, compare, pinned, placements
 from tests.integration.servers import (
     Module,
     RedisServer,
     ServerBinary,
-    ServerConfig,
     system_binary,
     wheel_binary,
 )
@@ -160,11 +160,10 @@ def run(quick: bool) -> dict[str, Any]:
 
 def _on(raw: ctypes.CDLL, binary: ServerBinary, module: Module, quick: bool) -> dict[str, Any]:
     report: dict[str, Any] = {}
-    options = {"proto-max-bulk-len": "4gb", "client-query-buffer-limit": "4gb", "disable-thp": "no"}
     limit = RawServer(raw, max(SIZES.values()))
     with (
         tempfile.TemporaryDirectory() as directory,
-        RedisServer(ServerConfig(binary, Path(directory), (module,), options)) as server,
+        RedisServer(deployed(binary, Path(directory), (module,))) as server,
     ):
         for label, size in SIZES.items():
             report[label] = _of_size(raw, limit, server, size, 3 if quick else 9)

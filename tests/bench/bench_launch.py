@@ -25,7 +25,7 @@ from typing import Any
 from orchestrator import Ensemble, Experiment, JobState, Resources
 from orchestrator.hosts import this_host
 from tests.bench.measure import Series, compare
-from tests.bench.parsl_venv import HOW, parsl_python, parsl_rate
+from tests.bench.own_python import PARSL, parsl_rate
 
 TRUE, SLEEP = shutil.which("true") or "/bin/true", shutil.which("sleep") or "/bin/sleep"
 SLEEP_S = 0.02
@@ -144,11 +144,10 @@ def _in_a_fork(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _beside_parsl(count: int, slots: int, rounds: int) -> dict[str, Any]:
-    python = parsl_python()
-    if python is None:
-        return {"skipped": HOW}
+    if not PARSL.is_there():
+        return {"skipped": PARSL.missing()}
     ways = {
-        "Parsl's HTEX": lambda: parsl_rate(python, [TRUE], count, slots),
+        "Parsl's HTEX": lambda: parsl_rate([TRUE], count, slots),
         "Experiment": lambda: _ensemble([TRUE], count, slots),
     }
     found: dict[str, list[float]] = {name: [] for name in ways}

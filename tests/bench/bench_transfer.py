@@ -17,13 +17,13 @@ from smartredis import Client
 from orchestrator.build import built_module
 from sim_clients import Address
 from sim_clients.smartredis_environment import environment_for
+from tests.bench.deployed import deployed
 from tests.bench.measure import Checked, Series, compare, pinned, placements
 from tests.bench.wire import WireClient
 from tests.integration.servers import (
     Module,
     RedisServer,
     ServerBinary,
-    ServerConfig,
     system_binary,
     wheel_binary,
 )
@@ -96,10 +96,9 @@ def run(quick: bool) -> dict[str, Any]:
 
 def _on(binary: ServerBinary, module: Module, quick: bool) -> dict[str, Any]:
     report: dict[str, Any] = {}
-    options = {"proto-max-bulk-len": "4gb", "client-query-buffer-limit": "4gb", "disable-thp": "no"}
     with (
         tempfile.TemporaryDirectory() as directory,
-        RedisServer(ServerConfig(binary, Path(directory), (module,), options)) as server,
+        RedisServer(deployed(binary, Path(directory), (module,))) as server,
     ):
         for label, size in SIZES.items():
             report[label] = _of_size(server, size, 3 if quick else 9)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.bench.report import write_report
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -38,6 +40,15 @@ def test_the_short_form_measures_every_part(tmp_path: Path) -> None:
     assert "AI.MODELEXECUTE" in printed
 
 
+def test_the_short_form_measures_the_buffers(tmp_path: Path) -> None:
+    printed, report = measured("buffers", tmp_path)
+    assert set(report) == {"environment", "1000 samples held", "20000 samples held"}
+    names = ["batch_of", "Fifo", "Firo", "Reservoir", "Pairs"]
+    for part in list(report.values())[1:]:
+        assert [row["name"] for row in part["series"]] == names
+    assert "Reservoir" in printed
+
+
 @pytest.mark.slow
 def test_the_short_form_measures_launching(tmp_path: Path) -> None:
     printed, report = measured("launch", tmp_path)
@@ -55,7 +66,7 @@ def test_the_short_form_measures_launching(tmp_path: Path) -> None:
     rows = memory["series"]
     assert all(0 < row["before_kb"] <= row["joined_kb"] <= row["all_ended_kb"] for row in rows)
     assert [row["name"] for row in parsl.get("series", [])] in ([], ["Parsl's HTEX", "Experiment"])
-    assert ("--get-parsl" in printed) is ("skipped" in parsl)
+    assert ("--get-peers" in printed) is ("skipped" in parsl)
 
 
 @pytest.mark.slow
@@ -72,3 +83,31 @@ def test_the_short_form_measures_the_clients(tmp_path: Path) -> None:
         ]
         assert {"GET, C", "libpenstock", "NativeClient", "NativeClient, into"} < {row["name"] for row in get}
     assert "libpenstock" in printed
+
+
+@pytest.mark.slow
+def test_the_short_form_measures_a_cluster(tmp_path: Path) -> None:
+    _, report = measured("cluster", tmp_path)
+    for part in ("put 4 KB", "get 4 KB", "infer, 4 MB in and out"):
+        rows = report[f"{part}, one core"]["series"]
+        assert [row["name"] for row in rows] == ["one server", "three shards"]
+        assert all(row["wall_us"] > 0 and row["cpu_us"] > 0 for row in rows)
+
+
+def test_a_report_has_a_table_and_a_plot_of_sizes(tmp_path: Path) -> None:
+    def comparison(us: float) -> dict[str, Any]:
+        rows = [
+            {"name": name, "wall_us": us * ratio, "ratio": ratio, "ratio_low": 1, "ratio_high": 3}
+            for name, ratio in (("memcpy", 1.0), ("ours", 2.0))
+        ]
+        return {"reference": "memcpy", "rounds": 9, "dropped": 2, "series": rows}
+
+    sizes = {"4 KB": {"put": comparison(10)}, "4 MB": {"put": comparison(1000)}}
+    (tmp_path / "shared.json").write_text(json.dumps({"environment": {"cpu": "a cpu"}, "system": sizes}))
+    written = write_report(tmp_path)
+    assert [path.name for path in written] == ["shared.md", "shared.png"]
+    text = written[0].read_text()
+    assert "| memcpy | 10 µs | 1000 µs |" in text
+    assert "| ours | 2.00 (1.00 to 3.00) | 2.00 (1.00 to 3.00) |" in text
+    assert "9/9 rounds, 4 dropped" in text
+    assert written[1].stat().st_size > 1000

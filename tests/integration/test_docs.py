@@ -90,6 +90,11 @@ def test_the_python_of_the_page_on_colocation_runs(tmp_path: Path, monkeypatch: 
     ran(tmp_path / "colocated.py", monkeypatch)
 
 
+def test_the_python_of_the_page_on_training_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "training.py").write_text("\n".join(snippets(DOCS / "training.md")))
+    ran(tmp_path / "training.py", monkeypatch)
+
+
 def test_the_python_of_the_page_on_clients_runs(server: RedisServer, tmp_path: Path) -> None:
     run_beside(server, tmp_path / "clients.py", *snippets(DOCS / "clients.md"))
 
@@ -122,6 +127,7 @@ def test_no_page_has_python_that_no_test_runs() -> None:
         "from-smartsim.md",
         "clients.md",
         "streams.md",
+        "training.md",
     }
     assert with_python == {*expected, "slurm.md", "smartsim.md"}  # the last ones in tests of their own
 

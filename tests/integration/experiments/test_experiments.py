@@ -101,6 +101,8 @@ def test_a_preview_shows_every_program_and_starts_none(tmp_path: Path, name: str
         ("training.steps=-1", "training.steps must be greater than 0"),
         ("nodes=2", "nodes beyond 1 need an interface"),
         ("solver='cobol'", "solver must be one of python, c, fortran, got 'cobol'"),
+        ("buffer=lifo", "name is 'lifo', and must be one of fifo, firo, reservoir"),
+        ("training.watermark=4001", "watermark is 4001, and must be at most its bound of 4000 samples"),
         ("seed=-1", "seed must be 0 to 21474836"),
         ("seed=2147483647", "seed must be 0 to 21474836"),
     ],

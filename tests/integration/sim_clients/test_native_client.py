@@ -412,11 +412,20 @@ print(client.flag_raised("other"), flush=True)
 """
 
 
+ELSEWHERE = """
+import signal, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+"""
+"""Has another thread take a Ctrl-C: no system call of the one that waits is interrupted by it."""
+
+
+@pytest.mark.parametrize("before", ["", ELSEWHERE], ids=["interrupting", "between two system calls"])
 @pytest.mark.parametrize("call", ["client.wait_for_flag('never', 600)", "client.get_tensor('t')"])
-def test_ctrl_c_ends_a_call(start_server: StartServer, call: str) -> None:
+def test_ctrl_c_ends_a_call(start_server: StartServer, call: str, before: str) -> None:
     server = start_server()
     program = subprocess.Popen(
-        [sys.executable, "-c", PATIENT.format(call=call), server.address],
+        [sys.executable, "-c", before + PATIENT.format(call=call), server.address],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

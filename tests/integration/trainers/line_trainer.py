@@ -21,7 +21,6 @@ TRAINING = Training(
     jump=0,
     steps=int(sys.argv[1]),
     seconds=600.0,
-    warm_up=8,
     judges=4,
     validate_every=20,
     checkpoint_every=20,
@@ -30,4 +29,4 @@ TRAINING = Training(
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
-train(Mlp(1, 1, width=8), connect(), TRAINING, Reservoir(100, seed=0), Path.cwd())
+train(Mlp(1, 1, width=8), connect(), TRAINING, Reservoir(100, watermark=8, seed=0), Path.cwd())

@@ -192,3 +192,29 @@ def test_the_numbers_are_those_that_the_programs_wrote(report: ModuleType, tmp_p
     assert result["jumps_before_a_model"] == 4
     assert (result["snapshots"], result["training_steps"], result["last_version"]) == (12, 20, 3)
     assert result["inference_ms_median"] == pytest.approx(1.0)
+
+
+def test_the_comparison_of_buffers_gives_all_the_same_samples(
+    experiment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare = importlib.import_module("compare_buffers")
+    monkeypatch.setattr(compare, "EXAMINED", 1)
+    monkeypatch.setattr(compare, "WATERMARK", 16)
+    runs = compare.compared(range(1), ticks=8)
+    steps = {(run["solvers"].split()[0], run["buffer"]): run["steps"] for run in runs}
+    assert steps["slow", "fifo"] == 0  # 8 samples, below the watermark
+    assert steps["fast", "fifo"] == 7  # from the second tick on, when there are 16
+    assert steps["fast", "firo"] == 6
+    assert steps["fast", "reservoir"] == 7
+    assert {run["samples"] for run in runs if run["solvers"].startswith("fast")} == {64}
+    assert all(np.isfinite(run["errors"]).all() and len(run["errors"]) == 8 for run in runs)
+    compare.draw(tmp_path / "buffers.png", runs)
+    assert (tmp_path / "buffers.png").stat().st_size > 1000
+    assert len(compare.summary(runs).rows) == 6
+
+
+def test_streams_of_other_seeds_are_other_samples(experiment: None) -> None:
+    compare = importlib.import_module("compare_buffers")
+    first = [[sample["u"].tobytes() for sample in compare.stream(seed, 8)] for seed in (0, 0, 1)]
+    assert first[0] == first[1]
+    assert not set(first[0]) & set(first[2])

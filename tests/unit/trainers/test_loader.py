@@ -8,7 +8,7 @@ import torch
 
 from sim_clients import Snapshot
 from trainers import SampleError
-from trainers.loader import Pairs, batch_of
+from trainers.loader import Pairing, batch_of
 
 
 def snapshot(step: int, producer: str = "a", rank: int = 0) -> Snapshot:
@@ -17,7 +17,7 @@ def snapshot(step: int, producer: str = "a", rank: int = 0) -> Snapshot:
 
 
 def test_only_snapshots_one_jump_apart_make_a_sample() -> None:
-    pairs = Pairs(["u", "s"], "u", jump=10)
+    pairs = Pairing(["u", "s"], "u", jump=10)
     assert pairs.add(snapshot(0)) is None
     sample = pairs.add(snapshot(10))
     assert sample is not None
@@ -27,7 +27,7 @@ def test_only_snapshots_one_jump_apart_make_a_sample() -> None:
 
 
 def test_ranks_and_producers_are_apart() -> None:
-    pairs = Pairs(["u"], "u", jump=1)
+    pairs = Pairing(["u"], "u", jump=1)
     for producer, rank in (("a", 0), ("a", 1), ("b", 0)):
         assert pairs.add(snapshot(0, producer, rank)) is None
     for producer, rank in (("a", 0), ("a", 1), ("b", 0)):
@@ -35,7 +35,7 @@ def test_ranks_and_producers_are_apart() -> None:
 
 
 def test_a_jump_of_0_takes_both_from_one_snapshot() -> None:
-    sample = Pairs(["s"], "u", jump=0).add(snapshot(3))
+    sample = Pairing(["s"], "u", jump=0).add(snapshot(3))
     assert sample is not None
     assert {name: float(value.flat[0]) for name, value in sample.items()} == {"s": -3, "u_next": 3}
 
@@ -43,12 +43,12 @@ def test_a_jump_of_0_takes_both_from_one_snapshot() -> None:
 @pytest.mark.parametrize(("inputs", "target"), [(["u", "p"], "u"), (["u"], "p")])
 def test_a_field_that_is_not_there_is_named(inputs: list[str], target: str) -> None:
     with pytest.raises(SampleError, match=r"'a\.0\.5' has no field 'p', it has u, s") as caught:
-        Pairs(inputs, target, jump=1).add(snapshot(5))
+        Pairing(inputs, target, jump=1).add(snapshot(5))
     assert caught.value.field == "p"
 
 
 def test_resumed_pairs_lose_none() -> None:
-    before, after = Pairs(["u"], "u", jump=1), Pairs(["u"], "u", jump=1)
+    before, after = Pairing(["u"], "u", jump=1), Pairing(["u"], "u", jump=1)
     before.add(snapshot(0))
     after.load_state_dict(before.state_dict())
     assert after.add(snapshot(1)) is not None

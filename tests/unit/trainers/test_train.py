@@ -7,6 +7,7 @@ import signal
 import threading
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,11 @@ from sim_clients import Bound, MemoryClient, MemoryDatabase, keys
 from tests.unit.trainers.test_publish import load_torchscript
 from trainers import (
     CheckpointError,
+    Fifo,
+    Firo,
     NonFiniteLoss,
     NoSamples,
+    Pairs,
     Publisher,
     Reservoir,
     TrainingRefused,
@@ -26,6 +30,7 @@ from trainers import (
 )
 from trainers.history import HISTORY, read_history
 from trainers.networks import Mlp
+from trainers.samples import Sample
 from trainers.train import CHECKPOINT, Training, schedule, train
 
 TRAINING = Training(
@@ -37,7 +42,6 @@ TRAINING = Training(
     jump=0,
     steps=60,
     seconds=1e6,
-    warm_up=8,
     judges=4,
     validate_every=10,
     learning_rate=2e-2,
@@ -61,6 +65,10 @@ def database() -> MemoryDatabase:
     return database
 
 
+def reservoir(seed: int = 0) -> Reservoir:
+    return Reservoir(100, watermark=8, seed=seed)
+
+
 def network() -> Mlp:
     torch.manual_seed(0)
     return Mlp(1, 1, width=8)
@@ -68,7 +76,7 @@ def network() -> Mlp:
 
 def test_it_learns_and_posts_each_better_network(database: MemoryDatabase, tmp_path: Path) -> None:
     client = MemoryClient(database, "trainer")
-    publisher = train(network(), client, TRAINING, Reservoir(100, seed=0), tmp_path)
+    publisher = train(network(), client, TRAINING, reservoir(), tmp_path)
     lines = read_history(tmp_path)
     assert [line["step"] for line in lines] == [10, 20, 30, 40, 50, 60]
     posted = [line for line in lines if line["version"]]
@@ -81,7 +89,7 @@ def test_it_learns_and_posts_each_better_network(database: MemoryDatabase, tmp_p
 
 
 def test_it_never_learns_from_held_out_members(database: MemoryDatabase, tmp_path: Path) -> None:
-    buffer: Reservoir[dict[str, np.ndarray]] = Reservoir(100, seed=0)
+    buffer = reservoir()
     train(network(), MemoryClient(database), TRAINING, buffer, tmp_path)
     held_out = {database.tensors[f"{{b.0.{step}}}.x"].tobytes() for step in range(20)}
     learned = {sample["x"].tobytes() for sample in buffer.state_dict()["samples"]}
@@ -95,7 +103,7 @@ def test_stopped_and_resumed_it_ends_as_if_it_had_run_through(
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
     through = network()
-    train(through, MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path / "whole")
+    train(through, MemoryClient(database), TRAINING, reservoir(), tmp_path / "whole")
 
     class Killed(MemoryClient):
         def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
@@ -105,10 +113,10 @@ def test_stopped_and_resumed_it_ends_as_if_it_had_run_through(
 
     database.live.clear()
     with pytest.raises(KeyboardInterrupt):
-        train(network(), Killed(database), TRAINING, Reservoir(100, seed=0), tmp_path / "parts")
+        train(network(), Killed(database), TRAINING, reservoir(), tmp_path / "parts")
     database.live.clear()
     resumed = network()
-    train(resumed, MemoryClient(database), TRAINING, Reservoir(100, seed=7), tmp_path / "parts")
+    train(resumed, MemoryClient(database), TRAINING, reservoir(seed=7), tmp_path / "parts")
     for ours, theirs in zip(resumed.parameters(), through.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)  # the first learning rate depends on the clock a little
     ends = [read_history(tmp_path / part)[-1]["validation"] for part in ("parts", "whole")]
@@ -131,16 +139,16 @@ def test_a_checkpoint_is_written_in_time_also_when_nothing_is_posted(
     monkeypatch.setattr("trainers.train.Publisher", NothingIsBetter)
     training = dataclasses.replace(TRAINING, checkpoint_every=20)
     with pytest.raises(KeyboardInterrupt):
-        train(Interrupted(1, 1), MemoryClient(database), training, Reservoir(100, seed=0), tmp_path)
+        train(Interrupted(1, 1), MemoryClient(database), training, reservoir(), tmp_path)
     state = checkpoint.load(tmp_path / CHECKPOINT)
     assert state is not None
     assert state["own"]["step"] == 40
 
 
 def test_a_finished_training_is_not_repeated(database: MemoryDatabase, tmp_path: Path) -> None:
-    train(network(), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
+    train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
     lines = len(read_history(tmp_path))
-    publisher = train(network(), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
+    publisher = train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
     assert len(read_history(tmp_path)) == lines
     assert publisher.version == MemoryClient(database).model_version("line")
 
@@ -150,37 +158,34 @@ def test_a_diverged_training_says_so(database: MemoryDatabase, tmp_path: Path) -
     with torch.no_grad():
         next(broken.parameters()).fill_(float("nan"))
     with pytest.raises(NonFiniteLoss, match="nan at training step 1"):
-        train(broken, MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
+        train(broken, MemoryClient(database), TRAINING, reservoir(), tmp_path)
     assert not database.live
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [({"warm_up": 99}, "20 samples to learn from, 99"), ({"judges": 99}, "20 held-out ones to judge by, 99")],
-)
-def test_too_few_samples_are_counted(
-    database: MemoryDatabase, tmp_path: Path, change: dict[str, int], says: str
-) -> None:
-    training = dataclasses.replace(TRAINING, **change)
-    with pytest.raises(NoSamples, match=says):
-        train(network(), MemoryClient(database), training, Reservoir(100, seed=0), tmp_path)
+def test_too_few_samples_are_counted(database: MemoryDatabase, tmp_path: Path) -> None:
+    with pytest.raises(NoSamples, match="20 samples to learn from, 99"):
+        buffer = Reservoir(100, watermark=99, seed=0)
+        train(network(), MemoryClient(database), TRAINING, buffer, tmp_path)
+    with pytest.raises(NoSamples, match="20 held-out ones to judge by, 99"):
+        training = dataclasses.replace(TRAINING, judges=99)
+        train(network(), MemoryClient(database), training, reservoir(), tmp_path)
 
 
 def test_a_checkpoint_of_another_network_is_refused(database: MemoryDatabase, tmp_path: Path) -> None:
-    train(network(), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
+    train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
     with pytest.raises(CheckpointError, match=f"{tmp_path / CHECKPOINT}.*another training"):
-        train(Mlp(1, 1, width=9), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
+        train(Mlp(1, 1, width=9), MemoryClient(database), TRAINING, reservoir(), tmp_path)
 
 
 def test_time_ends_a_training_too(database: MemoryDatabase, tmp_path: Path) -> None:
     training = dataclasses.replace(TRAINING, steps=10**9, seconds=0.5)
-    publisher = train(network(), MemoryClient(database), training, Reservoir(100, seed=0), tmp_path)
+    publisher = train(network(), MemoryClient(database), training, reservoir(), tmp_path)
     assert publisher.version >= 1
 
 
 def test_the_last_network_is_judged_however_short_the_time(database: MemoryDatabase, tmp_path: Path) -> None:
     training = dataclasses.replace(TRAINING, steps=10**9, seconds=1e-6, validate_every=10**9)
-    publisher = train(network(), MemoryClient(database), training, Reservoir(100, seed=0), tmp_path)
+    publisher = train(network(), MemoryClient(database), training, reservoir(), tmp_path)
     assert publisher.version == 1
     assert [line["step"] for line in read_history(tmp_path)] == [1]
 
@@ -216,7 +221,7 @@ def test_a_convergence_that_cannot_be_is_refused(wrong: float) -> None:
 def test_it_ends_when_it_has_converged_and_is_not_repeated(database: MemoryDatabase, tmp_path: Path) -> None:
     training = dataclasses.replace(TRAINING, steps=10_000, converged=0.3)
     for _ in range(2):
-        train(network(), MemoryClient(database), training, Reservoir(100, seed=0), tmp_path)
+        train(network(), MemoryClient(database), training, reservoir(), tmp_path)
         *earlier, last = read_history(tmp_path)
         assert last["validation"] <= 0.3 < min(line["validation"] for line in earlier)
         assert last["step"] < 10_000
@@ -224,9 +229,10 @@ def test_it_ends_when_it_has_converged_and_is_not_repeated(database: MemoryDatab
 
 def test_it_ends_with_its_producers(database: MemoryDatabase, tmp_path: Path) -> None:
     training = dataclasses.replace(TRAINING, steps=10_000, end_with_producers=True)
-    train(network(), MemoryClient(database), training, Reservoir(100, seed=0), tmp_path)
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path)
     last = read_history(tmp_path)[-1]
-    assert last["step"] == 10 and last["snapshots"] == 40 and last["version"] == 1
+    assert last["step"] == 12  # the ten after which it looks, and the 20 samples in batches of 16
+    assert last["snapshots"] == 40 and last["samples"] == last["unseen"] == 0
 
 
 def test_told_to_end_it_writes_its_checkpoint_and_goes_on_later(
@@ -239,10 +245,10 @@ def test_told_to_end_it_writes_its_checkpoint_and_goes_on_later(
                 signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(TrainingStopped, match=r"after step 20; .*checkpoint\.pt goes on") as caught:
-        train(network(), Telling(database), TRAINING, Reservoir(100, seed=0), tmp_path)
+        train(network(), Telling(database), TRAINING, reservoir(), tmp_path)
     assert caught.value.step == 20
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    train(network(), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
+    train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
     assert read_history(tmp_path)[-1]["step"] == 60
 
 
@@ -253,16 +259,16 @@ def test_told_to_end_while_it_waits_it_ends_at_once(tmp_path: Path) -> None:
             return super().announced(stream)
 
     with pytest.raises(TrainingStopped, match="after step 0"):
-        train(network(), Telling(MemoryDatabase()), TRAINING, Reservoir(100, seed=0), tmp_path)
+        train(network(), Telling(MemoryDatabase()), TRAINING, reservoir(), tmp_path)
 
 
 def test_a_database_that_came_back_without_its_models_gets_the_last_one(
     database: MemoryDatabase, tmp_path: Path
 ) -> None:
-    last = train(network(), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path).version
+    last = train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path).version
     database.live.clear()
     database.versions.clear()
-    train(network(), MemoryClient(database), TRAINING, Reservoir(100, seed=0), tmp_path)
+    train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
     client = MemoryClient(database)
     assert client.model_version("line") == last + 1
     x = np.array([[0.3]], np.float32)
@@ -289,8 +295,7 @@ def stream_of(count: int, bound: Bound) -> tuple[MemoryDatabase, threading.Threa
 def test_a_stream_far_smaller_than_the_warm_up_is_drained_by_early_checkpoints(tmp_path: Path) -> None:
     database, solvers = stream_of(40, Bound(items=3, wait_s=30))
     solvers.start()
-    buffer: Reservoir[dict[str, np.ndarray]] = Reservoir(100, seed=0)
-    train(network(), MemoryClient(database, "trainer"), TRAINING, buffer, tmp_path)
+    train(network(), MemoryClient(database, "trainer"), TRAINING, reservoir(), tmp_path)
     solvers.join(30)
     assert not solvers.is_alive()
     fill = MemoryClient(database).fill()
@@ -307,14 +312,123 @@ def test_what_was_taken_in_is_acknowledged_with_a_checkpoint_and_not_before(tmp_
         def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
             raise KeyboardInterrupt
 
-    training = dataclasses.replace(TRAINING, warm_up=4, judges=2)
-    buffer: Reservoir[dict[str, np.ndarray]] = Reservoir(100, seed=0)
+    training = dataclasses.replace(TRAINING, judges=2)
+    buffer = Reservoir(100, watermark=4, seed=0)
     with pytest.raises(KeyboardInterrupt):
         train(network(), Killed(database), training, buffer, tmp_path)
     assert len(buffer) >= 4 and not (tmp_path / CHECKPOINT).exists()
     reader = MemoryClient(database)
     assert reader.fill().consumers == {"line": 0}
-    again: Reservoir[dict[str, np.ndarray]] = Reservoir(100, seed=0)
+    again = Reservoir(100, watermark=4, seed=0)
     train(network(), MemoryClient(database), training, again, tmp_path)
     assert len(again) == 6
     assert reader.fill().consumers == {} and reader.fill().items == 0
+
+
+def put_by_a(database: MemoryDatabase, count: int = 20) -> set[bytes]:
+    return {database.tensors[f"{{a.0.{step}}}.x"].tobytes() for step in range(count)}
+
+
+class Recording:
+    """Remembers what is drawn from a buffer, and how much was in it; a kill after so many draws."""
+
+    def __init__(self, buffer: Fifo | Firo | Reservoir | Pairs, draws: int = 10**9) -> None:
+        self.drawn: list[bytes] = []
+        self.most = 0
+        draw, add = buffer.sample, buffer.add
+
+        def sample(count: int) -> list[Sample]:
+            batch = draw(count)
+            self.drawn += [one["x"].tobytes() for one in batch]
+            if len(self.drawn) >= draws:
+                raise KeyboardInterrupt
+            return batch
+
+        def held(item: Any) -> None:
+            add(item)
+            self.most = max(self.most, len(buffer))
+
+        buffer.sample, buffer.add = sample, held  # type: ignore[method-assign,assignment]
+
+
+@pytest.mark.parametrize("kind", [Fifo, Firo])
+def test_a_buffer_that_lets_none_be_drawn_twice_ends_the_training_when_it_is_used_up(
+    kind: type[Fifo | Firo], database: MemoryDatabase, tmp_path: Path
+) -> None:
+    buffer = kind(8, watermark=6, seed=0)
+    recording = Recording(buffer)
+    training = dataclasses.replace(TRAINING, batch_size=5)
+    publisher = train(network(), MemoryClient(database), training, buffer, tmp_path)
+    put = put_by_a(database)
+    assert len(recording.drawn) == len(put) == 20
+    assert set(recording.drawn) == put
+    assert recording.most <= 8
+    last = read_history(tmp_path)[-1]
+    assert last["samples"] == 0 and last["snapshots"] == 40
+    assert publisher.version == MemoryClient(database).model_version("line")
+
+
+def test_a_full_buffer_leaves_the_stream_alone_until_it_has_learned(
+    database: MemoryDatabase, tmp_path: Path
+) -> None:
+    buffer = Reservoir(4, seed=0)
+    recording = Recording(buffer)
+    train(network(), MemoryClient(database), TRAINING, buffer, tmp_path)
+    assert recording.most == 4
+    put = put_by_a(database)
+    assert set(recording.drawn) == put  # 60 batches: each had its turn, though four fit
+
+
+def test_it_learns_before_its_judges_are_there_where_they_come_behind_a_full_buffer(
+    tmp_path: Path, database: MemoryDatabase
+) -> None:
+    late = MemoryDatabase(load=load_torchscript)
+    for name in ("a", "b"):  # the fixture's, one producer after the other
+        client = MemoryClient(late, name)
+        for step in range(20):
+            fields = {field: database.tensors[f"{{{name}.0.{step}}}.{field}"] for field in ("x", "y")}
+            client.put_snapshot(step, fields)
+        client.end_stream()
+    train(network(), MemoryClient(late), TRAINING, Reservoir(3, seed=0), tmp_path)
+    assert read_history(tmp_path)[-1]["step"] == 60
+    (tmp_path / "fifo").mkdir()
+    with pytest.raises(NoSamples, match="judge by, 21"):
+        training = dataclasses.replace(TRAINING, judges=21, steps=10)
+        train(network(), MemoryClient(late), training, Fifo(3, seed=0), tmp_path / "fifo")
+
+
+def test_pairs_are_learned_from_as_other_samples(tmp_path: Path) -> None:
+    database = MemoryDatabase(load=load_torchscript)
+    generator = np.random.default_rng(0)
+    for name in ("a", "b"):
+        client = MemoryClient(database, name)
+        x = generator.uniform(-1, 1, (4, 1)).astype(np.float32)
+        for step in range(30):
+            client.put_snapshot(step, {"x": x})
+            x = 0.9 * x + np.float32(0.1)
+        client.end_stream()
+    training = dataclasses.replace(TRAINING, target="x", jump=1)
+    buffer = Pairs(["x"], "x", [1], snapshots=20, watermark=8, seed=0)
+    recording = Recording(buffer)
+    publisher = train(network(), MemoryClient(database), training, buffer, tmp_path)
+    assert set(recording.drawn) == put_by_a(database, 29)
+    assert publisher.version >= 1
+
+
+@pytest.mark.parametrize("kind", [Fifo, Firo, Reservoir])
+def test_resumed_in_the_middle_of_a_drain_it_draws_the_rest(
+    kind: type[Fifo | Firo | Reservoir], database: MemoryDatabase, tmp_path: Path
+) -> None:
+    training = dataclasses.replace(
+        TRAINING, batch_size=5, checkpoint_every=1, validate_every=1, end_with_producers=True
+    )
+    buffers = [kind(50, seed=seed) for seed in (1, 2)]
+    first, second = (Recording(buffer, most) for buffer, most in zip(buffers, (15, 99), strict=True))
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), MemoryClient(database), training, buffers[0], tmp_path)
+    train(network(), MemoryClient(database), training, buffers[1], tmp_path)
+    before, after = first.drawn[:10], second.drawn
+    put = put_by_a(database)
+    assert set(before) | set(after) == put
+    assert len(after) == len(set(after))
+    assert buffers[1].exhausted
