@@ -264,9 +264,10 @@ static int has_place(const psk_flow* flow, size_t bytes) {
   return flow->has_promise && flow->bytes >= bytes && holds(flow->link) && flow->link->opened == flow->opened;
 }
 
-static int has_memory(penstock_client* client, const char* entry, size_t bytes) {
+// `looked`: a link that was just looked at.
+static int has_memory(penstock_client* client, const char* entry, size_t bytes, const psk_link* looked) {
   psk_link* link = psk_link_of(client, entry);
-  return link && link->promised >= bytes && holds(link);
+  return link && link->promised >= bytes && (link == looked || holds(link));
 }
 
 static void ask_for_memory(penstock_client* client, const char* entry, size_t bytes, int may_wait) {
@@ -300,7 +301,7 @@ static int find_place(penstock_client* client, const char* stream, const char* e
     psk_again(client);
     if (freed >= 0) say_freed(client, stream, freed, &next);
     ask_for_place(client, stream, entry, bytes, found);
-    if (!has_memory(client, entry, bytes)) ask_for_memory(client, entry, bytes, 1);
+    if (!has_memory(client, entry, bytes, NULL)) ask_for_memory(client, entry, bytes, 1);
     status = psk_run(client);
     if (!status && strcmp(found->word, "remove")) break;
     if (!status) status = remove_data(client, &found->removal);
@@ -310,8 +311,8 @@ static int find_place(penstock_client* client, const char* stream, const char* e
   return status;
 }
 
-static int find_memory(penstock_client* client, const char* entry, size_t bytes) {
-  if (has_memory(client, entry, bytes)) return 0;
+static int find_memory(penstock_client* client, const char* entry, size_t bytes, const psk_link* looked) {
+  if (has_memory(client, entry, bytes, looked)) return 0;
   psk_again(client);
   ask_for_memory(client, entry, bytes, 1);
   return psk_run(client);
@@ -333,7 +334,7 @@ int psk_reserve(penstock_client* client, const char* stream, const char* entry, 
   psk_flow* flow = find_flow(client, stream);
   if (!flow) return client->error.status;
   answer found = {0};
-  int status = has_place(flow, bytes) ? find_memory(client, entry, bytes)
+  int status = has_place(flow, bytes) ? find_memory(client, entry, bytes, flow->link)
                                       : find_place(client, stream, entry, bytes, &found);
   flow->has_promise = 0;
   if (!status && take(&found, verdict))
