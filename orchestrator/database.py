@@ -29,7 +29,7 @@ from orchestrator.readiness import (
 from orchestrator.redis_config import SLOT_MAP, Endpoint, RedisConfig
 from orchestrator.run_files import RunFiles
 from orchestrator.saved import SAVE_TIMEOUT_S, SavedDatabase, check_fits, put_back, read_saved, save
-from orchestrator.servers import ServerCommand
+from orchestrator.servers import ServerCommand, check_memory
 from orchestrator.shard import Shard, ShardError
 from orchestrator.sites import Site, Sites
 from orchestrator.status import DatabaseStatus, database_status
@@ -183,6 +183,7 @@ def start_database(
     first = replace(command, config=config)
     for attempt in range(COLLISIONS):
         nodes = _nodes(orchestrator, sites)
+        check_memory(orchestrator.config, nodes)
         jobs: list[Job] = []
         try:
             if saved is not None and not dry:

@@ -12,7 +12,7 @@ from orchestrator.cluster import check_replicas, check_shard_count
 from orchestrator.errors import UsageError
 from orchestrator.model_runtime import ModelRuntime
 from orchestrator.ports import BUS_OFFSET, interface_address, is_loopback
-from orchestrator.redis_config import RedisConfig
+from orchestrator.redis_config import RedisConfig, is_whole, sharing_arguments
 from orchestrator.resources import Resources
 from orchestrator.run_files import LONGEST_IDENTIFIER
 from orchestrator.streams import check_bounds
@@ -89,7 +89,7 @@ class Orchestrator:
                 "Resources(cores=...) says how many it has, and nodes= on how many hosts they are"
             )
         highest = 65_535 - self.node_count + 1 - (BUS_OFFSET if self.clustered else 0)
-        if self.port is not None and not (_is_whole(self.port) and 0 <= self.port <= highest):
+        if self.port is not None and not (is_whole(self.port) and 0 <= self.port <= highest):
             raise UsageError(f"port={self.port!r}: must be 0 to {highest} for {self.node_count} server(s)")
         check_bounds(self.streams)
         if self.module is not None:
@@ -100,6 +100,11 @@ class Orchestrator:
                 raise UsageError(
                     f"models={self.models!r} would have no effect: it becomes arguments of our module, and "
                     "module= names another; give that one its arguments, module=(path, argument, ...)"
+                )
+            if self.config.shared_memory_mb:
+                raise UsageError(
+                    f"RedisConfig(shared_memory_mb={self.config.shared_memory_mb}) would have no effect: it "
+                    "becomes an argument of our module, and module= names another"
                 )
             object.__setattr__(self, "module", tuple(self.module))
 
@@ -167,14 +172,13 @@ class Orchestrator:
         if self.module is not None:
             return tuple(self.module)
         build = cached_build() if dry else built_module(print)
-        said = self.models.load_arguments(private=self.private)
+        said = (
+            *self.models.load_arguments(private=self.private),
+            *sharing_arguments(self.config, private=self.private),
+        )
         if build is None:
             return (MODULE_NAME, *said)
         return (str(build.module), *build.load_arguments(), *said)
-
-
-def _is_whole(number: object) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool)
 
 
 def _check_identifier(identifier: object) -> None:
@@ -191,7 +195,7 @@ def _check_hosts(hosts: object, nodes: object, servers: int) -> None:
     names = list(hosts) if isinstance(hosts, list | tuple) else [None]
     if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
         raise UsageError(f"hosts={hosts!r}: a list of the names of hosts, each once")
-    if nodes is not None and not (_is_whole(nodes) and nodes >= 1):  # type: ignore[operator]
+    if nodes is not None and not (is_whole(nodes) and nodes >= 1):  # type: ignore[operator]
         raise UsageError(f"nodes={nodes!r}: must be a whole number of at least 1")
     if names and nodes is not None:
         raise UsageError(f"hosts={hosts!r} says on which hosts, nodes={nodes!r} on how many: give one")

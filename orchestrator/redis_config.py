@@ -43,6 +43,10 @@ class RedisConfig:
             brings the log to disk in its own time; extra_args ["--appendfsync", "always"] waits for that.
         huge_pages: ask the allocators for huge pages and to keep freed memory: large tensors are bound by
             page faults, and go about twice as fast for more resident memory.
+        shared_memory_mb: of each shard, for tensors of programs on its host that run as the same user: they
+            put and get them without the socket. It is taken from the system as it is used, and beside what
+            `maxmemory_bytes` limits. 0 is none. None: half the host's memory where the database listens on a
+            Unix socket only and has no limit, else none.
         cluster_node_timeout_ms: how long a shard may be silent before the others call it failed.
         unresponsive_s: how long a server may neither answer nor work before it is taken for dead; None: for
             ever. One that the others of its cluster call failed is before that, unless it works.
@@ -52,6 +56,7 @@ class RedisConfig:
     maxmemory_bytes: int = 0
     append_only: bool = False
     huge_pages: bool = True
+    shared_memory_mb: int | None = None
     cluster_node_timeout_ms: int = 15_000
     unresponsive_s: float | None = 300.0
     extra_args: Sequence[str] = field(default_factory=tuple)
@@ -59,8 +64,15 @@ class RedisConfig:
     def __post_init__(self) -> None:
         for name, least in (("maxmemory_bytes", 0), ("cluster_node_timeout_ms", 1)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            if not is_whole(value) or value < least:
                 raise UsageError(f"RedisConfig({name}={value!r}): must be a whole number of at least {least}")
+        if self.shared_memory_mb is not None and not (
+            is_whole(self.shared_memory_mb) and self.shared_memory_mb >= 0
+        ):
+            raise UsageError(
+                f"RedisConfig(shared_memory_mb={self.shared_memory_mb!r}): must be a whole number of MB, 0 "
+                "for none, or None"
+            )
         if self.unresponsive_s is not None and not (is_time(self.unresponsive_s) and self.unresponsive_s > 0):
             raise UsageError(
                 f"RedisConfig(unresponsive_s={self.unresponsive_s!r}): must be a number of seconds above 0, "
@@ -68,6 +80,44 @@ class RedisConfig:
             )
         _check_options(self.extra_args)
         object.__setattr__(self, "extra_args", tuple(self.extra_args))
+
+
+def is_whole(number: object) -> bool:
+    """Tell whether it is an integer; True and False are none."""
+    return isinstance(number, int) and not isinstance(number, bool)
+
+
+def sharing_arguments(config: RedisConfig, *, private: bool) -> tuple[str, ...]:
+    """Return our module's arguments that say how much memory a shard shares.
+
+    Args:
+        config: how the shard is set up.
+        private: whether it listens on a Unix socket only, so that its clients are on its host.
+    """
+    if config.shared_memory_mb is None:
+        return ("ARENA", "auto") if private and not config.maxmemory_bytes else ()
+    return ("ARENA", str(config.shared_memory_mb)) if config.shared_memory_mb else ()
+
+
+def check_shared_memory(config: RedisConfig, memory_bytes: int, shards: int, host: str) -> None:
+    """Refuse shared memory that a host does not have.
+
+    Args:
+        config: how each shard is set up.
+        memory_bytes: of the host.
+        shards: how many servers are on it.
+        host: its name.
+
+    Raises:
+        UsageError
+    """
+    wanted = (config.shared_memory_mb or 0) * shards
+    if wanted > memory_bytes >> 20:
+        each = f" for each of {shards} servers" if shards > 1 else ""
+        raise UsageError(
+            f"RedisConfig(shared_memory_mb={config.shared_memory_mb}){each} is more than the memory of "
+            f"{host}, {memory_bytes >> 20} MB"
+        )
 
 
 def _check_options(options: Sequence[str]) -> None:

@@ -99,9 +99,9 @@ class Shard:
             return False
         return Path(told.decode()).resolve() == directory.resolve()
 
-    def facts(self) -> dict[str, str]:
-        """Return what INFO tells, name -> text."""
-        lines = self.command("INFO").decode(errors="replace").splitlines()
+    def facts(self, *section: str) -> dict[str, str]:
+        """Return what INFO tells, or one section of it, name -> text."""
+        lines = self.command("INFO", *section).decode(errors="replace").splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
     def modules(self) -> dict[str, int]:

@@ -25,6 +25,8 @@ class NodeStatus:
         slots: how many it owns; 0 of a replica, and of a database of one shard.
         keys: how many it has.
         memory_bytes: that it uses, for data and for itself.
+        shared_bytes: of the memory that it shares with programs on its host, what tensors and clients hold.
+        shared_limit_bytes: how much it may share; 0 where it shares none.
         lag_bytes: of a replica: how much of what its primary was told it has not got yet; None where it does
             not follow it.
         problem: why it does not answer, or that it does not follow its primary.
@@ -37,6 +39,8 @@ class NodeStatus:
     slots: int = 0
     keys: int = 0
     memory_bytes: int = 0
+    shared_bytes: int = 0
+    shared_limit_bytes: int = 0
     lag_bytes: int | None = None
     problem: str | None = None
 
@@ -97,7 +101,7 @@ def _told(node: Node) -> dict[str, str]:
     """Return what a server tells of itself, and its keys and slots; or only why it tells nothing."""
     try:
         with Shard(node.endpoint, timeout_s=PATIENCE_S) as shard:
-            facts = {**shard.facts(), "keys": str(shard.command("DBSIZE"))}
+            facts = {**shard.facts(), **shard.facts("modules"), "keys": str(shard.command("DBSIZE"))}
             if node.slots is not None:
                 own = (node.endpoint.host, node.endpoint.port)
                 ours = [ends for ends, owner in shard.slot_owners().items() if owner == own]
@@ -122,6 +126,8 @@ def _status(node: Node, facts: Mapping[str, str], written: int | None) -> NodeSt
         slots=int(facts.get("slots", 0)),
         keys=int(facts["keys"]),
         memory_bytes=int(facts["used_memory"]),
+        shared_bytes=int(facts.get("ai_arena_used", 0)),
+        shared_limit_bytes=int(facts.get("ai_arena_size", 0)),
         lag_bytes=lag,
         problem="does not follow its primary" if is_replica and not follows else None,
     )

@@ -1,8 +1,10 @@
 """The contract: what is on the wire, and how a rank talks to the database."""
 
+from sim_clients.about import About, Block, Field
 from sim_clients.address import Address, HostPort
 from sim_clients.client import Client
 from sim_clients.connect import connect
+from sim_clients.contract import Contract
 from sim_clients.errors import (
     AddressError,
     ClientBuildError,
@@ -10,6 +12,7 @@ from sim_clients.errors import (
     DatabaseFull,
     DatabaseRefused,
     DatabaseUnavailable,
+    GlobalFieldError,
     IdentityError,
     IncompleteSnapshot,
     InferenceFailed,
@@ -30,16 +33,21 @@ from sim_clients.memory_client import MemoryClient, MemoryDatabase
 from sim_clients.snapshot import Snapshot
 
 __all__ = [
+    "About",
     "Address",
     "AddressError",
+    "Block",
     "Bound",
     "Client",
     "ClientBuildError",
     "ClientError",
+    "Contract",
     "DatabaseFull",
     "DatabaseRefused",
     "DatabaseUnavailable",
+    "Field",
     "Fill",
+    "GlobalFieldError",
     "HostPort",
     "IdentityError",
     "IncompleteSnapshot",

@@ -6,13 +6,18 @@ models. `SmartRedisClient` and `MemoryClient` keep it, and one contract test run
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import numpy.typing as npt
+
+from sim_clients.about import Field
+from sim_clients.contract import Contract
 from sim_clients.fields import Array
 from sim_clients.flow import Bound, Fill
-from sim_clients.keys import DEFAULT_STREAM
-from sim_clients.snapshot import Snapshot
+from sim_clients.keys import DEFAULT_STREAM, SnapshotName
+from sim_clients.new_fields import Shape
+from sim_clients.snapshot import Place, Snapshot
 
 
 class Client(Protocol):
@@ -31,27 +36,30 @@ class Client(Protocol):
     def put_snapshot(
         self,
         step: int,
-        fields: Mapping[str, Array],
+        fields: Mapping[str, Array | Field],
         *,
         time: float | None = None,
         stream: str = DEFAULT_STREAM,
     ) -> Snapshot:
         """Store the fields of this rank at one step as one dataset, then announce it.
 
-        Nobody sees the snapshot before all of its fields are in the database. Where the stream has no room
-        its policy decides (see `bound_stream`): the put waits, or the snapshot is skipped or spilled, which
-        the `outcome` of the returned one says.
+        Nobody sees the snapshot before all of its fields are in the database. The first snapshot of a stream,
+        whoever's it is, fixes the contract of the stream. Where the stream has no room its policy decides
+        (see `bound_stream`): the put waits, or the snapshot is skipped or spilled, which the `outcome` of the
+        returned one says.
 
         Args:
             step: the solver's step, 0 or more and greater than that of the snapshot before it.
-            fields: name -> array, any shape of at least one dimension, in a dtype the wire carries.
+            fields: name -> array, any shape of at least one dimension, in a dtype the wire carries; or a
+                Field, which has units, names of dimensions and its block of the global array too.
             time: physical time, s.
             stream: the list it is announced in.
 
         Raises:
-            TensorError: a dtype, shape or byte order the wire cannot carry.
-            SnapshotError: no fields, a step that does not grow, or a field that is missing or has another
-                shape or dtype than in the first snapshot.
+            TensorError: a dtype, shape or byte order the wire cannot carry; units, dims or a block that do
+                not fit the array.
+            SnapshotError: no fields, a step that does not grow, or a field that differs from the contract;
+                the message names both sides.
             StreamFull: the stream, or the database's memory, had no room in time.
             NameRefused, DatabaseFull, DatabaseUnavailable
         """
@@ -69,14 +77,49 @@ class Client(Protocol):
         """Return how many snapshots have been announced in a stream, by all producers together."""
         ...
 
-    def get_snapshot(self, position: int, stream: str = DEFAULT_STREAM) -> Snapshot:
-        """Return the snapshot announced at a position of the stream, 0 being the first.
+    def contract(self, stream: str = DEFAULT_STREAM) -> Contract | None:
+        """Return what all snapshots of a stream have, None where none of our clients has put one."""
+        ...
+
+    def forget_stream(self, stream: str = DEFAULT_STREAM) -> None:
+        """Remove all that was put in a stream, so that it begins anew: snapshots, contract, who has ended.
+
+        Clients that have put in it, or read it, keep to what they know: let them leave first. A snapshot is
+        known by its producer, rank and step alone: one that another stream announces too goes with it.
+        """
+        ...
+
+    def snapshot_names(self, first: int = 0, stream: str = DEFAULT_STREAM) -> list[SnapshotName]:
+        """Return who made the snapshots from a position of the stream on, and at which step.
 
         Raises:
+            SnapshotError: what was announced does not have the name of a snapshot.
+        """
+        ...
+
+    def get_snapshot(
+        self,
+        position: int,
+        stream: str = DEFAULT_STREAM,
+        *,
+        fields: Sequence[str] | None = None,
+        place: Place | None = None,
+    ) -> Snapshot:
+        """Return the snapshot announced at a position of the stream, 0 being the first.
+
+        Args:
+            position: in the stream.
+            stream: the list it was announced in.
+            fields: names of those to read; all by default.
+            place: called with the name of each, its dtype and shape and what is known of it, returns the
+                array that it is received into, in any memory order; a new one by default.
+
+        Raises:
+            TensorError: an array of `place` has another dtype or shape, or is read-only.
             IncompleteSnapshot: naming the fields that are not in the database, or the files that cannot be
                 read from this host.
             SnapshotDropped: its data has been given up, under the policy of the stream.
-            SnapshotError: what was announced does not have the name of a snapshot.
+            SnapshotError: what was announced does not have the name of a snapshot, or not one of `fields`.
             KeyMissing: the position has not been announced.
         """
         ...
@@ -133,6 +176,45 @@ class Client(Protocol):
 
         Raises:
             KeyMissing: nobody has stored a tensor of this name.
+        """
+        ...
+
+    def new_field(self, shape: Shape, dtype: npt.DTypeLike = "float64") -> Array:
+        """Return an array to compute in and then to put, whole: as a tensor, or as a field of a snapshot.
+
+        Where the database shares its memory with this client the array lies there, and putting it copies
+        nothing. By the put it becomes read-only, everywhere; take a new one for the next. It stays as it was
+        put, whatever becomes of its key. A slice that was taken of it before stays writable, and must not be
+        written any more.
+
+        Args:
+            shape: of at least one dimension.
+            dtype: one that the wire carries.
+
+        Raises:
+            TensorError: the wire does not carry such an array.
+            DatabaseFull: the shared memory had no room by the client's time-out.
+        """
+        ...
+
+    def map_tensor(self, name: str) -> Array:
+        """Return one tensor, read-only: where it lies, if the database shares its memory, else a copy.
+
+        It stays as it is, whatever becomes of its key, until it and all arrays made of it without a copy are
+        garbage; until then it takes room in the database. A process that forked has none of its parent's.
+
+        Raises:
+            KeyMissing: nobody has stored a tensor of this name.
+        """
+        ...
+
+    def map_snapshot(self, position: int, stream: str = DEFAULT_STREAM) -> Snapshot:
+        """Return the snapshot at a position, its fields read-only and where they lie, as by `map_tensor`.
+
+        Its fields take room in the database until all of them are garbage.
+
+        Raises:
+            IncompleteSnapshot, SnapshotError, KeyMissing: see `get_snapshot`.
         """
         ...
 

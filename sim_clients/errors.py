@@ -10,11 +10,12 @@ ClientError
 ├── DatabaseRefused          the database answered a command with an error
 ├── NameRefused              a name that cannot be part of a key
 ├── TensorError              a tensor the wire cannot carry: dtype, shape or byte order
-├── SnapshotError            a field is missing, or has another shape or dtype than before
+├── SnapshotError            a field is missing, or differs from the contract of the stream
 │   ├── IncompleteSnapshot   announced, but not every field is in the database
 │   └── SnapshotDropped      announced, and its data given up since, under the policy of its stream
 ├── StreamError              a bound, position or consumer of a stream that makes no sense
 ├── StreamFull               a stream had no room for a snapshot in time
+├── GlobalFieldError         the blocks of the ranks do not make one global field
 ├── KeyMissing               no such key
 ├── ModelMissing             no such model, or no such version of it
 ├── ModelRejected            the database refused to load the model
@@ -113,7 +114,7 @@ class TensorError(ClientError):
 
 
 class SnapshotError(ClientError):
-    """A snapshot whose fields do not fit: one is missing, or has another shape or dtype than before."""
+    """A snapshot whose fields do not fit: one is missing, or differs from the contract of the stream."""
 
     def __init__(self, snapshot: str, reason: str) -> None:
         super().__init__(f"snapshot {snapshot!r}: {reason}")
@@ -156,6 +157,15 @@ class StreamFull(ClientError):
     def __init__(self, stream: str, reason: str) -> None:
         super().__init__(f"there is no room in the stream {stream!r}: {reason}")
         self.stream = stream
+        self.reason = reason
+
+
+class GlobalFieldError(ClientError):
+    """The blocks of the ranks do not make one global field."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"the global field {field!r}: {reason}")
+        self.field = field
         self.reason = reason
 
 

@@ -1,15 +1,15 @@
-"""What a tensor may be on the wire, and what the fields of one producer look like from step to step."""
+"""What a tensor may be on the wire."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from sim_clients.errors import SnapshotError, TensorError
+from sim_clients.errors import TensorError
 
 Array = npt.NDArray[Any]
 
@@ -85,24 +85,3 @@ def model_inputs(name: str, inputs: tuple[Array, ...], form: Form = wire_array) 
     if not inputs:
         raise TensorError(name, "a model needs at least one input")
     return [form(f"input {position} of {name}", value) for position, value in enumerate(inputs)]
-
-
-def layout_of(fields: Mapping[str, Array]) -> dict[str, FieldType]:
-    """Return the type of each field."""
-    return {name: FieldType(value.dtype.name, value.shape) for name, value in fields.items()}
-
-
-def check_layout(snapshot: str, fields: Mapping[str, Array], expected: Mapping[str, FieldType]) -> None:
-    """Check that the fields of a snapshot are those that were there before.
-
-    Raises:
-        SnapshotError: naming the field, what it was and what it is.
-    """
-    found = layout_of(fields)
-    for name in expected.keys() - found.keys():
-        raise SnapshotError(snapshot, f"the field {name!r} is missing, earlier snapshots have it")
-    for name in found.keys() - expected.keys():
-        raise SnapshotError(snapshot, f"the field {name!r} is new, earlier snapshots do not have it")
-    for name, was in expected.items():
-        if found[name] != was:
-            raise SnapshotError(snapshot, f"the field {name!r} is {found[name]}, it was {was} before")

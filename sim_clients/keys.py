@@ -12,6 +12,8 @@ With SSKEYOUT in its environment a SmartRedis client puts that and a dot before 
 datasets, and looks for tensors under the first of SSKEYIN; so does ours. What programs meet by keeps its
 name: streams, flags, models.
 
+Beside the list of a stream, in its slot, the key `{<stream>}.contract` says what its snapshots look like.
+
 A model's version 17 is the model `name@17`; the plain `name` is the live one and carries its version as TAG.
 """
 
@@ -21,11 +23,14 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sim_clients.errors import NameRefused, SnapshotError
+from sim_clients.errors import KeyMissing, NameRefused, SnapshotError
 
 DEFAULT_STREAM = "snapshots"
 TIME_FIELD = "time"
 """Name of the scalar metadata field of a snapshot that holds the physical time, s."""
+
+UNITS, DIMS, SHAPE, OFFSET = "units", "dims", "shape", "offset"
+"""What the metadata of a snapshot tell of each field; `about` has their names."""
 
 STOP = "stop"
 """Name of the flag by which one program asks all others of the database to end."""
@@ -90,6 +95,17 @@ def checked_field(name: str) -> str:
     return checked("field", name)
 
 
+def checked_position(position: int) -> int:
+    """Return a position of a stream.
+
+    Raises:
+        KeyMissing: it is less than 0.
+    """
+    if position < 0:
+        raise KeyMissing(f"position {position}")
+    return position
+
+
 def parse_snapshot(name: str) -> SnapshotName:
     """Read `<producer>.<rank>.<step>`, also as streams have it: in braces, with a prefix before them.
 
@@ -115,6 +131,16 @@ def metadata(entry: str) -> str:
 def tensor(entry: str, field: str) -> str:
     """Return the key of one tensor of a dataset."""
     return f"{entry if '{' in entry else dataset(entry)}.{field}"
+
+
+def about(field: str, what: str) -> str:
+    """Return the name of the metadata that tell something of a field, for example its units."""
+    return f"{field}.{what}"
+
+
+def contract(stream: str) -> str:
+    """Return the key of a stream's contract, in the stream's slot."""
+    return f"{{{stream}}}.contract"
 
 
 def model_version(name: str, version: int) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from sim_clients import keys, spill
+from sim_clients.about import About, Field
+from sim_clients.contract import Contract
 from sim_clients.errors import (
     IncompleteSnapshot,
     InferenceFailed,
@@ -22,7 +25,8 @@ from sim_clients.fields import Array, model_inputs, wire_array
 from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_position, dropped
 from sim_clients.memory_streams import STANDARD, MemoryStream
 from sim_clients.models import check_newer, check_post, checked_version
-from sim_clients.snapshot import Snapshot, SnapshotSeries
+from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
+from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected, with_read_only_fields
 
 Network = Callable[..., Array]
 Loader = Callable[[bytes], Network]
@@ -47,9 +51,11 @@ class MemoryDatabase:
     load: Loader = no_loader
     tensors: dict[str, Array] = field(default_factory=dict)
     times: dict[str, float] = field(default_factory=dict)
+    abouts: dict[str, Mapping[str, About]] = field(default_factory=dict)
     datasets: dict[str, tuple[str, ...]] = field(default_factory=dict)
     spilled: dict[str, Path] = field(default_factory=dict)
     streams: dict[str, MemoryStream] = field(default_factory=dict)
+    contracts: dict[str, Contract] = field(default_factory=dict)
     flags: set[str] = field(default_factory=set)
     versions: dict[str, Network] = field(default_factory=dict)
     live: dict[str, int] = field(default_factory=dict)
@@ -63,6 +69,7 @@ class MemoryDatabase:
         for field_name in self.datasets.pop(entry, ()):
             self.tensors.pop(keys.tensor(entry, field_name), None)
         self.times.pop(entry, None)
+        self.abouts.pop(entry, None)
         if (place := self.spilled.pop(entry, None)) is not None:
             spill.remove(place)
 
@@ -103,23 +110,33 @@ class MemoryClient:
     def put_snapshot(
         self,
         step: int,
-        fields: Mapping[str, Array],
+        fields: Mapping[str, Array | Field],
         *,
         time: float | None = None,
         stream: str = keys.DEFAULT_STREAM,
     ) -> Snapshot:
         """Store and announce a snapshot; see `Client.put_snapshot`."""
         keys.checked("stream", stream)
-        series = self._series.setdefault(stream, SnapshotSeries(self.producer, self.rank))
-        snapshot = series.prepare(step, fields, time)
+        snapshot = self._series_of(stream).prepare(step, fields, time)
         entry = keys.dataset(snapshot.name, self._prefixes.written)
         flow = self._database.stream(stream)
         outcome = flow.reserve(entry, sum(value.nbytes for value in snapshot.fields.values()))
         if outcome is not Outcome.SKIPPED:
             self._store(entry, snapshot, outcome, flow)
             flow.announce(entry, outcome)
-        series.stored(snapshot)
+        self._series[stream].stored(snapshot)
+        spend(snapshot.fields.values())
         return dataclasses.replace(snapshot, outcome=outcome)
+
+    def _series_of(self, stream: str) -> SnapshotSeries:
+        if stream not in self._series:
+            self._series[stream] = SnapshotSeries(
+                self.producer,
+                self.rank,
+                stream,
+                lambda contract: self._database.contracts.setdefault(stream, contract),
+            )
+        return self._series[stream]
 
     def _store(self, entry: str, snapshot: Snapshot, outcome: Outcome, flow: MemoryStream) -> None:
         if outcome is Outcome.SPILLED:
@@ -127,6 +144,7 @@ class MemoryClient:
             place = spill.write(directory, flow.name, snapshot.name, snapshot.fields)
             self._database.spilled[entry] = place
         self._database.datasets[entry] = tuple(snapshot.fields)
+        self._database.abouts[entry] = snapshot.about
         for name, value in snapshot.fields.items() if outcome is Outcome.STORED else ():
             self._database.tensors[keys.tensor(entry, name)] = value.copy()
         if snapshot.time is not None:
@@ -144,18 +162,44 @@ class MemoryClient:
         """Return how many snapshots have been announced."""
         return len(self._database.stream(stream).entries)
 
-    def get_snapshot(self, position: int, stream: str = keys.DEFAULT_STREAM) -> Snapshot:
+    def contract(self, stream: str = keys.DEFAULT_STREAM) -> Contract | None:
+        """Return what all snapshots of a stream have; see `Client.contract`."""
+        return self._database.contracts.get(keys.checked("stream", stream))
+
+    def forget_stream(self, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Remove all that was put in a stream; see `Client.forget_stream`."""
+        for entry in self._database.stream(keys.checked("stream", stream)).forget():
+            producer, rank, _ = keys.parse_snapshot(entry)
+            self._database.flags.discard(keys.flag(keys.ended(stream, producer, rank)))
+            self._database.remove(entry)
+        self._database.contracts.pop(stream, None)
+        self._series.pop(stream, None)
+
+    def snapshot_names(self, first: int = 0, stream: str = keys.DEFAULT_STREAM) -> list[keys.SnapshotName]:
+        """Return who made the snapshots of a stream, and when; see `Client.snapshot_names`."""
+        entries = self._database.stream(keys.checked("stream", stream)).entries
+        return [keys.parse_snapshot(entry.name) for entry in entries[keys.checked_position(first) :]]
+
+    def get_snapshot(
+        self,
+        position: int,
+        stream: str = keys.DEFAULT_STREAM,
+        *,
+        fields: Sequence[str] | None = None,
+        place: Place | None = None,
+    ) -> Snapshot:
         """Return the snapshot at a position of the stream; see `Client.get_snapshot`."""
         if not 0 <= position < self.announced(stream):
             raise KeyMissing(f"{stream}[{position}]")
         flow = self._database.stream(stream)
         entry = flow.entries[position].name
-        producer, rank, step = keys.parse_snapshot(entry)
         if position < flow.kept_from and entry not in self._database.datasets:
             raise dropped(str(keys.parse_snapshot(entry)), position, stream, flow.fill())
         outcome = Outcome.SPILLED if entry in self._database.spilled else Outcome.STORED
-        fields = self._fields(entry)
-        return Snapshot(producer, rank, step, fields, self._database.times.get(entry), outcome)
+        found = self._fields(entry)
+        about, time = self._database.abouts[entry], self._database.times.get(entry)
+        snapshot = Snapshot(*keys.parse_snapshot(entry), found, time, about, outcome)
+        return selected(snapshot, fields, place)
 
     def _fields(self, entry: str) -> dict[str, Array]:
         if entry in self._database.spilled:
@@ -198,6 +242,7 @@ class MemoryClient:
         """Store one tensor."""
         key = keys.prefixed(self._prefixes.written, keys.checked("tensor", name))
         self._database.tensors[key] = wire_array(name, value).copy()
+        spend([value])
 
     def get_tensor(self, name: str) -> Array:
         """Return one tensor; see `Client.get_tensor`."""
@@ -206,6 +251,18 @@ class MemoryClient:
             return self._database.tensors[key].copy()
         except KeyError as error:
             raise KeyMissing(name) from error
+
+    def new_field(self, shape: Shape, dtype: npt.DTypeLike = "float64") -> Array:
+        """Return an array to compute in and put; see `Client.new_field`."""
+        return ordinary_field(shape, dtype)
+
+    def map_tensor(self, name: str) -> Array:
+        """Return one tensor, read-only; see `Client.map_tensor`."""
+        return read_only(self.get_tensor(name))
+
+    def map_snapshot(self, position: int, stream: str = keys.DEFAULT_STREAM) -> Snapshot:
+        """Return a snapshot whose fields are read-only; see `Client.map_snapshot`."""
+        return with_read_only_fields(self.get_snapshot(position, stream))
 
     def raise_flag(self, name: str) -> None:
         """Tell everyone who asks that something has happened."""

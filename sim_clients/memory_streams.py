@@ -18,10 +18,14 @@ STANDARD = Bound(bytes=1 << 40)
 
 @dataclass
 class Entry:
-    """One position: the dataset's entry, its bytes in memory (None: it holds nothing there)."""
+    """One position: the dataset's entry, its bytes in memory (None: it holds nothing there).
+
+    `replaced`: a later position has the same name, and so the data.
+    """
 
     name: str
     size: int | None
+    replaced: bool = False
 
 
 @dataclass
@@ -40,10 +44,11 @@ class MemoryStream:
     kept_from: int = 0
     dropped: int = 0
     skipped: int = 0
-    waiting: int = 0
     left: bool = False
     consumers: dict[str, int] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
+    _line: list[object] = field(default_factory=list)
+    """Producers that wait, in their order."""
     _reserved: dict[str, int] = field(default_factory=dict)
     _unkept: dict[str, int] = field(default_factory=dict)
 
@@ -85,7 +90,7 @@ class MemoryStream:
             size = self._reserved.pop(entry, 0) if outcome is Outcome.STORED else None
             for before in self.entries[self.kept_from :]:
                 if before.name == entry:
-                    before.name, before.size = "", None  # its data is this one's now
+                    before.size, before.replaced = None, True  # its data is this one's now
             self.entries.append(Entry(entry, size))
 
     def subscribe(self, consumer: str) -> int:
@@ -113,12 +118,21 @@ class MemoryStream:
             self.left = True
             self._drop_acknowledged()
 
+    def forget(self) -> list[str]:
+        """Begin anew, with the same bound and consumers, and return the names of what was announced."""
+        with self.changed:
+            names = [entry.name for entry in self.entries]
+            self.entries, self.kept_from = [], 0
+            self.consumers = dict.fromkeys(self.consumers, 0)
+            self.changed.notify_all()
+            return names
+
     def fill(self) -> Fill:
         """Return how full the stream is."""
         with self.changed:
             items, size = self._load()
-            spilled = sum(entry.size is None and bool(entry.name) for entry in self.entries)
-            counts = (self.dropped, self.skipped, spilled, self.waiting)
+            spilled = sum(entry.size is None and not entry.replaced for entry in self.entries)
+            counts = (self.dropped, self.skipped, spilled, len(self._line))
             bound = self.bound or STANDARD
             return Fill(items, size, bound, len(self.entries), self.kept_from, *counts, dict(self.consumers))
 
@@ -154,14 +168,16 @@ class MemoryStream:
         return Outcome.STORED
 
     def _wait(self, bound: Bound, size: int) -> None:
-        until = time.monotonic() + (bound.wait_s or WAIT_S)
-        self.waiting += 1
+        until, turn = time.monotonic() + (bound.wait_s or WAIT_S), object()
+        self._line.append(turn)
         try:
-            while not self._has_room(size):
-                if not self.changed.wait(max(0.0, until - time.monotonic())) and not self._has_room(size):
+            while self._line[0] is not turn or not self._has_room(size):
+                if time.monotonic() >= until:
                     raise StreamFull(self.name, self._why(bound))
+                self.changed.wait(max(0.0, until - time.monotonic()))
         finally:
-            self.waiting -= 1
+            self._line.remove(turn)
+            self.changed.notify_all()
 
     def _why(self, bound: Bound) -> str:
         items, size = self._load()
@@ -187,6 +203,6 @@ class MemoryStream:
 
     def _drop_to(self, position: int) -> None:
         for entry in self.entries[self.kept_from : position]:
-            if entry.name and entry.name not in self._reserved:
+            if not entry.replaced and entry.name not in self._reserved:
                 self.remove(entry.name)
         self.kept_from = max(self.kept_from, position)

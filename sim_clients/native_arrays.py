@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from sim_clients.about import NOTHING, About, Block
 from sim_clients.errors import TensorError
-from sim_clients.fields import Array
-from sim_clients.native_binding import DTYPES, MAX_RANK, PLACE, CArray, CField, CInfo
+from sim_clients.fields import Array, FieldType
+from sim_clients.native_binding import DTYPES, MAX_RANK, PLACE, CAbout, CArray, CField, CInfo
 from sim_clients.native_memory import Memory
 
 _CODES = {np.dtype(name): code for name, code in DTYPES.items()}
@@ -34,6 +35,33 @@ def c_arrays(arrays: Sequence[Array]) -> Any:
 def c_fields(fields: Mapping[str, Array]) -> Any:
     """Describe the fields of a snapshot."""
     return (CField * len(fields))(*(CField(name.encode(), c_array(array)) for name, array in fields.items()))
+
+
+def c_about(about: About, rank: int) -> CAbout:
+    """Describe what is known of a field of so many dimensions."""
+    numbers, block = ctypes.c_int64 * rank, about.block
+    return CAbout(
+        None if about.units is None else about.units.encode(),
+        rank,
+        None if about.dims is None else (ctypes.c_char_p * rank)(*(name.encode() for name in about.dims)),
+        None if block is None else numbers(*block.shape),
+        None if block is None else numbers(*block.offset),
+    )
+
+
+def about_of(found: CAbout) -> About:
+    """Read what the library tells of a field, while it holds."""
+    rank = found.rank
+    if not rank and found.units is None:
+        return NOTHING
+    dims = tuple(found.dims[i].decode() for i in range(rank)) if found.dims else None
+    block = Block(tuple(found.shape[:rank]), tuple(found.offset[:rank])) if found.shape else None
+    return About(None if found.units is None else found.units.decode(), dims, block)
+
+
+def type_of(name: str, found: CInfo) -> FieldType:
+    """Read what the library tells of an array."""
+    return FieldType(numpy_dtype(name, found.dtype).name, tuple(found.dims[: found.rank]))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -60,12 +88,13 @@ class Places:
         callback: what the library calls.
         arrays: name -> array, of the call that is going on.
         error: what went wrong in the callback; C cannot carry it.
+        memory: where new arrays come from.
     """
 
     def __init__(self) -> None:
         self.arrays: dict[str, Array] = {}
         self.error: BaseException | None = None
-        self._memory = Memory()
+        self.memory = Memory()
         self.callback = PLACE(self._give)
 
     def taken(self) -> dict[str, Array]:
@@ -76,7 +105,8 @@ class Places:
     def _give(self, _context: object, name: bytes, info: Any) -> int | None:
         try:
             found: CInfo = info.contents
-            array = self._memory.array(tuple(found.dims[: found.rank]), _dtype(name, found.dtype))
+            shape = tuple(found.dims[: found.rank])
+            array = self.memory.array(shape, numpy_dtype(name.decode(), found.dtype))
             self.arrays[name.decode()] = array
             return int(array.__array_interface__["data"][0])
         except BaseException as error:  # noqa: BLE001  raised again when the library has returned
@@ -84,10 +114,18 @@ class Places:
             return None
 
 
-def _dtype(name: bytes, code: int) -> np.dtype[Any]:
+def dtype_code(dtype: np.dtype[Any]) -> int:
+    """Return the penstock_dtype of a dtype that can be sent."""
+    return _CODES[dtype]
+
+
+def numpy_dtype(name: str, code: int) -> np.dtype[Any]:
+    """Return numpy's dtype for a penstock_dtype.
+
+    Raises:
+        TensorError: naming the tensor; numpy has none.
+    """
     try:
         return _DTYPES[code]
     except KeyError:
-        raise TensorError(
-            name.decode(), "the database has it as bfloat16, which numpy does not know"
-        ) from None
+        raise TensorError(name, "the database has it as bfloat16, which numpy does not know") from None

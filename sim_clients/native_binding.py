@@ -58,6 +58,24 @@ class CInfo(Structure):
     _fields_ = (("dtype", c_int), ("rank", c_int), ("dims", c_int64 * MAX_RANK), ("nbytes", c_size_t))
 
 
+class CAbout(Structure):
+    """penstock_about."""
+
+    _fields_ = (
+        ("units", c_char_p),
+        ("rank", c_int),
+        ("dims", POINTER(c_char_p)),
+        ("shape", POINTER(c_int64)),
+        ("offset", POINTER(c_int64)),
+    )
+
+
+class CFound(Structure):
+    """penstock_found."""
+
+    _fields_ = (("name", c_char_p), ("info", CInfo), ("about", CAbout))
+
+
 class CSnapshot(Structure):
     """penstock_snapshot."""
 
@@ -67,6 +85,8 @@ class CSnapshot(Structure):
         ("step", c_int64),
         ("has_time", c_int),
         ("time", c_double),
+        ("count", c_int),
+        ("fields", POINTER(CFound)),
     )
 
 
@@ -100,7 +120,13 @@ _CALLS: dict[str, tuple[Any, ...]] = {
     "get_tensor": (_client, _text, _array),
     "get_tensor_to": (_client, _text, PLACE, c_void_p),
     "put_snapshot": (_client, _text, c_int64, c_double, _fields, c_int),
+    "describe_field": (_client, _text, _text, POINTER(CAbout)),
+    "contract": (_client, _text, POINTER(c_char_p)),
+    "forget_stream": (_client, _text),
+    "snapshot_names": (_client, _text, c_int64, POINTER(POINTER(c_char_p)), _integer),
     "get_snapshot": (_client, _text, c_int64, PLACE, c_void_p, POINTER(CSnapshot)),
+    "get_snapshot_fields": (_client, _text, c_int64, _fields, c_int, POINTER(CSnapshot)),
+    "snapshot_info": (_client, _text, c_int64, POINTER(CSnapshot)),
     "announced": (_client, _text, _integer),
     "end_stream": (_client, _text),
     "stream_ended": (_client, _text, _text, c_int64, _flag),
@@ -118,6 +144,9 @@ _CALLS: dict[str, tuple[Any, ...]] = {
     "put_snapshot_async": (_client, _text, c_int64, c_double, _fields, c_int),
     "flush": (_client, c_double),
     "set_queue": (_client, c_size_t),
+    "lease": (_client, c_int, c_int, _integer, POINTER(c_void_p)),
+    "map_tensor": (_client, _text, POINTER(c_void_p)),
+    "map_snapshot": (_client, _text, c_int64, POINTER(CSnapshot), POINTER(c_void_p)),
     "wait_tensor": (_client, _text, c_double),
     "wait_flag": (_client, _text, c_double),
     "wait_list": (_client, _text, c_int64, c_double, _integer),
@@ -135,6 +164,11 @@ class Library:
         self._loaded = ctypes.CDLL(str(path))
         self.close = self._function("close", (_client,), None)
         self.last_outcome = self._function("last_outcome", (_client,), c_int)
+        self.transport = self._function("transport", (_client,), c_char_p)
+        self.unmap = self._function("unmap", (c_void_p,), None)
+        self.view_count = self._function("view_count", (c_void_p,), c_int)
+        self.view_name = self._function("view_name", (c_void_p, c_int), c_char_p)
+        self.view_array = self._function("view_array", (c_void_p, c_int), CArray)
         self.set_signal_check = self._function("set_signal_check", (_client, CHECK, c_void_p), None)
 
     def _function(self, name: str, arguments: tuple[Any, ...], result: Any) -> Any:

@@ -41,6 +41,9 @@ class Calls:
         library: the loaded library.
         address: of the database, for errors.
         connect_timeout_s: how long a server that is not there is looked for, s.
+
+    Attributes:
+        turn: held during a call, and by whoever reads what a call has returned before the next one.
     """
 
     def __init__(self, library: Library, address: str, connect_timeout_s: float) -> None:
@@ -48,7 +51,7 @@ class Calls:
         self.address = address
         self.places = Places()
         self._signals = _Signals()
-        self._turn = threading.RLock()  # a penstock_client is used by one thread at a time
+        self.turn = threading.RLock()  # a penstock_client is used by one thread at a time
         self._calling = False
         handle = ctypes.c_void_p()
         status = library.connect(address.encode(), connect_timeout_s, ctypes.byref(handle))
@@ -60,10 +63,16 @@ class Calls:
 
     def close(self) -> None:
         """Send what is queued, and leave."""
-        with self._turn:
+        with self.turn:
             self._check_free()
             self._handle = None
             self._end()
+
+    def transport(self) -> str:
+        """Return how large arrays travel; "" once the client is closed."""
+        with self.turn:
+            found: bytes = b"" if self._handle is None else self.library.transport(self._handle)
+            return found.decode()
 
     def __call__(self, function: Any, *arguments: Any, version: int | None = None) -> dict[str, Array]:
         """Call a function of the library, one thread after the other, and return what it gave to `places`.
@@ -77,7 +86,7 @@ class Calls:
             ClientError: see `Client`.
             BaseException: what a signal handler of Python's has raised meanwhile.
         """
-        with self._turn:
+        with self.turn:
             if self._handle is None:
                 raise DatabaseUnavailable(self.address, "call a client", "this client is closed")
             self._check_free()
@@ -92,7 +101,7 @@ class Calls:
 
     def outcome(self) -> Outcome:
         """Return what became of the last snapshot that was put, or where the last that was got had been."""
-        with self._turn:
+        with self.turn:
             return OUTCOMES[self.library.last_outcome(self._handle)]
 
     def _check_free(self) -> None:

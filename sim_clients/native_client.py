@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from sim_clients import keys
+from sim_clients.about import NOTHING, About, Field
 from sim_clients.address import Address
+from sim_clients.contract import Contract
 from sim_clients.errors import KeyMissing, TensorError, UnsupportedClientError
 from sim_clients.fields import Array, model_inputs, sendable
 from sim_clients.flow import (
@@ -26,11 +31,14 @@ from sim_clients.flow import (
 )
 from sim_clients.identity import Identity
 from sim_clients.models import check_post, checked_version
-from sim_clients.native_arrays import c_array, c_arrays, c_fields
+from sim_clients.native_arrays import about_of, c_about, c_array, c_arrays, c_fields, dtype_code, type_of
 from sim_clients.native_binding import EACH, CBound, CSnapshot, loaded
 from sim_clients.native_calls import Calls
 from sim_clients.native_library import cached_library
-from sim_clients.snapshot import Snapshot, SnapshotSeries
+from sim_clients.native_memory import Memory
+from sim_clients.native_views import View
+from sim_clients.new_fields import Shape, checked_layout, spend
+from sim_clients.snapshot import Place, Snapshot, prepared, wanted
 
 TIMEOUT_S = 600.0
 """How long the database may take to answer one call, s: a model may run for minutes."""
@@ -70,7 +78,7 @@ class NativeClient:
                 "libpenstock has not been compiled: `penstock build` does it, in seconds"
             )
         self._identity = identity
-        self._series: dict[str, SnapshotSeries] = {}
+        self._told: dict[tuple[str, str], About] = {}
         self._call = Calls(loaded(library), str(address), connect_timeout_s)
         self._c = self._call.library
         self._call(self._c.set_identity, identity.producer.encode(), identity.rank)
@@ -86,21 +94,28 @@ class NativeClient:
         """Rank within the producer."""
         return self._identity.rank
 
+    @property
+    def transport(self) -> str:
+        """How large arrays travel: "shared memory", "unix" or "tcp"; "" once the client is closed."""
+        return self._call.transport()
+
     def put_snapshot(
         self,
         step: int,
-        fields: Mapping[str, Array],
+        fields: Mapping[str, Array | Field],
         *,
         time: float | None = None,
         stream: str = keys.DEFAULT_STREAM,
     ) -> Snapshot:
         """Store the fields of this rank at one step, then announce them; see `Client.put_snapshot`."""
-        return self._put_snapshot(self._c.put_snapshot, step, fields, time, stream)
+        snapshot = self._put_snapshot(self._c.put_snapshot, step, fields, time, stream)
+        spend(snapshot.fields.values())
+        return snapshot
 
     def put_snapshot_async(
         self,
         step: int,
-        fields: Mapping[str, Array],
+        fields: Mapping[str, Array | Field],
         *,
         time: float | None = None,
         stream: str = keys.DEFAULT_STREAM,
@@ -115,17 +130,29 @@ class NativeClient:
         return self._put_snapshot(self._c.put_snapshot_async, step, fields, time, stream)
 
     def _put_snapshot(
-        self, function: object, step: int, fields: Mapping[str, Array], time: float | None, stream: str
+        self,
+        function: object,
+        step: int,
+        fields: Mapping[str, Array | Field],
+        time: float | None,
+        stream: str,
     ) -> Snapshot:
         at = keys.checked("stream", stream).encode()
-        series = self._series.setdefault(stream, SnapshotSeries(self.producer, self.rank, sendable))
-        snapshot = series.prepare(step, fields, time)
+        snapshot = prepared(keys.SnapshotName(self.producer, self.rank, step), fields, time, sendable)
         when = _NO_TIME if snapshot.time is None else snapshot.time
         described = c_fields(snapshot.fields)
-        self._call(function, at, snapshot.step, when, described, len(described))
-        series.stored(snapshot)
-        outcome = self._call.outcome() if function is self._c.put_snapshot else Outcome.QUEUED
+        with self._call.turn:
+            for name, about in snapshot.about.items():
+                if about != self._told.get((stream, name), NOTHING):
+                    self._tell(stream, name, about, snapshot.fields[name].ndim)
+            self._call(function, at, snapshot.step, when, described, len(described))
+            outcome = self._call.outcome() if function is self._c.put_snapshot else Outcome.QUEUED
         return snapshot if outcome is Outcome.STORED else dataclasses.replace(snapshot, outcome=outcome)
+
+    def _tell(self, stream: str, name: str, about: About, rank: int) -> None:
+        known = ctypes.byref(c_about(about, rank))
+        self._call(self._c.describe_field, stream.encode(), name.encode(), known)
+        self._told[stream, name] = about
 
     def flush(self, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until everything that was queued is in the database.
@@ -153,15 +180,48 @@ class NativeClient:
         self._call(self._c.announced, keys.checked("stream", stream).encode(), ctypes.byref(count))
         return count.value
 
-    def get_snapshot(self, position: int, stream: str = keys.DEFAULT_STREAM) -> Snapshot:
+    def contract(self, stream: str = keys.DEFAULT_STREAM) -> Contract | None:
+        """Return what all snapshots of a stream have; see `Client.contract`."""
+        found = ctypes.c_char_p()
+        with self._call.turn:
+            self._call(self._c.contract, keys.checked("stream", stream).encode(), ctypes.byref(found))
+            text = found.value
+        return None if text is None else Contract.parse(stream, text.decode())
+
+    def forget_stream(self, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Remove all that was put in a stream; see `Client.forget_stream`."""
+        self._call(self._c.forget_stream, keys.checked("stream", stream).encode())
+
+    def snapshot_names(self, first: int = 0, stream: str = keys.DEFAULT_STREAM) -> list[keys.SnapshotName]:
+        """Return who made the snapshots of a stream, and when; see `Client.snapshot_names`."""
+        at, first = keys.checked("stream", stream).encode(), keys.checked_position(first)
+        names, count = ctypes.POINTER(ctypes.c_char_p)(), ctypes.c_int64()
+        with self._call.turn:
+            self._call(self._c.snapshot_names, at, first, ctypes.byref(names), ctypes.byref(count))
+            return [keys.parse_snapshot(name.decode()) for name in names[: count.value]]
+
+    def get_snapshot(
+        self,
+        position: int,
+        stream: str = keys.DEFAULT_STREAM,
+        *,
+        fields: Sequence[str] | None = None,
+        place: Place | None = None,
+    ) -> Snapshot:
         """Return the snapshot at a position of the stream; see `Client.get_snapshot`."""
         if position < 0:
             raise KeyMissing(f"{stream}[{position}]")
-        at, found, place = keys.checked("stream", stream).encode(), CSnapshot(), self._call.places.callback
-        fields = self._call(self._c.get_snapshot, at, position, place, None, ctypes.byref(found))
-        time = found.time if found.has_time else None
-        outcome = self._call.outcome()
-        return Snapshot(found.producer.decode(), found.rank, found.step, fields, time, outcome)
+        at, found = keys.checked("stream", stream).encode(), CSnapshot()
+        with self._call.turn:
+            if fields is None and place is None:
+                callback = self._call.places.callback
+                arrays = self._call(self._c.get_snapshot, at, position, callback, None, ctypes.byref(found))
+            else:
+                self._call(self._c.snapshot_info, at, position, ctypes.byref(found))
+                arrays = _placed(found, fields, place, self._call.places.memory)
+                into = c_fields(arrays)
+                self._call(self._c.get_snapshot_fields, at, position, into, len(into), ctypes.byref(found))
+            return _snapshot(found, arrays, self._call.outcome())
 
     def bound_stream(self, bound: Bound, stream: str = keys.DEFAULT_STREAM) -> None:
         """Say how much of a stream is kept; see `Client.bound_stream`."""
@@ -203,11 +263,36 @@ class NativeClient:
         """Store one tensor; see `Client.put_tensor`."""
         array = c_array(sendable(name, value))
         self._call(self._c.put_tensor, keys.checked("tensor", name).encode(), array)
+        spend([value])
 
     def get_tensor(self, name: str) -> Array:
         """Return one tensor; see `Client.get_tensor`."""
         place = self._call.places.callback
         return self._call(self._c.get_tensor_to, keys.checked("tensor", name).encode(), place, None)[name]
+
+    def new_field(self, shape: Shape, dtype: npt.DTypeLike = "float64") -> Array:
+        """Return an array to compute in and put, in shared memory if there is some."""
+        layout = checked_layout(shape, dtype)
+        numbers = (ctypes.c_int64 * len(layout[0]))(*layout[0])
+        return self._view(self._c.lease, dtype_code(layout[1]), len(layout[0]), numbers).leased()
+
+    def map_tensor(self, name: str) -> Array:
+        """Return one tensor where it lies, read-only; see `Client.map_tensor`."""
+        return self._view(self._c.map_tensor, keys.checked("tensor", name).encode()).mapped()[name]
+
+    def map_snapshot(self, position: int, stream: str = keys.DEFAULT_STREAM) -> Snapshot:
+        """Return a snapshot whose fields are where they lie, read-only; see `Client.map_snapshot`."""
+        if position < 0:
+            raise KeyMissing(f"{stream}[{position}]")
+        at, found = keys.checked("stream", stream).encode(), CSnapshot()
+        with self._call.turn:
+            fields = self._view(self._c.map_snapshot, at, position, ctypes.byref(found)).mapped()
+            return _snapshot(found, fields, self._call.outcome())
+
+    def _view(self, function: object, *arguments: object) -> View:
+        handle = ctypes.c_void_p()
+        self._call(function, *arguments, ctypes.byref(handle))
+        return View(self._c, handle)
 
     def get_tensor_into(self, name: str, array: Array) -> None:
         """Receive a tensor into an array of the caller's.
@@ -310,3 +395,31 @@ class NativeClient:
 
 def _consumer(consumer: str, stream: str) -> tuple[bytes, bytes]:
     return keys.checked("stream", stream).encode(), keys.checked("consumer", consumer).encode()
+
+
+def _snapshot(found: CSnapshot, arrays: Mapping[str, Array], outcome: Outcome) -> Snapshot:
+    """Read what the library tells of a snapshot, while it holds."""
+    time = found.time if found.has_time else None
+    known = (found.fields[i] for i in range(found.count))
+    about = {name: about_of(one.about) for one in known if (name := one.name.decode()) in arrays}
+    return Snapshot(found.producer.decode(), found.rank, found.step, arrays, time, about, outcome)
+
+
+def _placed(
+    found: CSnapshot, fields: Sequence[str] | None, place: Place | None, memory: Memory
+) -> dict[str, Array]:
+    """Return the arrays that the fields of a snapshot are to be received into."""
+    there = {one.name.decode(): one for one in (found.fields[i] for i in range(found.count))}
+    snapshot = keys.SnapshotName(found.producer.decode(), found.rank, found.step)
+    arrays: dict[str, Array] = {}
+    for name in wanted(str(snapshot), there, fields):
+        is_now, about = type_of(name, there[name].info), about_of(there[name].about)
+        array = (
+            memory.array(is_now.shape, np.dtype(is_now.dtype))
+            if place is None
+            else place(name, is_now, about)
+        )
+        if not sendable(name, array).flags.writeable:
+            raise TensorError(name, "the array to be filled is read-only")
+        arrays[name] = array
+    return arrays

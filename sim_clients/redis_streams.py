@@ -21,15 +21,15 @@ from redis.cluster import RedisCluster
 from sim_clients import keys, spill
 from sim_clients.address import Address
 from sim_clients.errors import ClientError, DatabaseFull, DatabaseRefused, DatabaseUnavailable, StreamFull
-from sim_clients.fields import Array
 from sim_clients.flow import Bound, Fill, Outcome, fill_from
+from sim_clients.plain_redis import string_list
 
 WAIT_S = 600.0
 """How long a put waits for room at most, s."""
 _MARGIN_S = 5.0
 _ANSWER_S = WAIT_S + 2 * _MARGIN_S
-_TENSOR_NAMES, _COMPLETE, _SPILLED = ".tensor_names", ".COMPLETE", ".spilled"
-_STRING, _FLOAT64 = b"\x07", b"\x01"
+TENSOR_NAMES, _COMPLETE, SPILLED = ".tensor_names", ".COMPLETE", ".spilled"
+_STRING, _FLOAT64, _INT64 = b"\x07", b"\x01", b"\x04"
 _FULL = "STREAMFULL "
 
 
@@ -92,15 +92,30 @@ class RedisStreams:
     def release(self, stream: str) -> None:
         """Give back the room for a snapshot that could not be stored."""
         with self._errors("give room back in the stream", stream):
-            self._ask("PENSTOCK.RELEASE", stream)
+            self._ask("PENSTOCK.UNRESERVE", stream)
 
     def store_spilled(
-        self, entry: str, fields: Mapping[str, Array], times: Mapping[str, float], place: Path
+        self,
+        entry: str,
+        fields: Sequence[str],
+        time: float | None,
+        about: Mapping[str, Sequence[str] | Sequence[int]],
+        place: Path,
     ) -> None:
-        """Write the metadata of a dataset whose fields are in files."""
-        metadata = {name: _FLOAT64 + struct.pack("<d", value) for name, value in times.items()}
-        metadata[_TENSOR_NAMES] = _strings(list(fields))
-        metadata[_SPILLED] = _strings([socket.gethostname(), str(place)])
+        """Write the metadata of a dataset whose fields are in files.
+
+        Args:
+            entry: of the dataset.
+            fields: their names.
+            time: physical time, s.
+            about: lists of metadata that tell of the fields, by their names.
+            place: the directory of the files.
+        """
+        metadata = {name: _packed(values) for name, values in about.items()}
+        if time is not None:
+            metadata[keys.TIME_FIELD] = _FLOAT64 + struct.pack("<d", time)
+        metadata[TENSOR_NAMES] = _strings(fields)
+        metadata[SPILLED] = _strings([socket.gethostname(), str(place)])
         with self._errors("put snapshot", entry):
             self._ask("DEL", keys.metadata(entry))
             self._ask("HSET", keys.metadata(entry), *(word for pair in metadata.items() for word in pair))
@@ -152,10 +167,10 @@ class RedisStreams:
         _word, upto, *entries = answer
         for entry in entries:
             name = entry.decode()
-            names, spilled = self._ask("HMGET", keys.metadata(name), _TENSOR_NAMES, _SPILLED)
+            names, spilled = self._ask("HMGET", keys.metadata(name), TENSOR_NAMES, SPILLED)
             if spilled is not None:
-                spill.remove(Path(spill.string_list(spilled)[1]))
-            tensors = [] if names is None else spill.string_list(names)
+                spill.remove(Path(string_list(spilled)[1]))
+            tensors = [] if names is None else string_list(names)
             self._ask("UNLINK", keys.metadata(name), *(keys.tensor(name, tensor) for tensor in tensors))
         freed: Sequence[Any] = self._ask("PENSTOCK.FREED", stream, upto)
         return freed
@@ -191,6 +206,24 @@ def _meaning(text: str, address: str, doing: str, name: str) -> ClientError:
 
 def _left_ms(until: float) -> int:
     return max(1, int(1e3 * (until - time.monotonic())))
+
+
+def unpacked(packed: bytes | None) -> Sequence[object] | None:
+    """Return the values of a list of metadata, None where there is none."""
+    if packed is None:
+        return None
+    if packed[:1] == _INT64:
+        return struct.unpack(f"<{(len(packed) - 1) // 8}q", packed[1:])
+    if packed[:1] == _FLOAT64:
+        return struct.unpack(f"<{(len(packed) - 1) // 8}d", packed[1:])
+    return string_list(packed)
+
+
+def _packed(values: Sequence[str] | Sequence[int]) -> bytes:
+    texts = [value for value in values if isinstance(value, str)]
+    if texts:
+        return _strings(texts)
+    return _INT64 + struct.pack(f"<{len(values)}q", *values)
 
 
 def _strings(texts: Sequence[str]) -> bytes:

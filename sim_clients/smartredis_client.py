@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from smartredis import Client as Wheel
 from smartredis import Dataset
 from smartredis.error import (
@@ -24,8 +25,10 @@ from smartredis.error import (
     RedisTimeoutError,
 )
 
-from sim_clients import diagnosis, keys, spill
+from sim_clients import diagnosis, keys, plain_redis, spill
+from sim_clients.about import Field, read_about, written
 from sim_clients.address import Address
+from sim_clients.contract import Contract
 from sim_clients.errors import (
     ClientError,
     DatabaseFull,
@@ -43,9 +46,10 @@ from sim_clients.fields import WIRE_DTYPES, Array, model_inputs, wire_array
 from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_position, dropped, refusals_of
 from sim_clients.identity import Identity
 from sim_clients.models import check_newer, check_post, checked_version
-from sim_clients.redis_streams import RedisStreams
+from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
+from sim_clients.redis_streams import SPILLED, TENSOR_NAMES, RedisStreams, unpacked
 from sim_clients.smartredis_environment import environment_for
-from sim_clients.snapshot import Snapshot, SnapshotSeries
+from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected, with_read_only_fields
 
 _GONE = ("Redis IO error", "failed to connect", "CLUSTERDOWN", "LOADING", "max retry number")
 _NO_TENSOR = "tensor key is empty"
@@ -91,15 +95,14 @@ class SmartRedisClient:
     def put_snapshot(
         self,
         step: int,
-        fields: Mapping[str, Array],
+        fields: Mapping[str, Array | Field],
         *,
         time: float | None = None,
         stream: str = keys.DEFAULT_STREAM,
     ) -> Snapshot:
         """Store the fields of this rank at one step, then announce them; see `Client.put_snapshot`."""
         keys.checked("stream", stream)
-        series = self._series.setdefault(stream, SnapshotSeries(self.producer, self.rank))
-        snapshot = series.prepare(step, fields, time)
+        snapshot = self._series_of(stream).prepare(step, fields, time)
         entry = keys.dataset(snapshot.name, self._prefixes_of_keys.written)
         size = sum(array.nbytes for array in snapshot.fields.values())
         outcome, directory = self._streams.reserve(stream, entry, size)
@@ -113,14 +116,27 @@ class SmartRedisClient:
         except ClientError:
             self._streams.close()  # with the connection ends what was promised
             raise
-        series.stored(snapshot)
+        self._series[stream].stored(snapshot)
+        spend(snapshot.fields.values())
         return dataclasses.replace(snapshot, outcome=outcome)
 
     def _spill(self, stream: str, entry: str, snapshot: Snapshot, directory: str) -> None:
         place = spill.write(directory, stream, snapshot.name, snapshot.fields)
-        times = {} if snapshot.time is None else {keys.TIME_FIELD: snapshot.time}
-        self._streams.store_spilled(entry, snapshot.fields, times, place)
+        lists = {k: v for name, about in snapshot.about.items() for k, v in written(name, about).items()}
+        self._streams.store_spilled(entry, list(snapshot.fields), snapshot.time, lists, place)
         self._streams.announce(stream, entry, None)
+
+    def _series_of(self, stream: str) -> SnapshotSeries:
+        if stream not in self._series:
+            self._series[stream] = SnapshotSeries(
+                self.producer,
+                self.rank,
+                stream,
+                lambda contract: Contract.parse(
+                    stream, plain_redis.offer_contract(self._address, stream, str(contract))
+                ),
+            )
+        return self._series[stream]
 
     def end_stream(self, stream: str = keys.DEFAULT_STREAM) -> None:
         """Tell the readers that this rank puts no more snapshots; see `Client.end_stream`."""
@@ -135,7 +151,30 @@ class SmartRedisClient:
         with self._translated("count the snapshots of stream", stream):
             return int(self._wheel.get_list_length(stream))
 
-    def get_snapshot(self, position: int, stream: str = keys.DEFAULT_STREAM) -> Snapshot:
+    def contract(self, stream: str = keys.DEFAULT_STREAM) -> Contract | None:
+        """Return what all snapshots of a stream have; see `Client.contract`."""
+        text = plain_redis.contract(self._address, keys.checked("stream", stream))
+        return None if text is None else Contract.parse(stream, text)
+
+    def forget_stream(self, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Remove all that was put in a stream; see `Client.forget_stream`."""
+        plain_redis.forget(self._address, keys.checked("stream", stream))
+        self._series.pop(stream, None)
+
+    def snapshot_names(self, first: int = 0, stream: str = keys.DEFAULT_STREAM) -> list[keys.SnapshotName]:
+        """Return who made the snapshots of a stream, and when; see `Client.snapshot_names`."""
+        first = keys.checked_position(first)
+        entries = plain_redis.entries(self._address, keys.checked("stream", stream), first)
+        return [keys.parse_snapshot(entry) for entry in entries]
+
+    def get_snapshot(
+        self,
+        position: int,
+        stream: str = keys.DEFAULT_STREAM,
+        *,
+        fields: Sequence[str] | None = None,
+        place: Place | None = None,
+    ) -> Snapshot:
         """Return the snapshot at a position of the stream; see `Client.get_snapshot`."""
         if position < 0:
             raise KeyMissing(f"{stream}[{position}]")
@@ -145,21 +184,26 @@ class SmartRedisClient:
         except DatabaseRefused as error:
             return self._from_files(stream, position, error)
         if not found or not (snapshot := _snapshot(Dataset.from_pybind(found[0]))).fields:
-            return self._from_files(stream, position, None)
-        return snapshot
+            return selected(self._from_files(stream, position, None), fields, place)
+        return selected(snapshot, fields, place)
 
     def _from_files(self, stream: str, position: int, cause: ClientError | None) -> Snapshot:
         """Return a snapshot whose fields were spilled to files, or raise why it cannot be read."""
         entry = diagnosis.announced(self._address, stream, position)
-        place = None if entry is None else diagnosis.spilled_to(self._address, entry)
-        if entry is None or place is None:
+        found = None if entry is None else diagnosis.spilled(self._address, entry)
+        if entry is None or found is None:
             raise self._unreadable(stream, position) from cause
-        host, directory, names = place
-        producer, rank, step = keys.parse_snapshot(entry)
-        name = str(keys.SnapshotName(producer, rank, step))
-        fields = spill.read(Path(directory), host, name, names)
-        time = diagnosis.time_of(self._address, entry)
-        return Snapshot(producer, rank, step, fields, time, Outcome.SPILLED)
+        name = keys.parse_snapshot(entry)
+        host, directory = plain_redis.string_list(found[SPILLED])
+        names = plain_redis.string_list(found[TENSOR_NAMES])
+        fields = spill.read(Path(directory), host, str(name), names)
+        about = {
+            field: read_about(str(name), field, array.shape, lambda key: unpacked(found.get(key)))
+            for field, array in fields.items()
+        }
+        times = unpacked(found.get(keys.TIME_FIELD))
+        time = None if times is None else float(str(times[0]))
+        return Snapshot(*name, fields, time, about, Outcome.SPILLED)
 
     def bound_stream(self, bound: Bound, stream: str = keys.DEFAULT_STREAM) -> None:
         """Say how much of a stream is kept; see `Client.bound_stream`."""
@@ -206,6 +250,7 @@ class SmartRedisClient:
         array = wire_array(name, value)
         with self._prefixes():
             self._put(keys.checked("tensor", name), array)
+        spend([value])
 
     def get_tensor(self, name: str) -> Array:
         """Return one tensor; see `Client.get_tensor`."""
@@ -216,6 +261,18 @@ class SmartRedisClient:
             if _NO_TENSOR in error.reason:
                 raise KeyMissing(name) from error
             raise
+
+    def new_field(self, shape: Shape, dtype: npt.DTypeLike = "float64") -> Array:
+        """Return an array to compute in and put, in ordinary memory; see `Client.new_field`."""
+        return ordinary_field(shape, dtype)
+
+    def map_tensor(self, name: str) -> Array:
+        """Return a copy of one tensor, read-only; see `Client.map_tensor`."""
+        return read_only(self.get_tensor(name))
+
+    def map_snapshot(self, position: int, stream: str = keys.DEFAULT_STREAM) -> Snapshot:
+        """Return a copy of a snapshot whose fields are read-only; see `Client.map_snapshot`."""
+        return with_read_only_fields(self.get_snapshot(position, stream))
 
     @contextmanager
     def _prefixes(self) -> Iterator[None]:
@@ -368,6 +425,13 @@ def _dataset(snapshot: Snapshot) -> Dataset:
         dataset.add_tensor(name, value)
     if snapshot.time is not None:
         dataset.add_meta_scalar(keys.TIME_FIELD, snapshot.time)
+    for name, about in snapshot.about.items():
+        for metadata, values in written(name, about).items():
+            for one in values:
+                if isinstance(one, str):
+                    dataset.add_meta_string(metadata, one)
+                else:
+                    dataset.add_meta_scalar(metadata, one)
     return dataset
 
 
@@ -375,7 +439,15 @@ def _snapshot(dataset: Dataset) -> Snapshot:
     """Read a dataset. What SmartRedis returns are views of the dataset's memory: copy while it lives."""
     producer, rank, step = keys.parse_snapshot(dataset.get_name())
     fields = {name: np.array(dataset.get_tensor(name), order="C") for name in dataset.get_tensor_names()}
-    time = None
-    if keys.TIME_FIELD in dataset.get_metadata_field_names():
-        time = float(dataset.get_meta_scalars(keys.TIME_FIELD)[0])
-    return Snapshot(producer, rank, step, fields, time)
+    name, there = str(keys.SnapshotName(producer, rank, step)), frozenset(dataset.get_metadata_field_names())
+
+    def lists(metadata: str) -> list[object] | None:
+        if metadata not in there:
+            return None
+        with suppress(RedisReplyError):
+            return list(dataset.get_meta_strings(metadata))
+        return list(np.asarray(dataset.get_meta_scalars(metadata)).tolist())
+
+    about = {field: read_about(name, field, value.shape, lists) for field, value in fields.items()}
+    time = float(dataset.get_meta_scalars(keys.TIME_FIELD)[0]) if keys.TIME_FIELD in there else None
+    return Snapshot(producer, rank, step, fields, time, about)

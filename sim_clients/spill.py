@@ -15,8 +15,6 @@ import numpy as np
 from sim_clients.errors import IncompleteSnapshot, SnapshotError
 from sim_clients.fields import Array
 
-_LENGTH_BYTES = 8
-
 
 def write(directory: str | Path, stream: str, snapshot: str, fields: Mapping[str, Array]) -> Path:
     """Write the fields of a snapshot, and return their directory.
@@ -73,14 +71,3 @@ def part(name: str) -> str:
     """Return a name as one part of a path: a slash would begin another one, a first dot leave or hide it."""
     first = name[:1].replace(".", "%2E")
     return (first + name[1:]).replace("/", "%2F")
-
-
-def string_list(packed: bytes) -> list[str]:
-    """Unpack SmartRedis' form of a list of strings: one type byte, then each length (64 bit) and text."""
-    texts, offset = [], 1
-    while offset < len(packed):
-        start = offset + _LENGTH_BYTES
-        length = int.from_bytes(packed[offset:start], "little")
-        texts.append(packed[start : start + length].decode())
-        offset = start + length
-    return texts

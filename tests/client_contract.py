@@ -26,9 +26,9 @@ from sim_clients import (
     keys,
 )
 from sim_clients.fields import WIRE_DTYPES
+from tests.field_contract import FieldContract, OpenClient
 from tests.stream_contract import StreamContract
 
-OpenClient = Callable[..., Client]
 OpenPrefixed = Callable[..., Client]
 """Opens a client of a producer with variables in its environment, name after name and value."""
 RemoveTensor = Callable[[str], None]
@@ -49,8 +49,8 @@ def field(shape: tuple[int, ...] = (3, 4), dtype: str = "float32") -> np.ndarray
     return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
 
 
-class ClientContract(StreamContract):
-    """The tests; see the module's docstring."""
+class ClientContract(FieldContract, StreamContract):
+    """The tests, with those of what is known of fields; see the module's docstring."""
 
     def test_a_snapshot_comes_back_as_it_was_put(self, open_client: OpenClient) -> None:
         u, p = field(), field((5,), "float64")
@@ -139,8 +139,14 @@ class ClientContract(StreamContract):
         [
             ({}, "no fields"),
             ({"u": field()}, "'p' is missing"),
-            ({"u": field(), "p": field(), "q": field()}, "'q' is new"),
-            ({"u": field((4, 3)), "p": field()}, r"'u' is float32 \(4, 3\), it was float32 \(3, 4\)"),
+            (
+                {"u": field(), "p": field(), "q": field()},
+                r"'q' is new, float32 \(3, 4\); the stream .* has p, u",
+            ),
+            (
+                {"u": field((4, 3)), "p": field()},
+                r"'u' is float32 \(4, 3\); the stream .* has float32 \(3, 4\)",
+            ),
             ({"u": field(), "p": field(dtype="float64")}, "'p' is float64"),
         ],
     )
@@ -216,6 +222,78 @@ class ClientContract(StreamContract):
         client.put_tensor("t", field())
         client.put_tensor("t", field((2,), "int64"))
         np.testing.assert_array_equal(open_client("other").get_tensor("t"), field((2,), "int64"))
+
+    def test_a_new_field_is_put_and_then_read_only(self, open_client: OpenClient) -> None:
+        client, other = open_client("a"), open_client("b")
+        array = client.new_field((64, 33), "float32")
+        assert (array.shape, array.dtype, array.flags.writeable) == ((64, 33), np.float32, True)
+        array[...] = field((64, 33))
+        client.put_tensor("t", array)
+        np.testing.assert_array_equal(other.get_tensor("t"), field((64, 33)))
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0] = 1
+        other.put_tensor("t", field((2, 2)))
+        np.testing.assert_array_equal(array, field((64, 33)))
+
+    def test_new_fields_of_a_snapshot(self, open_client: OpenClient) -> None:
+        client = open_client("a")
+        for step in range(4):
+            u, slice_of_it = client.new_field((40, 40)), client.new_field(100, "int64")
+            u[...] = step
+            slice_of_it[...] = np.arange(100)
+            client.put_snapshot(step, {"u": u, "v": slice_of_it[::2], "w": u})
+            assert not u.flags.writeable
+            assert slice_of_it.flags.writeable
+        for step in range(4):
+            found = open_client("b").get_snapshot(step).fields
+            assert (found["u"] == step).all()
+            assert (found["w"] == step).all()
+            np.testing.assert_array_equal(found["v"], np.arange(0, 100, 2))
+
+    @pytest.mark.parametrize(
+        ("shape", "dtype"), [((), "float32"), ((0, 3), "float32"), ((-1,), "int32"), ((2,), "complex64")]
+    )
+    def test_a_new_field_that_could_not_be_put_is_refused(
+        self, open_client: OpenClient, shape: tuple[int, ...], dtype: str
+    ) -> None:
+        with pytest.raises(TensorError, match="a new field"):
+            open_client("a").new_field(shape, dtype)
+
+    @pytest.mark.parametrize("order", ["C", "F"])
+    def test_a_mapped_tensor_is_read_only_and_stays(self, open_client: OpenClient, order: str) -> None:
+        client, other = open_client("a"), open_client("b")
+        client.put_tensor("t", np.array(field((30, 70)), order=order))  # type: ignore[call-overload]
+        mapped = other.map_tensor("t")
+        client.put_tensor("t", np.zeros((30, 70), np.float32))
+        client.put_tensor("s", np.zeros((30, 70), np.float32))
+        np.testing.assert_array_equal(mapped, field((30, 70)))
+        with pytest.raises(ValueError, match="read-only"):
+            mapped[0, 0] = 1
+        row = mapped[3]
+        del mapped
+        other.close()
+        np.testing.assert_array_equal(row, field((30, 70))[3])
+
+    def test_a_mapped_snapshot(self, open_client: OpenClient) -> None:
+        u, p = field(), field((5,), "float64")
+        open_client("heat_0", 2).put_snapshot(40, {"u": u, "p": p}, time=0.25)
+        found = open_client("trainer").map_snapshot(0)
+        assert (found.producer, found.rank, found.step, found.time) == ("heat_0", 2, 40, 0.25)
+        for name, expected in (("u", u), ("p", p)):
+            np.testing.assert_array_equal(found.fields[name], expected)
+            assert not found.fields[name].flags.writeable
+
+    def test_there_is_nothing_to_map(self, open_client: OpenClient, remove_tensor: RemoveTensor) -> None:
+        client = open_client("a")
+        with pytest.raises(KeyMissing, match="none"):
+            client.map_tensor("none")
+        for position in (0, -1):
+            with pytest.raises(KeyMissing):
+                client.map_snapshot(position)
+        client.put_snapshot(1, {"u": field(), "p": field()})
+        remove_tensor(keys.tensor("a.0.1", "p"))
+        with pytest.raises(IncompleteSnapshot, match="p"):
+            client.map_snapshot(0)
 
     def test_flags(self, open_client: OpenClient) -> None:
         client, other = open_client("heat_0"), open_client("heat_1")

@@ -215,8 +215,9 @@ class StreamContract:
         put(client, 0, 1)
         with pytest.raises(StreamFull):
             put(client, 2)
+        client.bound_stream(Bound(bytes=100), "small")
         with pytest.raises(StreamFull, match="never fits"):
-            open_client("large").put_snapshot(0, {"u": np.zeros(100)})
+            open_client("large").put_snapshot(0, {"u": np.zeros(100)}, stream="small")
         assert client.fill().items == 2
 
     def test_drop_oldest(self, open_client: OpenClient) -> None:
@@ -260,14 +261,17 @@ class StreamContract:
         reader.subscribe("reader")
         assert put(client, 0, 1, 2, 3) == ["stored", "stored", "spilled", "spilled"]
         fields = {"u/v": np.asfortranarray(U), ".w": U[:, ::2], "n": np.arange(3, dtype=np.int16)}
-        assert open_client("other").put_snapshot(0, fields).outcome is Outcome.SPILLED
+        other = open_client("other")
+        other.bound_stream(Bound(items=1, policy="spill", directory=tmp_path), "other")
+        other.put_snapshot(0, fields, stream="other")
+        assert other.put_snapshot(1, fields, stream="other").outcome is Outcome.SPILLED
         fill = reader.fill()
-        assert (fill.items, fill.spilled, fill.announced) == (2, 3, 5)
+        assert (fill.items, fill.spilled, fill.announced) == (2, 2, 4)
         for position in range(4):
             check(reader, position, position)
         assert reader.get_snapshot(3).outcome is Outcome.SPILLED
         assert reader.get_snapshot(0).outcome is Outcome.STORED
-        found = reader.get_snapshot(4)
+        found = reader.get_snapshot(1, "other")
         assert found.time is None and found.fields.keys() == fields.keys()
         for name, value in fields.items():
             np.testing.assert_array_equal(found.fields[name], value)
@@ -277,7 +281,6 @@ class StreamContract:
         assert sorted(path.name for path in place.parent.iterdir()) == [
             "heat%2F0.0.2",
             "heat%2F0.0.3",
-            "other.0.0",
         ]
         reader.acknowledge(3, "reader")
         assert not place.exists()

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sim_clients import Client, IncompleteSnapshot, Snapshot, SnapshotDropped
-from sim_clients.fields import FieldType, check_layout, layout_of
+from sim_clients import Client, Contract, IncompleteSnapshot, Snapshot, SnapshotDropped, SnapshotError
+from sim_clients.contract import Layout, layout_of
 from sim_clients.keys import DEFAULT_STREAM
 from trainers.errors import NonFiniteField, StreamStalled
 
@@ -44,7 +44,9 @@ class Pauses:
 class SnapshotStream:
     """New snapshots of a stream, each once, in the order of their announcement, complete and finite.
 
-    Every snapshot of a stream has the same fields with the same shapes and dtypes.
+    Every snapshot keeps the contract of the stream, and its arrays have the shapes of those before: blocks of
+    other shapes do not fit into one batch. Where nobody has made a contract, for all solvers are plain
+    SmartRedis programs, that of the first snapshot holds.
     """
 
     def __init__(
@@ -75,7 +77,9 @@ class SnapshotStream:
         self._stream = stream
         self._cursor = cursor
         self._timeout_s = timeout_s
-        self._layout: dict[str, FieldType] | None = None
+        self._contract: Contract | None = None
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._fits: Layout = {}
         self._consumer = consumer
         self._acknowledged = 0
         self._asked_at = -math.inf
@@ -174,23 +178,21 @@ class SnapshotStream:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs to go on from here."""
-        layout = (
-            None if self._layout is None else {n: (t.dtype, list(t.shape)) for n, t in self._layout.items()}
-        )
-        return {"cursor": self._cursor, "layout": layout}
+        contract = None if self._contract is None else str(self._contract)
+        shapes = {name: list(shape) for name, shape in self._shapes.items()}
+        return {"cursor": self._cursor, "contract": contract, "shapes": shapes}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
         self._cursor = state["cursor"]
-        layout = state["layout"]
-        self._layout = layout and {n: FieldType(dtype, tuple(shape)) for n, (dtype, shape) in layout.items()}
+        contract = state["contract"]
+        self._contract = None if contract is None else Contract.parse(self._stream, contract)
+        self._shapes = {name: tuple(shape) for name, shape in state["shapes"].items()}
 
     def _read(self) -> Snapshot:
         snapshot = self._complete()
-        if self._layout is not None:
-            check_layout(snapshot.name, snapshot.fields, self._layout)
+        self._check(snapshot)
         check_finite(snapshot)
-        self._layout = layout_of(snapshot.fields)
         self._cursor += 1
         return snapshot
 
@@ -198,6 +200,25 @@ class SnapshotStream:
         before = self._cursor
         self._cursor = max(before + 1, self._client.fill(self._stream).kept_from)
         self.missed += self._cursor - before
+
+    def _check(self, snapshot: Snapshot) -> None:
+        layout = layout_of(snapshot.fields, snapshot.about)
+        if layout == self._fits:
+            return
+        found = Contract.of(snapshot.name, layout)
+        if self._contract is None:
+            self._contract = self._client.contract(self._stream) or found
+        self._contract.check(self._stream, found)
+        shapes = {name: described.type.shape for name, described in layout.items()}
+        self._shapes = self._shapes or shapes
+        for name, shape in shapes.items():
+            if shape != self._shapes[name]:
+                raise SnapshotError(
+                    snapshot.name,
+                    f"the block of the field {name!r} is {shape}, those read before it were "
+                    f"{self._shapes[name]}: a batch needs blocks of one shape",
+                )
+        self._fits = layout
 
     def _complete(self) -> Snapshot:
         pauses = Pauses(PATIENCE_S)

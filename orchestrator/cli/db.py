@@ -117,10 +117,12 @@ def _show_status(database: DatabaseEntry, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(status.as_json(), indent=2))
         return
-    table = Table("server", "shard", "role", "address", "slots", "keys", "MB", "behind")
+    table = Table("server", "shard", "role", "address", "slots", "keys", "MB", "shared MB", "behind")
     for node in status.nodes:
         behind = "" if node.lag_bytes is None else f"{node.lag_bytes} bytes"
-        counts = (str(node.slots or ""), str(node.keys), f"{node.memory_bytes / 1e6:.1f}", behind)
+        shared = f"{node.shared_bytes / 1e6:.1f} of {node.shared_limit_bytes / 1e6:.0f}"
+        shares = shared if node.shared_limit_bytes else ""
+        counts = (str(node.slots or ""), str(node.keys), f"{node.memory_bytes / 1e6:.1f}", shares, behind)
         told = counts if node.role is not None else ("",) * len(counts)
         row = (node.name, str(node.shard), node.role or "no answer", node.address, *told)
         table.add_row(*map(plain, row))

@@ -37,5 +37,10 @@ int StreamAcknowledge(RedisModuleCtx*, RedisModuleString**, int);
 int StreamFreed(RedisModuleCtx*, RedisModuleString**, int);
 int StreamMeter(RedisModuleCtx*, RedisModuleString**, int);
 int Room(RedisModuleCtx*, RedisModuleString**, int);
+int ArenaIntroduce(RedisModuleCtx*, RedisModuleString**, int);
+int ArenaLease(RedisModuleCtx*, RedisModuleString**, int);
+int ArenaPut(RedisModuleCtx*, RedisModuleString**, int);
+int ArenaMap(RedisModuleCtx*, RedisModuleString**, int);
+int ArenaRelease(RedisModuleCtx*, RedisModuleString**, int);
 
 }  // namespace penstock

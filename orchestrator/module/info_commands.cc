@@ -1,6 +1,7 @@
 // AI.INFO, and the module's sections of INFO MODULES.
 #include <sys/resource.h>
 
+#include "arena_service.h"
 #include "commands.h"
 #include "info.h"
 #include "model_type.h"
@@ -76,6 +77,28 @@ void AddRuns(RedisModuleInfoCtx* info) {
   redis::InfoAddFieldLongLong(info, "inline_runs", state().inline_runs.count());
 }
 
+// In bytes, unless it counts something. Not while the server crashes: who holds the locks may be the one.
+void AddArena(RedisModuleInfoCtx* info) {
+  ArenaService* service = arena_service();
+  if (service == nullptr) return;
+  Arena::Counts blocks = service->arena.counts();
+  ArenaClients::Counts held = service->clients.counts();
+  redis::InfoAddSection(info, "arena");
+  std::pair<const char*, uint64_t> numbers[] = {{"arena_size", blocks.size},
+                                                {"arena_ready", blocks.ready},
+                                                {"arena_used", blocks.used},
+                                                {"arena_deferred", blocks.deferred},
+                                                {"arena_largest_free", blocks.largest_free},
+                                                {"arena_leased", held.leased},
+                                                {"arena_pinned", held.pinned},
+                                                {"arena_quarantined", held.quarantined},
+                                                {"arena_waiting_clients", held.waiting},
+                                                {"arena_processes", held.processes}};
+  for (auto& [name, number] : numbers) {
+    redis::InfoAddFieldLongLong(info, name, static_cast<long long>(number));
+  }
+}
+
 void AddCpu(RedisModuleInfoCtx* info) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -99,7 +122,7 @@ int RunInfo(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   return Reply(context, Status::Ok());
 }
 
-void AddInfo(RedisModuleInfoCtx* info, int) {
+void AddInfo(RedisModuleInfoCtx* info, int for_crash_report) {
   const Options& options = state().options;
   redis::InfoAddSection(info, "versions");
   redis::InfoAddFieldCString(info, "RedisAI_version", "1.2.7");
@@ -115,6 +138,7 @@ void AddInfo(RedisModuleInfoCtx* info, int) {
   redis::InfoAddFieldLongLong(info, "backend_memory_limit", options.backend_memory_limit_mb);
   AddBackends(info);
   AddRuns(info);
+  if (for_crash_report == 0) AddArena(info);
   AddCpu(info);
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 
+#include "arena_service.h"
 #include "argument_file.h"
 #include "background_load.h"
 #include "commands.h"
@@ -54,7 +55,7 @@ constexpr CommandEntry kCommands[] = {
     {"AI.CONFIG", Config, "write", 0},
     {"PENSTOCK.BOUND", StreamBound, "write", 1},
     {"PENSTOCK.RESERVE", StreamReserve, "write", 1},
-    {"PENSTOCK.RELEASE", StreamRelease, "write", 1},
+    {"PENSTOCK.UNRESERVE", StreamRelease, "write", 1},
     {"PENSTOCK.ANNOUNCE", StreamAnnounce, "write", 1},
     {"PENSTOCK.SUBSCRIBE", StreamSubscribe, "write", 1},
     {"PENSTOCK.UNSUBSCRIBE", StreamUnsubscribe, "write", 1},
@@ -62,6 +63,11 @@ constexpr CommandEntry kCommands[] = {
     {"PENSTOCK.FREED", StreamFreed, "write", 1},
     {"PENSTOCK.METER", StreamMeter, "readonly", 1},
     {"PENSTOCK.ROOM", Room, "readonly", 1},
+    {"PENSTOCK.ARENA", ArenaIntroduce, "readonly", 0},
+    {"PENSTOCK.LEASE", ArenaLease, "readonly", 0},
+    {"PENSTOCK.PUT", ArenaPut, "write deny-oom", 1},
+    {"PENSTOCK.MAP", ArenaMap, "readonly", 1},
+    {"PENSTOCK.RELEASE", ArenaRelease, "readonly fast", 0},
 };
 
 Status CreateCommands(RedisModuleCtx* context) {
@@ -93,6 +99,14 @@ void OnCron(RedisModuleCtx* context, redis::Event, uint64_t, void*) {
   ReleaseDropped();
 }
 
+// The server keeps one callback of a module for each event.
+void OnClient(RedisModuleCtx*, redis::Event, uint64_t what, void* data) {
+  if (what != redis::kClientDisconnected) return;
+  uint64_t client = static_cast<redis::ClientInfo*>(data)->id;
+  EndPromises(client);
+  if (arena_service() != nullptr) arena_service()->clients.ConnectionEnded(client);
+}
+
 void OnEventLoop(RedisModuleCtx*, redis::Event, uint64_t what, void*) {
   if (what == redis::kBeforeSleep) state().inline_runs.EndTurn();
 }
@@ -107,8 +121,9 @@ Status Subscribe(RedisModuleCtx* context) {
   redis::SubscribeToServerEvent(context, redis::kEventLoopEvent, OnEventLoop);  // older servers refuse these
   redis::SubscribeToServerEvent(context, redis::kConfigEvent, OnConfig);
   bool heard = redis::SubscribeToServerEvent(context, redis::kShutdownEvent, OnShutdown) == redis::kOk &&
+               redis::SubscribeToServerEvent(context, redis::kClientChangeEvent, OnClient) == redis::kOk &&
                redis::SubscribeToServerEvent(context, redis::kCronEvent, OnCron) == redis::kOk &&
-               WatchForPauses(context) && WatchForClientsThatLeave(context);
+               WatchForPauses(context);
   return heard ? Status::Ok() : Status::Error("the server refused to tell of its events");
 }
 
@@ -175,6 +190,7 @@ Status Start(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   Status status = CreateTypes(context);
   if (status.ok()) status = CreateCommands(context);
   if (status.ok()) status = Subscribe(context);
+  if (status.ok()) status = StartArena(context, options->arena_mb);
   if (status.ok() && redis::RegisterInfoFunc(context, AddInfo) != redis::kOk) {
     status = Status::Error("the server refused the sections of INFO");
   }

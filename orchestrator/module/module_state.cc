@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "arena_service.h"
+
 namespace penstock {
 namespace {
 
@@ -51,10 +53,11 @@ void StopWorkers() {
   auto deadline = Clock::now() + kLongestGoodbye;
   module.loader.Stop();
   module.runs.Stop();
+  bool arena_left = StopArena(deadline);
   bool loader_left =
       module.loader.Join(deadline);  // first: what it has loaded, it pushes to a device's queue
   bool devices_left = module.runs.Join(deadline);
-  if (devices_left && loader_left) return;
+  if (devices_left && loader_left && arena_left) return;
   redis::Log(nullptr, "warning", "a run or load is still going on; leaving without it");
   // Registered last, so it runs first: before the destructors of libraries that the run still uses.
   on_exit([](int status, void*) { _exit(status); }, nullptr);

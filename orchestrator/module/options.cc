@@ -26,6 +26,7 @@ constexpr NumberOption kNumbers[] = {
     {"MODEL_EXECUTION_TIMEOUT", &Options::execution_timeout_ms, 1000, kDecadesInMs},
     {"MODEL_STORE_TIMEOUT", &Options::store_timeout_ms, 0, kDecadesInMs},
     {"BACKEND_MEMORY_LIMIT", &Options::backend_memory_limit_mb, 0, kNoLimit >> 20},
+    {"ARENA", &Options::arena_mb, 0, kNoLimit >> 20},
 };
 
 constexpr const char* kEngineNames[] = {"TORCH", "OPENVINO", "ONNXRUNTIME"};
@@ -110,6 +111,10 @@ std::string* TextOption(const std::string& key, Options* options) {
 }
 
 Status Set(const std::string& key, const std::string& value, Options* options) {
+  if (EqualsAnyCase(key, "ARENA") && EqualsAnyCase(value, "AUTO")) {
+    options->arena_mb = kArenaAuto;
+    return Status::Ok();
+  }
   for (const NumberOption& option : kNumbers) {
     if (EqualsAnyCase(key, option.key)) return SetNumber(option, value, options);
   }

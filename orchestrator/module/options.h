@@ -30,6 +30,9 @@ struct EngineOptions {
 /// In place of a folder.
 inline constexpr const char* kInMemory = "memory";
 
+/// In place of a size.
+inline constexpr int64_t kArenaAuto = -1;
+
 struct Options {
   int64_t threads_per_queue = 1;
   int64_t intra_op_threads = 0;  // 0: one per worker
@@ -39,6 +42,7 @@ struct Options {
   bool execution_timeout_given = false;
   int64_t store_timeout_ms = 150;       // a store is answered after that, loaded or not
   int64_t backend_memory_limit_mb = 0;  // 0: none
+  int64_t arena_mb = 0;                 // of memory that clients on this host map; 0: none, or kArenaAuto
   std::string backends_path;            // where backend files are looked for, else beside the module
   std::string model_files;              // the folder of large ones, else the system's; or kInMemory
   std::array<EngineOptions, std::size(kEngines)> engines;

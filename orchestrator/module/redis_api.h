@@ -58,15 +58,17 @@ struct Event {
   uint64_t id;
   uint64_t version;
 };
+inline constexpr Event kClientChangeEvent{4, 1};
+inline constexpr uint64_t kClientDisconnected = 1;
 inline constexpr Event kShutdownEvent{5, 1};
 inline constexpr Event kCronEvent{8, 1};
-inline constexpr Event kClientEvent{4, 1};
-inline constexpr uint64_t kClientLeft = 1;
+inline constexpr Event kForkChildEvent{13, 1};
+inline constexpr uint64_t kForkChildBorn = 0;
 inline constexpr Event kEventLoopEvent{15, 1};  // since Redis 7.0
 inline constexpr Event kConfigEvent{16, 1};     // likewise
 inline constexpr uint64_t kBeforeSleep = 0;
 
-/// What a client event comes with; version 1 has more behind it.
+/// What comes with kClientChangeEvent, as far as we read it.
 struct ClientInfo {
   uint64_t version;
   uint64_t flags;

@@ -1,5 +1,5 @@
-// PENSTOCK.BOUND, RESERVE, RELEASE, ANNOUNCE, SUBSCRIBE, UNSUBSCRIBE, ACK, FREED and METER: what clients and
-// the database tell one another of a stream. See flow.h for how data comes and goes.
+// PENSTOCK.BOUND, RESERVE, UNRESERVE, ANNOUNCE, SUBSCRIBE, UNSUBSCRIBE, ACK, FREED and METER: what clients
+// and the database tell one another of a stream. See flow.h for how data comes and goes.
 #include <algorithm>
 #include <map>
 

@@ -102,17 +102,11 @@ void SweepSoon(RedisModuleCtx* context, long long ms) {
   redis::CreateTimer(context, ms, Sweep, nullptr);
 }
 
-void OnClient(RedisModuleCtx*, redis::Event, uint64_t what, void* data) {
-  if (what != redis::kClientLeft) return;
-  uint64_t client = static_cast<redis::ClientInfo*>(data)->id;
-  EndMemoryPromise(client);
-  for (auto& [key, line] : lines()) line.promises.End(client);
-}
-
 }  // namespace
 
-bool WatchForClientsThatLeave(RedisModuleCtx* context) {
-  return redis::SubscribeToServerEvent(context, redis::kClientEvent, OnClient) == redis::kOk;
+void EndPromises(uint64_t client) {
+  EndMemoryPromise(client);
+  for (auto& [key, line] : lines()) line.promises.End(client);
 }
 
 Promises& PromisesOf(const StreamKey& key) { return lines()[key].promises; }

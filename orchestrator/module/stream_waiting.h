@@ -18,8 +18,8 @@ namespace penstock {
 /// Which stream: the database and the name.
 using StreamKey = std::pair<int, std::string>;
 
-/// Has the server tell of clients that leave.
-bool WatchForClientsThatLeave(RedisModuleCtx* context);
+/// The client has left: what it was promised ends, of streams and of memory.
+void EndPromises(uint64_t client);
 
 Promises& PromisesOf(const StreamKey& key);
 int64_t CountWaiting(const StreamKey& key);

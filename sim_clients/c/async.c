@@ -21,8 +21,7 @@ struct job {
   job* next;
   size_t bytes;
   char* stream;  // NULL: a tensor, whose name is that of the only field
-  char* name;    // of the snapshot
-  double time;
+  psk_prepared prepared;
   int count;
   penstock_field* fields;  // names, dims and bytes lie behind them, in the same block
 };
@@ -43,16 +42,16 @@ static const double kSlice = 0.1;  // between looks for a signal
 
 static void free_job(job* one) {
   free(one->stream);
-  free(one->name);
+  psk_free_prepared(&one->prepared);
   free(one);
 }
 
 // ---- The thread
 
-static int send_job(penstock_client* client, const job* one) {
+static int send_job(penstock_client* client, job* one) {
   if (!one->stream) return penstock_put_tensor(client, one->fields[0].name, &one->fields[0].array);
-  psk_begin(client, "put snapshot", one->name);
-  return psk_put_prepared(client, one->stream, one->name, one->time, one->fields, one->count);
+  psk_begin(client, "put snapshot", one->prepared.name);
+  return psk_put_prepared(client, one->stream, &one->prepared, one->fields, one->count);
 }
 
 static void discard_queue(psk_async* async) {
@@ -220,7 +219,7 @@ static job* make_job(penstock_client* client, const penstock_field* fields, int 
     return NULL;
   }
   job* one = (job*)(void*)block;
-  *one = (job){.bytes = bytes, .time = NAN, .count = count};
+  *one = (job){.bytes = bytes, .count = count};
   one->fields = (penstock_field*)(void*)(block + rounded(sizeof(job)));
   char* at = block + head;
   for (int i = 0; i < count; i++) at = copy_field(&one->fields[i], &fields[i], at);
@@ -240,25 +239,25 @@ int penstock_put_tensor_async(penstock_client* client, const char* name, const p
 
 int penstock_put_snapshot_async(penstock_client* client, const char* stream, int64_t step, double time,
                                 const penstock_field* fields, int count) {
-  char* name;
+  psk_prepared prepared;
   psk_begin(client, "queue snapshot", "");
-  int status = psk_prepare(client, stream, step, fields, count, &name);
+  int status = psk_prepare(client, stream, step, time, fields, count, &prepared);
   if (status) return status;
   status = start(client);
   job* one = status ? NULL : make_job(client, fields, count);
   if (!one) {
-    free(name);
+    psk_free_prepared(&prepared);
     return client->error.status;
   }
-  one->name = name;
-  one->time = time;
+  one->prepared = prepared;
   one->stream = strdup(stream);
   if (!one->stream) {
     free_job(one);
     return psk_fail(client, PENSTOCK_MEMORY, NULL, "no memory for a name");
   }
   status = enqueue(client, one);
-  return status ? status : psk_note(client, stream, step, fields, count);
+  if (!status) psk_note(client, stream, step);
+  return status;
 }
 
 int penstock_flush(penstock_client* client, double timeout) {

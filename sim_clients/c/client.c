@@ -24,13 +24,15 @@ static penstock_client* new_client(double timeout) {
   client->timeout = PSK_DEFAULT_TIMEOUT;
   client->connect_timeout = timeout > 0 ? timeout : PSK_DEFAULT_CONNECT_TIMEOUT;
   client->queue_bytes = (size_t)256 << 20;
+  client->shared_from = PSK_SHARED_FROM;
   if (client->commands && client->written && client->read) return client;
   psk_client_free(client);
   return NULL;
 }
 
 void psk_client_free(penstock_client* client) {
-  for (int i = 0; i < client->cluster.n_links; i++) psk_link_free(client->cluster.links[i]);
+  for (int i = 0; i < client->cluster.n_links; i++)
+    if (!psk_arena_leave(client->cluster.links[i])) psk_link_free(client->cluster.links[i]);
   free(client->cluster.links);
   free(client->cluster.ranges);
   free(client->address.text);
@@ -42,6 +44,9 @@ void psk_client_free(penstock_client* client) {
   free(client->text.at);
   free(client->parts);
   free(client->commands);
+  psk_free_found(client);
+  psk_free_strings(client->found_names, client->n_found_names);
+  psk_free_described(client->described);
   psk_free_series(client->series);
   psk_free_flows(client->flows);
   free(client);
@@ -61,6 +66,20 @@ static int take_prefixes(penstock_client* client) {
   if (!status) status = replace(client, &client->read, read ? read : "");
   if (!status) client->read[strcspn(client->read, ",")] = '\0';
   return status;
+}
+
+// PENSTOCK_SHARED_MEMORY: 0 does without, another number is the size from which arrays go through it.
+static int take_sharing(penstock_client* client) {
+  const char* text = getenv("PENSTOCK_SHARED_MEMORY");
+  if (!text || !*text) return 0;
+  if (strspn(text, "0123456789") != strlen(text) || strlen(text) > 18)
+    return psk_fail(
+        client, PENSTOCK_INVALID, NULL,
+        "PENSTOCK_SHARED_MEMORY is '%s': 0 for no shared memory, or the number of bytes from which "
+        "arrays go through it",
+        text);
+  client->shared_from = (size_t)strtoull(text, NULL, 10);
+  return 0;
 }
 
 // Find a server that answers, and the map where it belongs to a cluster.
@@ -89,6 +108,7 @@ static int connect_to(penstock_client* client, const char* address) {
   int status = psk_identity(client);
   if (!status) status = psk_address_parse(client, address);
   if (!status) status = take_prefixes(client);
+  if (!status) status = take_sharing(client);
   return status ? status : psk_client_reach(client);
 }
 
@@ -111,6 +131,7 @@ penstock_client* psk_client_like(const penstock_client* client) {
   penstock_client* made = new_client(client->connect_timeout);
   if (!made) return NULL;
   made->timeout = client->timeout;
+  made->shared_from = client->shared_from;
   if (psk_address_parse(made, client->address.text) || replace(made, &made->written, client->written) ||
       replace(made, &made->read, client->read) ||
       penstock_set_identity(made, client->producer, client->rank)) {
@@ -139,6 +160,12 @@ int penstock_set_identity(penstock_client* client, const char* producer, int64_t
 const char* penstock_producer(const penstock_client* client) { return client->producer; }
 
 int64_t penstock_rank(const penstock_client* client) { return client->rank; }
+
+const char* penstock_transport(const penstock_client* client) {
+  const psk_link* link = client->cluster.n_links ? client->cluster.links[0] : NULL;
+  if (link && link->arena) return "shared memory";
+  return link && link->endpoint.port ? "tcp" : "unix";
+}
 
 int penstock_set_timeout(penstock_client* client, double seconds) {
   psk_begin(client, "set the time-out", "");

@@ -192,6 +192,7 @@ int psk_cluster_refresh(penstock_client* client) {
 
 psk_link* psk_route(penstock_client* client, const psk_command* command) {
   psk_cluster* cluster = &client->cluster;
+  if (command->to) return command->to;
   if (command->asked) return command->asked;
   if (!cluster->on) return cluster->links[0];
   if (command->slot >= 0) return cluster->of_slot[command->slot];

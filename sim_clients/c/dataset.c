@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "arena.h"
 
 typedef struct tensor {
   char* name;
@@ -59,19 +59,27 @@ static void put_names(penstock_client* client, const char* entry, const penstock
   psk_free_metadata(&names);
 }
 
-void psk_store(penstock_client* client, const char* entry, const penstock_field* fields, int count,
-               const psk_metadata_list* metadata, int tensors) {
+int psk_store(penstock_client* client, const char* entry, const penstock_field* fields, int count,
+              const psk_metadata_list* metadata, int tensors, size_t ahead) {
+  psk_put* puts = calloc((size_t)count + 1, sizeof *puts);
+  if (!puts) return psk_fail(client, PENSTOCK_MEMORY, NULL, "no memory for %d tensors", count);
+  for (int i = 0; i < count; i++) psk_put_of(&puts[i], fields[i].name, &fields[i].array);
+  int status;
   psk_again(client);
-  psk_command_begin(client, 2, psk_reply_ok, NULL);
-  psk_word(client, "DEL");
-  psk_key(client, entry, ".meta", NULL);
-  put_names(client, entry, fields, count, metadata);
-  for (int i = 0; tensors && i < count; i++) {
-    psk_command_begin(client, 2 + psk_count_tensor_words(&fields[i].array), psk_reply_ok, NULL);
-    psk_word(client, "AI.TENSORSET");
-    psk_key(client, entry, ".", fields[i].name, NULL);
-    psk_tensor_words(client, &fields[i].array);
-  }
+  do {
+    status = psk_puts_prepare(client, psk_shared_link(client, entry, "", ""), puts, tensors ? count : 0);
+    if (status) break;
+    psk_command_begin(client, 2, psk_reply_ok, NULL);
+    psk_word(client, "DEL");
+    psk_key(client, entry, ".meta", NULL);
+    put_names(client, entry, fields, count, metadata);
+    for (int i = 0; tensors && i < count; i++) psk_put_command(client, &puts[i], entry, ".", fields[i].name);
+    if (ahead) psk_room_ahead(client, entry, ahead);
+    status = psk_run(client);
+  } while (!status && psk_puts_again(puts, tensors ? count : 0));
+  psk_puts_end(puts, count);
+  free(puts);
+  return status;
 }
 
 void psk_complete(penstock_client* client, const char* entry) {
@@ -189,8 +197,7 @@ int penstock_put_dataset(penstock_client* client, const penstock_dataset* datase
     fields[i] = (penstock_field){dataset->tensors[i]->name, dataset->tensors[i]->array};
   int status = PENSTOCK_MEMORY;
   if (entry && fields) {
-    psk_store(client, entry, fields, dataset->count, &dataset->metadata, 1);
-    status = psk_run(client);
+    status = psk_store(client, entry, fields, dataset->count, &dataset->metadata, 1, 0);
     if (!status) {
       psk_complete(client, entry);
       status = psk_run(client);
@@ -204,14 +211,17 @@ int penstock_put_dataset(penstock_client* client, const penstock_dataset* datase
 // ---- Loading
 
 int psk_load(penstock_client* client, const char* entry, psk_sink* sinks, int count) {
-  for (int i = 0; i < count; i++) {
-    psk_command_begin(client, 4, psk_reply_tensor, &sinks[i]);
-    psk_word(client, "AI.TENSORGET");
-    psk_key(client, entry, ".", sinks[i].name, NULL);
-    psk_word(client, "META");
-    psk_word(client, "BLOB");
+  for (int i = 0; i < count; i++) sinks[i].again = 1;
+  for (int left = count; left > 0;) {
+    psk_again(client);
+    for (int i = 0; i < count; i++)
+      if (sinks[i].again) psk_get_command(client, &sinks[i], entry, ".", sinks[i].name);
+    int status = psk_get_all(client);
+    if (status) return status;
+    left = 0;
+    for (int i = 0; i < count; i++) left += sinks[i].again;
   }
-  return psk_run(client);
+  return 0;
 }
 
 static int by_text(const void* one, const void* other) {

@@ -69,6 +69,12 @@ static int open_soon(penstock_client* client, psk_link* link) {
   return psk_link_open(client, link, by < client->deadline ? by : client->deadline);
 }
 
+// Open a link, and learn whether its server shares memory.
+static int get_ready(penstock_client* client, psk_link* link) {
+  int status = link->fd < 0 ? open_soon(client, link) : 0;
+  return status || link->greeted ? status : psk_greet(client, link);
+}
+
 static int assign_one(penstock_client* client, psk_command* command, psk_link** used, int* n_used) {
   psk_link* link = psk_route(client, command);
   if (!link) {
@@ -76,7 +82,11 @@ static int assign_one(penstock_client* client, psk_command* command, psk_link** 
     return PSK_BROKEN;
   }
   if (command->only_once && psk_link_is_stale(link)) psk_link_close(link);
-  if (link->fd < 0 && open_soon(client, link)) return PSK_BROKEN;
+  if (get_ready(client, link)) return PSK_BROKEN;
+  if (command->connection && command->connection != link->connection) {
+    command->state = PSK_DONE;
+    return 0;
+  }
   command->link = link;
   command->state = PSK_SENT;
   command->written = 0;
@@ -90,7 +100,7 @@ static int assign_one(penstock_client* client, psk_command* command, psk_link** 
 static int send_asking(penstock_client* client, psk_link* link) {
   static const char kAsking[] = "*1\r\n$6\r\nASKING\r\n";
   psk_command asking = {.reply = psk_reply_ok};
-  int status = open_soon(client, link);
+  int status = get_ready(client, link);
   return status ? status : psk_attempt(client, link, kAsking, sizeof kAsking - 1, &asking);
 }
 
@@ -230,7 +240,7 @@ static int has_pending(penstock_client* client) {
   for (int i = 0; i < client->n_commands; i++) {
     psk_command* one = &client->commands[i];
     // Behind a command that goes again, the rest goes again too, unless it must not.
-    if (pending && one->state == PSK_DONE && !one->only_once) one->state = PSK_PENDING;
+    if (pending && one->state == PSK_DONE && !one->only_once && !one->settled) one->state = PSK_PENDING;
     pending |= one->state == PSK_PENDING;
   }
   return pending;
@@ -255,6 +265,7 @@ static int recover(penstock_client* client, int status, trouble* found, double* 
 int psk_run(penstock_client* client) {
   double give_up = 0, pause = kFirstPause;
   trouble found = {0};
+  psk_arena_flush(client);
   for (;;) {
     if (client->no_memory) return psk_fail(client, PENSTOCK_MEMORY, NULL, "no memory for the message");
     int status = send_pending(client);

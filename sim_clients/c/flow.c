@@ -351,7 +351,7 @@ void psk_release(penstock_client* client, const char* stream) {
   psk_again(client);
   client->error.status = 0;
   psk_command_begin(client, 2, psk_reply_ok, NULL);
-  psk_word(client, "PENSTOCK.RELEASE");
+  psk_word(client, "PENSTOCK.UNRESERVE");
   psk_key(client, stream, NULL);
   (void)psk_run(client);  // a server that has left has released it
   client->error = kept;

@@ -2,14 +2,16 @@
 //
 // From the wire upwards:
 //   socket.c    transports: TCP and Unix sockets. Another transport is one more file with a psk_transport
+//   arena.h     shared memory, in files of its own: beside a socket, for arrays of some size
 //   link.c      one connection: buffered reading, reading into the caller's memory, writing without a copy
 //   resp.c      commands as lists of parts (text, or the caller's memory), replies as tokens
 //   cluster.c   which shard a key lives in
 //   exchange.c  commands out, replies in: redirections, reconnections, deadlines
 //   strided.c   arrays with gaps, or in another order, through a buffer of fixed size
 //   npy.c spill.c   fields as .npy files, snapshots as directories of them
-//   tensor.c dataset.c stream.c flow.c flag.c model.c wait.c async.c   the calls of penstock.h
-//   client.c address.c error.c names.c                          around them
+//   about.c contract.c series.c   what is known of fields, what all agree on, what this client has put
+//   tensor.c dataset.c stream.c flow.c forget.c flag.c model.c wait.c async.c   the calls of penstock.h
+//   client.c address.c error.c names.c                                   around them
 //
 // Ownership: a client owns its links, its message and its error; nothing is shared between clients. Functions
 // that return int give 0 or a penstock_status, unless they say otherwise.
@@ -27,6 +29,9 @@
 #define PSK_SLOTS 16384
 #define PSK_IN_BYTES ((size_t)16 << 10)
 #define PSK_STAGE_BYTES ((size_t)4 << 20)
+// Smaller arrays go through the socket: a copy there costs less than the second look.
+#define PSK_SHARED_FROM ((size_t)32 << 10)
+#define PSK_AHEAD 16  // leases at most that wait for their put
 #define PSK_DEFAULT_TIMEOUT 600.0
 #define PSK_DEFAULT_CONNECT_TIMEOUT 5.0
 
@@ -37,6 +42,9 @@ enum psk_hopeless { PSK_HOPE, PSK_NO_TIME, PSK_NO_MEMORY, PSK_NO_REDIS, PSK_HALF
 
 typedef struct psk_link psk_link;
 typedef struct psk_command psk_command;
+typedef struct psk_arena psk_arena;
+typedef struct psk_hold psk_hold;
+typedef struct psk_piece psk_piece;
 
 // ---- strided.c: a walk over the elements of an array in row-major order
 
@@ -86,8 +94,11 @@ struct psk_command {
   psk_link* asked;  // not NULL: an ASK redirection, for once
   psk_link* link;   // it was given to
   enum psk_state state;
-  int written;    // completely, so that it may have been executed
-  int only_once;  // must not be sent again once it may have been executed
+  psk_link* to;        // not NULL: it goes there, whatever its key
+  int64_t connection;  // not 0: it has no meaning on another connection
+  int written;         // completely, so that it may have been executed
+  int only_once;       // must not be sent again once it may have been executed
+  int settled;         // is not sent again once it was answered
   psk_reply reply;
   void* context;
 };
@@ -130,6 +141,10 @@ int psk_garbage(penstock_client* client, psk_link* link, const char* expected);
 // Replies of one kind.
 int psk_reply_ok(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token);
 int psk_reply_integer(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token);
+// Anything but an error and an array.
+int psk_reply_ignored(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token);
+// Into a char*, which is replaced: NULL where there is none, else to be freed.
+int psk_reply_text(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token);
 
 // ---- socket.c, link.c
 
@@ -168,6 +183,15 @@ struct psk_link {
   size_t offset;
   int walking;
   psk_walk walk;
+  int greeted;         // on this connection
+  int no_arena;        // the server has said so
+  psk_arena* arena;    // NULL: no shared memory
+  int64_t connection;  // the server's number of it, where there is an arena
+  int no_leases;       // the server lets this user have none
+  psk_hold* ahead[PSK_AHEAD];
+  int n_ahead;
+  size_t sizes[PSK_AHEAD];  // of the puts of late, bytes
+  unsigned n_sizes;
 };
 
 psk_link* psk_link_new(const psk_endpoint* endpoint);
@@ -224,6 +248,15 @@ int psk_run(penstock_client* client);
 int psk_attempt(penstock_client* client, psk_link* link, const char* text, size_t length,
                 psk_command* command);
 
+// ---- arena.h: the parts that are built into the others
+
+// Ask a new connection of this host for shared memory. Returns 0 or PSK_BROKEN.
+int psk_greet(penstock_client* client, psk_link* link);
+// Build a RELEASE of what has been given back, for each link.
+void psk_arena_flush(penstock_client* client);
+// A client ends. Whether the link stays for views that live on; else it is to be freed.
+int psk_arena_leave(psk_link* link);
+
 // ---- error.c, names.c, address.c
 
 int psk_fail(penstock_client* client, int status, const char* subject, const char* format, ...)
@@ -237,6 +270,8 @@ int psk_signalled(penstock_client* client);
 
 int psk_check_name(penstock_client* client, const char* what, const char* name);
 int psk_check_field(penstock_client* client, const char* name);
+// The key of a stream's contract, in the stream's slot.
+void psk_contract_key(penstock_client* client, const char* stream);
 // `label` says in an error which array it is.
 int psk_check_array(penstock_client* client, const char* label, const penstock_array* array);
 const char* psk_wire_dtype(penstock_dtype dtype);
@@ -262,10 +297,32 @@ typedef struct psk_sink {
   const penstock_array* array;  // of this dtype and shape, or
   penstock_place place;         // what this gives
   void* context;
-  const char* name;  // for `place`, and for errors
-  int missing;       // set, and no error, where `may_miss`
+  const char* name;     // for `place`, and for errors
+  penstock_info* info;  // set to what the tensor is, where not NULL
+  int missing;          // set, and no error, where `may_miss`
   int may_miss;
+  int by_socket;     // never by shared memory
+  int again;         // it is to be asked for again
+  psk_piece* piece;  // not NULL: a view instead of a copy
 } psk_sink;
+
+// A psk_sink's `place` for a view: memory of its own, with the psk_piece as context.
+void* psk_own_piece(void* context, const char* name, const penstock_info* info);
+
+// What stands in front of a tensor's bytes.
+typedef struct psk_header {
+  penstock_info info;
+  char dtype[24];
+} psk_header;
+
+int psk_read_shape(penstock_client* client, psk_link* link, penstock_info* info);
+// The bytes, whose token is given.
+int psk_read_blob(penstock_client* client, psk_link* link, psk_sink* sink, const psk_header* head,
+                  const psk_token* token);
+// Whether the array to be filled, if any, is another; then the error is set.
+int psk_does_not_fit(penstock_client* client, const psk_sink* sink, const penstock_info* info);
+// The error of a tensor's reply; *status is what to return. Whether it is one.
+int psk_tensor_error(penstock_client* client, const psk_token* token, psk_sink* sink, int* status);
 
 // The words of AI.TENSORSET behind the key, and how many these are.
 void psk_tensor_words(penstock_client* client, const penstock_array* array);
@@ -274,6 +331,8 @@ int psk_count_tensor_words(const penstock_array* array);
 int psk_read_tensor(penstock_client* client, psk_link* link, psk_sink* sink, const psk_token* token);
 // The same as a reply, with a psk_sink as context.
 int psk_reply_tensor(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token);
+// Get one tensor of the client's.
+int psk_get_tensor(penstock_client* client, const char* name, psk_sink* sink);
 
 // ---- metadata.c: what SmartRedis keeps about a dataset, each list as a byte of type and its values
 
@@ -310,16 +369,16 @@ int psk_reply_metadata(penstock_client* client, psk_link* link, psk_command* com
 // "prefix.{name}", what the keys of a dataset begin with, to be freed. NULL: no memory, and psk_fail was
 // called.
 char* psk_entry(penstock_client* client, const char* prefix, const char* name);
-// The commands that store fields as a dataset, its metadata with them: to be run. `tensors` 0: the names of
-// the fields alone.
-void psk_store(penstock_client* client, const char* entry, const penstock_field* fields, int count,
-               const psk_metadata_list* metadata, int tensors);
+// Store fields as a dataset, its metadata with them. `tensors` 0: the names of the fields alone. `ahead`: bytes
+// that the shard is asked to keep room for, behind them; 0: not asked.
+int psk_store(penstock_client* client, const char* entry, const penstock_field* fields, int count,
+              const psk_metadata_list* metadata, int tensors, size_t ahead);
 // How long a list is. `what` says in an error what the name is of: "list" or "stream".
 int psk_list_length(penstock_client* client, const char* what, const char* list, int64_t* length);
 
 // Begin a new message with the command that calls a dataset complete, once everything has been stored.
 void psk_complete(penstock_client* client, const char* entry);
-// Read the tensors of these names, each into its sink.
+// Read the tensors of these names, each into its sink; what it is alone where the sink has no place for it.
 int psk_load(penstock_client* client, const char* entry, psk_sink* sinks, int count);
 // The sinks whose tensors are missing, sorted, as "u, w"; NULL: none. To be freed.
 char* psk_missing(const psk_sink* sinks, int count);
@@ -367,18 +426,62 @@ void psk_announce(penstock_client* client, const char* stream, const char* entry
 // Where an entry is not in the database although it was announced: the error says so if it was dropped.
 int psk_explain_missing(penstock_client* client, const char* stream, int64_t position, const char* name);
 
-// ---- stream.c, flag.c, async.c
+// ---- about.c: penstock_about whose memory is their own
+
+int psk_copy_about(penstock_about* to, const penstock_about* from);
+void psk_free_about(penstock_about* about);
+int psk_same_about(const penstock_about* one, const penstock_about* other);
+int psk_same_block(const penstock_about* one, const penstock_about* other);
+// For example "(64, 128) at (64, 0)".
+const char* psk_block_text(char* text, size_t room, const penstock_array* array, const penstock_about* about);
+
+typedef struct psk_described psk_described;
+void psk_free_described(psk_described* described);
+// What was told of a field of a stream. Never NULL.
+const penstock_about* psk_about(const penstock_client* client, const char* stream, const char* field);
+// Whether it fits the field's array.
+int psk_check_about(penstock_client* client, const penstock_field* field, const penstock_about* about);
+int psk_add_about(psk_metadata_list* list, const char* field, const penstock_about* about);
+
+// Keep what a snapshot's metadata tell of its fields, in client->found_fields. Then, once their arrays are
+// known, check that they fit.
+int psk_take_found(penstock_client* client, const char* snapshot, const psk_metadata_list* metadata,
+                   char** fields, int count);
+int psk_check_found(penstock_client* client, const char* snapshot);
+void psk_free_found(penstock_client* client);
+
+// ---- contract.c
+
+// The contract that a snapshot would begin; to be freed. NULL: no memory.
+char* psk_contract_text(const penstock_client* client, const char* stream, const char* snapshot,
+                        const penstock_field* fields, int count);
+// Offer a contract, and receive the one that holds; to be freed.
+int psk_contract_agree(penstock_client* client, const char* stream, const char* mine, char** agreed);
+// Fail where a snapshot, by the contract it would begin, does not keep the one that holds.
+int psk_contract_differs(penstock_client* client, const char* stream, const char* snapshot,
+                         const char* agreed, const char* mine);
+
+// ---- series.c, stream.c, flag.c, async.c
+
+// A snapshot that was checked: its name, and what goes beside its fields.
+typedef struct psk_prepared {
+  char* name;
+  psk_metadata_list metadata;
+} psk_prepared;
 
 typedef struct psk_series psk_series;
 void psk_free_series(psk_series* series);
-// Check a snapshot before anything of it is sent, name it (to be freed), store and announce it, take note of
-// it.
-int psk_prepare(penstock_client* client, const char* stream, int64_t step, const penstock_field* fields,
-                int count, char** name);
-int psk_put_prepared(penstock_client* client, const char* stream, const char* name, double time,
+void psk_forget_series(penstock_client* client, const char* stream);
+// Check a snapshot before anything of it is sent: against the contract of its stream, which is asked for with
+// the first one. Then store and announce it, and take note of it.
+int psk_prepare(penstock_client* client, const char* stream, int64_t step, double time,
+                const penstock_field* fields, int count, psk_prepared* prepared);
+void psk_free_prepared(psk_prepared* prepared);
+int psk_put_prepared(penstock_client* client, const char* stream, psk_prepared* prepared,
                      const penstock_field* fields, int count);
-int psk_note(penstock_client* client, const char* stream, int64_t step, const penstock_field* fields,
-             int count);
+void psk_note(penstock_client* client, const char* stream, int64_t step);
+// The name of a snapshot, out of an entry of a stream. To be freed.
+char* psk_name_of(const char* entry);
 // Of a flag whose name is the texts, until NULL.
 int psk_set_flag(penstock_client* client, const char* name);
 
@@ -398,6 +501,7 @@ typedef struct psk_error {
 struct penstock_client {
   psk_address address;
   psk_cluster cluster;
+  size_t shared_from;  // bytes of an array that goes through shared memory; 0: none does
   char* producer;
   int64_t rank;
   char* written;  // prefix of keys that are written, "" for none
@@ -425,7 +529,12 @@ struct penstock_client {
   int words_left;
   int no_memory;
 
-  char* found;  // the producer that get_snapshot has returned
+  char* found;  // the text that the last call has returned: a producer, a contract
+  penstock_found* found_fields;
+  int n_found;
+  char** found_names;
+  int n_found_names;
+  psk_described* described;
   psk_series* series;
   psk_flow* flows;
   penstock_outcome outcome;  // of the last put

@@ -31,6 +31,7 @@ void psk_link_close(psk_link* link) {
   link->fd = -1;
   link->start = link->end = link->stage_start = link->stage_end = link->promised = 0;
   link->patient = 0;
+  link->greeted = 0;
 }
 
 void psk_link_free(psk_link* link) {

@@ -73,6 +73,10 @@ int psk_check_name(penstock_client* client, const char* what, const char* name) 
                   what);
 }
 
+void psk_contract_key(penstock_client* client, const char* stream) {
+  psk_key(client, "{", stream, "}.contract", NULL);
+}
+
 int psk_check_field(penstock_client* client, const char* name) {
   if (name && !strcmp(name, "meta"))
     return psk_fail(client, PENSTOCK_NAME, name, "field: SmartRedis keeps the names of the fields under it");

@@ -156,6 +156,8 @@ static int scatter(FILE* file, const penstock_array* array, size_t left) {
 static int read_file(FILE* file, const char* path, const psk_sink* sink, char* why, size_t room) {
   penstock_info info = {0};
   if (read_head(file, &info)) return say(why, room, PENSTOCK_SNAPSHOT, path, "it is no file of an array");
+  if (sink->info) *sink->info = info;
+  if (!sink->array && !sink->place) return 0;  // only what it is
   if (sink->array && !fits(sink->array, &info))
     return say(why, room, PENSTOCK_TENSOR, path, "the array to be filled has another dtype or shape");
   int failed;

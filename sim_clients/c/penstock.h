@@ -49,7 +49,7 @@ typedef enum penstock_status {
   PENSTOCK_REFUSED = 6,          // the database answered with an error that has no number of its own
   PENSTOCK_NAME = 7,             // a name that cannot be part of a key
   PENSTOCK_TENSOR = 8,           // an array that cannot be sent, or another dtype or shape than is expected
-  PENSTOCK_SNAPSHOT = 9,         // a field is missing, or has another shape or dtype than before; a step
+  PENSTOCK_SNAPSHOT = 9,         // a field is missing, or differs from the stream's contract; a step
   PENSTOCK_INCOMPLETE = 10,      // announced, but not every field is in the database
   PENSTOCK_KEY_MISSING = 11,     // no such key
   PENSTOCK_MODEL_MISSING = 12,   // no such model, or no such version of it
@@ -83,6 +83,7 @@ typedef enum penstock_dtype {
 
 typedef struct penstock_client penstock_client;
 typedef struct penstock_dataset penstock_dataset;
+typedef struct penstock_view penstock_view;
 
 // An array of the caller's, to be sent or to be filled.
 //   dims     rank of them, in the order that every reader sees: dims[0] varies slowest in the database
@@ -105,6 +106,22 @@ typedef struct penstock_field {
   penstock_array array;
 } penstock_field;
 
+// What is known of a field beside its numbers. NULL: nothing.
+//   units   "K", "m s-1", "1" for none: 1 to 80 bytes, no commas
+//   rank    of the field: how many entries dims, shape and offset have
+//   dims    names of the dimensions, in the order of the array's
+//   shape   of the global array, of which this rank has a block; its own part, without ghost cells
+//   offset  where the block begins in the global array, in each dimension, from 0. Given with shape, or not
+//   at
+//           all
+typedef struct penstock_about {
+  const char* units;
+  int rank;
+  const char* const* dims;
+  const int64_t* shape;
+  const int64_t* offset;
+} penstock_about;
+
 // What an array in the database is. Row-major without gaps.
 typedef struct penstock_info {
   penstock_dtype dtype;
@@ -117,13 +134,23 @@ typedef struct penstock_info {
 // ends, or NULL to refuse it. `name` is the field's, or the output's position as text.
 typedef void* (*penstock_place)(void* context, const char* name, const penstock_info* info);
 
-// Who announced a snapshot, and when. `has_time` is 0 where the solver gave no time.
+// A field of a snapshot in the database.
+typedef struct penstock_found {
+  const char* name;
+  penstock_info info;
+  penstock_about about;
+} penstock_found;
+
+// Who announced a snapshot, and when. `has_time` is 0 where the solver gave no time. All that it points to
+// holds until the next call with the client.
 typedef struct penstock_snapshot {
   const char* producer;
   int64_t rank;
   int64_t step;
   int has_time;
   double time;
+  int count;
+  const penstock_found* fields;  // all of them; penstock_get_snapshot_fields sets the info of its own alone
 } penstock_snapshot;
 
 // ---- Life
@@ -143,6 +170,9 @@ PENSTOCK_API void penstock_close(penstock_client* client);
 PENSTOCK_API int penstock_set_identity(penstock_client* client, const char* producer, int64_t rank);
 PENSTOCK_API const char* penstock_producer(const penstock_client* client);
 PENSTOCK_API int64_t penstock_rank(const penstock_client* client);
+
+// How large arrays travel: "shared memory", "unix" or "tcp".
+PENSTOCK_API const char* penstock_transport(const penstock_client* client);
 
 // How long the database may take to answer one call, s; 600 at first: a model may run for minutes.
 PENSTOCK_API int penstock_set_timeout(penstock_client* client, double seconds);
@@ -199,9 +229,25 @@ PENSTOCK_API int penstock_delete_tensor(penstock_client* client, const char* nam
 // before all of its fields are in the database.
 //   step   0 or more, greater than that of the snapshot before it in this stream
 //   time   physical time, s; NAN: none
-// Fields must have the names, dtypes and shapes of the first snapshot of the stream.
+// The first snapshot of a stream, whoever's it is, fixes the contract of the stream: its fields' names,
+// dtypes, shapes, units and names of dimensions. What differs is refused, and the error names both sides. Of
+// a field in blocks the shape of the global array counts, and the blocks of a rank stay where they are.
 PENSTOCK_API int penstock_put_snapshot(penstock_client* client, const char* stream, int64_t step, double time,
                                        const penstock_field* fields, int count);
+
+// Tell what is known of a field of a stream, once: it goes with every snapshot that this client puts from
+// then on. It is copied. NULL: nothing.
+PENSTOCK_API int penstock_describe_field(penstock_client* client, const char* stream, const char* field,
+                                         const penstock_about* about);
+
+// The contract of a stream as text, NULL where nobody has put a snapshot: `since <snapshot>`, then a line for
+// each field as `T: float32 (128, 128) in blocks, K, dims y x`. It holds until the next call with the client.
+PENSTOCK_API int penstock_contract(penstock_client* client, const char* stream, const char** text);
+
+// Remove all that was put in a stream: the snapshots it announces, its contract, that ranks have ended in it.
+// It may then begin anew. Clients that have put in it keep to what they know: let them leave first. A
+// snapshot is known by its producer, rank and step alone: one that another stream announces too goes with it.
+PENSTOCK_API int penstock_forget_stream(penstock_client* client, const char* stream);
 
 // Receive the snapshot at a position of the stream, 0 being the first. `place` is called for each field.
 PENSTOCK_API int penstock_get_snapshot(penstock_client* client, const char* stream, int64_t position,
@@ -215,6 +261,20 @@ typedef enum penstock_outcome {
 } penstock_outcome;
 
 PENSTOCK_API penstock_outcome penstock_last_outcome(const penstock_client* client);
+// Receive these fields of it alone, each into its array, which has the field's dtype and shape. `snapshot`
+// may be NULL.
+PENSTOCK_API int penstock_get_snapshot_fields(penstock_client* client, const char* stream, int64_t position,
+                                              const penstock_field* fields, int count,
+                                              penstock_snapshot* snapshot);
+
+// What its fields are, without their numbers.
+PENSTOCK_API int penstock_snapshot_info(penstock_client* client, const char* stream, int64_t position,
+                                        penstock_snapshot* snapshot);
+
+// The names of the snapshots from a position on, `<producer>.<rank>.<step>`. They hold until the next such
+// call with the client.
+PENSTOCK_API int penstock_snapshot_names(penstock_client* client, const char* stream, int64_t from,
+                                         const char* const** names, int64_t* count);
 
 // How many have been announced, by all producers together.
 PENSTOCK_API int penstock_announced(penstock_client* client, const char* stream, int64_t* count);
@@ -283,6 +343,38 @@ PENSTOCK_API int penstock_acknowledge(penstock_client* client, const char* strea
                                       int64_t position);
 // The consumer needs nothing any more, of what is there and of what comes.
 PENSTOCK_API int penstock_unsubscribe(penstock_client* client, const char* stream, const char* consumer);
+// ---- Shared memory
+//
+// Where the database is on this host, belongs to the same user and has shared memory, arrays of 32 KB and
+// more go through it: a put is one copy, a get another. The calls here save these too. They are the same
+// where there is none, and then copy. PENSTOCK_SHARED_MEMORY in the environment is another size than 32 KB,
+// in bytes, or 0 to do without. Where it is full, a put waits for room, by the client's timeout:
+// PENSTOCK_FULL then says which processes hold it. A child of fork() has neither views nor leases of its
+// parent's.
+
+// Room for an array that is to be put: compute into penstock_view_array(view, 0).data, then put that array,
+// whole, with this client: as a tensor, or as a field. It is not copied. From then on it is read-only: it
+// belongs to the tensor, and writing to it would change what others read. It can be read until
+// penstock_unmap, which also gives back what was not put. The next put needs a lease of its own.
+// In a cluster, and where there is no shared memory, it is ordinary memory, and the put copies.
+PENSTOCK_API int penstock_lease(penstock_client* client, penstock_dtype dtype, int rank, const int64_t* dims,
+                                penstock_view** view);
+
+// A tensor, or the fields of a snapshot, where they lie, to be read only. They stay as they are, whatever
+// becomes of their keys, until penstock_unmap. Room that views hold is not there for puts.
+PENSTOCK_API int penstock_map_tensor(penstock_client* client, const char* name, penstock_view** view);
+PENSTOCK_API int penstock_map_snapshot(penstock_client* client, const char* stream, int64_t position,
+                                       penstock_snapshot* snapshot, penstock_view** view);
+
+// The arrays of a view. Name and dims live as long as it does; NULL and an array without data past the last.
+PENSTOCK_API int penstock_view_count(const penstock_view* view);
+PENSTOCK_API const char* penstock_view_name(const penstock_view* view, int i);
+PENSTOCK_API penstock_array penstock_view_array(const penstock_view* view, int i);
+// Whether it lies in shared memory.
+PENSTOCK_API int penstock_view_is_shared(const penstock_view* view, int i);
+
+// End a view: on any thread, in any order, also after penstock_close. NULL is harmless.
+PENSTOCK_API void penstock_unmap(penstock_view* view);
 
 // ---- Flags
 

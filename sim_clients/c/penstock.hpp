@@ -20,6 +20,7 @@
 #ifndef PENSTOCK_HPP
 #define PENSTOCK_HPP
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -84,6 +85,31 @@ class Client {
   // No error where there is none.
   void delete_tensor(const std::string& name) { check(penstock_delete_tensor(c(), name.c_str())); }
 
+  // ---- Shared memory: penstock.h has its rules
+
+  // "shared memory", "unix" or "tcp".
+  std::string transport() const { return penstock_transport(c()); }
+  // Room for an array that is to be put: compute into it, then put its array().
+  template <class T>
+  Shared<T> lease(const Dims& dims) {
+    penstock_view* view = nullptr;
+    check(penstock_lease(c(), dtype_of<T>(), static_cast<int>(dims.size()), dims.data(), &view));
+    return Shared<T>(view);
+  }
+  // A tensor where it lies, whose elements are of this type.
+  template <class T>
+  Shared<const T> map_tensor(const std::string& name) {
+    penstock_view* view = nullptr;
+    check(penstock_map_tensor(c(), name.c_str(), &view));
+    Shared<const T> found(view);
+    const auto dtype = penstock_view_array(view, 0).dtype;
+    if (dtype != dtype_of<T>())
+      throw TensorError(
+          PENSTOCK_TENSOR,
+          name + " is " + penstock_dtype_name(dtype) + ", not " + penstock_dtype_name(dtype_of<T>()), name);
+    return found;
+  }
+
   // ---- Snapshots
 
   // Returns what became of it: PENSTOCK_STORED, or what the policy of the stream did where it had no room.
@@ -100,16 +126,61 @@ class Client {
     check(penstock_put_snapshot(c(), stream.c_str(), step, time, list.data(), static_cast<int>(list.size())));
     return penstock_last_outcome(c());
   }
+  // Tell what is known of a field of a stream, once: it goes with every snapshot that is put from then on.
+  void describe_field(const std::string& field, const About& about, const std::string& stream = kStream) {
+    std::vector<const char*> dims;
+    for (const auto& name : about.dims) dims.push_back(name.c_str());
+    const auto rank = std::max({about.dims.size(), about.shape.size(), about.offset.size()});
+    for (const auto size : {about.dims.size(), about.shape.size(), about.offset.size()})
+      if (size && size != rank)
+        throw TensorError(PENSTOCK_TENSOR,
+                          "dims, shape and offset of a field have one entry for each dimension", field);
+    const penstock_about it = {about.units.empty() ? nullptr : about.units.c_str(), static_cast<int>(rank),
+                               dims.empty() ? nullptr : dims.data(),
+                               about.shape.empty() ? nullptr : about.shape.data(),
+                               about.offset.empty() ? nullptr : about.offset.data()};
+    check(penstock_describe_field(c(), stream.c_str(), field.c_str(), &it));
+  }
+  // What all snapshots of the stream have, as penstock.h says; "" where nobody has put one.
+  std::string contract(const std::string& stream = kStream) {
+    const char* text = nullptr;
+    check(penstock_contract(c(), stream.c_str(), &text));
+    return text ? text : "";
+  }
+  // Remove all that was put in a stream, so that it begins anew.
+  void forget_stream(const std::string& stream = kStream) {
+    check(penstock_forget_stream(c(), stream.c_str()));
+  }
+  // The names of the snapshots from a position on.
+  std::vector<std::string> snapshot_names(std::int64_t from = 0, const std::string& stream = kStream) {
+    const char* const* names = nullptr;
+    std::int64_t count = 0;
+    check(penstock_snapshot_names(c(), stream.c_str(), from, &names, &count));
+    return {names, names + count};
+  }
   // The snapshot at a position of the stream, 0 being the first.
   Snapshot get_snapshot(std::int64_t position, const std::string& stream = kStream) {
-    Snapshot found;
+    std::map<std::string, Tensor> fields;
     penstock_snapshot about;
-    check(penstock_get_snapshot(c(), stream.c_str(), position, place_field, &found.fields, &about));
-    found.producer = about.producer;
-    found.rank = about.rank;
-    found.step = about.step;
-    found.time = about.time;
+    check(penstock_get_snapshot(c(), stream.c_str(), position, place_field, &fields, &about));
+    Snapshot found = snapshot_of(about);
+    found.fields = std::move(fields);
     return found;
+  }
+  // These fields of it alone, each into its array, which has the field's dtype and shape.
+  Snapshot get_snapshot(std::int64_t position, std::initializer_list<Destination> fields,
+                        const std::string& stream = kStream) {
+    const auto list = c_fields(fields.begin(), fields.end());
+    penstock_snapshot about;
+    check(penstock_get_snapshot_fields(c(), stream.c_str(), position, list.data(),
+                                       static_cast<int>(list.size()), &about));
+    return snapshot_of(about);
+  }
+  // What its fields are, without their numbers.
+  Snapshot snapshot_info(std::int64_t position, const std::string& stream = kStream) {
+    penstock_snapshot about;
+    check(penstock_snapshot_info(c(), stream.c_str(), position, &about));
+    return snapshot_of(about);
   }
   std::int64_t announced(const std::string& stream = kStream) {
     std::int64_t count = 0;
@@ -239,6 +310,16 @@ class Client {
 
   void check(int status) const {
     if (status) throw_error(status, c());
+  }
+  static Snapshot snapshot_of(const penstock_snapshot& about) {
+    Snapshot found;
+    found.producer = about.producer;
+    found.rank = about.rank;
+    found.step = about.step;
+    found.time = about.time;
+    for (int i = 0; i < about.count; i++)
+      found.found[about.fields[i].name] = {about.fields[i].info, about_of(about.fields[i].about)};
+    return found;
   }
   template <class Iterator>
   static std::vector<penstock_field> c_fields(Iterator from, Iterator to) {

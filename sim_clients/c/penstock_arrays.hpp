@@ -268,11 +268,72 @@ class Tensor {
   std::unique_ptr<std::byte[]> bytes_;
 };
 
+// Arrays in shared memory, or in ordinary memory where there is none: see penstock.h. T of a mapping is
+// const. What it gave is gone with it; it may outlive its client.
+template <class T>
+class Shared {
+ public:
+  explicit Shared(penstock_view* view) : view_(view) {}
+  std::size_t size() const { return count(penstock_view_array(view_.get(), 0)); }
+  T* data() const { return static_cast<T*>(penstock_view_array(view_.get(), 0).data); }
+  T* begin() const { return data(); }
+  T* end() const { return data() + size(); }
+  T& operator[](std::size_t i) const { return data()[i]; }
+  Dims dims() const {
+    const auto it = penstock_view_array(view_.get(), 0);
+    return std::vector<std::int64_t>(it.dims, it.dims + it.rank);
+  }
+  // To put it, whole: it is not copied, and must not be written afterwards.
+  Array array() const { return Array(data(), dims()); }
+  bool is_shared() const { return penstock_view_is_shared(view_.get(), 0) != 0; }
+
+ private:
+  static std::size_t count(const penstock_array& it) {
+    std::size_t elements = 1;
+    for (int i = 0; i < it.rank; i++) elements *= static_cast<std::size_t>(it.dims[i]);
+    return elements;
+  }
+  struct End {
+    void operator()(penstock_view* view) const { penstock_unmap(view); }
+  };
+  std::unique_ptr<penstock_view, End> view_;
+};
+
 // An array with its name, of a snapshot.
 struct Field {
   Field(std::string name, Array array) : name(std::move(name)), array(std::move(array)) {}
   std::string name;
   Array array;
+};
+
+// An array of the caller's that a field of a snapshot is received into.
+struct Destination {
+  Destination(std::string name, Output array) : name(std::move(name)), array(std::move(array)) {}
+  std::string name;
+  Output array;
+};
+
+// What is known of a field beside its numbers; empty: nothing. See penstock_about.
+struct About {
+  std::string units;
+  std::vector<std::string> dims;  // names
+  Dims shape, offset;             // of the global array; where this rank's block begins in it
+};
+
+inline About about_of(const penstock_about& from) {
+  About about;
+  const auto rank = static_cast<std::size_t>(from.rank);
+  if (from.units) about.units = from.units;
+  if (from.dims) about.dims.assign(from.dims, from.dims + rank);
+  if (from.shape) about.shape.assign(from.shape, from.shape + rank);
+  if (from.offset) about.offset.assign(from.offset, from.offset + rank);
+  return about;
+}
+
+// A field of a snapshot in the database: dtype, shape, and what is known of it.
+struct Found {
+  penstock_info info;
+  About about;
 };
 
 // What a producer has announced.
@@ -281,6 +342,7 @@ struct Snapshot {
   std::int64_t rank = 0, step = 0;
   double time = NAN;  // s, NAN where the solver gave none
   std::map<std::string, Tensor> fields;
+  std::map<std::string, Found> found;  // all fields of the snapshot
 };
 
 }  // namespace penstock

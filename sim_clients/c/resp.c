@@ -310,3 +310,22 @@ int psk_reply_integer(penstock_client* client, psk_link* link, psk_command* comm
   *(int64_t*)command->context = token->number;
   return 0;
 }
+
+int psk_reply_text(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token) {
+  if (token->kind == '-') return psk_refused(client, token->text, token->length);
+  if (token->kind != '$') return psk_garbage(client, link, "a name");
+  char** text = command->context;
+  free(*text);
+  *text = NULL;
+  if (token->number < 0) return 0;
+  *text = calloc(1, (size_t)token->number + 1);
+  if (*text) return psk_body(client, link, token, *text);
+  int status = psk_pass(client, link, token);
+  return status ? status : psk_fail(client, PENSTOCK_MEMORY, NULL, "no memory for a name");
+}
+
+int psk_reply_ignored(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token) {
+  (void)command;
+  if (token->kind == '-') return psk_refused(client, token->text, token->length);
+  return token->kind == '$' ? psk_pass(client, link, token) : 0;
+}

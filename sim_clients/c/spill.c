@@ -128,6 +128,10 @@ int psk_load_spilled(penstock_client* client, const psk_bytes* packed, const cha
     append_text(path, "/");
     append_part(path, sinks[i].name);
     append_text(path, kSuffix);
+    if (sinks[i].piece) {
+      sinks[i].place = psk_own_piece;
+      sinks[i].context = sinks[i].piece;
+    }
     status = psk_npy_read(path, &sinks[i], why, sizeof why);
     gethostname(host, sizeof host - 1);
     if (status)

@@ -6,149 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
-
-typedef struct layout {
-  char* name;
-  penstock_dtype dtype;
-  int rank;
-  int64_t dims[PENSTOCK_MAX_RANK];
-} layout;
-
-// What has been put in one stream so far, and so what the next snapshot must look like.
-struct psk_series {
-  psk_series* next;
-  char* stream;
-  int64_t last_step;
-  layout* fields;
-  int count;
-};
-
-static void free_layouts(layout* fields, int count) {
-  for (int i = 0; fields && i < count; i++) free(fields[i].name);
-  free(fields);
-}
-
-void psk_free_series(psk_series* series) {
-  while (series) {
-    psk_series* next = series->next;
-    free_layouts(series->fields, series->count);
-    free(series->stream);
-    free(series);
-    series = next;
-  }
-}
-
-static psk_series* find_series(const penstock_client* client, const char* stream) {
-  for (psk_series* one = client->series; one; one = one->next)
-    if (!strcmp(one->stream, stream)) return one;
-  return NULL;
-}
-
-// ---- Checks before anything is sent
-
-static const penstock_field* find_field(const penstock_field* fields, int count, const char* name) {
-  for (int i = 0; i < count; i++)
-    if (!strcmp(fields[i].name, name)) return &fields[i];
-  return NULL;
-}
-
-static int check_fields(penstock_client* client, const char* snapshot, const penstock_field* fields,
-                        int count) {
-  if (!fields || count < 1) return psk_fail(client, PENSTOCK_SNAPSHOT, snapshot, "it has no fields");
-  for (int i = 0; i < count; i++) {
-    int status = psk_check_field(client, fields[i].name);
-    if (!status) status = psk_check_array(client, fields[i].name, &fields[i].array);
-    if (!status && find_field(fields, i, fields[i].name))
-      status = psk_fail(client, PENSTOCK_SNAPSHOT, snapshot, "it has the field '%s' twice", fields[i].name);
-    if (status) return status;
-  }
-  return 0;
-}
-
-static int check_against(penstock_client* client, const char* snapshot, const psk_series* series,
-                         const penstock_field* fields, int count) {
-  for (int i = 0; i < series->count; i++)
-    if (!find_field(fields, count, series->fields[i].name))
-      return psk_fail(client, PENSTOCK_SNAPSHOT, snapshot,
-                      "the field '%s' is missing, earlier snapshots have it", series->fields[i].name);
-  for (int i = 0; i < count; i++) {
-    const penstock_array* is = &fields[i].array;
-    const layout* was = NULL;
-    for (int k = 0; k < series->count && !was; k++)
-      if (!strcmp(series->fields[k].name, fields[i].name)) was = &series->fields[k];
-    if (!was)
-      return psk_fail(client, PENSTOCK_SNAPSHOT, snapshot,
-                      "the field '%s' is new, earlier snapshots do not have it", fields[i].name);
-    if (was->dtype == is->dtype && was->rank == is->rank &&
-        !memcmp(was->dims, is->dims, (size_t)is->rank * sizeof *is->dims))
-      continue;
-    char now[256], before[256];
-    psk_describe(now, sizeof now, is->dtype, is->rank, is->dims);
-    psk_describe(before, sizeof before, was->dtype, was->rank, was->dims);
-    return psk_fail(client, PENSTOCK_SNAPSHOT, snapshot, "the field '%s' is %s, it was %s before",
-                    fields[i].name, now, before);
-  }
-  return 0;
-}
-
-int psk_prepare(penstock_client* client, const char* stream, int64_t step, const penstock_field* fields,
-                int count, char** name) {
-  size_t room = strlen(client->producer) + 48;
-  *name = NULL;
-  int status = psk_check_name(client, "stream", stream);
-  if (status) return status;
-  char* made = malloc(room);
-  if (!made) return psk_fail(client, PENSTOCK_MEMORY, NULL, "no memory for a name");
-  snprintf(made, room, "%s.%lld.%lld", client->producer, (long long)client->rank, (long long)step);
-  const psk_series* series = find_series(client, stream);
-  if (step < 0)
-    status = psk_fail(client, PENSTOCK_SNAPSHOT, made, "a step is an integer of 0 or more, got %lld",
-                      (long long)step);
-  if (!status && series && step <= series->last_step)
-    status = psk_fail(client, PENSTOCK_SNAPSHOT, made, "its step is not greater than the one before it, %lld",
-                      (long long)series->last_step);
-  if (!status) status = check_fields(client, made, fields, count);
-  if (!status && series) status = check_against(client, made, series, fields, count);
-  if (status)
-    free(made);
-  else
-    *name = made;
-  return status;
-}
-
-static int note_new(penstock_client* client, const char* stream, const penstock_field* fields, int count) {
-  psk_series* series = calloc(1, sizeof *series);
-  layout* layouts = calloc((size_t)count, sizeof *layouts);
-  char* name = strdup(stream);
-  int good = series && layouts && name;
-  for (int i = 0; good && i < count; i++) {
-    const penstock_array* array = &fields[i].array;
-    layouts[i].dtype = array->dtype;
-    layouts[i].rank = array->rank;
-    memcpy(layouts[i].dims, array->dims, (size_t)array->rank * sizeof *array->dims);
-    good = (layouts[i].name = strdup(fields[i].name)) != NULL;
-  }
-  if (!good) {
-    free_layouts(layouts, count);
-    free(series);
-    free(name);
-    return psk_fail(client, PENSTOCK_MEMORY, NULL, "no memory for the layout of a stream");
-  }
-  *series = (psk_series){client->series, name, -1, layouts, count};
-  client->series = series;
-  return 0;
-}
-
-int psk_note(penstock_client* client, const char* stream, int64_t step, const penstock_field* fields,
-             int count) {
-  if (!find_series(client, stream)) {
-    int status = note_new(client, stream, fields, count);
-    if (status) return status;
-  }
-  find_series(client, stream)->last_step = step;
-  return 0;
-}
+#include "arena.h"
 
 // ---- Putting
 
@@ -215,29 +73,23 @@ static int store(penstock_client* client, const char* stream, const char* name, 
   client->doing = "put snapshot";
   client->subject = name;
   int status = spilled ? psk_spill(client, verdict->directory, stream, name, fields, count, metadata) : 0;
-  if (status) return status;
-  psk_store(client, entry, fields, count, metadata, !spilled);
-  if (!spilled) psk_room_ahead(client, entry, bytes);
-  status = psk_run(client);
+  if (!status) status = psk_store(client, entry, fields, count, metadata, !spilled, spilled ? 0 : bytes);
   return status ? status : announce(client, stream, entry, spilled ? -1 : (int64_t)bytes);
 }
 
-int psk_put_prepared(penstock_client* client, const char* stream, const char* name, double time,
+int psk_put_prepared(penstock_client* client, const char* stream, psk_prepared* prepared,
                      const penstock_field* fields, int count) {
-  psk_metadata_list metadata = {0};
-  if (!isnan(time) && psk_add_scalar(&metadata, "time", PENSTOCK_FLOAT64, &time)) client->no_memory = 1;
   psk_verdict verdict = {0};
-  char* entry = psk_entry(client, client->written, name);
+  char* entry = psk_entry(client, client->written, prepared->name);
   int status =
       entry ? psk_reserve(client, stream, entry, bytes_of(fields, count), &verdict) : PENSTOCK_MEMORY;
   if (!status) {
     client->outcome = verdict.outcome;
     if (verdict.outcome != PENSTOCK_SKIPPED)
-      status = store(client, stream, name, entry, fields, count, &metadata, &verdict);
+      status = store(client, stream, prepared->name, entry, fields, count, &prepared->metadata, &verdict);
     if (status) psk_release(client, stream);
   }
   free(verdict.directory);
-  psk_free_metadata(&metadata);
   free(entry);
   return status;
 }
@@ -248,31 +100,18 @@ int penstock_put_snapshot(penstock_client* client, const char* stream, int64_t s
     int status = penstock_flush(client, client->timeout);  // snapshots stand in their order
     if (status) return status;
   }
-  char* name;
+  psk_prepared prepared;
   psk_begin(client, "put snapshot", "");
-  int status = psk_prepare(client, stream, step, fields, count, &name);
+  int status = psk_prepare(client, stream, step, time, fields, count, &prepared);
   if (status) return status;
-  status = psk_put_prepared(client, stream, name, time, fields, count);
+  status = psk_put_prepared(client, stream, &prepared, fields, count);
   client->subject = NULL;
-  free(name);
-  return status ? status : psk_note(client, stream, step, fields, count);
+  psk_free_prepared(&prepared);
+  if (!status) psk_note(client, stream, step);
+  return status;
 }
 
 // ---- Getting
-
-static int reply_entry(penstock_client* client, psk_link* link, psk_command* command,
-                       const psk_token* token) {
-  if (token->kind == '-') return psk_refused(client, token->text, token->length);
-  if (token->kind != '$') return psk_garbage(client, link, "a name");
-  char** entry = command->context;
-  free(*entry);
-  *entry = NULL;
-  if (token->number < 0) return 0;
-  *entry = calloc(1, (size_t)token->number + 1);
-  if (*entry) return psk_body(client, link, token, *entry);
-  int status = psk_pass(client, link, token);
-  return status ? status : psk_fail(client, PENSTOCK_MEMORY, NULL, "no memory for a name");
-}
 
 // The number that ends the text, behind a dot. Cuts it off.
 static int cut_number(char* text, int64_t* number) {
@@ -286,7 +125,7 @@ static int cut_number(char* text, int64_t* number) {
 }
 
 // What is between the last braces of an entry, or the whole. To be freed.
-static char* name_of(const char* entry) {
+char* psk_name_of(const char* entry) {
   const char* open = strrchr(entry, '{');
   char* name = strdup(open ? open + 1 : entry);
   for (size_t end = name ? strlen(name) : 0; end > 0 && name[end - 1] == '}'; end--) name[end - 1] = '\0';
@@ -315,19 +154,53 @@ static void take_time(const psk_metadata_list* metadata, penstock_snapshot* snap
   snapshot->has_time = 1;
 }
 
-static int load_fields(penstock_client* client, const char* entry, const char* name, char** fields, int count,
-                       psk_sink place, const psk_metadata* spilled) {
-  psk_sink* sinks = calloc((size_t)count + 1, sizeof *sinks);
-  if (!sinks) return psk_fail(client, PENSTOCK_MEMORY, name, "no memory for a snapshot");
+// How a snapshot is received: each field where `place` says, those of `into` in their arrays, all of them in
+// `view`, or, without any of these, what its fields are.
+typedef struct reading {
+  penstock_place place;
+  void* context;
+  const penstock_field* into;
+  int count;
+  penstock_view* view;
+} reading;
+
+static penstock_found* find_found(const penstock_client* client, const char* field) {
+  for (int i = 0; i < client->n_found; i++)
+    if (!strcmp(client->found_fields[i].name, field)) return &client->found_fields[i];
+  return NULL;
+}
+
+// Where each field goes. Returns how many there are, or -1 after psk_fail.
+static int make_sinks(penstock_client* client, const char* name, const reading* how, psk_sink* sinks) {
+  int count = how->into ? how->count : client->n_found;
   for (int i = 0; i < count; i++) {
-    sinks[i] = place;
-    sinks[i].name = fields[i];
-    sinks[i].may_miss = 1;
+    const char* field = how->into ? how->into[i].name : client->found_fields[i].name;
+    penstock_found* found = find_found(client, field);
+    if (!found) {
+      psk_fail(client, PENSTOCK_SNAPSHOT, name, "it has no field '%s'", field);
+      return -1;
+    }
+    sinks[i] = (psk_sink){.place = how->place,
+                          .context = how->context,
+                          .array = how->into ? &how->into[i].array : NULL,
+                          .name = found->name,
+                          .info = &found->info,
+                          .may_miss = 1};
+    if (how->view && !(sinks[i].piece = psk_view_add(how->view, found->name))) client->no_memory = 1;
   }
+  return count;
+}
+
+static int load_fields(penstock_client* client, const char* entry, const char* name, const reading* how,
+                       const psk_metadata* spilled) {
+  psk_sink* sinks = calloc((size_t)client->n_found + (size_t)how->count + 1, sizeof *sinks);
+  if (!sinks) return psk_fail(client, PENSTOCK_MEMORY, name, "no memory for a snapshot");
+  int count = make_sinks(client, name, how, sinks);
   psk_again(client);
-  int status = spilled ? psk_load_spilled(client, &spilled->packed, name, sinks, count)
-                       : psk_load(client, entry, sinks, count);
-  char* missing = psk_missing(sinks, count);
+  int status = count < 0  ? client->error.status
+               : spilled ? psk_load_spilled(client, &spilled->packed, name, sinks, count)
+                         : psk_load(client, entry, sinks, count);
+  char* missing = count < 0 ? NULL : psk_missing(sinks, count);
   if (missing && (!status || status == PENSTOCK_REFUSED)) {
     client->error.status = 0;
     status = psk_fail(client, PENSTOCK_INCOMPLETE, name, "announced, but not in the database: %s", missing);
@@ -338,10 +211,10 @@ static int load_fields(penstock_client* client, const char* entry, const char* n
   }
   free(missing);
   free(sinks);
-  return status;
+  return status ? status : psk_check_found(client, name);
 }
 
-static int load_snapshot(penstock_client* client, const char* entry, const char* name, psk_sink place,
+static int load_snapshot(penstock_client* client, const char* entry, const char* name, const reading* how,
                          penstock_snapshot* snapshot) {
   psk_metadata_list metadata = {0};
   psk_again(client);
@@ -355,9 +228,12 @@ static int load_snapshot(penstock_client* client, const char* entry, const char*
     status =
         psk_fail(client, PENSTOCK_INCOMPLETE, name, "announced, but not in the database: any of its fields");
   const psk_metadata* spilled = psk_find_metadata(&metadata, PSK_SPILLED);
-  if (!status) status = load_fields(client, entry, name, fields, count, place, spilled);
+  if (!status) status = psk_take_found(client, name, &metadata, fields, count);
+  if (!status) status = load_fields(client, entry, name, how, spilled);
   client->outcome = spilled ? PENSTOCK_SPILLED : PENSTOCK_STORED;
   if (!status) take_time(&metadata, snapshot);
+  snapshot->count = client->n_found;
+  snapshot->fields = client->found_fields;
   psk_free_strings(fields, count);
   psk_free_metadata(&metadata);
   return status;
@@ -367,7 +243,7 @@ static int find_entry(penstock_client* client, const char* stream, int64_t posit
   char where[280];
   snprintf(where, sizeof where, "%.200s[%lld]", stream, (long long)position);
   if (position >= 0) {
-    psk_command_begin(client, 3, reply_entry, entry);
+    psk_command_begin(client, 3, psk_reply_text, entry);
     psk_word(client, "LINDEX");
     psk_key(client, stream, NULL);
     psk_word_number(client, position);
@@ -377,23 +253,65 @@ static int find_entry(penstock_client* client, const char* stream, int64_t posit
   return psk_fail(client, PENSTOCK_KEY_MISSING, where, "nothing is announced there");
 }
 
-int penstock_get_snapshot(penstock_client* client, const char* stream, int64_t position, penstock_place place,
-                          void* context, penstock_snapshot* snapshot) {
-  psk_begin(client, "get a snapshot of stream", stream);
-  int status = psk_check_name(client, "stream", stream);
-  if (!status && (!place || !snapshot))
-    status = psk_fail(client, PENSTOCK_INVALID, stream, "place and snapshot must not be NULL");
+static int read_snapshot(penstock_client* client, const char* stream, int64_t position, const reading* how,
+                         penstock_snapshot* snapshot) {
   char *entry = NULL, *name = NULL;
+  int status = psk_check_name(client, "stream", stream);
   if (!status) status = find_entry(client, stream, position, &entry);
-  if (!status && !(name = name_of(entry)))
+  if (!status && !(name = psk_name_of(entry)))
     status = psk_fail(client, PENSTOCK_MEMORY, stream, "no memory for a name");
   if (!status) status = parse_name(client, name, snapshot);
-  if (!status)
-    status = load_snapshot(client, entry, name, (psk_sink){.place = place, .context = context}, snapshot);
+  if (!status) status = load_snapshot(client, entry, name, how, snapshot);
   if (status == PENSTOCK_INCOMPLETE) status = psk_explain_missing(client, stream, position, name);
   free(name);
   free(entry);
   return status;
+}
+
+int penstock_get_snapshot(penstock_client* client, const char* stream, int64_t position, penstock_place place,
+                          void* context, penstock_snapshot* snapshot) {
+  psk_begin(client, "get a snapshot of stream", stream);
+  if (!place || !snapshot)
+    return psk_fail(client, PENSTOCK_INVALID, stream, "place and snapshot must not be NULL");
+  const reading how = {.place = place, .context = context};
+  return read_snapshot(client, stream, position, &how, snapshot);
+}
+
+int penstock_map_snapshot(penstock_client* client, const char* stream, int64_t position,
+                          penstock_snapshot* snapshot, penstock_view** view) {
+  psk_begin(client, "map a snapshot of stream", stream);
+  if (!snapshot || !view)
+    return psk_fail(client, PENSTOCK_INVALID, stream, "snapshot and view must not be NULL");
+  penstock_view* made = *view = psk_view_new();
+  if (!made) return psk_fail(client, PENSTOCK_MEMORY, stream, "no memory for a view");
+  const reading how = {.view = made};
+  int status = read_snapshot(client, stream, position, &how, snapshot);
+  if (!status) return 0;
+  penstock_unmap(made);
+  *view = NULL;
+  return status;
+}
+
+int penstock_get_snapshot_fields(penstock_client* client, const char* stream, int64_t position,
+                                 const penstock_field* fields, int count, penstock_snapshot* snapshot) {
+  psk_begin(client, "get a snapshot of stream", stream);
+  penstock_snapshot unasked;
+  if (!fields || count < 1) return psk_fail(client, PENSTOCK_INVALID, stream, "no fields are asked for");
+  for (int i = 0; i < count; i++) {
+    int status = psk_check_field(client, fields[i].name);
+    if (!status) status = psk_check_array(client, fields[i].name, &fields[i].array);
+    if (status) return status;
+  }
+  const reading how = {.into = fields, .count = count};
+  return read_snapshot(client, stream, position, &how, snapshot ? snapshot : &unasked);
+}
+
+int penstock_snapshot_info(penstock_client* client, const char* stream, int64_t position,
+                           penstock_snapshot* snapshot) {
+  psk_begin(client, "look at a snapshot of stream", stream);
+  if (!snapshot) return psk_fail(client, PENSTOCK_INVALID, stream, "snapshot must not be NULL");
+  const reading how = {0};
+  return read_snapshot(client, stream, position, &how, snapshot);
 }
 
 int penstock_announced(penstock_client* client, const char* stream, int64_t* count) {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "arena.h"
 
 static const char kNoTensor[] = "ERR tensor key is empty";
 
@@ -19,12 +19,7 @@ void psk_tensor_words(penstock_client* client, const penstock_array* array) {
 
 // ---- Reading
 
-typedef struct header {
-  penstock_info info;
-  char dtype[24];
-} header;
-
-static int read_shape(penstock_client* client, psk_link* link, penstock_info* info) {
+int psk_read_shape(penstock_client* client, psk_link* link, penstock_info* info) {
   psk_token token;
   int status = psk_next(client, link, &token);
   if (status) return status;
@@ -71,8 +66,17 @@ static int refuse(penstock_client* client, psk_link* link, const psk_token* toke
   return status ? status : psk_fail(client, PENSTOCK_TENSOR, sink->name, "%s", reason);
 }
 
-static int read_blob(penstock_client* client, psk_link* link, psk_sink* sink, const header* head,
-                     const psk_token* token) {
+int psk_does_not_fit(penstock_client* client, const psk_sink* sink, const penstock_info* info) {
+  char there[256], ours[256];
+  if (!sink->array || !differs(sink->array, info)) return 0;
+  psk_describe(there, sizeof there, info->dtype, info->rank, info->dims);
+  psk_describe(ours, sizeof ours, sink->array->dtype, sink->array->rank, sink->array->dims);
+  return psk_fail(client, PENSTOCK_TENSOR, sink->name, "the database has %s, the array to be filled is %s",
+                  there, ours);
+}
+
+int psk_read_blob(penstock_client* client, psk_link* link, psk_sink* sink, const psk_header* head,
+                  const psk_token* token) {
   const penstock_info* info = &head->info;
   char there[256], reason[640];
   if (!info->dtype) {
@@ -83,10 +87,8 @@ static int read_blob(penstock_client* client, psk_link* link, psk_sink* sink, co
     return psk_garbage(client, link, "as many bytes as the shape has");
   psk_describe(there, sizeof there, info->dtype, info->rank, info->dims);
   if (sink->array && differs(sink->array, info)) {
-    char ours[256];
-    psk_describe(ours, sizeof ours, sink->array->dtype, sink->array->rank, sink->array->dims);
-    snprintf(reason, sizeof reason, "the database has %s, the array to be filled is %s", there, ours);
-    return refuse(client, link, token, sink, reason);
+    int status = psk_pass(client, link, token);
+    return status ? status : psk_does_not_fit(client, sink, info);
   }
   if (!sink->array) {
     void* to = sink->place(sink->context, sink->name, info);
@@ -103,9 +105,9 @@ static int read_blob(penstock_client* client, psk_link* link, psk_sink* sink, co
 
 // What stands under one of the words of the answer.
 static int read_entry(penstock_client* client, psk_link* link, const char* key, psk_sink* sink,
-                      header* head) {
+                      psk_header* head) {
   if (!strcmp(key, "shape")) {
-    int status = read_shape(client, link, &head->info);
+    int status = psk_read_shape(client, link, &head->info);
     if (!status) head->info.nbytes = psk_nbytes(head->info.dtype, head->info.rank, head->info.dims);
     return status;
   }
@@ -119,11 +121,11 @@ static int read_entry(penstock_client* client, psk_link* link, const char* key, 
   }
   if (strcmp(key, "blob") || token.kind != '$' || token.number < 0)
     return psk_garbage(client, link, "a tensor's bytes");
-  return sink ? read_blob(client, link, sink, head, &token) : psk_pass(client, link, &token);
+  return sink ? psk_read_blob(client, link, sink, head, &token) : psk_pass(client, link, &token);
 }
 
 static int read_entries(penstock_client* client, psk_link* link, psk_sink* sink, const psk_token* token,
-                        header* head) {
+                        psk_header* head) {
   if (token->kind != '*') return psk_garbage(client, link, "a tensor");
   int64_t pairs = token->number / 2;
   int status = 0;
@@ -139,8 +141,10 @@ static int read_entries(penstock_client* client, psk_link* link, psk_sink* sink,
 }
 
 int psk_read_tensor(penstock_client* client, psk_link* link, psk_sink* sink, const psk_token* token) {
-  header head = {0};
-  return read_entries(client, link, sink, token, &head);
+  psk_header head = {0};
+  int status = read_entries(client, link, sink, token, &head);
+  if (sink->info) *sink->info = head.info;
+  return status;
 }
 
 // Whether the answer is an error; then *status is what to return.
@@ -152,22 +156,25 @@ static int is_error(penstock_client* client, const psk_token* token, const char*
   return 1;
 }
 
+int psk_tensor_error(penstock_client* client, const psk_token* token, psk_sink* sink, int* status) {
+  int none = token->kind == '-' && token->length >= sizeof kNoTensor - 1 &&
+             !memcmp(token->text, kNoTensor, sizeof kNoTensor - 1);
+  *status = 0;
+  if (none && sink->may_miss) return sink->missing = 1;
+  return is_error(client, token, sink->name, status);
+}
+
 int psk_reply_tensor(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token) {
   psk_sink* sink = command->context;
-  int status, none = token->kind == '-' && token->length >= sizeof kNoTensor - 1 &&
-                     !memcmp(token->text, kNoTensor, sizeof kNoTensor - 1);
-  if (none && sink->may_miss) {
-    sink->missing = 1;
-    return 0;
-  }
-  if (is_error(client, token, sink->name, &status)) return status;
+  int status;
+  if (psk_tensor_error(client, token, sink, &status)) return status;
   return psk_read_tensor(client, link, sink, token);
 }
 
 static int reply_info(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token) {
   int status;
   if (is_error(client, token, client->subject, &status)) return status;
-  header head = {0};
+  psk_header head = {0};
   status = read_entries(client, link, NULL, token, &head);
   if (!status && !head.info.dtype)
     status = psk_fail(client, PENSTOCK_TENSOR, client->subject,
@@ -183,35 +190,42 @@ int penstock_put_tensor(penstock_client* client, const char* name, const penstoc
   int status = psk_check_name(client, "tensor", name);
   if (!status) status = psk_check_array(client, name, array);
   if (status) return status;
-  psk_command_begin(client, 2 + psk_count_tensor_words(array), psk_reply_ok, NULL);
-  psk_word(client, "AI.TENSORSET");
-  psk_key(client, client->written, psk_dot(client->written), name, NULL);
-  psk_tensor_words(client, array);
-  return psk_run(client);
+  const char *prefix = client->written, *dot = psk_dot(client->written);
+  psk_put put;
+  psk_put_of(&put, name, array);
+  do {
+    status = psk_puts_prepare(client, psk_shared_link(client, prefix, dot, name), &put, 1);
+    if (status) break;
+    psk_put_command(client, &put, prefix, dot, name);
+    status = psk_run(client);
+  } while (!status && psk_puts_again(&put, 1));
+  psk_puts_end(&put, 1);
+  return status;
 }
 
-static int get(penstock_client* client, const char* name, psk_sink* sink) {
+int psk_get_tensor(penstock_client* client, const char* name, psk_sink* sink) {
+  int status;
   sink->name = name;
-  psk_command_begin(client, 4, psk_reply_tensor, sink);
-  psk_word(client, "AI.TENSORGET");
-  psk_key(client, client->read, psk_dot(client->read), name, NULL);
-  psk_word(client, "META");
-  psk_word(client, "BLOB");
-  return psk_run(client);
+  do {
+    psk_again(client);
+    psk_get_command(client, sink, client->read, psk_dot(client->read), name);
+    status = psk_get_all(client);
+  } while (!status && sink->again);
+  return status;
 }
 
 int penstock_get_tensor(penstock_client* client, const char* name, const penstock_array* array) {
   psk_begin(client, "get tensor", name);
   int status = psk_check_name(client, "tensor", name);
   if (!status) status = psk_check_array(client, name, array);
-  return status ? status : get(client, name, &(psk_sink){.array = array});
+  return status ? status : psk_get_tensor(client, name, &(psk_sink){.array = array});
 }
 
 int penstock_get_tensor_to(penstock_client* client, const char* name, penstock_place place, void* context) {
   psk_begin(client, "get tensor", name);
   int status = psk_check_name(client, "tensor", name);
   if (!status && !place) status = psk_fail(client, PENSTOCK_INVALID, name, "no function gives it a place");
-  return status ? status : get(client, name, &(psk_sink){.place = place, .context = context});
+  return status ? status : psk_get_tensor(client, name, &(psk_sink){.place = place, .context = context});
 }
 
 typedef struct fresh {

@@ -3,7 +3,7 @@
 //
 // A descriptor (CFI_cdesc_t) is made by the Fortran compiler, whose ISO_Fortran_binding.h this file includes:
 // the two must be of one family, as gfortran and gcc, ifx and icx, flang and clang. No element is copied
-// here, except by psf_get_snapshot.
+// here.
 //
 // Memory. A psf_fields has the names and descriptions of arrays that Fortran passes one by one; each call
 // that takes one frees it.
@@ -183,6 +183,24 @@ PSF_API int psf_tensor_info(penstock_client* client, const char* name, int rever
   return 0;
 }
 
+// ---- Views
+
+PSF_API int psf_lease(penstock_client* client, const char* dtype, int rank, const int64_t* dims,
+                      penstock_view** view) {
+  penstock_dtype number = PENSTOCK_FLOAT64;
+  while (penstock_dtype_name(number) && strcmp(penstock_dtype_name(number), dtype)) number++;
+  return penstock_lease(client, number, rank, dims, view);  // which refuses a number that is none
+}
+
+PSF_API void* psf_view_data(const penstock_view* view) { return penstock_view_array(view, 0).data; }
+
+PSF_API void psf_view_layout(const penstock_view* view, int* dtype, int* rank, int64_t* dims) {
+  penstock_array array = penstock_view_array(view, 0);
+  *dtype = (int)array.dtype;
+  *rank = array.rank;
+  memcpy(dims, array.dims, (size_t)array.rank * sizeof *dims);
+}
+
 // ---- Several arrays
 
 PSF_API psf_fields* psf_fields_new(void) { return calloc(1, sizeof(psf_fields)); }
@@ -230,92 +248,91 @@ PSF_API int psf_put_snapshot(penstock_client* client, const char* stream, int64_
   return free_fields(fields, status);
 }
 
-// ---- Getting a snapshot
-
-typedef struct wanted {
-  psf_fields* fields;
-  void* packed[kMaxFields];  // what has come, row-major; NULL where it went straight to its array
-  int found[kMaxFields];
-  void* unwanted;
-} wanted;
-
-static int has_shape(const penstock_array* array, const penstock_info* info) {
-  if (array->dtype != info->dtype || array->rank != info->rank) return 0;
-  for (int i = 0; i < info->rank; i++)
-    if (array->dims[i] != info->dims[i]) return 0;
-  return 1;
-}
-
-static int is_row_major(const penstock_array* array) {
-  int64_t stride = (int64_t)penstock_dtype_size(array->dtype);
-  for (int i = array->rank - 1; i >= 0; stride *= array->dims[i--])
-    if (array->dims[i] > 1 && array->strides[i] != stride) return 0;
-  return 1;
-}
-
-static void refuse_shape(const char* name, const penstock_info* info) {
-  char text[256];
-  int used = snprintf(text, sizeof text, "the snapshot has it as %s (", penstock_dtype_name(info->dtype));
-  for (int i = 0; i < info->rank && used < (int)sizeof text; i++)
-    used +=
-        snprintf(text + used, sizeof text - (size_t)used, i ? ", %lld" : "%lld", (long long)info->dims[i]);
-  if (used < (int)sizeof text)
-    snprintf(text + used, sizeof text - (size_t)used, info->rank == 1 ? ",)" : ")");
-  refuse(name, text);
-}
-
-// Where a field of the snapshot goes. One that is not asked for is dropped.
-static void* place(void* context, const char* name, const penstock_info* info) {
-  wanted* all = context;
-  int i = 0;
-  while (i < all->fields->count && strcmp(all->fields->names[i], name)) i++;
-  void** room = i < all->fields->count ? &all->packed[i] : &all->unwanted;
-  free(*room);
-  *room = NULL;
-  if (i < all->fields->count) {
-    const penstock_array* array = &all->fields->of[i].array;
-    if (!has_shape(array, info)) {
-      refuse_shape(name, info);
-      return NULL;
-    }
-    all->found[i] = 1;
-    if (is_row_major(array)) return array->data;
-  }
-  return *room = malloc(info->nbytes ? info->nbytes : 1);
-}
-
-// Spread packed elements over an array with strides, the first dimension outermost.
-static const char* spread(const penstock_array* array, int dimension, char* to, const char* from) {
-  size_t size = penstock_dtype_size(array->dtype);
-  if (dimension == array->rank) {
-    memcpy(to, from, size);
-    return from + size;
-  }
-  for (int64_t i = 0; i < array->dims[dimension]; i++)
-    from = spread(array, dimension + 1, to + i * array->strides[dimension], from);
-  return from;
-}
-
-// Fill the arrays with the fields of their names. An array that is not row-major is filled from a copy.
+// Fill the arrays with the fields of their names: each goes from the socket to where it belongs.
 PSF_API int psf_get_snapshot(penstock_client* client, const char* stream, int64_t position,
                              psf_fields* fields, penstock_snapshot* snapshot) {
   int status = check_fields(fields);
   if (status) return free_fields(fields, status);
-  wanted all = {.fields = fields};
-  status = penstock_get_snapshot(client, stream, position, place, &all, snapshot);
-  if (status == PENSTOCK_MEMORY && own_error[0]) status = PENSTOCK_TENSOR;
-  for (int i = 0; i < fields->count; i++) {
-    const penstock_array* array = &fields->of[i].array;
-    if (!status && !all.found[i]) {
-      snprintf(own_error, sizeof own_error, "the snapshot at %lld of %s has no field '%s'",
-               (long long)position, stream, fields->names[i]);
-      status = PENSTOCK_SNAPSHOT;
-    }
-    if (!status && all.packed[i]) spread(array, 0, array->data, all.packed[i]);
-    free(all.packed[i]);
-  }
-  free(all.unwanted);
+  penstock_field list[kMaxFields];
+  for (int i = 0; i < fields->count; i++) list[i] = (penstock_field){fields->names[i], fields->of[i].array};
+  status = penstock_get_snapshot_fields(client, stream, position, list, fields->count, snapshot);
   return free_fields(fields, status);
+}
+
+// ---- What is known of a field
+
+// `dims` are names between blanks, "" for none, `shape` and `offset` have `rank` entries, 0 for none; all in
+// the order of Fortran's array.
+PSF_API int psf_describe_field(penstock_client* client, const char* stream, const char* field,
+                               const char* units, const char* dims, int rank, const int64_t* shape,
+                               const int64_t* offset, int reversed) {
+  char* names = strdup(dims);
+  const char* in_order[PENSTOCK_MAX_RANK];
+  int64_t whole[PENSTOCK_MAX_RANK], start[PENSTOCK_MAX_RANK];
+  int count = 0;
+  if (!names) return refuse(field, "no memory for the names of its dimensions");
+  char* rest = names;
+  for (char* name = strtok_r(names, " ", &rest); name && count < PENSTOCK_MAX_RANK;
+       name = strtok_r(NULL, " ", &rest))
+    in_order[count++] = name;
+  if (rank > PENSTOCK_MAX_RANK || (rank && count && rank != count)) {
+    free(names);
+    return refuse(field, "dims, shape and offset have one entry for each dimension");
+  }
+  int all = rank ? rank : count;
+  for (int i = 0; i < rank; i++) {
+    whole[i] = shape[reversed ? rank - 1 - i : i];
+    start[i] = offset[reversed ? rank - 1 - i : i];
+  }
+  for (int i = 0; reversed && i < count / 2; i++) {
+    const char* one = in_order[i];
+    in_order[i] = in_order[count - 1 - i];
+    in_order[count - 1 - i] = one;
+  }
+  const penstock_about about = {*units ? units : NULL, all, count ? in_order : NULL, rank ? whole : NULL,
+                                rank ? start : NULL};
+  int status = penstock_describe_field(client, stream, field, &about);
+  free(names);
+  return status;
+}
+
+// What a field of a snapshot is. `dims`, `shape` and `offset` have room for PENSTOCK_MAX_RANK; *blocks is 0
+// where it has no block. *units and *names, between blanks, hold until the next call of this thread.
+PSF_API int psf_field_info(penstock_client* client, const char* stream, int64_t position, const char* field,
+                           int reversed, int* dtype, int* rank, int64_t* dims, int* blocks, int64_t* shape,
+                           int64_t* offset, const char** units, const char** names) {
+  static _Thread_local char joined[1024];
+  penstock_snapshot snapshot;
+  int status = penstock_snapshot_info(client, stream, position, &snapshot);
+  if (status) return status;
+  const penstock_found* found = NULL;
+  for (int i = 0; i < snapshot.count && !found; i++)
+    if (!strcmp(snapshot.fields[i].name, field)) found = &snapshot.fields[i];
+  if (!found) {
+    snprintf(own_error, sizeof own_error, "the snapshot at %lld of %s has no field '%s'", (long long)position,
+             stream, field);
+    return PENSTOCK_SNAPSHOT;
+  }
+  *dtype = (int)found->info.dtype;
+  *rank = found->info.rank;
+  *blocks = found->about.shape != NULL;
+  *units = found->about.units ? found->about.units : "";
+  *names = joined;
+  joined[0] = '\0';
+  for (int i = 0; i < *rank; i++) {
+    int from = reversed ? *rank - 1 - i : i;
+    dims[i] = found->info.dims[from];
+    if (*blocks) {
+      shape[i] = found->about.shape[from];
+      offset[i] = found->about.offset[from];
+    }
+    size_t used = strlen(joined);
+    if (!found->about.dims) continue;
+    int length = snprintf(joined + used, sizeof joined - used, i ? " %s" : "%s", found->about.dims[from]);
+    if ((size_t)length >= sizeof joined - used)
+      return refuse(field, "the names of its dimensions are too long");
+  }
+  return 0;
 }
 
 PSF_API int psf_infer(penstock_client* client, const char* model, int64_t version, psf_fields* inputs,

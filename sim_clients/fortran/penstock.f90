@@ -58,14 +58,25 @@ module penstock
     procedure :: put_tensor, get_tensor, tensor_shape, tensor_exists, delete_tensor
     generic :: get_tensor_new => new_real64, new_real32, new_int64, new_int32, new_int16, &
       new_int8, new_complex64, new_complex32, new_bool
+    procedure :: lease, map_tensor, transport
     procedure :: put_snapshot, get_snapshot, announced, end_stream, stream_ended
     procedure :: bound_stream, stream_fill, subscribe, acknowledge, unsubscribe, last_outcome
+    procedure :: describe_field, field_info, contract => contract_of, forget_stream
     procedure :: raise_flag, flag_raised, request_stop, stop_requested
     procedure :: put_model, put_model_file, model_version, infer
     procedure :: wait_tensor, wait_dataset, wait_flag, wait_list, wait_model
     procedure :: flush => flush_queue, set_queue
     procedure, private :: new_real64, new_real32, new_int64, new_int32, new_int16, &
       new_int8, new_complex64, new_complex32, new_bool
+  end type
+
+  ! An array in shared memory, or in ordinary memory where there is none, as it lies: what it is put and read
+  ! with is reversed=.true. It holds until end(), also after its client, and is not to be copied.
+  type, public :: penstock_view
+    private
+    type(c_ptr) :: handle = c_null_ptr
+  contains
+    procedure :: address, layout, end => end_view
   end type
 
 contains
@@ -226,10 +237,86 @@ contains
     call settle(self, penstock_delete_tensor(self%handle, c_text(name)), stat, errmsg)
   end subroutine
 
+  ! ---- Shared memory: penstock.h has its rules
+
+  ! "shared memory", "unix" or "tcp".
+  function transport(self) result(text)
+    class(penstock_client), intent(in) :: self
+    character(len=:), allocatable :: text
+    text = ""
+    if (c_associated(self%handle)) text = fortran_text(penstock_transport(self%handle))
+  end function
+
+  ! Room for an array of this shape that is to be put. Compute into it, by
+  !   call c_f_pointer(view%address(), u, [nx, ny])
+  ! then put u with reversed=.true., whole: it is not copied, and must not be written afterwards.
+  ! dtype: as "float64".
+  subroutine lease(self, view, dtype, shape, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    type(penstock_view), intent(inout) :: view
+    character(len=*), intent(in) :: dtype
+    integer, intent(in) :: shape(:)
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    integer(c_int64_t) :: dims(size(shape))
+    integer :: i
+    call view%end()
+    if (closed(self, stat, errmsg)) return
+    do i = 1, size(shape)
+      dims(i) = shape(size(shape) + 1 - i)
+    end do
+    call settle(self, psf_lease(self%handle, c_text(dtype), int(size(shape), c_int), dims, view%handle), &
+                stat, errmsg)
+  end subroutine
+
+  ! A tensor where it lies, which must not be written: view%layout() says what it is.
+  subroutine map_tensor(self, view, name, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    type(penstock_view), intent(inout) :: view
+    character(len=*), intent(in) :: name
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    call view%end()
+    if (closed(self, stat, errmsg)) return
+    call settle(self, penstock_map_tensor(self%handle, c_text(name), view%handle), stat, errmsg)
+  end subroutine
+
+  ! For c_f_pointer, with the shape of lease or layout. c_null_ptr where it holds nothing.
+  function address(self) result(where)
+    class(penstock_view), intent(in) :: self
+    type(c_ptr) :: where
+    where = c_null_ptr
+    if (c_associated(self%handle)) where = psf_view_data(self%handle)
+  end function
+
+  ! Its type as "float64", and its shape as the memory lies: (nx, ny) for a reader's [ny][nx].
+  subroutine layout(self, dtype, shape)
+    class(penstock_view), intent(in) :: self
+    character(len=:), allocatable, intent(out) :: dtype
+    integer, allocatable, intent(out) :: shape(:)
+    integer(c_int64_t) :: dims(max_rank)
+    integer(c_int) :: number, rank
+    integer :: i
+    dtype = ""
+    allocate(shape(0))
+    if (.not. c_associated(self%handle)) return
+    call psf_view_layout(self%handle, number, rank, dims)
+    dtype = fortran_text(penstock_dtype_name(number))
+    shape = [(int(dims(i)), i = rank, 1, -1)]
+  end subroutine
+
+  ! Give it back. Harmless where it holds nothing.
+  subroutine end_view(self)
+    class(penstock_view), intent(inout) :: self
+    call penstock_unmap(self%handle)
+    self%handle = c_null_ptr
+  end subroutine
+
   ! ---- Snapshots: the fields of one rank at one step
 
   ! Store up to 16 fields and announce them. Nobody sees the snapshot before all of its fields are there.
-  ! Every snapshot of a stream has the same names, types and shapes, and a greater step than the one before it.
+  ! Every snapshot of a stream has the same names, types, shapes and descriptions, and a greater step than the one
+  ! before it of its rank.
   ! time: physical, s. stream: "snapshots" by default. async: see put_tensor.
   subroutine put_snapshot(self, step, &
       name1, field1, name2, field2, name3, field3, name4, field4, name5, field5, name6, field6, &
@@ -273,7 +360,7 @@ contains
   end subroutine
 
   ! Fill up to 16 arrays with fields of the snapshot at a position of the stream, 0 being the first. Each has
-  ! the type and shape of its field; in the default order an array of rank 2 and more is filled from a copy.
+  ! the type and shape of its field; sections and both orders are filled as they are, without a copy of the whole.
   ! time: NaN where the solver gave none.
   subroutine get_snapshot(self, position, &
       name1, field1, name2, field2, name3, field3, name4, field4, name5, field5, name6, field6, &
@@ -323,6 +410,95 @@ contains
     if (present(rank)) rank = int(about%rank)
     if (present(step)) step = int(about%step)
     if (present(time)) time = about%time
+  end subroutine
+
+  ! Tell what is known of a field of a stream, once: it goes with every snapshot that is put from then on.
+  ! units: "K"; dims: the names of the dimensions between blanks, "x y". shape: of the global array, of which this
+  ! rank has the block that begins behind so many cells of each dimension: offset, from 0. All in the order of the
+  ! array's dimensions; reversed: as put_snapshot is told.
+  subroutine describe_field(self, name, units, dims, shape, offset, stream, reversed, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    character(len=*), intent(in) :: name
+    character(len=*), intent(in), optional :: units, dims
+    integer, intent(in), optional :: shape(:), offset(:)
+    character(len=*), intent(in), optional :: stream
+    logical, intent(in), optional :: reversed
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    character(kind=c_char, len=:), allocatable :: unit_text, dim_text
+    integer(c_int64_t), allocatable :: whole(:), start(:)
+    if (closed(self, stat, errmsg)) return
+    unit_text = c_text("")
+    dim_text = c_text("")
+    allocate(whole(0), start(0))
+    if (present(units)) unit_text = c_text(units)
+    if (present(dims)) dim_text = c_text(dims)
+    if (present(shape)) whole = int(shape, c_int64_t)
+    if (present(offset)) start = int(offset, c_int64_t)
+    if (size(whole) /= size(start)) then
+      call give(penstock_tensor, "tensor '" // name // "': shape and offset of a block are given together, with " // &
+                "an entry for each dimension", stat, errmsg)
+      return
+    end if
+    call settle(self, psf_describe_field(self%handle, c_stream(stream), c_text(name), unit_text, dim_text, &
+                                         size(whole, kind=c_int), whole, start, c_flag(reversed)), stat, errmsg)
+  end subroutine
+
+  ! What a field of the snapshot at a position is: its shape, its type as "float64", and what its producer has told
+  ! of it. Without units or dims these are ""; global_shape and offset have size 0 where it is no block.
+  subroutine field_info(self, position, name, shape, dtype, units, dims, global_shape, offset, stream, reversed, &
+      stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    integer, intent(in) :: position
+    character(len=*), intent(in) :: name
+    integer(int64), allocatable, intent(out), optional :: shape(:), global_shape(:), offset(:)
+    character(len=:), allocatable, intent(out), optional :: dtype, units, dims
+    character(len=*), intent(in), optional :: stream
+    logical, intent(in), optional :: reversed
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    integer(c_int64_t) :: room(max_rank), whole(max_rank), start(max_rank)
+    integer(c_int) :: number, found, blocks, status
+    type(c_ptr) :: unit_text, dim_text
+    if (closed(self, stat, errmsg)) return
+    status = psf_field_info(self%handle, c_stream(stream), int(position, c_int64_t), c_text(name), &
+                            c_flag(reversed), number, found, room, blocks, whole, start, unit_text, dim_text)
+    call settle(self, status, stat, errmsg)
+    if (status /= penstock_ok) return
+    if (present(shape)) shape = room(:found)
+    if (present(dtype)) dtype = fortran_text(penstock_dtype_name(number))
+    if (present(units)) units = fortran_text(unit_text)
+    if (present(dims)) dims = fortran_text(dim_text)
+    if (present(global_shape)) global_shape = whole(:merge(found, 0, blocks > 0))
+    if (present(offset)) offset = start(:merge(found, 0, blocks > 0))
+  end subroutine
+
+  ! What all snapshots of the stream have: "since <snapshot>", then a line for each field; "" where nobody has put
+  ! one.
+  function contract_of(self, stream, stat, errmsg) result(text)
+    class(penstock_client), intent(in) :: self
+    character(len=*), intent(in), optional :: stream
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    character(len=:), allocatable :: text
+    type(c_ptr) :: answer
+    integer(c_int) :: status
+    text = ""
+    if (closed(self, stat, errmsg)) return
+    answer = c_null_ptr
+    status = penstock_contract(self%handle, c_stream(stream), answer)
+    call settle(self, status, stat, errmsg)
+    if (status == penstock_ok .and. c_associated(answer)) text = fortran_text(answer)
+  end function
+
+  ! Remove all that was put in a stream, so that it begins anew. Let those who put in it leave first.
+  subroutine forget_stream(self, stream, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    character(len=*), intent(in), optional :: stream
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    if (closed(self, stat, errmsg)) return
+    call settle(self, penstock_forget_stream(self%handle, c_stream(stream)), stat, errmsg)
   end subroutine
 
   ! How many snapshots have been announced, by all producers together.

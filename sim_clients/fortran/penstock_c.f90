@@ -13,6 +13,8 @@ module penstock_c
     integer(c_int64_t) :: step
     integer(c_int) :: has_time
     real(c_double) :: time
+    integer(c_int) :: count
+    type(c_ptr) :: fields
   end type
 
   type, bind(c) :: penstock_bound_c
@@ -69,6 +71,48 @@ module penstock_c
       real(c_double), value :: seconds
       integer(c_int) :: status
     end function
+
+    function penstock_transport(client) bind(c) result(text)
+      import :: c_ptr
+      type(c_ptr), value :: client
+      type(c_ptr) :: text
+    end function
+
+    function psf_lease(client, dtype, rank, dims, view) bind(c) result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: dtype(*)
+      integer(c_int), value :: rank
+      integer(c_int64_t), intent(in) :: dims(*)
+      type(c_ptr), intent(inout) :: view
+      integer(c_int) :: status
+    end function
+
+    function penstock_map_tensor(client, name, view) bind(c) result(status)
+      import :: c_char, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      type(c_ptr), intent(inout) :: view
+      integer(c_int) :: status
+    end function
+
+    function psf_view_data(view) bind(c) result(address)
+      import :: c_ptr
+      type(c_ptr), value :: view
+      type(c_ptr) :: address
+    end function
+
+    subroutine psf_view_layout(view, dtype, rank, dims) bind(c)
+      import :: c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: view
+      integer(c_int), intent(out) :: dtype, rank
+      integer(c_int64_t), intent(out) :: dims(*)
+    end subroutine
+
+    subroutine penstock_unmap(view) bind(c)
+      import :: c_ptr
+      type(c_ptr), value :: view
+    end subroutine
 
     function penstock_dtype_name(dtype) bind(c) result(text)
       import :: c_int, c_ptr
@@ -157,6 +201,21 @@ module penstock_c
       import :: c_char, c_int, c_ptr
       type(c_ptr), value :: client
       character(kind=c_char), intent(in) :: stream(*), consumer(*)
+      integer(c_int) :: status
+    end function
+
+    function penstock_contract(client, stream, text) bind(c) result(status)
+      import :: c_char, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: stream(*)
+      type(c_ptr), intent(out) :: text
+      integer(c_int) :: status
+    end function
+
+    function penstock_forget_stream(client, stream) bind(c) result(status)
+      import :: c_char, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: stream(*)
       integer(c_int) :: status
     end function
 
@@ -413,6 +472,29 @@ module penstock_c
       character(kind=c_char), intent(in) :: stream(*)
       integer(c_int64_t), value :: position
       type(penstock_snapshot_c), intent(inout) :: snapshot
+      integer(c_int) :: status
+    end function
+
+    function psf_describe_field(client, stream, field, units, dims, rank, shape, offset, reversed) bind(c) &
+        result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: stream(*), field(*), units(*), dims(*)
+      integer(c_int), value :: rank, reversed
+      integer(c_int64_t), intent(in) :: shape(*), offset(*)
+      integer(c_int) :: status
+    end function
+
+    function psf_field_info(client, stream, position, field, reversed, dtype, rank, dims, blocks, shape, offset, &
+        units, names) bind(c) result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: stream(*), field(*)
+      integer(c_int64_t), value :: position
+      integer(c_int), value :: reversed
+      integer(c_int), intent(out) :: dtype, rank, blocks
+      integer(c_int64_t), intent(inout) :: dims(*), shape(*), offset(*)
+      type(c_ptr), intent(out) :: units, names
       integer(c_int) :: status
     end function
 

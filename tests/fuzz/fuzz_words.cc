@@ -1,4 +1,5 @@
 // Every parser of commands, on any words: none crashes, each error has a text, each position is a word's.
+#include "arena_words.h"
 #include "dag.h"
 #include "input_words.h"
 #include "model.h"
@@ -43,6 +44,17 @@ void CheckTensor(Result<TensorSetWords> set, size_t words) {
   if (set->blob) CheckPositions({*set->blob}, words);
 }
 
+void CheckArena(const Arguments& words) {
+  if (words.size() >= 3) (void)Parsed(ParseIntroduction(words));
+  if (words.size() >= 2) (void)Parsed(ParseRelease(words));
+  if (words.size() >= 2) (void)Parsed(ParseMap(words));
+  auto lease = words.size() >= 2 ? ParseLease(words) : Status::Error("too short");
+  if (Parsed(lease)) Require(lease->bytes > 0, "a lease has bytes");
+  auto put = words.size() >= 5 ? ParseArenaPut(words) : Status::Error("too short");
+  if (Parsed(put))
+    Require(put->bytes > 0 && put->bytes % ElementSize(put->type) == 0, "a tensor has elements");
+}
+
 void CheckDag(const Arguments& words, DagForm form) {
   auto dag = ParseDag(words, form);
   if (!Parsed(dag)) return;
@@ -71,6 +83,7 @@ void ParseAll(const std::vector<std::string_view>& words) {
   if (count >= 2) (void)Parsed(ParseTensorGet(arguments));
   for (bool deprecated : {false, true})
     for (bool read_only : {false, true}) CheckDag(arguments, {deprecated, read_only});
+  CheckArena(arguments);
   (void)Parsed(ParseOptions(words));
 }
 

@@ -86,6 +86,14 @@ def test_the_short_form_measures_the_clients(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_short_form_measures_shared_memory(tmp_path: Path) -> None:
+    _, report = measured("shared", tmp_path)
+    for size in ("4 KB", "32 KB", "256 KB", "1 MB", "4 MB", "64 MB"):
+        names = {row["name"] for row in report[f"{size}, one core"]["series"]}
+        assert {"memcpy", "empty command", "put, socket", "put", "put, in place", "get", "map"} < names
+
+
+@pytest.mark.slow
 def test_the_short_form_measures_a_cluster(tmp_path: Path) -> None:
     _, report = measured("cluster", tmp_path)
     for part in ("put 4 KB", "get 4 KB", "infer, 4 MB in and out"):

@@ -100,7 +100,7 @@ def test_what_else_fortran_has(server: RedisServer, tmp_path: Path) -> None:
     done = shell("./more", tmp_path, **Address.parse(server.address).environment())
     shape, told = done.stdout.splitlines()
     assert shape == "shape 3 4"
-    assert told == "tensor 'inner': the snapshot has it as float64 (4, 2)"
+    assert told == "tensor 'inner': the database has float64 (4, 2), the array to be filled is float64 (2, 2)"
     client = connect(Address.parse(server.address))
     assert client.get_tensor("later").shape == (6, 4)
     client.close()

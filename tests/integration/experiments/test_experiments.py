@@ -13,7 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
-def run(name: str, *arguments: str, run_dir: Path) -> subprocess.CompletedProcess[str]:
+def run(
+    name: str, *arguments: str, run_dir: Path, timeout_s: float = 100
+) -> subprocess.CompletedProcess[str]:
     script = ROOT / "experiments" / name / "run.py"
     return subprocess.run(
         [sys.executable, str(script), *arguments, f"--run-dir={run_dir}"],
@@ -21,12 +23,12 @@ def run(name: str, *arguments: str, run_dir: Path) -> subprocess.CompletedProces
         cwd=run_dir.parent,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=timeout_s,
         check=False,
     )
 
 
-@pytest.mark.parametrize("name", ["sine_hello", "heat_surrogate"])
+@pytest.mark.parametrize("name", ["sine_hello", "heat_surrogate", "lorenz96_closure"])
 def test_a_training_without_steps_is_refused_before_anything_starts(name: str, tmp_path: Path) -> None:
     done = run(name, "--set=training.steps=0", run_dir=tmp_path / "run")
     assert done.returncode == 2 and "training.steps must be greater than 0, got 0" in done.stderr
@@ -66,6 +68,28 @@ def test_heat_surrogate_with_its_database_beside_the_coupled_solver(tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(320)
+def test_lorenz96_closure(tmp_path: Path) -> None:
+    done = run("lorenz96_closure", "--quick", run_dir=tmp_path / "run", timeout_s=300)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["passed"]
+    assert result["times_better_than_none"] > 5
+    assert result["unexplained"]["closure"] < result["unexplained"]["cubic"] < result["unexplained"]["linear"]
+    assert result["mean"].keys() == {"closure", "none", "linear", "cubic", "truth"}
+    assert result["horizons"] == 10 and result["time_by_the_last_version"] == 300
+    assert result["inferences"] > 30_000
+    assert result["snapshots_while_coupled"] > 0
+    assert all(costs["largest_difference"] < 1e-5 for costs in read_costs(tmp_path / "run"))
+    assert (tmp_path / "run" / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert "Hellinger distance" in (tmp_path / "run" / "summary.txt").read_text()
+
+
+def read_costs(run_dir: Path) -> list[dict[str, float]]:
+    return list(json.loads((run_dir / "cost" / "report.json").read_text()).values())
+
+
+@pytest.mark.slow
 def test_a_missed_bar_is_a_failed_run(tmp_path: Path) -> None:
     done = run("sine_hello", "--set=training.steps=10", run_dir=tmp_path / "run")
     assert done.returncode == 1
@@ -80,6 +104,13 @@ def test_a_missed_bar_is_a_failed_run(tmp_path: Path) -> None:
         (
             "heat_surrogate",
             {"trainer", "coupled", "evaluation", "held_out_0", *(f"heat_{i}" for i in range(4))},
+        ),
+        (
+            "lorenz96_closure",
+            {
+                *("trainer", "coupled", "fits", "cost", "held_out_0"),
+                *("truth_0", "truth_1", "reference_0", "reference_1"),
+            },
         ),
     ],
 )
@@ -111,6 +142,31 @@ def test_a_setting_without_sense_is_refused_before_anything_starts(
     tmp_path: Path, setting: str, says: str
 ) -> None:
     done = run("heat_surrogate", f"--set={setting}", run_dir=tmp_path / "run")
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("system.slow=3", "the [system] of the configuration: slow must be 4 or more, got 3"),
+        ("every=0.015", "0.015 time units are no whole number of steps"),
+        ("steps.coarse=0.0105", "no whole number of steps of 0.0105"),
+        ("horizon=0.05", "0.05 time units are no whole number of steps of 0.1"),
+        ("members=1000", "coupled.members must be members or more"),
+        ("reference.runs=1", "reference.runs must be 2 or more"),
+        ("network.upstream=-1", "network.upstream must be 0 to 35, got -1"),
+        ("network.downstream=36", "network.downstream must be 0 to 35, got 36"),
+        ("coupled.horizons=0", "coupled.horizons must be greater than 0"),
+        ("seed=-1", "seed must be 0 or more, got -1"),
+    ],
+)
+def test_a_lorenz_setting_without_sense_is_refused_before_anything_starts(
+    tmp_path: Path, setting: str, says: str
+) -> None:
+    done = run("lorenz96_closure", f"--set={setting}", run_dir=tmp_path / "run")
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr

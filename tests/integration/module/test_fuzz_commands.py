@@ -52,7 +52,7 @@ SHAPES = [
     "PENSTOCK.BOUND STREAM ITEMS 3 POLICY POLICY_NAME",
     "PENSTOCK.RESERVE STREAM ENTRY N",
     "PENSTOCK.RESERVE STREAM ENTRY N TIMEOUT 1",
-    "PENSTOCK.RELEASE STREAM",
+    "PENSTOCK.UNRESERVE STREAM",
     "PENSTOCK.ANNOUNCE STREAM ENTRY N NEXT N",
     "PENSTOCK.ANNOUNCE STREAM ENTRY SPILLED",
     "PENSTOCK.SUBSCRIBE STREAM W",
@@ -67,10 +67,20 @@ SHAPES = [
     "SET {S}.sizes W",
     "DEL {S}.sizes",
     "HSET {S}.meter items N kept_from N freed_from N bytes N",
+    "PENSTOCK.ARENA PID P FORMER N",
+    "PENSTOCK.LEASE N",
+    "PENSTOCK.LEASE N TIMEOUT T",
+    "PENSTOCK.PUT K TYPE N OFFSET O LEASE N",
+    "PENSTOCK.PUT K TYPE N OFFSET O KEEP",
+    "PENSTOCK.MAP K BLOB",
+    "PENSTOCK.RELEASE O O",
 ]
 CHOICES: dict[str, list[str]] = {
     "K": ["t", "u", "m", "m", "s", "text", "nothing", "out", ""],
     "N": ["0", "1", "2", "3", "-1", "1.5", "x", "99999999999", "9223372036854775807", "-9223372036854775808"],
+    "O": ["4096", "4160", "4224", "0", "64", "-1", "18446744073709551615", "x"],
+    "P": [str(os.getpid()), "1", "0", "-1", "99999999999", "x"],
+    "T": ["0", "1", "20", "-1", "x", "99999999999999999999"],
     "TYPE": ["FLOAT", "INT8", "STRING", "BOOL", "DOUBLE", "UINT64", "BFLOAT16", "COMPLEX64", "COLOUR"],
     "V": ["0", "1", "-1", "nan", "1e400", "text", "1+2j", "18446744073709551615", ""],
     "B": ["", "x", "\0" * 4, "\1" * 12, "a\0b\0"],
@@ -108,7 +118,8 @@ def command(dice: random.Random) -> list[str | bytes]:
 @pytest.mark.fuzz
 @pytest.mark.timeout(3600)
 def test_any_command_is_answered(start_server: StartServer) -> None:
-    server = start_server(options={"maxmemory": "512mb"}, arguments=("MODEL_STORE_TIMEOUT", "50"))
+    arguments = ("MODEL_STORE_TIMEOUT", "50", "ARENA", "4")
+    server = start_server(options={"maxmemory": "512mb"}, arguments=arguments)
     db = server.connect()
     refused = answered = 0
     for seed in range(max(1, COMMANDS // PIPELINE)):
@@ -119,6 +130,7 @@ def test_any_command_is_answered(start_server: StartServer) -> None:
         store_model(db, "m", adder())
         db.execute_command("AI.SCRIPTSET", "s", "CPU", "SOURCE", "def f(a):\n    return a\n")
         db.set("text", "x")
+        db.execute_command("PENSTOCK.ARENA", "PID", os.getpid())
         pipeline = db.pipeline(transaction=dice.random() < 0.2)
         for _ in range(PIPELINE):
             pipeline.execute_command(*command(dice))

@@ -12,6 +12,8 @@ from tests.integration.ai_commands import refusal
 KEYS = [
     ("AI.TENSORSET t FLOAT 1 BLOB x", "t"),
     ("AI.TENSORGET t META BLOB", "t"),
+    ("PENSTOCK.PUT t FLOAT 1 OFFSET 4096 LEASE 64", "t"),
+    ("PENSTOCK.MAP t", "t"),
     ("AI.MODELSTORE m TORCH CPU BLOB x", "m"),
     ("AI.MODELGET m", "m"),
     ("AI.MODELDEL m", "m"),

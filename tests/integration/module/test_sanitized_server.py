@@ -21,7 +21,9 @@ import pytest
 import redis
 
 from tests.integration.ai_commands import command_of
+from tests.integration.module.arena_client import ArenaClient, wait_for
 from tests.integration.module.long_runs import run_all
+from tests.integration.module.test_arena_kill import check_whole, victims
 from tests.integration.servers import (
     Module,
     RedisServer,
@@ -68,7 +70,8 @@ def sanitized(sanitizer: Sanitizer, tmp_path_factory: pytest.TempPathFactory) ->
     run_step(["cmake", "--build", str(work), "--target", "penstock_ai", "fake_backend", "--parallel", "2"])
     backend = str(work / "tests" / "fake_backend.so")
     return Module(
-        work / "penstock_ai.so", ("TORCH", backend, "THREADS_PER_QUEUE", "3", "MODEL_STORE_TIMEOUT", "1")
+        work / "penstock_ai.so",
+        ("TORCH", backend, "THREADS_PER_QUEUE", "3", "MODEL_STORE_TIMEOUT", "1", "ARENA", "16"),
     )
 
 
@@ -180,3 +183,24 @@ def test_clients_that_vanish_at_every_stage(sanitized_server: RedisServer) -> No
                     raw.sendall(stream[: dice.randrange(len(stream))])
         wait_until(lambda: len(db.client_list()) == 1, "every connection to be gone")
         wait_until(lambda: db.info("clients")["blocked_clients"] == 0, "nobody to be waited for")
+
+
+@pytest.mark.sanitize
+@pytest.mark.timeout(DEADLINE_S)
+def test_clients_of_the_arena_are_killed_while_it_is_saved(sanitized_server: RedisServer) -> None:
+    with sanitized_server.connect() as db, ArenaClient(sanitized_server) as client:
+        wait_for(db, ready=16 << 20)
+        for wave in range(ROUNDS):
+            with victims(sanitized_server, 2):
+                db.bgsave()
+                for step in range(10):
+                    client.put(f"own{step % 2}", np.full(100_000, wave, np.uint8))
+                    mapped, offset = client.map("own0")
+                    assert mapped.min() == mapped.max() == wave
+                    client.release(offset)
+                check_whole(db)
+            db.execute_command("FLUSHALL", "ASYNC")
+            wait_until(
+                lambda: db.info("persistence")["rdb_bgsave_in_progress"] == 0, "the save to end or be ended"
+            )
+            wait_for(db, used=0, leased=0, pinned=0, quarantined=0, deferred=0, processes=1)

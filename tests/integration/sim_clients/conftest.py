@@ -57,6 +57,28 @@ def tcp_server(server_binary: ServerBinary, module: Module, short_directory: Pat
 
 
 @pytest.fixture(scope="session")
+def sharing_server(
+    server_binary: ServerBinary, module: Module, short_directory: Path
+) -> Iterator[RedisServer]:
+    """One server that shares memory, started once."""
+    directory = Path(tempfile.mkdtemp(dir=short_directory))
+    config = ServerConfig(server_binary, directory, (module.with_arguments("ARENA", "64"),))
+    with RedisServer(config) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sharing_cluster(
+    server_binary: ServerBinary, module: Module, short_directory: Path
+) -> Iterator[ShardCluster]:
+    """Three shards that share memory, started once."""
+    directory = Path(tempfile.mkdtemp(dir=short_directory))
+    sharing = module.with_arguments("ARENA", "16")
+    with ShardCluster(shard_configs(server_binary, directory, (sharing,), 3)) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
 def networks() -> Networks:
     return Networks(
         doubles=torchscript("def forward(self, x):\n    return 2 * x\n"),

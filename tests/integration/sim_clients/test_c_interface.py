@@ -26,15 +26,19 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return made
 
 
-@pytest.mark.parametrize("where", ["server", "cluster_address"])
+@pytest.mark.parametrize("where", ["server", "cluster_address", "sharing_server"])
 def test_every_call(
     request: pytest.FixtureRequest, server_binary: ServerBinary, program: Path, where: str, tmp_path: Path
 ) -> None:
     found: RedisServer | Address = request.getfixturevalue(where)
     address = found if isinstance(found, Address) else Address.parse(found.address)
+    if not isinstance(found, Address):
+        with found.connect() as db:
+            db.flushall()
+    options = {"TSAN_OPTIONS": "halt_on_error=1", "PENSTOCK_SHARED_MEMORY": "1"}
     done = subprocess.run(
         [program, tmp_path],
-        env={**os.environ, **address.environment(), "TSAN_OPTIONS": "halt_on_error=1"},
+        env={**os.environ, **address.environment(), **options},
         capture_output=True,
         text=True,
         timeout=100,

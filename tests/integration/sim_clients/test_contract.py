@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from sim_clients import Address, Client, connect
+from sim_clients.native_client import NativeClient
 from tests.client_contract import ClientContract, OpenClient, OpenPrefixed, RemoveTensor
 from tests.integration.servers import RedisServer, ShardCluster
 
@@ -84,6 +85,65 @@ class TestNative(OverOneServer):
 @pytest.mark.usefixtures("native_library")
 class TestNativeCluster(OverCluster):
     client = "native"
+
+
+class SharingMemory(OverDatabase):
+    """Every array goes through shared memory, however small."""
+
+    client = "native"
+
+    @pytest.fixture
+    def opened_sharing(
+        self, opened: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[..., Client]:
+        monkeypatch.setenv("PENSTOCK_SHARED_MEMORY", "1")
+
+        def open_client(address: Address, producer: str, rank: int) -> Client:
+            client = opened(address, producer, rank)
+            assert isinstance(client, NativeClient)
+            assert client.transport == "shared memory"
+            return client
+
+        return open_client
+
+
+@pytest.mark.usefixtures("native_library")
+class TestNativeSharedMemory(SharingMemory):
+    @pytest.fixture
+    def open_client(self, sharing_server: RedisServer, opened_sharing: Callable[..., Client]) -> OpenClient:
+        with sharing_server.connect() as connection:
+            connection.flushall()
+        address = Address.parse(sharing_server.address)
+        return lambda producer, rank=0: opened_sharing(address, producer, rank)
+
+    @pytest.fixture
+    def remove_tensor(self, sharing_server: RedisServer) -> RemoveTensor:
+        def remove(key: str) -> None:
+            with sharing_server.connect() as connection:
+                assert connection.delete(key) == 1
+
+        return remove
+
+
+@pytest.mark.usefixtures("native_library")
+class TestNativeSharedMemoryCluster(SharingMemory):
+    @pytest.fixture
+    def open_client(self, sharing_cluster: ShardCluster, opened_sharing: Callable[..., Client]) -> OpenClient:
+        for shard in sharing_cluster.shards:
+            with shard.connect() as connection:
+                connection.flushall()
+        address = Address.parse(sharing_cluster.address, clustered=True)
+        return lambda producer, rank=0: opened_sharing(address, producer, rank)
+
+    @pytest.fixture
+    def remove_tensor(self, sharing_cluster: ShardCluster) -> RemoveTensor:
+        def remove(key: str) -> None:
+            with redis.RedisCluster(
+                host="127.0.0.1", port=sharing_cluster.shards[0].config.port
+            ) as connection:
+                assert connection.delete(key) == 1
+
+        return remove
 
 
 @pytest.mark.usefixtures("native_library")

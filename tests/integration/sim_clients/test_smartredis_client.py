@@ -123,7 +123,7 @@ def test_prefixes_of_the_environment_are_where_smartredis_has_them(
     client.put_snapshot(0, {"u": field()})
     client.raise_flag("ready")
     ours = {b"other.t", b"other.{heat_7.3.0}.u", b"other.{heat_7.3.0}.meta"}
-    assert set(db.keys()) == {*ours, *OF_STREAM, b"flag.ready"}
+    assert set(db.keys()) == {*ours, *OF_STREAM, b"{snapshots}.contract", b"flag.ready"}
     db.flushall()
     plain = Plain(logger_name="plain")
     dataset = Dataset("heat_7.3.0")

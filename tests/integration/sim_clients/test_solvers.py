@@ -24,6 +24,7 @@ from sim_clients.fortran_library import find_fortran_compiler
 from sim_clients.native_library import SOURCE as C_SOURCE
 from sim_clients.smartredis_environment import environment_for
 from tests.client_contract import Networks
+from tests.integration.module.arena_client import wait_for
 from tests.integration.servers import RedisServer
 from tests.steps import missing
 
@@ -31,7 +32,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 SIGNED = ("float64", "float32", "int64", "int32", "int16", "int8")
 UNSIGNED = ("uint16", "uint8")  # which Fortran does not have
 PATTERN = np.add.outer(10 * np.arange(3), np.arange(4))
-Compile = Callable[[str], Path]
+Compile = Callable[..., Path]
 
 
 def compiler_of(language: str) -> list[str]:
@@ -48,8 +49,8 @@ def compiler_of(language: str) -> list[str]:
     return [name, standard, "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 
 
-def source_of(language: str) -> Path:
-    return PROGRAMS / {"c": "solver.c", "c++": "solver.cc", "fortran": "solver.f90"}[language]
+def source_of(language: str, name: str) -> Path:
+    return PROGRAMS / (name + {"c": ".c", "c++": ".cc", "fortran": ".f90"}[language])
 
 
 def ran(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
@@ -68,12 +69,12 @@ def compile_solver(tmp_path_factory: pytest.TempPathFactory) -> Compile:
     """Compile a solver as docs/solvers.md says, once."""
 
     @cache
-    def compile_once(language: str) -> Path:
+    def compile_once(language: str, name: str = "solver") -> Path:
         program = tmp_path_factory.mktemp("solver") / "solver"
         compiler = compiler_of(language)
         told = ran([sys.executable, "-m", "orchestrator.cli", "flags", language])
         assert told.returncode == 0, told.stderr
-        compiled([*compiler, str(source_of(language)), *shlex.split(told.stdout), "-o", str(program)])
+        compiled([*compiler, str(source_of(language, name)), *shlex.split(told.stdout), "-o", str(program)])
         return program
 
     return compile_once
@@ -132,6 +133,23 @@ def test_a_solver_and_smartredis_understand_each_other(
     plain.put_tensor("in", PATTERN.astype(np.float32))
     plain.run_model("twice", ["in"], ["out"])
     assert_same(plain.get_tensor("out"), 2 * PATTERN.astype(np.float32))
+
+
+@pytest.mark.parametrize("language", ["c++", "fortran"])
+def test_a_solver_shares_memory_with_the_database(
+    compile_solver: Compile, sharing_server: RedisServer, language: str
+) -> None:
+    with sharing_server.connect() as db:
+        db.flushall()
+        done = ran([str(compile_solver(language, "sharing"))], SSDB=sharing_server.address)
+        assert (done.returncode, done.stdout) == (0, "everything was as it must be\n"), done.stderr
+        client = connect(Address.parse(sharing_server.address), producer="reader", rank=0)
+        for step in range(3):
+            found = client.map_snapshot(step).fields["u"]
+            assert_same(found, step + np.arange(60_000.0).reshape(200, 300))
+        del found
+        client.close()
+        wait_for(db, used=3 * -(-480_000 // 4096) * 4096, leased=0, pinned=0, quarantined=0)
 
 
 def grid(rows: int, columns: int) -> npt.NDArray[np.float64]:
@@ -206,7 +224,7 @@ def test_what_cmake_installs_is_found_by_pkg_config(
         assert flags.returncode == 0, flags.stderr
         program = str(tmp_path / f"solver_{language}")
         found = [*shlex.split(flags.stdout), f"-Wl,-rpath,{libraries}"]
-        compiled([*compiler, str(source_of(language)), *found, "-o", program])
+        compiled([*compiler, str(source_of(language, "solver")), *found, "-o", program])
         db.flushall()
         put_patterns(plain)
         done = ran([program, str(tmp_path / "twice.pt")], **address.environment())

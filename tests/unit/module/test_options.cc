@@ -7,9 +7,26 @@ using penstock::test::Text;
 namespace {
 
 void KeysAreReadInAnyCase() {
-  auto options = ParseOptions({"threads_per_queue", "4", "Torch", "/b.so", "TORCH_LIBRARIES", "/lib",
-                               "TORCH_VERSION", "2.13.0", "PRELOAD", "torch", "MODEL_CHUNK_SIZE", "10",
-                               "MODEL_FILES", "/models", "model_store_timeout", "0", "ONNX", "/ignored"});
+  auto options = ParseOptions({"threads_per_queue",
+                               "4",
+                               "Torch",
+                               "/b.so",
+                               "TORCH_LIBRARIES",
+                               "/lib",
+                               "TORCH_VERSION",
+                               "2.13.0",
+                               "PRELOAD",
+                               "torch",
+                               "MODEL_CHUNK_SIZE",
+                               "10",
+                               "MODEL_FILES",
+                               "/models",
+                               "model_store_timeout",
+                               "0",
+                               "arena",
+                               "64",
+                               "ONNX",
+                               "/ignored"});
   CHECK_EQUAL(Text(options), "ok");
   CHECK_EQUAL(options->threads_per_queue, 4);
   CHECK_EQUAL(options->engine(Engine::kTorch).backend, "/b.so");
@@ -17,6 +34,8 @@ void KeysAreReadInAnyCase() {
   CHECK_EQUAL(options->model_chunk_bytes, 10);
   CHECK_EQUAL(options->model_files, "/models");
   CHECK_EQUAL(options->store_timeout_ms, 0);
+  CHECK_EQUAL(options->arena_mb, 64);
+  CHECK_EQUAL(ParseOptions({"ARENA", "auto"})->arena_mb, kArenaAuto);
   CHECK(options->preload == std::vector<Engine>{Engine::kTorch});
   CHECK_EQUAL(options->without_effect.size(), 1u);
   CHECK_EQUAL(options->without_effect[0], "ONNX");
@@ -32,6 +51,7 @@ void WhatIsWrongIsNamed() {
               "MODEL_EXECUTION_TIMEOUT: '10' is not a number between 1000 and 1000000000000");
   for (const char* key : {"MODEL_EXECUTION_TIMEOUT", "MODEL_STORE_TIMEOUT"})
     CHECK(!ParseOptions({key, "9223372036854775807"}).ok());
+  CHECK_EQUAL(Text(ParseOptions({"ARENA", "-1"})), "ARENA: '-1' is not a number between 0 and 8796093022207");
   CHECK_EQUAL(Text(ParseOptions({"PRELOAD", "JAX"})), "PRELOAD: unknown backend 'JAX'");
   for (const char* engine : {"TORCH", "TVM", ""})
     CHECK_EQUAL(Text(ParseOptions({"ONNX_BACKEND", engine})),

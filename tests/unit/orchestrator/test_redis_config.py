@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from orchestrator import RedisConfig
+from orchestrator import Orchestrator, RedisConfig
 from orchestrator.errors import UsageError
 from orchestrator.redis_config import (
     Endpoint,
     allocator_options,
+    check_shared_memory,
     largest_string_bytes,
     redis_argv,
     redis_environment,
+    sharing_arguments,
 )
 
 GOLDEN = Path(__file__).parents[2] / "data" / "redis_argv.json"
@@ -112,3 +114,40 @@ def test_allocator_settings_only_with_huge_pages() -> None:
 def test_settings_that_cannot_be_are_refused(wrong: Any) -> None:
     with pytest.raises(UsageError, match="RedisConfig"):
         RedisConfig(**wrong)
+
+
+@pytest.mark.parametrize("size", [-1, 1.5, "64", True])
+def test_shared_memory_is_a_whole_number(size: object) -> None:
+    with pytest.raises(UsageError, match=r"RedisConfig\(shared_memory_mb=.*whole number of MB, 0 for none"):
+        RedisConfig(shared_memory_mb=size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("config", "private", "words"),
+    [
+        (RedisConfig(), True, ("ARENA", "auto")),
+        (RedisConfig(), False, ()),
+        (RedisConfig(maxmemory_bytes=1 << 30), True, ()),
+        (RedisConfig(shared_memory_mb=0), True, ()),
+        (RedisConfig(shared_memory_mb=64), False, ("ARENA", "64")),
+        (RedisConfig(shared_memory_mb=64, maxmemory_bytes=1 << 30), True, ("ARENA", "64")),
+    ],
+)
+def test_the_modules_arguments(config: RedisConfig, private: bool, words: tuple[str, ...]) -> None:
+    assert sharing_arguments(config, private=private) == words
+
+
+def test_shared_memory_that_a_host_has_not_is_refused() -> None:
+    config = RedisConfig(shared_memory_mb=512)
+    check_shared_memory(config, 1 << 30, 2, "n1")
+    check_shared_memory(RedisConfig(), 1 << 20, 3, "n1")
+    with pytest.raises(
+        UsageError, match=r"512\) for each of 3 servers is more than the memory of n1, 1024 MB"
+    ):
+        check_shared_memory(config, 1 << 30, 3, "n1")
+
+
+def test_shared_memory_of_another_module_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"shared_memory_mb=64.* would have no effect"):
+        Orchestrator(module=("/lib/other.so",), config=RedisConfig(shared_memory_mb=64))
+    Orchestrator(module=(), config=RedisConfig(shared_memory_mb=0))

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim_clients import Address, DatabaseUnavailable, HostPort, UnsupportedClientError, connect
+from sim_clients.plain_redis import string_list
 from sim_clients.smartredis_client import refuse_numpy_2
 from sim_clients.smartredis_environment import environment_for, variables
-from sim_clients.spill import string_list
 
 ADDRESS = Address((HostPort("127.0.0.1", 1),))
 

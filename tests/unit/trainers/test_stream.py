@@ -7,7 +7,16 @@ import threading
 import numpy as np
 import pytest
 
-from sim_clients import Bound, IncompleteSnapshot, MemoryClient, MemoryDatabase, SnapshotError, keys
+from sim_clients import (
+    Block,
+    Bound,
+    Field,
+    IncompleteSnapshot,
+    MemoryClient,
+    MemoryDatabase,
+    SnapshotError,
+    keys,
+)
 from trainers import NonFiniteField, SnapshotStream, StreamStalled, stream
 from trainers.stream import Pauses
 
@@ -22,6 +31,15 @@ def put(database: MemoryDatabase, producer: str, *steps: int, rank: int = 0) -> 
     for step in steps:
         client.put_snapshot(step, {"u": np.full((2, 2), step, np.float32)})
     return client
+
+
+def put_plain(database: MemoryDatabase, producer: str, step: int, **fields: np.ndarray) -> None:
+    """Put a snapshot as a plain SmartRedis program does, which knows of no contract."""
+    contracts = dict(database.contracts)
+    database.contracts.clear()
+    MemoryClient(database, producer).put_snapshot(step, fields)
+    database.contracts.clear()
+    database.contracts.update(contracts)
 
 
 def test_each_snapshot_comes_once_in_order(database: MemoryDatabase) -> None:
@@ -94,9 +112,9 @@ def test_another_producer_with_other_fields_is_named(
     database: MemoryDatabase, fields: dict[str, np.ndarray], says: str
 ) -> None:
     put(database, "a", 0)
-    MemoryClient(database, "odd").put_snapshot(9, fields)
+    put_plain(database, "odd", 9, **fields)
     reader = SnapshotStream(MemoryClient(database))
-    with pytest.raises(SnapshotError, match=says) as caught:
+    with pytest.raises(SnapshotError, match=f"{says}.* the stream 'snapshots' has .*since a.0.0") as caught:
         reader.new()
     assert caught.value.snapshot == "odd.0.9"
     assert reader.cursor == 1
@@ -133,9 +151,44 @@ def test_a_resumed_stream_goes_on_and_still_knows_the_fields(database: MemoryDat
     after = SnapshotStream(MemoryClient(database))
     after.load_state_dict(before.state_dict())
     assert [s.step for s in after.new()] == [1]
-    MemoryClient(database, "odd").put_snapshot(0, {"v": np.zeros(1)})
+    put_plain(database, "odd", 0, v=np.zeros(1))
     with pytest.raises(SnapshotError, match="'u' is missing"):
         after.new()
+
+
+def test_without_a_contract_the_first_snapshot_is_the_pattern(database: MemoryDatabase) -> None:
+    put_plain(database, "a", 0, u=np.zeros(3))
+    put_plain(database, "b", 0, u=np.zeros(3))
+    put_plain(database, "c", 0, u=np.zeros(4))
+    reader = SnapshotStream(MemoryClient(database))
+    with pytest.raises(
+        SnapshotError, match=r"'u' is float64 \(4,\); the stream .* float64 \(3,\) since a\.0\.0"
+    ):
+        reader.new()
+    assert reader.cursor == 2
+
+
+def test_the_contract_holds_for_the_first_snapshot_that_is_read_too(database: MemoryDatabase) -> None:
+    client = put(database, "a", 0)
+    database.stream(keys.DEFAULT_STREAM).entries.clear()
+    put_plain(database, "odd", 0, v=np.zeros(1))
+    with pytest.raises(SnapshotError, match=r"'u' is missing; .* since a\.0\.0"):
+        SnapshotStream(client).new()
+
+
+def test_blocks_of_one_shape_are_read_and_others_are_named(database: MemoryDatabase) -> None:
+    for rank, length in enumerate((2, 2, 3)):
+        part = Field(np.zeros(length), units="m", block=Block((7,), (2 * rank,)))
+        MemoryClient(database, "a", rank).put_snapshot(0, {"u": part})
+    reader = SnapshotStream(MemoryClient(database))
+    assert len(reader.new(limit=1)) == 1
+    resumed = SnapshotStream(MemoryClient(database))
+    resumed.load_state_dict(reader.state_dict())
+    says = r"'a\.2\.0'.* of the field 'u' is \(3,\), those read before it were \(2,\): a batch needs"
+    for stream_ in (reader, resumed):
+        with pytest.raises(SnapshotError, match=says):
+            stream_.new()
+        assert stream_.cursor == 2
 
 
 def test_pauses_grow_and_end() -> None:

@@ -1,6 +1,7 @@
 // Every call of penstock.h against a real database, for the sanitizers. Says what failed and where.
 #include <math.h>
 #include <penstock.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,6 +148,61 @@ static void snapshots(void) {
   TRUE(ended);
 }
 
+static void fields(void) {
+  static const char* kNames[] = {"y", "x"};
+  static const char* kTwice[] = {"y", "y"};
+  const int64_t whole[] = {2 * kRows, kColumns}, start[] = {kRows, 0}, beyond[] = {kRows + 1, 0};
+  penstock_about about = {"K", 2, kNames, whole, start};
+  penstock_field one[] = {{"u", {u, PENSTOCK_FLOAT64, 2, kShape, NULL}}};
+  penstock_field two[] = {{"v", {u, PENSTOCK_FLOAT64, 2, kShape, NULL}}, one[0]};
+  penstock_field into[] = {{"u", {back, PENSTOCK_FLOAT64, 2, kShape, NULL}}};
+  const char *contract, *const *names;
+  penstock_snapshot found;
+  int64_t count;
+  OK(penstock_contract(client, "blocks", &contract));
+  TRUE(!contract);
+  FAILS(penstock_describe_field(client, "blocks", "u", &(penstock_about){.units = "K, Pa"}), PENSTOCK_TENSOR);
+  FAILS(penstock_describe_field(client, "blocks", "u", &(penstock_about){NULL, 2, kTwice, NULL, NULL}),
+        PENSTOCK_TENSOR);
+  FAILS(penstock_describe_field(client, "blocks", "u", &(penstock_about){NULL, 2, NULL, whole, NULL}),
+        PENSTOCK_TENSOR);
+  FAILS(penstock_describe_field(client, "blocks", "u", &(penstock_about){NULL, 2, NULL, beyond, start}),
+        PENSTOCK_TENSOR);
+  FAILS(penstock_describe_field(client, "blocks", "meta", &about), PENSTOCK_NAME);
+  OK(penstock_describe_field(client, "blocks", "u", &(penstock_about){NULL, 2, NULL, whole, beyond}));
+  FAILS(penstock_put_snapshot(client, "blocks", 0, NAN, one, 1), PENSTOCK_TENSOR);
+  TRUE(strstr(penstock_error(client), "the block (300, 500) at (301, 0) does not lie within") != NULL);
+  OK(penstock_describe_field(client, "blocks", "u", &about));
+  u[0][0] = 0.25;
+  OK(penstock_put_snapshot(client, "blocks", 0, 0.5, one, 1));
+  OK(penstock_put_snapshot_async(client, "blocks", 1, NAN, one, 1));
+  OK(penstock_flush(client, 60));
+  FAILS(penstock_put_snapshot(client, "blocks", 2, NAN, two, 2), PENSTOCK_SNAPSHOT);
+  TRUE(strstr(penstock_error(client), "'v' is new, float64 (300, 500); the stream 'blocks' has u since") !=
+       NULL);
+  OK(penstock_contract(client, "blocks", &contract));
+  TRUE(strstr(contract, "\nu: float64 (600, 500) in blocks, K, dims y x") != NULL);
+  OK(penstock_describe_field(client, "blocks", "u", NULL));
+  FAILS(penstock_put_snapshot(client, "blocks", 2, NAN, one, 1), PENSTOCK_SNAPSHOT);
+  OK(penstock_snapshot_info(client, "blocks", 0, &found));
+  TRUE(found.count == 1 && found.fields[0].info.nbytes == sizeof u &&
+       !strcmp(found.fields[0].about.dims[1], "x"));
+  for (int64_t i = 0; i < 2; i++) {
+    memset(back, 0, sizeof back);
+    OK(penstock_get_snapshot_fields(client, "blocks", i, into, 1, &found));
+    TRUE(!memcmp(u, back, sizeof u) && found.fields[0].about.offset[0] == kRows);
+  }
+  FAILS(penstock_get_snapshot_fields(client, "blocks", 0, two, 2, NULL), PENSTOCK_SNAPSHOT);
+  FAILS(penstock_get_snapshot_fields(client, "blocks", 0, into, 0, NULL), PENSTOCK_INVALID);
+  FAILS(penstock_get_snapshot_fields(client, "blocks", 2, into, 1, NULL), PENSTOCK_KEY_MISSING);
+  OK(penstock_snapshot_names(client, "blocks", 0, &names, &count));
+  TRUE(count == 2 && strstr(names[1], ".0.1") != NULL);
+  OK(penstock_forget_stream(client, "blocks"));
+  OK(penstock_snapshot_names(client, "blocks", 0, &names, &count));
+  TRUE(count == 0);
+  OK(penstock_put_snapshot(client, "blocks", 0, NAN, two, 2));
+}
+
 static void datasets(void) {
   penstock_dataset* dataset;
   penstock_array out = {u, PENSTOCK_FLOAT64, 2, kShape, NULL}, in;
@@ -193,6 +249,53 @@ static void waits_and_flags(void) {
   OK(penstock_wait_tensor(client, "later", 0));
 }
 
+static void* end_view(void* view) {
+  penstock_unmap(view);
+  return NULL;
+}
+
+// Views: computed in, put and read where they lie, and ended on another thread and after their client.
+static void views(void) {
+  penstock_view *made, *seen, *fields, *late;
+  penstock_snapshot about;
+  int64_t none[] = {0};
+  pthread_t thread;
+  penstock_array out = {u, PENSTOCK_FLOAT64, 2, kShape, NULL};
+  OK(penstock_put_tensor(client, "t", &out));
+  FAILS(penstock_lease(client, (penstock_dtype)99, 2, kShape, &made), PENSTOCK_TENSOR);
+  FAILS(penstock_lease(client, PENSTOCK_FLOAT64, 1, none, &made), PENSTOCK_TENSOR);
+  FAILS(penstock_lease(client, PENSTOCK_FLOAT64, 2, kShape, NULL), PENSTOCK_INVALID);
+  FAILS(penstock_map_tensor(client, "t", NULL), PENSTOCK_INVALID);
+  FAILS(penstock_map_tensor(client, "none", &seen), PENSTOCK_KEY_MISSING);
+  FAILS(penstock_map_snapshot(client, "none", 0, &about, &fields), PENSTOCK_KEY_MISSING);
+  for (int step = 0; step < 3; step++) {
+    OK(penstock_lease(client, PENSTOCK_FLOAT64, 2, kShape, &made));
+    penstock_array room = penstock_view_array(made, 0);
+    memcpy(room.data, u, sizeof u);
+    penstock_field field[] = {{"w", room}};
+    OK(penstock_put_snapshot(client, "viewed", step, 0.5, field, 1));
+    OK(penstock_map_snapshot(client, "viewed", step, &about, &fields));
+    TRUE(about.step == step && penstock_view_count(fields) == 1);
+    TRUE((strcmp(penstock_view_name(fields, 0), "w")) == 0);
+    TRUE((memcmp(penstock_view_array(fields, 0).data, u, sizeof u)) == 0);
+    TRUE(penstock_view_is_shared(fields, 0) == penstock_view_is_shared(made, 0));
+    TRUE(penstock_view_name(fields, 1) == NULL && penstock_view_array(fields, -1).data == NULL);
+    TRUE((pthread_create(&thread, NULL, end_view, fields)) == 0);
+    penstock_unmap(made);
+    OK(penstock_map_tensor(client, "t", &seen));
+    pthread_join(thread, NULL);
+    penstock_unmap(seen);
+  }
+  penstock_unmap(NULL);
+  OK(penstock_map_tensor(client, "t", &late));
+  OK(penstock_lease(client, PENSTOCK_FLOAT64, 2, kShape, &made));
+  penstock_close(client);
+  TRUE((memcmp(penstock_view_array(late, 0).data, u, sizeof u)) == 0);
+  TRUE((pthread_create(&thread, NULL, end_view, late)) == 0);
+  penstock_unmap(made);
+  pthread_join(thread, NULL);
+}
+
 int main(int argc, char** argv) {
   if (argc != 2) return 2;  // the argument: a directory to spill to
   if (penstock_connect(NULL, 0, &client)) {
@@ -204,8 +307,9 @@ int main(int argc, char** argv) {
   tensors();
   snapshots();
   bounds(argv[1]);
+  fields();
   datasets();
   waits_and_flags();
-  penstock_close(client);
+  views();
   return 0;
 }

@@ -107,6 +107,27 @@ void Snapshots(penstock::Client& client) {
   client.end_stream();
   Expect(client.stream_ended("solver_cc", 2) && !client.stream_ended("solver_cc", 3),
          "the end of the stream");
+  client.describe_field("T", {"K", {"x", "y"}, {2 * nx, ny}, {nx, 0}}, "blocks");
+  client.put_snapshot(100, {{"T", {p.data(), {nx, ny}}}}, NAN, "blocks");
+  Refused<penstock::SnapshotError>("float32 (6, 4) in blocks, K, dims x y since solver_cc.2.100", [&] {
+    client.put_snapshot(101, {{"T", {Pattern<double>().data(), {nx, ny}}}}, NAN, "blocks");
+  });
+  Refused<penstock::TensorError>("one entry for each dimension",
+                                 [&] { client.describe_field("T", {"K", {"x"}, {nx, ny}, {0, 0}}); });
+  Expect(client.contract("blocks") == "since solver_cc.2.100\nT: float32 (6, 4) in blocks, K, dims x y" &&
+             client.contract("none").empty(),
+         "the contract");
+  std::vector<float> whole(2 * nx * ny);
+  const auto info = client.snapshot_info(0, "blocks");
+  Expect(info.found.at("T").info.dims[0] == kNx && info.fields.empty(), "what a snapshot is");
+  const auto about =
+      client.get_snapshot(0, {{"T", {&whole[nx * ny], {nx, ny}}}}, "blocks").found.at("T").about;
+  Expect(about.units == "K" && about.dims[1] == "y" && about.shape[0] == 2 * kNx && about.offset[0] == kNx,
+         "what is known of a field");
+  Expect(whole[0] == 0 && whole[nx * ny + 5] == 11, "into a part of an array");
+  Expect(client.snapshot_names(0, "blocks") == std::vector<std::string>{"solver_cc.2.100"}, "names");
+  client.forget_stream("blocks");
+  Expect(client.announced("blocks") == 0, "a stream that was forgotten");
   const penstock::Snapshot found = client.get_snapshot(1);
   Expect(found.producer == "solver_cc" && found.rank == 2 && found.step == 10 && found.time == 5, "snapshot");
   Expect(found.fields.at("u").as<double>()[5] == 11 + 10 && found.fields.at("p").as<float>()[5] == 11,

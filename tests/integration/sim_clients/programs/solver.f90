@@ -188,6 +188,7 @@ contains
     call expect(stat == penstock_snapshot .and. index(text, "q") > 0, "no such field")
     call client%get_snapshot(1, "p", q, stat=stat, errmsg=text)
     call expect(stat == penstock_tensor .and. index(text, "'p'") > 0, "a field of another shape")
+    call blocks()
     call client%get_snapshot(7, "u", u, stat=stat, errmsg=text)
     call expect(stat == penstock_key_missing, "no such snapshot")
   end subroutine
@@ -217,6 +218,36 @@ contains
     call client%put_snapshot(202, "u", pattern(1:1, :), stream="full")
     call client%put_snapshot(203, "u", pattern(1:1, :), stream="full", stat=stat, errmsg=text)
     call expect(stat == penstock_stream_full .and. index(text, "nobody has subscribed") > 0, "a full stream")
+  end subroutine
+
+  subroutine blocks()
+    integer(int64), allocatable :: shape(:), whole(:), offset(:)
+    character(len=:), allocatable :: units, dims, dtype
+    logical :: turned
+    integer :: i
+    do i = 0, 1
+      turned = i == 1
+      call client%describe_field("T", units="K", dims="x y", shape=[2*nx, ny], offset=[nx, 0], stream="blocks", &
+                                 reversed=turned)
+      call client%put_snapshot(100, "T", pattern, stream="blocks", reversed=turned)
+      call client%put_snapshot(101, "T", real(pattern, real32), stream="blocks", reversed=turned, stat=stat, errmsg=text)
+      call expect(stat == penstock_snapshot .and. index(text, "in blocks, K, dims") > 0, "the contract is kept")
+      call client%field_info(0, "T", shape, dtype, units, dims, whole, offset, stream="blocks", reversed=turned)
+      call expect(all(shape == [nx, ny]) .and. all(whole == [2*nx, ny]) .and. all(offset == [nx, 0]), "its block")
+      call expect(units == "K" .and. dims == "x y" .and. dtype == "float64", "units and dimensions")
+      call client%forget_stream("blocks")
+    end do
+    call expect(client%announced("blocks") == 0 .and. client%contract("blocks") == "", "a stream was forgotten")
+    call expect(index(client%contract(), "since solver_fortran.2.0" // new_line("a") // "p: float32 (3, 4)") == 1, &
+                "the contract")
+    call client%field_info(0, "u", units=units, dims=dims, offset=offset)
+    call expect(units // dims == "" .and. size(offset) == 0, "nothing is known")
+    call client%field_info(0, "q", shape, stat=stat, errmsg=text)
+    call expect(stat == penstock_snapshot .and. index(text, "'q'") > 0, "no such field to be described")
+    call client%describe_field("T", shape=[1, 2], stat=stat, errmsg=text)
+    call expect(stat == penstock_tensor .and. index(text, "together") > 0, "half a block")
+    call client%describe_field("T", dims="x", shape=[1, 2], offset=[0, 0], stat=stat, errmsg=text)
+    call expect(stat == penstock_tensor .and. index(text, "each dimension") > 0, "dims without a number")
   end subroutine
 
   subroutine models()
