@@ -369,8 +369,8 @@ int psk_reply_metadata(penstock_client* client, psk_link* link, psk_command* com
 // "prefix.{name}", what the keys of a dataset begin with, to be freed. NULL: no memory, and psk_fail was
 // called.
 char* psk_entry(penstock_client* client, const char* prefix, const char* name);
-// Store fields as a dataset, its metadata with them. `tensors` 0: the names of the fields alone. `ahead`: bytes
-// that the shard is asked to keep room for, behind them; 0: not asked.
+// Store fields as a dataset, its metadata with them. `tensors` 0: the names of the fields alone. `ahead`:
+// bytes that the shard is asked to keep room for, behind them; 0: not asked.
 int psk_store(penstock_client* client, const char* entry, const penstock_field* fields, int count,
               const psk_metadata_list* metadata, int tensors, size_t ahead);
 // How long a list is. `what` says in an error what the name is of: "list" or "stream".

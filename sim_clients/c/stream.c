@@ -197,7 +197,7 @@ static int load_fields(penstock_client* client, const char* entry, const char* n
   if (!sinks) return psk_fail(client, PENSTOCK_MEMORY, name, "no memory for a snapshot");
   int count = make_sinks(client, name, how, sinks);
   psk_again(client);
-  int status = count < 0  ? client->error.status
+  int status = count < 0 ? client->error.status
                : spilled ? psk_load_spilled(client, &spilled->packed, name, sinks, count)
                          : psk_load(client, entry, sinks, count);
   char* missing = count < 0 ? NULL : psk_missing(sinks, count);

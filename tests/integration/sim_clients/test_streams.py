@@ -353,7 +353,7 @@ def test_producers_that_are_killed_at_any_moment_leak_nothing(
     meter = dict(zip(*[iter(db.execute_command("PENSTOCK.METER", "snapshots"))] * 2, strict=True))
     assert (meter[b"promised_items"], meter[b"promised_bytes"]) == (b"0", b"0")
     solver = open_native(address)
-    assert produce(solver, 5) == ["stored"] * 5
+    assert produce(solver, 5, 20000) == ["stored"] * 5
 
 
 def test_room_that_was_promised_ends_with_the_connection(address: Address, open_native: Open) -> None:
