@@ -17,7 +17,13 @@ from sim_clients import keys
 from sim_clients.about import NOTHING, About, Field
 from sim_clients.address import Address
 from sim_clients.contract import Contract
-from sim_clients.errors import KeyMissing, TensorError, UnsupportedClientError
+from sim_clients.errors import (
+    DatabaseRefused,
+    DatabaseUnavailable,
+    KeyMissing,
+    TensorError,
+    UnsupportedClientError,
+)
 from sim_clients.fields import Array, model_inputs, sendable
 from sim_clients.flow import (
     POLICIES,
@@ -108,7 +114,11 @@ class NativeClient:
         stream: str = keys.DEFAULT_STREAM,
     ) -> Snapshot:
         """Store the fields of this rank at one step, then announce them; see `Client.put_snapshot`."""
-        snapshot = self._put_snapshot(self._c.put_snapshot, step, fields, time, stream)
+        try:
+            snapshot = self._put_snapshot(self._c.put_snapshot, step, fields, time, stream)
+        except (DatabaseUnavailable, DatabaseRefused):
+            spend(value.values if isinstance(value, Field) else value for value in fields.values())
+            raise  # some of the fields may have become tensors before
         spend(snapshot.fields.values())
         return snapshot
 

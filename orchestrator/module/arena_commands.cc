@@ -125,7 +125,9 @@ int ArenaIntroduce(RedisModuleCtx* context, RedisModuleString** argv, int argc) 
   Status status = service->clients.Introduce(client, words->pid);
   if (!status.ok()) return Reply(context, status);
   Result<std::vector<uint64_t>> taken(std::vector<uint64_t>{});
-  if (words->former) taken = service->clients.TakeOver(client, *words->former);
+  // Of another arena, its connection was another server's, whose numbers mean others here.
+  bool ours = words->arena == service->arena.memory().id();
+  if (words->former && ours) taken = service->clients.TakeOver(client, *words->former);
   if (!taken.ok()) return Reply(context, taken.status());
   const SharedMemory& memory = service->arena.memory();
   redis::ReplyWithArray(context, 5);

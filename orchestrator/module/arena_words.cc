@@ -56,6 +56,8 @@ Result<IntroductionWords> ParseIntroduction(Arguments words) {
     auto former = NextUnsigned(&words, "FORMER");
     if (!former.ok()) return former.status();
     parsed.former = *former;
+    if (words.done()) return Status::Error("FORMER: the id of its arena is missing");
+    parsed.arena = words.Next();
   }
   if (!words.done()) return Unexpected(words);
   return parsed;

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "arguments.h"
@@ -10,10 +11,11 @@
 
 namespace penstock {
 
-/// PENSTOCK.ARENA PID n [FORMER id]
+/// PENSTOCK.ARENA PID n [FORMER connection arena]
 struct IntroductionWords {
   int64_t pid = 0;
-  std::optional<uint64_t> former;  // id of a connection
+  std::optional<uint64_t> former;  // number of a connection
+  std::string arena;               // id of the arena that it had
 };
 Result<IntroductionWords> ParseIntroduction(Arguments words);
 

@@ -84,12 +84,29 @@ static int is_ours(const psk_arena* arena) { return arena->process == getpid(); 
 
 // ---- What is held
 
+// The mutex is held. Without memory for the note the block is the process' until it ends.
+static void note_released(psk_arena* arena, int64_t offset, size_t bytes) {
+  if (arena->n_released == arena->room_released) {
+    size_t room = arena->room_released ? 2 * arena->room_released : 16;
+    int64_t* bigger = realloc(arena->released, room * sizeof *bigger);
+    if (!bigger) return;
+    arena->released = bigger;
+    arena->room_released = room;
+  }
+  arena->released[arena->n_released++] = offset;
+  arena->released_bytes += bytes;
+}
+
 psk_hold* psk_hold_new(psk_arena* arena, int64_t offset, size_t bytes, int leased) {
   if (offset < 0 || (size_t)offset > arena->bytes || bytes > arena->bytes - (size_t)offset) return NULL;
   psk_hold* hold = calloc(1, sizeof *hold);
-  if (!hold) return NULL;
-  *hold = (psk_hold){.arena = arena, .offset = offset, .bytes = bytes, .leased = leased};
   pthread_mutex_lock(&arena->mutex);
+  if (!hold) {
+    note_released(arena, offset, bytes);  // nobody here would know of it
+    pthread_mutex_unlock(&arena->mutex);
+    return NULL;
+  }
+  *hold = (psk_hold){.arena = arena, .offset = offset, .bytes = bytes, .leased = leased};
   hold->next = arena->holds;
   if (hold->next) hold->next->before = hold;
   arena->holds = hold;
@@ -104,19 +121,6 @@ static void take_out(psk_hold* hold) {
   if (hold->before) hold->before->next = hold->next;
   if (hold->next) hold->next->before = hold->before;
   if (hold->arena->holds == hold) hold->arena->holds = hold->next;
-}
-
-// The mutex is held. Without memory for the note the block is the process' until it ends.
-static void note_released(psk_arena* arena, int64_t offset, size_t bytes) {
-  if (arena->n_released == arena->room_released) {
-    size_t room = arena->room_released ? 2 * arena->room_released : 16;
-    int64_t* bigger = realloc(arena->released, room * sizeof *bigger);
-    if (!bigger) return;
-    arena->released = bigger;
-    arena->room_released = room;
-  }
-  arena->released[arena->n_released++] = offset;
-  arena->released_bytes += bytes;
 }
 
 void psk_hold_forget(psk_hold* hold) {
@@ -223,6 +227,7 @@ void psk_arena_detach(psk_link* link) {
   psk_end_ahead(link);
   link->arena = NULL;
   link->connection = 0;
+  if (!is_ours(arena)) return;  // in a child there is nothing where it was
   pthread_mutex_lock(&arena->mutex);
   arena->linked = 0;
   arena->n_released = 0;

@@ -83,12 +83,18 @@ static int assign_one(penstock_client* client, psk_command* command, psk_link** 
   }
   if (command->only_once && psk_link_is_stale(link)) psk_link_close(link);
   if (get_ready(client, link)) return PSK_BROKEN;
+  if (command->arena && command->arena != link->arena) {  // another server, or another shard
+    *command->misplaced = 1;
+    command->state = PSK_DONE;
+    return 0;
+  }
   if (command->connection && command->connection != link->connection) {
     command->state = PSK_DONE;
     return 0;
   }
   command->link = link;
   command->state = PSK_SENT;
+  command->sent++;
   command->written = 0;
   for (int i = 0; i < *n_used; i++)
     if (used[i] == link) return 0;

@@ -92,14 +92,15 @@ static int read_greeting(penstock_client* client, psk_link* link, psk_command* c
 }
 
 static int ask(penstock_client* client, psk_link* link, greeting* answer) {
-  char text[256], process[24], former[48] = "", number[24];
+  char text[384], process[24], former[128] = "", number[24];
   own_number(process, sizeof process);
   if (link->arena) {
     int digits = snprintf(number, sizeof number, "%lld", (long long)link->connection);
-    snprintf(former, sizeof former, "$6\r\nFORMER\r\n$%d\r\n%s\r\n", digits, number);
+    snprintf(former, sizeof former, "$6\r\nFORMER\r\n$%d\r\n%s\r\n$%zu\r\n%s\r\n", digits, number,
+             strlen(link->arena->id), link->arena->id);
   }
   int length = snprintf(text, sizeof text, "*%d\r\n$14\r\nPENSTOCK.ARENA\r\n$3\r\nPID\r\n$%zu\r\n%s\r\n%s",
-                        link->arena ? 5 : 3, strlen(process), process, former);
+                        link->arena ? 6 : 3, strlen(process), process, former);
   psk_command command = {.reply = read_greeting, .context = answer};
   return psk_attempt(client, link, text, (size_t)length, &command);
 }

@@ -94,11 +94,14 @@ struct psk_command {
   psk_link* asked;  // not NULL: an ASK redirection, for once
   psk_link* link;   // it was given to
   enum psk_state state;
-  psk_link* to;        // not NULL: it goes there, whatever its key
-  int64_t connection;  // not 0: it has no meaning on another connection
-  int written;         // completely, so that it may have been executed
-  int only_once;       // must not be sent again once it may have been executed
-  int settled;         // is not sent again once it was answered
+  psk_link* to;            // not NULL: it goes there, whatever its key
+  int64_t connection;      // not 0: it has no meaning on another connection
+  int written;             // completely, so that it may have been executed
+  int only_once;           // must not be sent again once it may have been executed
+  int settled;             // is not sent again once it was answered
+  int sent;                // how often
+  const psk_arena* arena;  // not NULL: it is about this one, and has no meaning for another
+  int* misplaced;          // set where it was not sent for that reason
   psk_reply reply;
   void* context;
 };

@@ -73,7 +73,7 @@ static size_t wanted_ahead(psk_link* link, size_t bytes, int already) {
   int seen = 0;
   for (int i = 0; i < PSK_AHEAD; i++) seen |= link->sizes[i] == bytes;
   if (!seen) link->sizes[link->n_sizes++ % PSK_AHEAD] = bytes;
-  if (!seen || bytes > kMostAhead || bytes > link->arena->bytes / kArenaShare) return 0;
+  if (!seen || bytes > kMostAhead || !link->arena || bytes > link->arena->bytes / kArenaShare) return 0;
   return link->n_ahead + already < PSK_AHEAD ? bytes : 0;
 }
 
@@ -90,9 +90,9 @@ static int reply_lease(penstock_client* client, psk_link* link, psk_command* com
                        const psk_token* token) {
   static const char kFull[] = "ARENAFULL";
   request* asked = command->context;
-  if (token->kind == ':' && link->arena) {
+  if (token->kind == ':') {
     psk_hold_end(asked->hold);  // of an attempt that broke off
-    asked->hold = psk_hold_new(link->arena, token->number, asked->bytes, 1);
+    asked->hold = link->arena ? psk_hold_new(link->arena, token->number, asked->bytes, 1) : NULL;
     return 0;
   }
   if (token->kind != '-') return psk_garbage(client, link, "a lease");
@@ -141,7 +141,25 @@ psk_hold* psk_lease_block(penstock_client* client, psk_link* link, size_t bytes,
   return *status ? NULL : asked.hold;
 }
 
-// Lease what is still without room, all of it in one round trip where there is room.
+// Give up what belongs to the memory of a server that has been replaced meanwhile.
+static void drop_strangers(const psk_link* link, psk_put* puts, int count) {
+  for (int i = 0; i < count; i++) {
+    psk_put* put = &puts[i];
+    if (!put->hold || put->hold->arena == link->arena) continue;
+    if (!put->in_place) psk_hold_end(put->hold);  // else it is the caller's, who may read it
+    put->hold = NULL;
+    put->in_place = 0;
+  }
+}
+
+static int held(const psk_put* puts, int count) {
+  int found = 0;
+  for (int i = 0; i < count; i++) found += puts[i].hold != NULL;
+  return found;
+}
+
+// Lease what is still without room, all of it in one round trip where there is room. Who waits holds nothing:
+// where another array of this put has its room already, one that finds none goes through the socket.
 static int lease_all(penstock_client* client, psk_link* link, psk_put* puts, int count, int missing) {
   request* asked = calloc((size_t)missing, sizeof *asked);
   if (!asked) return psk_fail(client, PENSTOCK_MEMORY, NULL, "no memory for %d leases", missing);
@@ -156,10 +174,12 @@ static int lease_all(penstock_client* client, psk_link* link, psk_put* puts, int
   for (int i = 0, k = 0; i < count; i++) {
     if (!puts[i].shared || puts[i].hold) continue;
     request* one = &asked[k++];
-    if (!status && one->full) status = wait_for_room(client, link, one, puts[i].name);
+    int alone = k == missing && !held(puts, count);
+    if (!status && one->full && alone) status = wait_for_room(client, link, one, puts[i].name);
     puts[i].hold = one->hold;
   }
   free(asked);
+  drop_strangers(link, puts, count);
   return status;
 }
 
@@ -244,7 +264,7 @@ static int reply_put(penstock_client* client, psk_link* link, psk_command* comma
   int same = link == put->link && put->hold && link->arena == put->hold->arena;
   if (token->kind == '-') {
     // the answer to the first attempt was lost with its connection, and the server has it
-    if (same && begins(token, "ERR this connection has no lease")) {
+    if (same && command->sent > 1 && begins(token, "ERR this connection has no lease")) {
       done(put);
       return 0;
     }
@@ -272,7 +292,10 @@ void psk_put_command(penstock_client* client, psk_put* put, const char* first, c
     return;
   }
   int words = 3 + array->rank + 2 + put->in_place + (put->ahead ? 2 : 0);
-  psk_command_begin(client, words, reply_put, put)->settled = 1;
+  psk_command* command = psk_command_begin(client, words, reply_put, put);
+  command->settled = 1;
+  command->arena = put->hold->arena;
+  command->misplaced = &put->again;
   psk_word(client, "PENSTOCK.PUT");
   psk_key(client, first, second, third, NULL);
   psk_word(client, psk_wire_dtype(array->dtype));

@@ -114,5 +114,8 @@ void psk_get_command(penstock_client* client, psk_sink* sink, const char* first,
 
 int psk_get_all(penstock_client* client) {
   int status = psk_run(client);
-  return status ? status : psk_arena_flush_large(client);
+  if (status) return status;
+  psk_arena_flush_large(client);
+  client->error.status = 0;  // what was asked for has arrived
+  return 0;
 }

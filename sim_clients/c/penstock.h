@@ -111,9 +111,8 @@ typedef struct penstock_field {
 //   rank    of the field: how many entries dims, shape and offset have
 //   dims    names of the dimensions, in the order of the array's
 //   shape   of the global array, of which this rank has a block; its own part, without ghost cells
-//   offset  where the block begins in the global array, in each dimension, from 0. Given with shape, or not
-//   at
-//           all
+//   offset  where the block begins in the global array, in each dimension, from 0. Shape and offset are
+//           given together
 typedef struct penstock_about {
   const char* units;
   int rank;

@@ -13,7 +13,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-BYTES = {"4 KB": 4 << 10, "256 KB": 256 << 10, "1 MB": 1 << 20, "4 MB": 4 << 20, "64 MB": 64 << 20}
+BYTES = {
+    "4 KB": 4 << 10,
+    "32 KB": 32 << 10,
+    "256 KB": 256 << 10,
+    "1 MB": 1 << 20,
+    "4 MB": 4 << 20,
+    "64 MB": 64 << 20,
+}
 
 Tables = dict[str, dict[str, dict[str, Any]]]
 """Title -> size, or another column -> comparison."""

@@ -24,13 +24,14 @@ class ArenaClient:
     Attributes:
         db: the connection, which alone is used.
         connection: the server's number of it.
+        identity: of the arena.
         taken: the offsets that were taken over from `former`.
     """
 
-    def __init__(self, server: RedisServer, former: int | None = None) -> None:
+    def __init__(self, server: RedisServer, former: ArenaClient | None = None) -> None:
         self.db: redis.Redis = server.connect(single_connection_client=True)
-        words = () if former is None else ("FORMER", former)
-        path, size, identity, self.connection, self.taken = self.db.execute_command(
+        words = () if former is None else ("FORMER", former.connection, former.identity)
+        path, size, self.identity, self.connection, self.taken = self.db.execute_command(
             "PENSTOCK.ARENA", "PID", os.getpid(), *words
         )
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -38,7 +39,7 @@ class ArenaClient:
             self.memory = mmap.mmap(descriptor, size)
         finally:
             os.close(descriptor)
-        assert self.memory[:HEAD] == b"PENSTOCK" + identity
+        assert self.memory[:HEAD] == b"PENSTOCK" + self.identity
         self.path = Path(path.decode())
 
     def __enter__(self) -> ArenaClient:

@@ -109,7 +109,8 @@ def test_keys_of_other_types_and_empty_ones(client: ArenaClient) -> None:
 def test_garbage_is_answered(client: ArenaClient) -> None:
     for words in ("", "-1", "0", "x", "64 TIMEOUT", "64 TIMEOUT -1", "64 SOON", "99999999999999999999"):
         refusal(client.db, "PENSTOCK.LEASE", *words.split())
-    for words in ("", "PID", "PID x", "PID 0", "PID -1", "PID 99999999999", "PID 1 FORMER", "PID 1 X", "X 1"):
+    numbers = ("PID x", "PID 0", "PID -1", "PID 99999999999")
+    for words in ("", "PID", *numbers, "PID 1 FORMER", "PID 1 FORMER 2", "PID 1 X", "X 1"):
         refusal(client.db, "PENSTOCK.ARENA", *words.split())
     for words in ("", "x", "64 x", "-1", "64"):
         refusal(client.db, "PENSTOCK.RELEASE", *words.split())
@@ -345,7 +346,7 @@ def test_a_lost_connection_leaves_its_blocks_until_they_are_taken_over(
     client.db.delete("t")
     assert arena(client.db)["used"] == 2 * MEGABYTE  # this process may still write to one and read the other
     np.testing.assert_array_equal(mapped, field(MEGABYTE, 5))
-    with ArenaClient(own, former=lost.connection) as again:
+    with ArenaClient(own, former=lost) as again:
         assert sorted(again.taken) == sorted([lease, pin])
         again.write(lease, field(MEGABYTE, 6))
         assert again.commit("u", field(MEGABYTE, 6), lease) == b"OK"

@@ -67,7 +67,7 @@ SHAPES = [
     "SET {S}.sizes W",
     "DEL {S}.sizes",
     "HSET {S}.meter items N kept_from N freed_from N bytes N",
-    "PENSTOCK.ARENA PID P FORMER N",
+    "PENSTOCK.ARENA PID P FORMER N K",
     "PENSTOCK.LEASE N",
     "PENSTOCK.LEASE N TIMEOUT T",
     "PENSTOCK.PUT K TYPE N OFFSET O LEASE N",

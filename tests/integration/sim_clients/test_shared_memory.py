@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -526,3 +527,105 @@ def test_a_program_that_is_killed_leaves_nothing(start_server: StartServer, open
 def test_a_program_that_is_killed_500_times(start_server: StartServer, open_native: OpenNative) -> None:
     server = start_server(arguments=("ARENA", "256"))
     kill_at_random(server, open_native(server), 500)
+
+
+# ---- A server that is started again
+
+
+OTHER = """
+import sys
+from sim_clients import Address
+from sim_clients.identity import Identity
+from sim_clients.native_client import NativeClient
+client = NativeClient(Address.parse(sys.argv[1]), Identity("other", 0))
+print(client.transport, flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def others() -> Iterator[Callable[[RedisServer], None]]:
+    """Have another process connect to a server; it leaves after the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(server: RedisServer) -> None:
+        program = subprocess.Popen(
+            [sys.executable, "-c", OTHER, server.address],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(program)
+        assert program.stdout
+        assert program.stdout.readline() == "shared memory\n"
+
+    yield start
+    for program in started:
+        program.communicate("\n")
+
+
+def test_a_number_of_a_connection_means_nothing_to_the_next_server(
+    start_server: StartServer, open_native: OpenNative, others: Callable[[RedisServer], None]
+) -> None:
+    server = start_server(arguments=("ARENA", "16"))
+    clients = [open_native(server) for _ in range(4)]
+    for client in clients:
+        client.put_tensor("t", field())
+    server.kill()
+    server.start()
+    for _ in range(6):
+        others(server)  # they get the numbers that the clients had
+    for i, client in enumerate(clients):
+        client.put_tensor(f"t{i}", field(i))
+        np.testing.assert_array_equal(client.get_tensor(f"t{i}"), field(i))
+        assert client.transport == "shared memory"
+    for client in clients:
+        client.close()
+    with server.connect() as db:
+        wait_for(db, leased=0, pinned=0)
+
+
+def test_room_in_the_former_servers_memory_is_none_in_the_next_ones(
+    start_server: StartServer, open_native: OpenNative
+) -> None:
+    server = start_server(arguments=("ARENA", "32"))
+    client = open_native(server)
+    new = client.new_field(LARGE)
+    new[...] = 7
+    client.put_snapshot(0, {"a": np.ones(LARGE), "b": np.ones((4, *LARGE))})
+    server.kill()
+    server.start()
+    client.put_snapshot(9, {"a": new, "b": np.full((4, *LARGE), 9.0)})
+    found = client.get_snapshot(0).fields
+    assert (np.unique(found["a"]), np.unique(found["b"])) == (7, 9)
+
+
+def test_a_server_that_comes_back_without_shared_memory_is_reached_by_the_socket(
+    start_server: StartServer, open_native: OpenNative
+) -> None:
+    server = start_server(arguments=("ARENA", "64"))
+    client = open_native(server)
+    fields = {"a": field(1), "b": np.stack([field(2)] * 4)}
+    for step in range(3):
+        client.put_snapshot(step, fields)
+    server.kill()
+    without = tuple(replace(each, arguments=each.arguments[:-2]) for each in server.config.modules)
+    with RedisServer(replace(server.config, modules=without)) as again:
+        assert again.address == server.address
+        client.put_snapshot(9, fields)
+        np.testing.assert_array_equal(client.get_snapshot(0).fields["b"], fields["b"])
+        assert client.transport == "unix"
+
+
+def test_a_field_that_has_no_room_beside_another_goes_by_the_socket(
+    start_server: StartServer, open_native: OpenNative
+) -> None:
+    """A put that waited for a second block while it holds its first could wait for itself."""
+    server = start_server(arguments=("ARENA", "4"))
+    client = open_native(server)
+    fields = {name: field(i) for i, name in enumerate("abcdef")}
+    client.put_snapshot(0, fields)
+    found = client.get_snapshot(0).fields
+    for name, value in fields.items():
+        np.testing.assert_array_equal(found[name], value)

@@ -19,9 +19,12 @@ void IntroductionsNameAProcess() {
   CHECK_EQUAL(Text(ParseIntroduction(Words({"PID", "7", "FORMER", "-1"}))),
               "FORMER: '-1' is no whole number");
   CHECK_EQUAL(Text(ParseIntroduction(Words({"PID", "7", "more"}))), "unexpected word 'more'");
-  auto words = ParseIntroduction(Words({"pid", "7", "former", "12"}));
+  CHECK_EQUAL(Text(ParseIntroduction(Words({"PID", "7", "FORMER", "12"}))),
+              "FORMER: the id of its arena is missing");
+  auto words = ParseIntroduction(Words({"pid", "7", "former", "12", "a0"}));
   CHECK_EQUAL(words->pid, 7);
   CHECK_EQUAL(*words->former, 12u);
+  CHECK_EQUAL(words->arena, "a0");
 }
 
 void LeasesHaveASizeAndPerhapsATimeout() {
