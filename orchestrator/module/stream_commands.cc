@@ -140,8 +140,10 @@ int ReserveIn(Asked* asked, const Wanted& wanted) {
   asked->promises().End(asked->client());
   const Load& promised = asked->promises().load();
   Load load{asked->stream.meter.items + promised.items, asked->stream.meter.bytes + promised.bytes};
-  if (CountWaiting(asked->key) > 0 || !HasRoom(bound, load, wanted.bytes)) return FindRoom(asked, wanted);
+  bool may_go = IsNext(asked->key, asked->client()) && HasRoom(bound, load, wanted.bytes);
+  if (!may_go) return FindRoom(asked, wanted);
   NoteKept(*asked, wanted.entry);
+  TakeTurn(asked->key, asked->client());
   asked->promises().Make(asked->client(), wanted.bytes, wanted.entry);
   return ReplyGo(asked->context);
 }

@@ -25,6 +25,8 @@ struct Waiter {
 struct Line {
   Promises promises;
   std::deque<Waiter> waiters;
+  int64_t stuck_at = -1;  // `freed_from` when the last sweep found something to be removed
+  uint64_t told = 0;      // who was first, and has left the line to remove it
 };
 
 // Never deleted, as all that the module keeps for as long as the server lives.
@@ -72,6 +74,17 @@ void Wake(const Waiter& waiter, std::optional<StreamState::Removal> removal) {
   redis::UnblockClient(waiter.blocked, new Outcome{std::move(removal)});
 }
 
+// Nobody has removed anything since the last sweep: the first in the line is to do it.
+void TellToRemove(StreamState* stream, Line* line) {
+  bool stuck = std::exchange(line->stuck_at, stream->meter.freed_from) == stream->meter.freed_from;
+  if (!stuck) return;
+  auto removal = stream->NextRemoval(line->promises);
+  if (removal.upto == 0) return;
+  line->told = line->waiters.front().client;
+  Wake(line->waiters.front(), std::move(removal));
+  line->waiters.pop_front();
+}
+
 bool is_sweeping = false;
 
 void Sweep(RedisModuleCtx* context, void*) {
@@ -83,13 +96,7 @@ void Sweep(RedisModuleCtx* context, void*) {
     auto stream = StreamState::Read(context, key.second, StandardBound());
     if (!stream.ok()) continue;  // somebody has put another kind of value there; the waits end in time
     ServeWaiting(&*stream, key);
-    if (!line.waiters.empty() && stream->HasRemovals()) {
-      auto removal = stream->NextRemoval(line.promises);
-      if (removal.upto > 0) {
-        Wake(line.waiters.front(), std::move(removal));
-        line.waiters.pop_front();
-      }
-    }
+    if (!line.waiters.empty() && stream->HasRemovals()) TellToRemove(&*stream, &line);
     wait |= !line.waiters.empty();
   }
   if (!wait) return;
@@ -106,10 +113,23 @@ void SweepSoon(RedisModuleCtx* context, long long ms) {
 
 void EndPromises(uint64_t client) {
   EndMemoryPromise(client);
-  for (auto& [key, line] : lines()) line.promises.End(client);
+  for (auto& [key, line] : lines()) {
+    line.promises.End(client);
+    if (line.told == client) line.told = 0;
+  }
 }
 
 Promises& PromisesOf(const StreamKey& key) { return lines()[key].promises; }
+
+bool IsNext(const StreamKey& key, uint64_t client) {
+  const Line& line = lines()[key];
+  return line.waiters.empty() || line.told == client;
+}
+
+void TakeTurn(const StreamKey& key, uint64_t client) {
+  Line& line = lines()[key];
+  if (line.told == client) line.told = 0;
+}
 
 int64_t CountWaiting(const StreamKey& key) { return static_cast<int64_t>(lines()[key].waiters.size()); }
 
@@ -148,7 +168,12 @@ void WaitForRoom(RedisModuleCtx* context, const StreamKey& key, const std::strin
   uint64_t client = redis::GetClientId(context);
   auto* blocked = redis::BlockClient(context, OnReply, OnTimeout, OnFree, wait_ms);
   redis::SetDisconnectCallback(blocked, OnDisconnect);
-  lines()[key].waiters.push_back({blocked, client, entry, bytes});
+  Line& line = lines()[key];
+  Waiter waiter{blocked, client, entry, bytes};
+  if (std::exchange(line.told, line.told == client ? 0 : line.told) == client)
+    line.waiters.push_front(std::move(waiter));
+  else
+    line.waiters.push_back(std::move(waiter));
   SweepSoon(context, kSweepMs);
 }
 

@@ -22,6 +22,10 @@ using StreamKey = std::pair<int, std::string>;
 void EndPromises(uint64_t client);
 
 Promises& PromisesOf(const StreamKey& key);
+/// Whether no other client waits before this one, which may have left the line to make room.
+bool IsNext(const StreamKey& key, uint64_t client);
+/// The client has its place.
+void TakeTurn(const StreamKey& key, uint64_t client);
 int64_t CountWaiting(const StreamKey& key);
 /// What they wait to announce, in their order.
 std::vector<std::string> EntriesWaiting(const StreamKey& key);
