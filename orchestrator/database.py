@@ -33,6 +33,7 @@ from orchestrator.servers import ServerCommand, check_memory
 from orchestrator.shard import Shard, ShardError
 from orchestrator.sites import Site, Sites
 from orchestrator.status import DatabaseStatus, database_status
+from orchestrator.streams import StreamStatus, set_bounds, stream_statuses
 from sim_clients.address import Address, HostPort
 
 SHUTDOWN_S, STOP_TIMEOUT_S = 1.0, 5.0
@@ -109,6 +110,10 @@ class Database:
     def status(self) -> DatabaseStatus:
         """Ask every server for its role, memory, slots and keys; those that do not answer are told too."""
         return database_status(self.identifier, self.nodes)
+
+    def streams(self) -> list[StreamStatus]:
+        """Ask how full each stream is that programs have put snapshots in, and who waits for room in it."""
+        return stream_statuses(self.nodes)
 
     def snapshot(self, directory: str | Path, timeout_s: float = SAVE_TIMEOUT_S) -> SavedDatabase:
         """Save all data to disk while the database goes on; `Orchestrator(restore_from=...)` reads it.
@@ -193,6 +198,7 @@ def start_database(
                 wait_ready(jobs, nodes, tensors=bool(loaded), timeout_s=timeout_s)
                 if config != orchestrator.config:
                     begin_logs(jobs, nodes, timeout_s)
+                set_bounds(orchestrator.streams, nodes)
         except BaseException as error:
             _stop_nodes(jobs, nodes[: len(jobs)], STOP_TIMEOUT_S)
             if _collided(error, orchestrator) and attempt + 1 < COLLISIONS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from orchestrator.ports import BUS_OFFSET, interface_address, is_loopback
 from orchestrator.redis_config import RedisConfig, is_whole, sharing_arguments
 from orchestrator.resources import Resources
 from orchestrator.run_files import LONGEST_IDENTIFIER
+from orchestrator.streams import check_bounds
+from sim_clients.flow import Bound
 
 LOOPBACK = "lo"
 NAME = "database"
@@ -53,6 +55,8 @@ class Orchestrator:
             a replica to another host than its shard's where there is one. Each has `resources`, one core by
             default, and with `port` each host counts from there.
         nodes: likewise, but only how many hosts: those that have room for it.
+        streams: name -> how much of a stream is kept, and what happens to a snapshot that finds no room.
+            Programs may bound others.
     """
 
     shards: int = 1
@@ -70,6 +74,7 @@ class Orchestrator:
     on_shard_failure: str = "stop"
     hosts: Sequence[str] = ()
     nodes: int | None = None
+    streams: Mapping[str, Bound] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         _check_identifier(self.identifier)
@@ -86,8 +91,11 @@ class Orchestrator:
         highest = 65_535 - self.node_count + 1 - (BUS_OFFSET if self.clustered else 0)
         if self.port is not None and not (is_whole(self.port) and 0 <= self.port <= highest):
             raise UsageError(f"port={self.port!r}: must be 0 to {highest} for {self.node_count} server(s)")
+        check_bounds(self.streams)
         if self.module is not None:
             _check_module(self.module)
+            if self.streams:
+                raise UsageError("streams= needs Penstock's own module, and module= names another")
             if self.models != ModelRuntime():
                 raise UsageError(
                     f"models={self.models!r} would have no effect: it becomes arguments of our module, and "

@@ -5,8 +5,8 @@ list four times in each `heartbeat_s`, once for all programs that use it, and re
 it costs a solver nothing, and one that uses plain SmartRedis is watched too.
 
 A program that has put no snapshot yet is not stuck, since nobody knows how long it prepares; nor is one whose
-ranks have all ended their stream. While a database does not answer nobody can put a snapshot: then all of its
-programs begin anew.
+ranks have all ended their stream, that waits for room in it, or whose snapshots find none and are skipped.
+While a database does not answer nobody can put a snapshot: then all of its programs begin anew.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from orchestrator.database import Database
 from orchestrator.launchers.base import Job
 from orchestrator.progress import say
 from orchestrator.redis_config import Endpoint
-from orchestrator.shard import Shard, ShardError
+from orchestrator.shard import RefusedError, Shard, ShardError
 from sim_clients import keys
 from sim_clients.errors import SnapshotError
 
 LOOKS = 4
 """In each `heartbeat_s`."""
 SHORTEST_S = 0.02
+_WAITER = b"waiter:"
+"""In a meter, before the names of snapshots that wait for room."""
 CHUNK = 10_000
 """Names that are read by one command."""
 
@@ -55,6 +57,7 @@ class StreamMeter:
         self._database = database
         self._stream = stream
         self._cursor = 0
+        self._steps: dict[str, dict[bytes, bytes]] = {}
         self._shards: dict[int, Shard] = {}
         self._told = False
 
@@ -88,6 +91,28 @@ class StreamMeter:
         """Tell whether a rank has ended this stream."""
         key = keys.flag(keys.ended(self._stream, producer, rank))
         return any(self._shard(name).command("EXISTS", name) for name in (key, f"{producer}.{key}"))
+
+    def goes_on(self, producer: str) -> bool:
+        """Tell whether a producer waits for room in the stream, or has had snapshots skipped since then.
+
+        Raises:
+            ShardError: the database does not answer.
+        """
+        shard = self._shard(self._stream)
+        try:
+            meter = shard.command("PENSTOCK.METER", self._stream)
+        except RefusedError:  # a database without our module, or with another kind of value there
+            return False
+        names = [name for name in meter[::2] if name.startswith(_WAITER)]
+        if producer in {_producer(name.removeprefix(_WAITER)) for name in names}:
+            return True
+        if dict(zip(meter[::2], meter[1::2], strict=True))[b"skipped"] == b"0":
+            return False
+        told = shard.command("HGETALL", keys.steps(self._stream))
+        steps = dict(zip(told[::2], told[1::2], strict=True))
+        ours = {series: step for series, step in steps.items() if _is_of(series, producer)}
+        before, self._steps[producer] = self._steps.get(producer), ours
+        return before != ours
 
     def leave(self, error: ShardError) -> None:
         """Leave the database, which does not answer, and say so once."""
@@ -210,6 +235,9 @@ class Heartbeats:
     def _judge(self, watched: _Watched) -> None:
         """One has put nothing for too long."""
         try:
+            if any(meter.goes_on(watched.job.name) for meter in watched.meters):
+                watched.seen = time.monotonic()
+                return
             ended = watched.has_ended()
         except ShardError as error:
             watched.meters[0].leave(error)
@@ -226,6 +254,12 @@ class Heartbeats:
 
 def _is_overdue(watched: _Watched) -> bool:
     return watched.seen is not None and time.monotonic() - watched.seen >= watched.heartbeat_s
+
+
+def _is_of(series: bytes, producer: str) -> bool:
+    """Tell whether `<producer>.<rank>`, with or without a prefix of keys before it, is a producer's."""
+    name = series.decode(errors="replace").rpartition(".")[0]
+    return name == producer or name.endswith(f".{producer}")
 
 
 def _producer(name: bytes) -> str | None:

@@ -23,6 +23,8 @@ REPLY_TIMEOUT_S = 10.0
 
 ShardError = RedisError
 """What a shard that does not answer, or refuses, raises here."""
+RefusedError = redis.ResponseError
+"""What one that refuses raises."""
 
 
 class Shard:

@@ -20,11 +20,15 @@ from sim_clients.errors import (
     ModelMissing,
     ModelRejected,
     NameRefused,
+    SnapshotDropped,
     SnapshotError,
+    StreamError,
+    StreamFull,
     TensorError,
     UnsupportedClientError,
     WaitTimeout,
 )
+from sim_clients.flow import Bound, Fill, Outcome
 from sim_clients.memory_client import MemoryClient, MemoryDatabase
 from sim_clients.snapshot import Snapshot
 
@@ -33,6 +37,7 @@ __all__ = [
     "Address",
     "AddressError",
     "Block",
+    "Bound",
     "Client",
     "ClientBuildError",
     "ClientError",
@@ -41,6 +46,7 @@ __all__ = [
     "DatabaseRefused",
     "DatabaseUnavailable",
     "Field",
+    "Fill",
     "GlobalFieldError",
     "HostPort",
     "IdentityError",
@@ -52,8 +58,12 @@ __all__ = [
     "ModelMissing",
     "ModelRejected",
     "NameRefused",
+    "Outcome",
     "Snapshot",
+    "SnapshotDropped",
     "SnapshotError",
+    "StreamError",
+    "StreamFull",
     "TensorError",
     "UnsupportedClientError",
     "WaitTimeout",

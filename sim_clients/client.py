@@ -14,6 +14,7 @@ import numpy.typing as npt
 from sim_clients.about import Field
 from sim_clients.contract import Contract
 from sim_clients.fields import Array
+from sim_clients.flow import Bound, Fill
 from sim_clients.keys import DEFAULT_STREAM, SnapshotName
 from sim_clients.new_fields import Shape
 from sim_clients.snapshot import Place, Snapshot
@@ -43,7 +44,9 @@ class Client(Protocol):
         """Store the fields of this rank at one step as one dataset, then announce it.
 
         Nobody sees the snapshot before all of its fields are in the database. The first snapshot of a stream,
-        whoever's it is, fixes the contract of the stream.
+        whoever's it is, fixes the contract of the stream. Where the stream has no room its policy decides
+        (see `bound_stream`): the put waits, or the snapshot is skipped or spilled, which the `outcome` of the
+        returned one says.
 
         Args:
             step: the solver's step, 0 or more and greater than that of the snapshot before it.
@@ -57,6 +60,7 @@ class Client(Protocol):
                 not fit the array.
             SnapshotError: no fields, a step that does not grow, or a field that differs from the contract;
                 the message names both sides.
+            StreamFull: the stream, or the database's memory, had no room in time.
             NameRefused, DatabaseFull, DatabaseUnavailable
         """
         ...
@@ -112,9 +116,54 @@ class Client(Protocol):
 
         Raises:
             TensorError: an array of `place` has another dtype or shape, or is read-only.
-            IncompleteSnapshot: naming the fields that are not in the database.
+            IncompleteSnapshot: naming the fields that are not in the database, or the files that cannot be
+                read from this host.
+            SnapshotDropped: its data has been given up, under the policy of the stream.
             SnapshotError: what was announced does not have the name of a snapshot, or not one of `fields`.
             KeyMissing: the position has not been announced.
+        """
+        ...
+
+    def bound_stream(self, bound: Bound, stream: str = DEFAULT_STREAM) -> None:
+        """Say how much of a stream is kept, and what happens to a snapshot that finds no room.
+
+        Every program may say so, and as often as it likes. A stream that nobody has bounded blocks at a share
+        of the memory.
+
+        Raises:
+            StreamError: the bound makes no sense, or another one is set.
+        """
+        ...
+
+    def fill(self, stream: str = DEFAULT_STREAM) -> Fill:
+        """Return how full a stream is."""
+        ...
+
+    def subscribe(self, consumer: str, stream: str = DEFAULT_STREAM) -> int:
+        """Become a consumer of a stream, or go on as one: what it has not acknowledged is kept.
+
+        Only `drop_oldest` gives up what was not acknowledged.
+
+        Returns:
+            The first position that the consumer has not acknowledged.
+        """
+        ...
+
+    def acknowledge(self, position: int, consumer: str, stream: str = DEFAULT_STREAM) -> None:
+        """Say that the positions before this one need not be kept for a consumer.
+
+        What no consumer needs is removed from the database before the call returns.
+
+        Raises:
+            StreamError: the position has not been announced, or the consumer has not subscribed.
+        """
+        ...
+
+    def unsubscribe(self, consumer: str, stream: str = DEFAULT_STREAM) -> None:
+        """Say that a consumer needs nothing any more, of what is there and of what comes.
+
+        Raises:
+            StreamError: the consumer has not subscribed.
         """
         ...
 

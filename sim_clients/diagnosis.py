@@ -9,6 +9,7 @@ from sim_clients import keys
 from sim_clients.address import Address
 from sim_clients.plain_redis import connection, read_text, tensor_names
 
+_SPILLED = b".spilled"
 _LOOK = "look at a broken snapshot"
 
 
@@ -16,6 +17,13 @@ def announced(address: Address, stream: str, position: int) -> str | None:
     """Return the entry at a position of a stream, None where nothing is announced."""
     with connection(address, _LOOK, stream) as database:
         return read_text(database.lindex(stream, position))
+
+
+def spilled(address: Address, entry: str) -> dict[str, bytes] | None:
+    """Return the metadata of a dataset that was spilled to files, as they are packed, else None."""
+    with connection(address, _LOOK, entry) as database:
+        found = database.hgetall(keys.metadata(entry))
+    return {name.decode(): packed for name, packed in found.items()} if _SPILLED in found else None
 
 
 def missing_fields(address: Address, entry: str) -> list[str] | None:

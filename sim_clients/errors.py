@@ -11,7 +11,10 @@ ClientError
 ├── NameRefused              a name that cannot be part of a key
 ├── TensorError              a tensor the wire cannot carry: dtype, shape or byte order
 ├── SnapshotError            a field is missing, or differs from the contract of the stream
-│   └── IncompleteSnapshot   announced, but not every field is in the database
+│   ├── IncompleteSnapshot   announced, but not every field is in the database
+│   └── SnapshotDropped      announced, and its data given up since, under the policy of its stream
+├── StreamError              a bound, position or consumer of a stream that makes no sense
+├── StreamFull               a stream had no room for a snapshot in time
 ├── GlobalFieldError         the blocks of the ranks do not make one global field
 ├── KeyMissing               no such key
 ├── ModelMissing             no such model, or no such version of it
@@ -121,6 +124,40 @@ class SnapshotError(ClientError):
 
 class IncompleteSnapshot(SnapshotError):
     """A snapshot was announced, but not every field of it is in the database."""
+
+
+class SnapshotDropped(SnapshotError):
+    """A snapshot was announced, and its data given up since: dropped, or acknowledged by all consumers.
+
+    Attributes:
+        policy: of its stream.
+    """
+
+    def __init__(self, snapshot: str, policy: str, reason: str) -> None:
+        super().__init__(snapshot, f"dropped under the policy {policy}: {reason}")
+        self.policy = policy
+
+
+class StreamError(ClientError):
+    """A bound that makes no sense or is not the one that is set, a position or consumer that there is not."""
+
+    def __init__(self, stream: str, reason: str) -> None:
+        super().__init__(f"stream {stream!r}: {reason}")
+        self.stream = stream
+        self.reason = reason
+
+
+class StreamFull(ClientError):
+    """A stream had no room for a snapshot before the deadline; the snapshot was not stored.
+
+    Attributes:
+        reason: how full it is, its bound, and its slowest consumer.
+    """
+
+    def __init__(self, stream: str, reason: str) -> None:
+        super().__init__(f"there is no room in the stream {stream!r}: {reason}")
+        self.stream = stream
+        self.reason = reason
 
 
 class GlobalFieldError(ClientError):

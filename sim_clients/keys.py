@@ -158,6 +158,16 @@ def ended(stream: str, producer: str, rank: int) -> str:
     return f"{stream}.{producer}.{rank}.ended"
 
 
+def meter(stream: str) -> str:
+    """Return the hash that says how full a stream is; see docs/streams.md."""
+    return f"{{{stream}}}.meter"
+
+
+def steps(stream: str) -> str:
+    """Return the hash of the greatest step of each rank that has put, or tried to, in a stream."""
+    return f"{{{stream}}}.steps"
+
+
 def scratch(client_id: str, name: str) -> str:
     """Return the key of a tensor that one client keeps for its own use.
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from sim_clients import keys
+from sim_clients import keys, spill
 from sim_clients.about import About, Field
 from sim_clients.contract import Contract
 from sim_clients.errors import (
@@ -19,6 +22,8 @@ from sim_clients.errors import (
     ModelRejected,
 )
 from sim_clients.fields import Array, model_inputs, wire_array
+from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_position, dropped
+from sim_clients.memory_streams import STANDARD, MemoryStream
 from sim_clients.models import check_newer, check_post, checked_version
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
 from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected, with_read_only_fields
@@ -48,11 +53,25 @@ class MemoryDatabase:
     times: dict[str, float] = field(default_factory=dict)
     abouts: dict[str, Mapping[str, About]] = field(default_factory=dict)
     datasets: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    streams: dict[str, list[str]] = field(default_factory=dict)
+    spilled: dict[str, Path] = field(default_factory=dict)
+    streams: dict[str, MemoryStream] = field(default_factory=dict)
     contracts: dict[str, Contract] = field(default_factory=dict)
     flags: set[str] = field(default_factory=set)
     versions: dict[str, Network] = field(default_factory=dict)
     live: dict[str, int] = field(default_factory=dict)
+
+    def stream(self, name: str) -> MemoryStream:
+        """Return a stream, an empty one where there is none."""
+        return self.streams.setdefault(name, MemoryStream(name, self.remove))
+
+    def remove(self, entry: str) -> None:
+        """Remove the data of a dataset."""
+        for field_name in self.datasets.pop(entry, ()):
+            self.tensors.pop(keys.tensor(entry, field_name), None)
+        self.times.pop(entry, None)
+        self.abouts.pop(entry, None)
+        if (place := self.spilled.pop(entry, None)) is not None:
+            spill.remove(place)
 
 
 class MemoryClient:
@@ -100,11 +119,14 @@ class MemoryClient:
         keys.checked("stream", stream)
         snapshot = self._series_of(stream).prepare(step, fields, time)
         entry = keys.dataset(snapshot.name, self._prefixes.written)
-        self._store(entry, snapshot)
-        self._database.streams.setdefault(stream, []).append(entry)
+        flow = self._database.stream(stream)
+        outcome = flow.reserve(entry, sum(value.nbytes for value in snapshot.fields.values()))
+        if outcome is not Outcome.SKIPPED:
+            self._store(entry, snapshot, outcome, flow)
+            flow.announce(entry, outcome)
         self._series[stream].stored(snapshot)
         spend(snapshot.fields.values())
-        return snapshot
+        return dataclasses.replace(snapshot, outcome=outcome)
 
     def _series_of(self, stream: str) -> SnapshotSeries:
         if stream not in self._series:
@@ -116,10 +138,14 @@ class MemoryClient:
             )
         return self._series[stream]
 
-    def _store(self, entry: str, snapshot: Snapshot) -> None:
+    def _store(self, entry: str, snapshot: Snapshot, outcome: Outcome, flow: MemoryStream) -> None:
+        if outcome is Outcome.SPILLED:
+            directory = (flow.bound or STANDARD).directory or ""
+            place = spill.write(directory, flow.name, snapshot.name, snapshot.fields)
+            self._database.spilled[entry] = place
         self._database.datasets[entry] = tuple(snapshot.fields)
         self._database.abouts[entry] = snapshot.about
-        for name, value in snapshot.fields.items():
+        for name, value in snapshot.fields.items() if outcome is Outcome.STORED else ():
             self._database.tensors[keys.tensor(entry, name)] = value.copy()
         if snapshot.time is not None:
             self._database.times[entry] = snapshot.time
@@ -134,7 +160,7 @@ class MemoryClient:
 
     def announced(self, stream: str = keys.DEFAULT_STREAM) -> int:
         """Return how many snapshots have been announced."""
-        return len(self._database.streams.get(stream, ()))
+        return len(self._database.stream(stream).entries)
 
     def contract(self, stream: str = keys.DEFAULT_STREAM) -> Contract | None:
         """Return what all snapshots of a stream have; see `Client.contract`."""
@@ -142,20 +168,17 @@ class MemoryClient:
 
     def forget_stream(self, stream: str = keys.DEFAULT_STREAM) -> None:
         """Remove all that was put in a stream; see `Client.forget_stream`."""
-        for entry in self._database.streams.pop(keys.checked("stream", stream), ()):
+        for entry in self._database.stream(keys.checked("stream", stream)).forget():
             producer, rank, _ = keys.parse_snapshot(entry)
             self._database.flags.discard(keys.flag(keys.ended(stream, producer, rank)))
-            self._database.abouts.pop(entry, None)
-            self._database.times.pop(entry, None)
-            for name in self._database.datasets.pop(entry, ()):
-                self._database.tensors.pop(keys.tensor(entry, name), None)
+            self._database.remove(entry)
         self._database.contracts.pop(stream, None)
         self._series.pop(stream, None)
 
     def snapshot_names(self, first: int = 0, stream: str = keys.DEFAULT_STREAM) -> list[keys.SnapshotName]:
         """Return who made the snapshots of a stream, and when; see `Client.snapshot_names`."""
-        entries = self._database.streams.get(keys.checked("stream", stream), [])
-        return [keys.parse_snapshot(entry) for entry in entries[keys.checked_position(first) :]]
+        entries = self._database.stream(keys.checked("stream", stream)).entries
+        return [keys.parse_snapshot(entry.name) for entry in entries[keys.checked_position(first) :]]
 
     def get_snapshot(
         self,
@@ -168,18 +191,52 @@ class MemoryClient:
         """Return the snapshot at a position of the stream; see `Client.get_snapshot`."""
         if not 0 <= position < self.announced(stream):
             raise KeyMissing(f"{stream}[{position}]")
-        entry = self._database.streams[stream][position]
+        flow = self._database.stream(stream)
+        entry = flow.entries[position].name
+        if position < flow.kept_from and entry not in self._database.datasets:
+            raise dropped(str(keys.parse_snapshot(entry)), position, stream, flow.fill())
+        outcome = Outcome.SPILLED if entry in self._database.spilled else Outcome.STORED
         found = self._fields(entry)
         about, time = self._database.abouts[entry], self._database.times.get(entry)
-        return selected(Snapshot(*keys.parse_snapshot(entry), found, time, about), fields, place)
+        snapshot = Snapshot(*keys.parse_snapshot(entry), found, time, about, outcome)
+        return selected(snapshot, fields, place)
 
     def _fields(self, entry: str) -> dict[str, Array]:
+        if entry in self._database.spilled:
+            name, names = str(keys.parse_snapshot(entry)), list(self._database.datasets[entry])
+            return spill.read(self._database.spilled[entry], socket.gethostname(), name, names)
         stored = {name: keys.tensor(entry, name) for name in self._database.datasets[entry]}
         missing = sorted(name for name, key in stored.items() if key not in self._database.tensors)
         if missing:
             snapshot = str(keys.parse_snapshot(entry))
             raise IncompleteSnapshot(snapshot, f"announced, but not in the database: {', '.join(missing)}")
         return {name: self._database.tensors[key].copy() for name, key in stored.items()}
+
+    def bound_stream(self, bound: Bound, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Say how much of a stream is kept; see `Client.bound_stream`."""
+        check_bound(bound, stream)
+        self._database.stream(stream).set_bound(bound)
+
+    def fill(self, stream: str = keys.DEFAULT_STREAM) -> Fill:
+        """Return how full a stream is."""
+        return self._database.stream(keys.checked("stream", stream)).fill()
+
+    def subscribe(self, consumer: str, stream: str = keys.DEFAULT_STREAM) -> int:
+        """Become a consumer of a stream, or go on as one; see `Client.subscribe`."""
+        return self._database.stream(keys.checked("stream", stream)).subscribe(
+            keys.checked("consumer", consumer)
+        )
+
+    def acknowledge(self, position: int, consumer: str, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Say that the positions before this one need not be kept; see `Client.acknowledge`."""
+        at = checked_position(position, stream)
+        self._database.stream(keys.checked("stream", stream)).acknowledge(
+            keys.checked("consumer", consumer), at
+        )
+
+    def unsubscribe(self, consumer: str, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Say that a consumer needs nothing any more; see `Client.unsubscribe`."""
+        self._database.stream(keys.checked("stream", stream)).unsubscribe(keys.checked("consumer", consumer))
 
     def put_tensor(self, name: str, value: Array) -> None:
         """Store one tensor."""

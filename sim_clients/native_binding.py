@@ -90,8 +90,22 @@ class CSnapshot(Structure):
     )
 
 
+class CBound(Structure):
+    """penstock_bound."""
+
+    _fields_ = (
+        ("items", c_int64),
+        ("bytes", c_int64),
+        ("policy", c_int),
+        ("keep_every", c_int64),
+        ("directory", c_char_p),
+        ("wait", c_double),
+    )
+
+
 PLACE = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_char_p, POINTER(CInfo))
 CHECK = ctypes.CFUNCTYPE(c_int, c_void_p)
+EACH = ctypes.CFUNCTYPE(None, c_void_p, c_char_p, c_char_p)
 
 _client, _text, _array = c_void_p, c_char_p, POINTER(CArray)
 _integer = POINTER(c_int64)
@@ -116,6 +130,11 @@ _CALLS: dict[str, tuple[Any, ...]] = {
     "announced": (_client, _text, _integer),
     "end_stream": (_client, _text),
     "stream_ended": (_client, _text, _text, c_int64, _flag),
+    "bound_stream": (_client, _text, POINTER(CBound)),
+    "stream_meter": (_client, _text, EACH, c_void_p),
+    "subscribe": (_client, _text, _text, _integer),
+    "acknowledge": (_client, _text, _text, c_int64),
+    "unsubscribe": (_client, _text, _text),
     "raise_flag": (_client, _text),
     "flag_raised": (_client, _text, _flag),
     "put_model": (_client, _text, c_char_p, c_size_t, c_int64, _text),
@@ -144,6 +163,7 @@ class Library:
     def __init__(self, path: Path) -> None:
         self._loaded = ctypes.CDLL(str(path))
         self.close = self._function("close", (_client,), None)
+        self.last_outcome = self._function("last_outcome", (_client,), c_int)
         self.transport = self._function("transport", (_client,), c_char_p)
         self.unmap = self._function("unmap", (c_void_p,), None)
         self.view_count = self._function("view_count", (c_void_p,), c_int)

@@ -20,11 +20,14 @@ from sim_clients.errors import (
     ModelMissing,
     ModelRejected,
     NameRefused,
+    SnapshotDropped,
     SnapshotError,
+    StreamFull,
     TensorError,
     WaitTimeout,
 )
 from sim_clients.fields import Array
+from sim_clients.flow import OUTCOMES, Outcome
 from sim_clients.native_arrays import Places
 from sim_clients.native_binding import CHECK, Library
 
@@ -96,6 +99,11 @@ class Calls:
                 self._raise(status, self._handle, version)
             return self.places.taken()
 
+    def outcome(self) -> Outcome:
+        """Return what became of the last snapshot that was put, or where the last that was got had been."""
+        with self.turn:
+            return OUTCOMES[self.library.last_outcome(self._handle)]
+
     def _check_free(self) -> None:
         """Refuse what a signal handler asks in the middle of a call of this thread's."""
         if self._calling:
@@ -159,5 +167,7 @@ def _error(
         14: InferenceFailed(subject, reason),
         15: WaitTimeout(doing, subject, reason),
         16: MemoryError(text),
+        18: StreamFull(subject, reason),
+        19: SnapshotDropped(subject, what, why),
     }
     return errors.get(status) or ClientError(text)

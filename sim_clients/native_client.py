@@ -7,6 +7,7 @@ can get wrong (types, names, the order of steps) is checked here, by the rules t
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,10 +19,20 @@ from sim_clients.address import Address
 from sim_clients.contract import Contract
 from sim_clients.errors import KeyMissing, TensorError, UnsupportedClientError
 from sim_clients.fields import Array, model_inputs, sendable
+from sim_clients.flow import (
+    POLICIES,
+    Bound,
+    Fill,
+    Outcome,
+    check_bound,
+    checked_position,
+    fill_from,
+    refusals_of,
+)
 from sim_clients.identity import Identity
 from sim_clients.models import check_post, checked_version
 from sim_clients.native_arrays import about_of, c_about, c_array, c_arrays, c_fields, dtype_code, type_of
-from sim_clients.native_binding import CSnapshot, loaded
+from sim_clients.native_binding import EACH, CBound, CSnapshot, loaded
 from sim_clients.native_calls import Calls
 from sim_clients.native_library import cached_library
 from sim_clients.native_memory import Memory
@@ -134,7 +145,8 @@ class NativeClient:
                 if about != self._told.get((stream, name), NOTHING):
                     self._tell(stream, name, about, snapshot.fields[name].ndim)
             self._call(function, at, snapshot.step, when, described, len(described))
-        return snapshot
+            outcome = self._call.outcome() if function is self._c.put_snapshot else Outcome.QUEUED
+        return snapshot if outcome is Outcome.STORED else dataclasses.replace(snapshot, outcome=outcome)
 
     def _tell(self, stream: str, name: str, about: About, rank: int) -> None:
         known = ctypes.byref(c_about(about, rank))
@@ -208,7 +220,43 @@ class NativeClient:
                 arrays = _placed(found, fields, place, self._call.places.memory)
                 into = c_fields(arrays)
                 self._call(self._c.get_snapshot_fields, at, position, into, len(into), ctypes.byref(found))
-            return _snapshot(found, arrays)
+            return _snapshot(found, arrays, self._call.outcome())
+
+    def bound_stream(self, bound: Bound, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Say how much of a stream is kept; see `Client.bound_stream`."""
+        check_bound(bound, stream)
+        directory = None if bound.directory is None else str(bound.directory).encode()
+        policy, wait_s = POLICIES.index(bound.policy), bound.wait_s or 0.0
+        numbers = (bound.items or 0, bound.bytes or 0, policy, bound.keep_every or 0)
+        with refusals_of(stream):
+            self._call(self._c.bound_stream, stream.encode(), CBound(*numbers, directory, wait_s))
+
+    def fill(self, stream: str = keys.DEFAULT_STREAM) -> Fill:
+        """Return how full a stream is."""
+        meter: dict[str, str] = {}
+
+        def take(_context: object, name: bytes, value: bytes) -> None:
+            meter[name.decode()] = value.decode()
+
+        self._call(self._c.stream_meter, keys.checked("stream", stream).encode(), EACH(take), None)
+        return fill_from(meter)
+
+    def subscribe(self, consumer: str, stream: str = keys.DEFAULT_STREAM) -> int:
+        """Become a consumer of a stream, or go on as one; see `Client.subscribe`."""
+        position = ctypes.c_int64()
+        self._call(self._c.subscribe, *_consumer(consumer, stream), ctypes.byref(position))
+        return position.value
+
+    def acknowledge(self, position: int, consumer: str, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Say that the positions before this one need not be kept; see `Client.acknowledge`."""
+        names = _consumer(consumer, stream)
+        with refusals_of(stream):
+            self._call(self._c.acknowledge, *names, checked_position(position, stream))
+
+    def unsubscribe(self, consumer: str, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Say that a consumer needs nothing any more; see `Client.unsubscribe`."""
+        with refusals_of(stream):
+            self._call(self._c.unsubscribe, *_consumer(consumer, stream))
 
     def put_tensor(self, name: str, value: Array) -> None:
         """Store one tensor; see `Client.put_tensor`."""
@@ -238,7 +286,7 @@ class NativeClient:
         at, found = keys.checked("stream", stream).encode(), CSnapshot()
         with self._call.turn:
             fields = self._view(self._c.map_snapshot, at, position, ctypes.byref(found)).mapped()
-            return _snapshot(found, fields)
+            return _snapshot(found, fields, self._call.outcome())
 
     def _view(self, function: object, *arguments: object) -> View:
         handle = ctypes.c_void_p()
@@ -344,12 +392,16 @@ class NativeClient:
         self._call.close()
 
 
-def _snapshot(found: CSnapshot, arrays: Mapping[str, Array]) -> Snapshot:
+def _consumer(consumer: str, stream: str) -> tuple[bytes, bytes]:
+    return keys.checked("stream", stream).encode(), keys.checked("consumer", consumer).encode()
+
+
+def _snapshot(found: CSnapshot, arrays: Mapping[str, Array], outcome: Outcome) -> Snapshot:
     """Read what the library tells of a snapshot, while it holds."""
     time = found.time if found.has_time else None
     known = (found.fields[i] for i in range(found.count))
     about = {name: about_of(one.about) for one in known if (name := one.name.decode()) in arrays}
-    return Snapshot(found.producer.decode(), found.rank, found.step, arrays, time, about)
+    return Snapshot(found.producer.decode(), found.rank, found.step, arrays, time, about, outcome)
 
 
 def _placed(

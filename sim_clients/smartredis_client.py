@@ -7,9 +7,12 @@ complete and are not, exceptions without a key.
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +25,7 @@ from smartredis.error import (
     RedisTimeoutError,
 )
 
-from sim_clients import diagnosis, keys, plain_redis
+from sim_clients import diagnosis, keys, plain_redis, spill
 from sim_clients.about import Field, read_about, written
 from sim_clients.address import Address
 from sim_clients.contract import Contract
@@ -40,9 +43,11 @@ from sim_clients.errors import (
     UnsupportedClientError,
 )
 from sim_clients.fields import WIRE_DTYPES, Array, model_inputs, wire_array
+from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_position, dropped, refusals_of
 from sim_clients.identity import Identity
 from sim_clients.models import check_newer, check_post, checked_version
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
+from sim_clients.redis_streams import SPILLED, TENSOR_NAMES, RedisStreams, unpacked
 from sim_clients.smartredis_environment import environment_for
 from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected, with_read_only_fields
 
@@ -70,6 +75,8 @@ class SmartRedisClient:
         self._id = f"{identity.producer}.{identity.rank}.{uuid.uuid4().hex[:8]}"
         self._series: dict[str, SnapshotSeries] = {}
         self._scratch: set[str] = set()
+        self._streams = RedisStreams(address)
+        self._prefixes_of_keys = keys.Prefixes.from_environment(os.environ)
         with environment_for(address), self._translated("connect"):
             self._wheel = Wheel(None, logger_name=self._id)
             self._wheel.use_list_ensemble_prefix(False)  # programs meet in streams
@@ -96,14 +103,28 @@ class SmartRedisClient:
         """Store the fields of this rank at one step, then announce them; see `Client.put_snapshot`."""
         keys.checked("stream", stream)
         snapshot = self._series_of(stream).prepare(step, fields, time)
-        dataset = _dataset(snapshot)
-        with self._translated("put snapshot", snapshot.name):
-            self._wheel.put_dataset(dataset)
-        with self._translated("announce in the stream", stream):
-            self._wheel.append_to_list(stream, dataset)
+        entry = keys.dataset(snapshot.name, self._prefixes_of_keys.written)
+        size = sum(array.nbytes for array in snapshot.fields.values())
+        outcome, directory = self._streams.reserve(stream, entry, size)
+        try:
+            if outcome is Outcome.STORED:
+                with self._translated("put snapshot", snapshot.name):
+                    self._wheel.put_dataset(_dataset(snapshot))
+                self._streams.announce(stream, entry, size)
+            elif outcome is Outcome.SPILLED:
+                self._spill(stream, entry, snapshot, directory)
+        except ClientError:
+            self._streams.close()  # with the connection ends what was promised
+            raise
         self._series[stream].stored(snapshot)
         spend(snapshot.fields.values())
-        return snapshot
+        return dataclasses.replace(snapshot, outcome=outcome)
+
+    def _spill(self, stream: str, entry: str, snapshot: Snapshot, directory: str) -> None:
+        place = spill.write(directory, stream, snapshot.name, snapshot.fields)
+        lists = {k: v for name, about in snapshot.about.items() for k, v in written(name, about).items()}
+        self._streams.store_spilled(entry, list(snapshot.fields), snapshot.time, lists, place)
+        self._streams.announce(stream, entry, None)
 
     def _series_of(self, stream: str) -> SnapshotSeries:
         if stream not in self._series:
@@ -161,10 +182,53 @@ class SmartRedisClient:
             with self._translated("get a snapshot of stream", stream):
                 found = self._wheel.get_dataset_list_range(stream, position, position)
         except DatabaseRefused as error:
-            raise self._unreadable(stream, position) from error
+            return self._from_files(stream, position, error)
         if not found or not (snapshot := _snapshot(Dataset.from_pybind(found[0]))).fields:
-            raise self._unreadable(stream, position)
+            return selected(self._from_files(stream, position, None), fields, place)
         return selected(snapshot, fields, place)
+
+    def _from_files(self, stream: str, position: int, cause: ClientError | None) -> Snapshot:
+        """Return a snapshot whose fields were spilled to files, or raise why it cannot be read."""
+        entry = diagnosis.announced(self._address, stream, position)
+        found = None if entry is None else diagnosis.spilled(self._address, entry)
+        if entry is None or found is None:
+            raise self._unreadable(stream, position) from cause
+        name = keys.parse_snapshot(entry)
+        host, directory = plain_redis.string_list(found[SPILLED])
+        names = plain_redis.string_list(found[TENSOR_NAMES])
+        fields = spill.read(Path(directory), host, str(name), names)
+        about = {
+            field: read_about(str(name), field, array.shape, lambda key: unpacked(found.get(key)))
+            for field, array in fields.items()
+        }
+        times = unpacked(found.get(keys.TIME_FIELD))
+        time = None if times is None else float(str(times[0]))
+        return Snapshot(*name, fields, time, about, Outcome.SPILLED)
+
+    def bound_stream(self, bound: Bound, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Say how much of a stream is kept; see `Client.bound_stream`."""
+        check_bound(bound, stream)
+        with refusals_of(stream):
+            self._streams.bound(stream, bound)
+
+    def fill(self, stream: str = keys.DEFAULT_STREAM) -> Fill:
+        """Return how full a stream is."""
+        return self._streams.fill(keys.checked("stream", stream))
+
+    def subscribe(self, consumer: str, stream: str = keys.DEFAULT_STREAM) -> int:
+        """Become a consumer of a stream, or go on as one; see `Client.subscribe`."""
+        return self._streams.subscribe(keys.checked("stream", stream), keys.checked("consumer", consumer))
+
+    def acknowledge(self, position: int, consumer: str, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Say that the positions before this one need not be kept; see `Client.acknowledge`."""
+        names = keys.checked("stream", stream), keys.checked("consumer", consumer)
+        with refusals_of(stream):
+            self._streams.acknowledge(*names, checked_position(position, stream))
+
+    def unsubscribe(self, consumer: str, stream: str = keys.DEFAULT_STREAM) -> None:
+        """Say that a consumer needs nothing any more; see `Client.unsubscribe`."""
+        with refusals_of(stream):
+            self._streams.unsubscribe(keys.checked("stream", stream), keys.checked("consumer", consumer))
 
     def _unreadable(self, stream: str, position: int) -> ClientError:
         """Find out why the snapshot at a position could not be read."""
@@ -173,6 +237,8 @@ class SmartRedisClient:
             return KeyMissing(f"{stream}[{position}]")
         name = entry.rpartition("{")[2].rstrip("}")
         missing = diagnosis.missing_fields(self._address, entry)
+        if missing != [] and position < (fill := self._streams.fill(stream)).kept_from:
+            return dropped(name, position, stream, fill)
         if missing is None:
             return IncompleteSnapshot(name, "announced, but not in the database: any of its fields")
         if not missing:
@@ -310,6 +376,7 @@ class SmartRedisClient:
 
     def close(self) -> None:
         """Remove the inputs and the output of this client's inferences; see `Client.close`."""
+        self._streams.close()
         while self._scratch:
             key = self._scratch.pop()
             with self._translated("remove", key):

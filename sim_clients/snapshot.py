@@ -10,6 +10,7 @@ from sim_clients.about import About, Field, checked_about, parts
 from sim_clients.contract import Contract, Layout, check_blocks, layout_of
 from sim_clients.errors import SnapshotError, TensorError
 from sim_clients.fields import Array, FieldType, Form, wire_array
+from sim_clients.flow import Outcome
 from sim_clients.keys import SnapshotName, checked_field
 from sim_clients.new_fields import read_only
 
@@ -25,6 +26,7 @@ class Snapshot:
         fields: name -> array.
         time: physical time in s, None where the solver gave none.
         about: name -> what is known of the field: units, names of dimensions, block of the global array.
+        outcome: what became of it when it was put; of one that was read, where it was.
     """
 
     producer: str
@@ -33,6 +35,7 @@ class Snapshot:
     fields: Mapping[str, Array] = field(repr=False)
     time: float | None = None
     about: Mapping[str, About] = field(default_factory=dict, repr=False)
+    outcome: Outcome = Outcome.STORED
 
     @property
     def name(self) -> str:

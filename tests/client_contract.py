@@ -27,6 +27,7 @@ from sim_clients import (
 )
 from sim_clients.fields import WIRE_DTYPES
 from tests.field_contract import FieldContract, OpenClient
+from tests.stream_contract import StreamContract
 
 OpenPrefixed = Callable[..., Client]
 """Opens a client of a producer with variables in its environment, name after name and value."""
@@ -48,7 +49,7 @@ def field(shape: tuple[int, ...] = (3, 4), dtype: str = "float32") -> np.ndarray
     return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
 
 
-class ClientContract(FieldContract):
+class ClientContract(FieldContract, StreamContract):
     """The tests, with those of what is known of fields; see the module's docstring."""
 
     def test_a_snapshot_comes_back_as_it_was_put(self, open_client: OpenClient) -> None:

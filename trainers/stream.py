@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from sim_clients import Client, Contract, IncompleteSnapshot, Snapshot, SnapshotError
+from sim_clients import Client, Contract, IncompleteSnapshot, Snapshot, SnapshotDropped, SnapshotError
 from sim_clients.contract import Layout, layout_of
 from sim_clients.keys import DEFAULT_STREAM
 from trainers.errors import NonFiniteField, StreamStalled
 
 FIRST_PAUSE_S = 0.002
 LONGEST_PAUSE_S = 0.25
+LOOK_EVERY_S = 0.25
+"""How often a stream is asked whether it presses."""
+PRESSED = 0.5
+"""The level of a stream from which on what was read is better acknowledged soon."""
 PATIENCE_S = 2.0
 """How long an announced snapshot may lack fields: a plain SmartRedis solver can announce before it stores."""
 
@@ -53,6 +58,7 @@ class SnapshotStream:
         stream: str = DEFAULT_STREAM,
         cursor: int = 0,
         timeout_s: float = 60.0,
+        consumer: str | None = None,
     ) -> None:
         """Read a stream from a position on.
 
@@ -62,6 +68,8 @@ class SnapshotStream:
             ranks: ranks of each producer.
             cursor: position of the first snapshot to read.
             timeout_s: how long to wait for a new snapshot.
+            consumer: under which name `subscribe`, `acknowledge` and `leave` speak; the same in a later life
+                of the same reader. None: they do nothing, and others decide what is kept.
         """
         self._client = client
         self._writers = tuple((producer, rank) for producer in producers for rank in range(ranks))
@@ -72,6 +80,11 @@ class SnapshotStream:
         self._contract: Contract | None = None
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._fits: Layout = {}
+        self._consumer = consumer
+        self._acknowledged = 0
+        self._asked_at = -math.inf
+        self.missed = 0
+        """Snapshots that were dropped before they were read."""
 
     @property
     def cursor(self) -> int:
@@ -89,8 +102,43 @@ class SnapshotStream:
         """
         announced = self._client.announced(self._stream)
         self._cursor = min(self._cursor, announced)  # the database came back as it was before some were read
-        count = announced - self._cursor
-        return [self._read() for _ in range(count if limit is None else min(count, limit))]
+        snapshots: list[Snapshot] = []
+        while self._cursor < announced and (limit is None or len(snapshots) < limit):
+            try:
+                snapshots.append(self._read())
+            except SnapshotDropped:
+                self._skip_dropped()
+        return snapshots
+
+    def subscribe(self) -> None:
+        """Have kept what this reader has not acknowledged."""
+        if self._consumer is not None:
+            self._acknowledged = self._client.subscribe(self._consumer, self._stream)
+
+    def acknowledge(self) -> None:
+        """Let go what has been read: after a crash this reader begins where it is now."""
+        if self._consumer is not None and self._cursor > self._acknowledged:
+            self._client.acknowledge(self._cursor, self._consumer, self._stream)
+            self._acknowledged = self._cursor
+
+    def presses(self, *, look_every_s: float = LOOK_EVERY_S) -> bool:
+        """Tell whether producers are out of room, or soon will be, for want of an acknowledgement.
+
+        Args:
+            look_every_s: the database is asked once in this time; in between the answer is no.
+        """
+        now = time.monotonic()
+        behind = self._consumer is not None and self._cursor > self._acknowledged
+        if not behind or now - self._asked_at < look_every_s:
+            return False
+        self._asked_at = now
+        fill = self._client.fill(self._stream)
+        return fill.level > PRESSED or fill.waiting > 0
+
+    def leave(self) -> None:
+        """Need nothing any more: producers do not wait for a reader that has ended."""
+        if self._consumer is not None:
+            self._client.unsubscribe(self._consumer, self._stream)
 
     def wait(self, limit: int | None = None, *, unless: Callable[[], bool] = lambda: False) -> list[Snapshot]:
         """Return at least one new snapshot, or none when the stream has ended.
@@ -147,6 +195,11 @@ class SnapshotStream:
         check_finite(snapshot)
         self._cursor += 1
         return snapshot
+
+    def _skip_dropped(self) -> None:
+        before = self._cursor
+        self._cursor = max(before + 1, self._client.fill(self._stream).kept_from)
+        self.missed += self._cursor - before
 
     def _check(self, snapshot: Snapshot) -> None:
         layout = layout_of(snapshot.fields, snapshot.about)

@@ -1,7 +1,8 @@
 """The loop: snapshots come in, gradient steps are made, better networks go out. Read it top to bottom.
 
 A script of an experiment builds the network and calls `train`; everything it needs is an argument. Killed at
-any moment and started again with the same directory, it goes on from its last checkpoint.
+any moment and started again with the same directory, it goes on from its last checkpoint: a snapshot is
+acknowledged once a checkpoint holds it. A stream that fills up is answered by an early checkpoint.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from trainers.pairs import Pairs
 from trainers.publish import Publisher
 from trainers.samples import NEXT, Sample
 from trainers.stopping import asked_to_end
-from trainers.stream import SnapshotStream
+from trainers.stream import LOOK_EVERY_S, SnapshotStream
 
 CHECKPOINT = "checkpoint.pt"
 _POSITIVE = (
@@ -121,11 +122,12 @@ def _train(
 ) -> Publisher:
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
     producers = training.producers + training.held_out
-    stream = SnapshotStream(client, producers, timeout_s=training.timeout_s)
+    stream = SnapshotStream(client, producers, timeout_s=training.timeout_s, consumer=training.model)
     pairing = Pairing(training.inputs, training.target, training.jump)
     publisher = Publisher(client, training.model, improvement=training.improvement)
     state = TrainingState(network, optimizer, stream, pairing, buffer, publisher)
     state.resume(directory / CHECKPOINT)
+    stream.subscribe()
     if publisher.is_lost():
         judges = batch_of(state.judges)
         example = [judges[name][:1] for name in training.inputs]
@@ -146,6 +148,8 @@ def _train(
         snapshots = stream.wait(limit, unless=asked) if starved else stream.new(limit)
         for snapshot in snapshots:
             state.take(snapshot, training)
+        if stream.presses(look_every_s=0 if starved else LOOK_EVERY_S):
+            state.save(directory / CHECKPOINT)
         if starved:
             if not snapshots and not asked():
                 state.stream_has_ended(training)
@@ -179,6 +183,7 @@ def _train(
             state.save(directory / CHECKPOINT)
     state.over = True
     state.save(directory / CHECKPOINT)
+    stream.leave()
     return publisher
 
 
@@ -260,10 +265,11 @@ class TrainingState:
         return max(self.step / training.steps, self.elapsed() / training.seconds)
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint; what it holds need not be kept in the database any more."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         own = {name: getattr(self, name) for name in _OWN} | {"seconds": self.elapsed()}
         checkpoint.save(path, {"parts": parts, "own": own, "torch": torch.get_rng_state()})
+        self.stream.acknowledge()
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint, if there is one.

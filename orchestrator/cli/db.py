@@ -26,6 +26,7 @@ from orchestrator.run_files import database_history
 from orchestrator.saved import save
 from orchestrator.shard import Shard, ShardError
 from orchestrator.status import database_status
+from orchestrator.streams import StreamStatus, stream_statuses
 from sim_clients.address import Address
 
 LONGEST_SHOWN = 400
@@ -46,6 +47,9 @@ def db(
     status: Annotated[
         bool, typer.Option("--status", metavar="", help="Show role, memory, slots and keys of each server.")
     ] = False,
+    streams: Annotated[
+        bool, typer.Option("--streams", metavar="", help="Show how full each stream is, and who waits.")
+    ] = False,
     as_json: Json = False,
     snapshot: Annotated[
         Path | None, typer.Option("--snapshot", metavar="DIR", help="Save all data into a new directory.")
@@ -55,8 +59,11 @@ def db(
 ) -> None:
     """Send commands to the database of a running experiment."""
     run = find_run(run_id, alive=True)
-    if as_json and not status:
-        raise UsageError("--json goes with --status")
+    if as_json and not (status or streams):
+        raise UsageError("--json goes with --status or --streams")
+    if streams:
+        _show_streams(run.run_id, run.database(identifier), as_json=as_json)
+        return
     if status:
         _show_status(run.database(identifier), as_json=as_json)
         return
@@ -122,6 +129,33 @@ def _show_status(database: DatabaseEntry, *, as_json: bool) -> None:
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)
     for problem in status.problems:
         say(problem)
+
+
+def _show_streams(run_id: str, database: DatabaseEntry, *, as_json: bool) -> None:
+    try:
+        streams = stream_statuses([entry.node() for entry in database.nodes])
+    except ShardError as error:
+        raise PenstockError(f"the database of {run_id}: {error}") from error
+    if as_json:
+        print(json.dumps([stream.as_json() for stream in streams], indent=2))
+        return
+    headings = ("stream", "policy", "kept", "MB", "announced", "lost", "waiting", "slowest consumer")
+    table = Table(*headings)
+    for stream in streams:
+        table.add_row(*map(plain, _stream_row(stream)))
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+
+
+def _stream_row(stream: StreamStatus) -> tuple[str, ...]:
+    fill, bound = stream.fill, stream.fill.bound
+    kept = f"{fill.items} of {bound.items}" if bound.items else str(fill.items)
+    size = f"{fill.bytes / 1e6:.1f}" + (f" of {bound.bytes / 1e6:.1f}" if bound.bytes else "")
+    lost = {"dropped": fill.dropped, "skipped": fill.skipped}
+    told = ", ".join(f"{count} {what}" for what, count in lost.items() if count) or "0"
+    waiting = str(len(stream.waiting)) + (f" ({stream.waiting[0]} first)" if stream.waiting else "")
+    slowest = fill.slowest
+    consumer = "none" if slowest is None else f"{slowest}: {fill.consumers[slowest]}"
+    return (stream.name, bound.policy, kept, size, str(fill.announced), told, waiting, consumer)
 
 
 def _shards(database: DatabaseEntry) -> list[Shard]:

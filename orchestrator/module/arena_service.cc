@@ -47,11 +47,6 @@ void StartToPopulate() {
   if (!service->populates.exchange(true)) service->populating.Push(std::make_unique<Populate>());
 }
 
-void OnClientChange(RedisModuleCtx*, redis::Event, uint64_t what, void* data) {
-  if (what != redis::kClientDisconnected) return;
-  service->clients.ConnectionEnded(static_cast<redis::ClientInfo*>(data)->id);
-}
-
 void OnForkChild(RedisModuleCtx*, redis::Event, uint64_t what, void*) {
   if (what == redis::kForkChildBorn) {
     service->arena.ForkBorn();
@@ -65,10 +60,8 @@ uint64_t PhysicalMemory() {
 }
 
 Status Subscribe(RedisModuleCtx* context) {
-  bool heard =
-      redis::SubscribeToServerEvent(context, redis::kClientChangeEvent, OnClientChange) == redis::kOk &&
-      redis::SubscribeToServerEvent(context, redis::kForkChildEvent, OnForkChild) == redis::kOk;
-  return heard ? Status::Ok() : Status::Error("ARENA: the server refused to tell of clients and children");
+  bool heard = redis::SubscribeToServerEvent(context, redis::kForkChildEvent, OnForkChild) == redis::kOk;
+  return heard ? Status::Ok() : Status::Error("ARENA: the server refused to tell of children");
 }
 
 Status StartSized(RedisModuleCtx* context, int64_t megabytes) {

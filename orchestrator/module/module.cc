@@ -10,11 +10,13 @@
 #include "held_string.h"
 #include "info.h"
 #include "integer_division.h"
+#include "memory_room.h"
 #include "model_type.h"
 #include "module_state.h"
 #include "retiring.h"
 #include "run_tensors.h"
 #include "script_type.h"
+#include "stream_waiting.h"
 #include "tensor_type.h"
 #include "write_pause.h"
 
@@ -51,6 +53,16 @@ constexpr CommandEntry kCommands[] = {
     {"AI._SCRIPTSCAN", ScriptScan, "readonly", 0},
     {"AI.INFO", RunInfo, "readonly", 1},
     {"AI.CONFIG", Config, "write", 0},
+    {"PENSTOCK.BOUND", StreamBound, "write", 1},
+    {"PENSTOCK.RESERVE", StreamReserve, "write", 1},
+    {"PENSTOCK.UNRESERVE", StreamRelease, "write", 1},
+    {"PENSTOCK.ANNOUNCE", StreamAnnounce, "write", 1},
+    {"PENSTOCK.SUBSCRIBE", StreamSubscribe, "write", 1},
+    {"PENSTOCK.UNSUBSCRIBE", StreamUnsubscribe, "write", 1},
+    {"PENSTOCK.ACK", StreamAcknowledge, "write", 1},
+    {"PENSTOCK.FREED", StreamFreed, "write", 1},
+    {"PENSTOCK.METER", StreamMeter, "readonly", 1},
+    {"PENSTOCK.ROOM", Room, "readonly", 1},
     {"PENSTOCK.ARENA", ArenaIntroduce, "readonly", 0},
     {"PENSTOCK.LEASE", ArenaLease, "readonly", 0},
     {"PENSTOCK.PUT", ArenaPut, "write deny-oom", 1},
@@ -77,6 +89,7 @@ void OnShutdown(RedisModuleCtx*, redis::Event, uint64_t, void*) { StopWorkers();
 // A few times a second: drops what waits for clients that have gone, releases what workers dropped.
 void OnCron(RedisModuleCtx* context, redis::Event, uint64_t, void*) {
   MeasureSpareMemory(context);
+  MeasureMemoryLimit(context);
   HandleRefusedDivisions();
   LookForPause();
   state().runs.Sweep();
@@ -86,17 +99,29 @@ void OnCron(RedisModuleCtx* context, redis::Event, uint64_t, void*) {
   ReleaseDropped();
 }
 
+// The server keeps one callback of a module for each event.
+void OnClient(RedisModuleCtx*, redis::Event, uint64_t what, void* data) {
+  if (what != redis::kClientDisconnected) return;
+  uint64_t client = static_cast<redis::ClientInfo*>(data)->id;
+  EndPromises(client);
+  if (arena_service() != nullptr) arena_service()->clients.ConnectionEnded(client);
+}
+
 void OnEventLoop(RedisModuleCtx*, redis::Event, uint64_t what, void*) {
   if (what == redis::kBeforeSleep) state().inline_runs.EndTurn();
 }
 
-// The server has just put its own handlers of signals back, it may be.
-void OnConfig(RedisModuleCtx*, redis::Event, uint64_t, void*) { HandleRefusedDivisions(); }
+// The server has just put its own handlers of signals back, it may be, or has another limit of memory.
+void OnConfig(RedisModuleCtx* context, redis::Event, uint64_t, void*) {
+  HandleRefusedDivisions();
+  MeasureMemoryLimit(context);
+}
 
 Status Subscribe(RedisModuleCtx* context) {
   redis::SubscribeToServerEvent(context, redis::kEventLoopEvent, OnEventLoop);  // older servers refuse these
   redis::SubscribeToServerEvent(context, redis::kConfigEvent, OnConfig);
   bool heard = redis::SubscribeToServerEvent(context, redis::kShutdownEvent, OnShutdown) == redis::kOk &&
+               redis::SubscribeToServerEvent(context, redis::kClientChangeEvent, OnClient) == redis::kOk &&
                redis::SubscribeToServerEvent(context, redis::kCronEvent, OnCron) == redis::kOk &&
                WatchForPauses(context);
   return heard ? Status::Ok() : Status::Error("the server refused to tell of its events");

@@ -161,6 +161,7 @@ struct TypeMethods {
     (RedisModuleCtx*, BlockedCallback, BlockedCallback, FreePrivateData, long long))                 \
   X(int, UnblockClient, (RedisModuleBlockedClient*, void*))                                          \
   X(void*, GetBlockedClientPrivateData, (RedisModuleCtx*))                                           \
+  X(RedisModuleBlockedClient*, GetBlockedClientHandle, (RedisModuleCtx*))                            \
   X(void, SetDisconnectCallback, (RedisModuleBlockedClient*, DisconnectCallback))                    \
   X(RedisModuleCtx*, GetDetachedThreadSafeContext, (RedisModuleCtx*))                                \
   X(int, ThreadSafeContextTryLock, (RedisModuleCtx*))                                                \

@@ -48,7 +48,7 @@ static void free_job(job* one) {
 
 // ---- The thread
 
-static int send_job(penstock_client* client, const job* one) {
+static int send_job(penstock_client* client, job* one) {
   if (!one->stream) return penstock_put_tensor(client, one->fields[0].name, &one->fields[0].array);
   psk_begin(client, "put snapshot", one->prepared.name);
   return psk_put_prepared(client, one->stream, &one->prepared, one->fields, one->count);

@@ -48,6 +48,7 @@ void psk_client_free(penstock_client* client) {
   psk_free_strings(client->found_names, client->n_found_names);
   psk_free_described(client->described);
   psk_free_series(client->series);
+  psk_free_flows(client->flows);
   free(client);
 }
 

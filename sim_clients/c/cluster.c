@@ -198,3 +198,8 @@ psk_link* psk_route(penstock_client* client, const psk_command* command) {
   if (command->slot >= 0) return cluster->of_slot[command->slot];
   return cluster->n_ranges ? cluster->ranges[0].link : NULL;
 }
+
+psk_link* psk_link_of(penstock_client* client, const char* key) {
+  const psk_command command = {.slot = psk_slot(key, strlen(key))};
+  return psk_route(client, &command);
+}

@@ -60,21 +60,23 @@ static void put_names(penstock_client* client, const char* entry, const penstock
 }
 
 int psk_store(penstock_client* client, const char* entry, const penstock_field* fields, int count,
-              const psk_metadata_list* metadata) {
+              const psk_metadata_list* metadata, int tensors, size_t ahead) {
   psk_put* puts = calloc((size_t)count + 1, sizeof *puts);
   if (!puts) return psk_fail(client, PENSTOCK_MEMORY, NULL, "no memory for %d tensors", count);
   for (int i = 0; i < count; i++) psk_put_of(&puts[i], fields[i].name, &fields[i].array);
   int status;
+  psk_again(client);
   do {
-    status = psk_puts_prepare(client, psk_shared_link(client, entry, "", ""), puts, count);
+    status = psk_puts_prepare(client, psk_shared_link(client, entry, "", ""), puts, tensors ? count : 0);
     if (status) break;
     psk_command_begin(client, 2, psk_reply_ok, NULL);
     psk_word(client, "DEL");
     psk_key(client, entry, ".meta", NULL);
     put_names(client, entry, fields, count, metadata);
-    for (int i = 0; i < count; i++) psk_put_command(client, &puts[i], entry, ".", fields[i].name);
+    for (int i = 0; tensors && i < count; i++) psk_put_command(client, &puts[i], entry, ".", fields[i].name);
+    if (ahead) psk_room_ahead(client, entry, ahead);
     status = psk_run(client);
-  } while (!status && psk_puts_again(puts, count));
+  } while (!status && psk_puts_again(puts, tensors ? count : 0));
   psk_puts_end(puts, count);
   free(puts);
   return status;
@@ -195,7 +197,7 @@ int penstock_put_dataset(penstock_client* client, const penstock_dataset* datase
     fields[i] = (penstock_field){dataset->tensors[i]->name, dataset->tensors[i]->array};
   int status = PENSTOCK_MEMORY;
   if (entry && fields) {
-    status = psk_store(client, entry, fields, dataset->count, &dataset->metadata);
+    status = psk_store(client, entry, fields, dataset->count, &dataset->metadata, 1, 0);
     if (!status) {
       psk_complete(client, entry);
       status = psk_run(client);

@@ -42,6 +42,12 @@ static void compose(penstock_client* client) {
     case PENSTOCK_INCOMPLETE:
       snprintf(text, room, "snapshot '%s': %s", subject, reason);
       break;
+    case PENSTOCK_DROPPED:
+      snprintf(text, room, "snapshot '%s' was dropped under the policy %s", subject, reason);
+      break;
+    case PENSTOCK_STREAM_FULL:
+      snprintf(text, room, "there is no room in the stream '%s': %s", subject, reason);
+      break;
     case PENSTOCK_KEY_MISSING:
       snprintf(text, room, "there is no '%s' in the database", subject);
       break;
@@ -78,6 +84,9 @@ int psk_fail(penstock_client* client, int status, const char* subject, const cha
 int psk_refused(penstock_client* client, const char* text, size_t length) {
   char reason[1024];
   snprintf(reason, sizeof reason, "%.*s", (int)(length < sizeof reason ? length : sizeof reason - 1), text);
+  static const char kStreamFull[] = "STREAMFULL ";
+  if (!strncmp(reason, kStreamFull, sizeof kStreamFull - 1))
+    return psk_fail(client, PENSTOCK_STREAM_FULL, NULL, "%s", reason + sizeof kStreamFull - 1);
   int full = strncmp(reason, "OOM command not allowed", 23) == 0;
   return psk_fail(client, full ? PENSTOCK_FULL : PENSTOCK_REFUSED, NULL, "%s", reason);
 }

@@ -8,8 +8,9 @@
 //   cluster.c   which shard a key lives in
 //   exchange.c  commands out, replies in: redirections, reconnections, deadlines
 //   strided.c   arrays with gaps, or in another order, through a buffer of fixed size
+//   npy.c spill.c   fields as .npy files, snapshots as directories of them
 //   about.c contract.c series.c   what is known of fields, what all agree on, what this client has put
-//   tensor.c dataset.c stream.c forget.c flag.c model.c wait.c async.c   the calls of penstock.h
+//   tensor.c dataset.c stream.c flow.c forget.c flag.c model.c wait.c async.c   the calls of penstock.h
 //   client.c address.c error.c names.c                                   around them
 //
 // Ownership: a client owns its links, its message and its error; nothing is shared between clients. Functions
@@ -175,9 +176,11 @@ extern const psk_transport psk_unix;
 struct psk_link {
   psk_endpoint endpoint;
   const psk_transport* transport;
-  int fd;       // -1: closed
-  int patient;  // the kernel has been told how long it may wait
-  char* in;     // what has been received and not yet read
+  int fd;           // -1: closed
+  unsigned opened;  // how often
+  size_t promised;  // bytes that its server keeps room for, see flow.c
+  int patient;      // the kernel has been told how long it may wait
+  char* in;         // what has been received and not yet read
   size_t start, end;
   char* stage;  // elements of a strided array on their way
   size_t stage_start, stage_end;
@@ -237,6 +240,8 @@ int psk_cluster_ask(penstock_client* client, psk_link* link);
 // Ask any server that answers, those that are known and those of the address.
 int psk_cluster_refresh(penstock_client* client);
 psk_link* psk_route(penstock_client* client, const psk_command* command);
+// The link to the shard of a key; NULL where none serves it.
+psk_link* psk_link_of(penstock_client* client, const char* key);
 
 // ---- exchange.c
 
@@ -308,6 +313,9 @@ typedef struct psk_sink {
   psk_piece* piece;  // not NULL: a view instead of a copy
 } psk_sink;
 
+// A psk_sink's `place` for a view: memory of its own, with the psk_piece as context.
+void* psk_own_piece(void* context, const char* name, const penstock_info* info);
+
 // What stands in front of a tensor's bytes.
 typedef struct psk_header {
   penstock_info info;
@@ -368,9 +376,10 @@ int psk_reply_metadata(penstock_client* client, psk_link* link, psk_command* com
 // "prefix.{name}", what the keys of a dataset begin with, to be freed. NULL: no memory, and psk_fail was
 // called.
 char* psk_entry(penstock_client* client, const char* prefix, const char* name);
-// Store fields as a dataset, its metadata with them.
+// Store fields as a dataset, its metadata with them. `tensors` 0: the names of the fields alone. `ahead`:
+// bytes that the shard is asked to keep room for, behind them; 0: not asked.
 int psk_store(penstock_client* client, const char* entry, const penstock_field* fields, int count,
-              const psk_metadata_list* metadata);
+              const psk_metadata_list* metadata, int tensors, size_t ahead);
 // How long a list is. `what` says in an error what the name is of: "list" or "stream".
 int psk_list_length(penstock_client* client, const char* what, const char* list, int64_t* length);
 
@@ -380,6 +389,49 @@ void psk_complete(penstock_client* client, const char* entry);
 int psk_load(penstock_client* client, const char* entry, psk_sink* sinks, int count);
 // The sinks whose tensors are missing, sorted, as "u, w"; NULL: none. To be freed.
 char* psk_missing(const psk_sink* sinks, int count);
+
+// ---- npy.c
+
+// Write or read a file; `why` says what failed. Returns 0 or a penstock_status, without psk_fail.
+int psk_npy_write(const char* path, const penstock_array* array, char* why, size_t room);
+// Into what the sink gives.
+int psk_npy_read(const char* path, const psk_sink* sink, char* why, size_t room);
+
+// ---- spill.c
+
+#define PSK_SPILLED ".spilled"
+
+// Write the fields below `directory`, and add to the metadata where they are.
+int psk_spill(penstock_client* client, const char* directory, const char* stream, const char* name,
+              const penstock_field* fields, int count, psk_metadata_list* metadata);
+// Read fields that were spilled.
+int psk_load_spilled(penstock_client* client, const psk_bytes* packed, const char* name, psk_sink* sinks,
+                     int count);
+void psk_remove_spilled(const psk_bytes* packed);
+
+// ---- flow.c: room in streams
+
+typedef struct psk_flow psk_flow;
+void psk_free_flows(psk_flow* flows);
+
+// What becomes of a snapshot. `directory` (to be freed) is where it is spilled to.
+typedef struct psk_verdict {
+  penstock_outcome outcome;
+  char* directory;
+} psk_verdict;
+
+// Get room for a snapshot, by the client's deadline; the deadline begins anew.
+int psk_reserve(penstock_client* client, const char* stream, const char* entry, size_t bytes,
+                psk_verdict* verdict);
+// Give the room back after an error, which is kept.
+void psk_release(penstock_client* client, const char* stream);
+// Ask the shard of an entry to keep room for the next snapshot, behind the tensors of this one.
+void psk_room_ahead(penstock_client* client, const char* entry, size_t bytes);
+// Begin the command that announces an entry; its reply notes whether the next one has its place. Bytes -1: it
+// was spilled.
+void psk_announce(penstock_client* client, const char* stream, const char* entry, int64_t bytes);
+// Where an entry is not in the database although it was announced: the error says so if it was dropped.
+int psk_explain_missing(penstock_client* client, const char* stream, int64_t position, const char* name);
 
 // ---- about.c: penstock_about whose memory is their own
 
@@ -432,7 +484,7 @@ void psk_forget_series(penstock_client* client, const char* stream);
 int psk_prepare(penstock_client* client, const char* stream, int64_t step, double time,
                 const penstock_field* fields, int count, psk_prepared* prepared);
 void psk_free_prepared(psk_prepared* prepared);
-int psk_put_prepared(penstock_client* client, const char* stream, const psk_prepared* prepared,
+int psk_put_prepared(penstock_client* client, const char* stream, psk_prepared* prepared,
                      const penstock_field* fields, int count);
 void psk_note(penstock_client* client, const char* stream, int64_t step);
 // The name of a snapshot, out of an entry of a stream. To be freed.
@@ -491,6 +543,8 @@ struct penstock_client {
   int n_found_names;
   psk_described* described;
   psk_series* series;
+  psk_flow* flows;
+  penstock_outcome outcome;  // of the last put
   psk_async* async;
   size_t queue_bytes;
 };

@@ -29,7 +29,7 @@ psk_link* psk_link_new(const psk_endpoint* endpoint) {
 void psk_link_close(psk_link* link) {
   if (link->fd >= 0) link->transport->close(link);
   link->fd = -1;
-  link->start = link->end = link->stage_start = link->stage_end = 0;
+  link->start = link->end = link->stage_start = link->stage_end = link->promised = 0;
   link->patient = 0;
   link->greeted = 0;
 }
@@ -58,6 +58,7 @@ static int out_of_time(penstock_client* client, psk_link* link) {
 int psk_link_open(penstock_client* client, psk_link* link, double deadline) {
   if (link->fd >= 0) return 0;
   int error = link->transport->open(link, deadline);
+  link->opened++;
   if (!error) return 0;
   if (link->endpoint.port)
     return psk_link_broke(client, link, "%s:%d: %s", link->endpoint.host, link->endpoint.port,

@@ -7,7 +7,7 @@
 
 #include "arena.h"
 
-static void* own(void* context, const char* name, const penstock_info* info) {
+void* psk_own_piece(void* context, const char* name, const penstock_info* info) {
   (void)name;
   psk_piece* piece = context;
   free(piece->owned);  // of an attempt that broke off
@@ -102,7 +102,7 @@ void psk_get_command(penstock_client* client, psk_sink* sink, const char* first,
   const psk_link* link = sink->by_socket || !wanted ? NULL : psk_shared_link(client, first, second, third);
   sink->again = 0;
   if (sink->piece) {
-    sink->place = own;
+    sink->place = psk_own_piece;
     sink->context = sink->piece;
   }
   psk_command_begin(client, 2 + !link + wanted, link ? reply_mapped : psk_reply_tensor, sink);

@@ -58,6 +58,8 @@ typedef enum penstock_status {
   PENSTOCK_TIMED_OUT = 15,       // what was waited for had not come in time; nothing is broken
   PENSTOCK_MEMORY = 16,          // no memory for it here
   PENSTOCK_INTERRUPTED = 17,     // the caller's check of signals asked to leave
+  PENSTOCK_STREAM_FULL = 18,     // a stream had no room for a snapshot in time
+  PENSTOCK_DROPPED = 19,         // a snapshot was announced, and its data given up since
 } penstock_status;
 
 // The first eight are SmartRedis' own; it cannot read the others, which our database module carries too.
@@ -250,6 +252,14 @@ PENSTOCK_API int penstock_forget_stream(penstock_client* client, const char* str
 PENSTOCK_API int penstock_get_snapshot(penstock_client* client, const char* stream, int64_t position,
                                        penstock_place place, void* context, penstock_snapshot* snapshot);
 
+// What became of the last snapshot that was put: a skipped one was not stored, a spilled one is in files.
+typedef enum penstock_outcome {
+  PENSTOCK_STORED = 0,
+  PENSTOCK_SKIPPED = 1,
+  PENSTOCK_SPILLED = 2,
+} penstock_outcome;
+
+PENSTOCK_API penstock_outcome penstock_last_outcome(const penstock_client* client);
 // Receive these fields of it alone, each into its array, which has the field's dtype and shape. `snapshot`
 // may be NULL.
 PENSTOCK_API int penstock_get_snapshot_fields(penstock_client* client, const char* stream, int64_t position,
@@ -273,6 +283,65 @@ PENSTOCK_API int penstock_end_stream(penstock_client* client, const char* stream
 PENSTOCK_API int penstock_stream_ended(penstock_client* client, const char* stream, const char* producer,
                                        int64_t rank, int* ended);
 
+// ---- Bounds of streams: how much is kept, and what happens to a snapshot that finds no room
+
+typedef enum penstock_policy {
+  PENSTOCK_BLOCK = 0,        // the put waits, by the client's timeout: PENSTOCK_STREAM_FULL
+  PENSTOCK_DROP_OLDEST = 1,  // the oldest are dropped, read or not
+  PENSTOCK_DROP_NEWEST = 2,  // it is skipped
+  PENSTOCK_THIN = 3,         // of `keep_every` of a rank that find no room one waits, the others are skipped
+  PENSTOCK_SPILL = 4,        // it goes to .npy files below `directory`, and is read from there
+} penstock_policy;
+
+// At least one of items and bytes (of tensors); what is 0 or NULL is not given.
+//   wait  s that a put waits at most, where that is less than the client's timeout
+typedef struct penstock_bound {
+  int64_t items;
+  int64_t bytes;
+  penstock_policy policy;
+  int64_t keep_every;
+  const char* directory;
+  double wait;
+} penstock_bound;
+
+// Bound a stream. Every program may say so: another bound than the one that is set is refused. A stream that
+// nobody has bounded blocks at a share of the memory.
+PENSTOCK_API int penstock_bound_stream(penstock_client* client, const char* stream,
+                                       const penstock_bound* bound);
+
+// How full a stream is.
+//   level         items or bytes as part of the bound, whichever is more: 1 is full
+//   kept_from     the first position whose data is there
+//   waiting       producers
+//   acknowledged  up to where the slowest consumer has acknowledged, -1 where there is no consumer
+typedef struct penstock_fill {
+  double level;
+  int64_t items;
+  int64_t bytes;
+  int64_t announced;
+  int64_t kept_from;
+  int64_t dropped;
+  int64_t skipped;
+  int64_t spilled;
+  int64_t waiting;
+  int64_t acknowledged;
+} penstock_fill;
+
+PENSTOCK_API int penstock_stream_fill(penstock_client* client, const char* stream, penstock_fill* fill);
+// Every field of the stream's meter, as text; see docs/streams.md.
+PENSTOCK_API int penstock_stream_meter(penstock_client* client, const char* stream,
+                                       void (*each)(void* context, const char* name, const char* value),
+                                       void* context);
+
+// Become a consumer of a stream, or go on as one: what it has not acknowledged is kept (but for
+// PENSTOCK_DROP_OLDEST). *position is the first that it has not acknowledged.
+PENSTOCK_API int penstock_subscribe(penstock_client* client, const char* stream, const char* consumer,
+                                    int64_t* position);
+// The positions before this one need not be kept for the consumer. What no consumer needs is removed here.
+PENSTOCK_API int penstock_acknowledge(penstock_client* client, const char* stream, const char* consumer,
+                                      int64_t position);
+// The consumer needs nothing any more, of what is there and of what comes.
+PENSTOCK_API int penstock_unsubscribe(penstock_client* client, const char* stream, const char* consumer);
 // ---- Shared memory
 //
 // Where the database is on this host, belongs to the same user and has shared memory, arrays of 32 KB and

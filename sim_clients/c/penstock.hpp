@@ -112,16 +112,19 @@ class Client {
 
   // ---- Snapshots
 
-  void put_snapshot(std::int64_t step, std::initializer_list<Field> fields, double time = NAN,
-                    const std::string& stream = kStream) {
+  // Returns what became of it: PENSTOCK_STORED, or what the policy of the stream did where it had no room.
+  penstock_outcome put_snapshot(std::int64_t step, std::initializer_list<Field> fields, double time = NAN,
+                                const std::string& stream = kStream) {
     const auto list = c_fields(fields.begin(), fields.end());
     check(penstock_put_snapshot(c(), stream.c_str(), step, time, list.data(), static_cast<int>(list.size())));
+    return penstock_last_outcome(c());
   }
   // The same for fields whose number is not known when the program is compiled.
-  void put_snapshot(std::int64_t step, const std::vector<Field>& fields, double time = NAN,
-                    const std::string& stream = kStream) {
+  penstock_outcome put_snapshot(std::int64_t step, const std::vector<Field>& fields, double time = NAN,
+                                const std::string& stream = kStream) {
     const auto list = c_fields(fields.begin(), fields.end());
     check(penstock_put_snapshot(c(), stream.c_str(), step, time, list.data(), static_cast<int>(list.size())));
+    return penstock_last_outcome(c());
   }
   // Tell what is known of a field of a stream, once: it goes with every snapshot that is put from then on.
   void describe_field(const std::string& field, const About& about, const std::string& stream = kStream) {
@@ -190,6 +193,30 @@ class Client {
     int ended = 0;
     check(penstock_stream_ended(c(), stream.c_str(), producer.c_str(), rank, &ended));
     return ended != 0;
+  }
+
+  // ---- Bounds of streams: how much is kept, who needs it, and how full a stream is. See penstock.h
+
+  void bound_stream(const penstock_bound& bound, const std::string& stream = kStream) {
+    check(penstock_bound_stream(c(), stream.c_str(), &bound));
+  }
+  penstock_fill fill(const std::string& stream = kStream) {
+    penstock_fill found;
+    check(penstock_stream_fill(c(), stream.c_str(), &found));
+    return found;
+  }
+  // Become a consumer, or go on as one. Returns the first position that it has not acknowledged.
+  std::int64_t subscribe(const std::string& consumer, const std::string& stream = kStream) {
+    std::int64_t position = 0;
+    check(penstock_subscribe(c(), stream.c_str(), consumer.c_str(), &position));
+    return position;
+  }
+  // The positions before this one need not be kept for the consumer.
+  void acknowledge(std::int64_t position, const std::string& consumer, const std::string& stream = kStream) {
+    check(penstock_acknowledge(c(), stream.c_str(), consumer.c_str(), position));
+  }
+  void unsubscribe(const std::string& consumer, const std::string& stream = kStream) {
+    check(penstock_unsubscribe(c(), stream.c_str(), consumer.c_str()));
   }
 
   // ---- Flags

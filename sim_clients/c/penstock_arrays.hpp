@@ -55,6 +55,12 @@ class SnapshotError : public Error {
 class IncompleteSnapshot : public SnapshotError {
   using SnapshotError::SnapshotError;
 };
+class SnapshotDropped : public SnapshotError {
+  using SnapshotError::SnapshotError;
+};
+class StreamFull : public Error {
+  using Error::Error;
+};
 class KeyMissing : public Error {
   using Error::Error;
 };
@@ -86,6 +92,10 @@ class TimedOut : public Error {
       throw SnapshotError(code, text, subject);
     case PENSTOCK_INCOMPLETE:
       throw IncompleteSnapshot(code, text, subject);
+    case PENSTOCK_DROPPED:
+      throw SnapshotDropped(code, text, subject);
+    case PENSTOCK_STREAM_FULL:
+      throw StreamFull(code, text, subject);
     case PENSTOCK_KEY_MISSING:
       throw KeyMissing(code, text, subject);
     case PENSTOCK_MODEL_MISSING:

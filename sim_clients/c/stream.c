@@ -10,13 +10,9 @@
 
 // ---- Putting
 
-static int push(penstock_client* client, const char* stream, const char* entry) {
-  int64_t length;
+static int push(penstock_client* client, const char* stream, const char* entry, int64_t bytes) {
   psk_complete(client, entry);
-  psk_command_begin(client, 3, psk_reply_integer, &length)->only_once = 1;
-  psk_word(client, "RPUSH");
-  psk_key(client, stream, NULL);
-  psk_word(client, entry);
+  psk_announce(client, stream, entry, bytes);
   return psk_run(client);
 }
 
@@ -46,11 +42,11 @@ static int look(penstock_client* client, const char* stream, const char* entry, 
 // looked up before it is sent again. That needs the end of the old connection to have been told, so that
 // nothing sent over it is still to come; one that is only silent uses up the time of the call, and is not
 // repeated.
-static int announce(penstock_client* client, const char* stream, const char* entry) {
+static int announce(penstock_client* client, const char* stream, const char* entry, int64_t bytes) {
   client->doing = "announce in the stream";
   client->subject = stream;
   for (;;) {
-    int status = push(client, stream, entry);
+    int status = push(client, stream, entry, bytes);
     if (status != PENSTOCK_UNAVAILABLE || !client->uncertain || psk_now() > client->deadline) return status;
     client->error.status = 0;
     client->uncertain = 0;
@@ -61,13 +57,39 @@ static int announce(penstock_client* client, const char* stream, const char* ent
   }
 }
 
-int psk_put_prepared(penstock_client* client, const char* stream, const psk_prepared* prepared,
-                     const penstock_field* fields, int count) {
+static size_t bytes_of(const penstock_field* fields, int count) {
+  size_t bytes = 0;
+  for (int i = 0; i < count; i++)
+    bytes += psk_nbytes(fields[i].array.dtype, fields[i].array.rank, fields[i].array.dims);
+  return bytes;
+}
+
+// Store and announce a snapshot that has room, in the database or in files.
+static int store(penstock_client* client, const char* stream, const char* name, const char* entry,
+                 const penstock_field* fields, int count, psk_metadata_list* metadata,
+                 const psk_verdict* verdict) {
+  int spilled = verdict->outcome == PENSTOCK_SPILLED;
+  size_t bytes = bytes_of(fields, count);
   client->doing = "put snapshot";
-  client->subject = prepared->name;
+  client->subject = name;
+  int status = spilled ? psk_spill(client, verdict->directory, stream, name, fields, count, metadata) : 0;
+  if (!status) status = psk_store(client, entry, fields, count, metadata, !spilled, spilled ? 0 : bytes);
+  return status ? status : announce(client, stream, entry, spilled ? -1 : (int64_t)bytes);
+}
+
+int psk_put_prepared(penstock_client* client, const char* stream, psk_prepared* prepared,
+                     const penstock_field* fields, int count) {
+  psk_verdict verdict = {0};
   char* entry = psk_entry(client, client->written, prepared->name);
-  int status = entry ? psk_store(client, entry, fields, count, &prepared->metadata) : PENSTOCK_MEMORY;
-  if (!status) status = announce(client, stream, entry);
+  int status =
+      entry ? psk_reserve(client, stream, entry, bytes_of(fields, count), &verdict) : PENSTOCK_MEMORY;
+  if (!status) {
+    client->outcome = verdict.outcome;
+    if (verdict.outcome != PENSTOCK_SKIPPED)
+      status = store(client, stream, prepared->name, entry, fields, count, &prepared->metadata, &verdict);
+    if (status) psk_release(client, stream);
+  }
+  free(verdict.directory);
   free(entry);
   return status;
 }
@@ -169,12 +191,15 @@ static int make_sinks(penstock_client* client, const char* name, const reading* 
   return count;
 }
 
-static int load_fields(penstock_client* client, const char* entry, const char* name, const reading* how) {
+static int load_fields(penstock_client* client, const char* entry, const char* name, const reading* how,
+                       const psk_metadata* spilled) {
   psk_sink* sinks = calloc((size_t)client->n_found + (size_t)how->count + 1, sizeof *sinks);
   if (!sinks) return psk_fail(client, PENSTOCK_MEMORY, name, "no memory for a snapshot");
   int count = make_sinks(client, name, how, sinks);
   psk_again(client);
-  int status = count < 0 ? client->error.status : psk_load(client, entry, sinks, count);
+  int status = count < 0 ? client->error.status
+               : spilled ? psk_load_spilled(client, &spilled->packed, name, sinks, count)
+                         : psk_load(client, entry, sinks, count);
   char* missing = count < 0 ? NULL : psk_missing(sinks, count);
   if (missing && (!status || status == PENSTOCK_REFUSED)) {
     client->error.status = 0;
@@ -202,8 +227,10 @@ static int load_snapshot(penstock_client* client, const char* entry, const char*
   if (!status && count == 0)
     status =
         psk_fail(client, PENSTOCK_INCOMPLETE, name, "announced, but not in the database: any of its fields");
+  const psk_metadata* spilled = psk_find_metadata(&metadata, PSK_SPILLED);
   if (!status) status = psk_take_found(client, name, &metadata, fields, count);
-  if (!status) status = load_fields(client, entry, name, how);
+  if (!status) status = load_fields(client, entry, name, how, spilled);
+  client->outcome = spilled ? PENSTOCK_SPILLED : PENSTOCK_STORED;
   if (!status) take_time(&metadata, snapshot);
   snapshot->count = client->n_found;
   snapshot->fields = client->found_fields;
@@ -235,6 +262,7 @@ static int read_snapshot(penstock_client* client, const char* stream, int64_t po
     status = psk_fail(client, PENSTOCK_MEMORY, stream, "no memory for a name");
   if (!status) status = parse_name(client, name, snapshot);
   if (!status) status = load_snapshot(client, entry, name, how, snapshot);
+  if (status == PENSTOCK_INCOMPLETE) status = psk_explain_missing(client, stream, position, name);
   free(name);
   free(entry);
   return status;
@@ -290,3 +318,5 @@ int penstock_announced(penstock_client* client, const char* stream, int64_t* cou
   psk_begin(client, "count the snapshots of stream", stream);
   return psk_list_length(client, "stream", stream, count);
 }
+
+penstock_outcome penstock_last_outcome(const penstock_client* client) { return client->outcome; }

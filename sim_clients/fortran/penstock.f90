@@ -39,7 +39,12 @@ module penstock
     penstock_name = 7, penstock_tensor = 8, penstock_snapshot = 9, penstock_incomplete = 10, &
     penstock_key_missing = 11, penstock_model_missing = 12, penstock_model_rejected = 13, &
     penstock_inference = 14, penstock_timed_out = 15, penstock_memory = 16, penstock_interrupted = 17, &
-    penstock_not_connected = 100
+    penstock_stream_full = 18, penstock_dropped = 19, penstock_not_connected = 100
+
+  ! What happens to a snapshot that finds no room in its stream, and what became of the last one that was put.
+  integer, parameter, public :: penstock_block = 0, penstock_drop_oldest = 1, penstock_drop_newest = 2, &
+    penstock_thin = 3, penstock_spill = 4
+  integer, parameter, public :: penstock_stored = 0, penstock_skipped = 1, penstock_spilled = 2
 
   integer, parameter :: max_rank = 64
   character(len=*), parameter :: default_stream = "snapshots"
@@ -55,6 +60,7 @@ module penstock
       new_int8, new_complex64, new_complex32, new_bool
     procedure :: lease, map_tensor, transport
     procedure :: put_snapshot, get_snapshot, announced, end_stream, stream_ended
+    procedure :: bound_stream, stream_fill, subscribe, acknowledge, unsubscribe, last_outcome
     procedure :: describe_field, field_info, contract => contract_of, forget_stream
     procedure :: raise_flag, flag_raised, request_stop, stop_requested
     procedure :: put_model, put_model_file, model_version, infer
@@ -535,6 +541,110 @@ contains
     call settle(self, penstock_stream_ended(self%handle, c_stream(stream), c_text(producer), &
                                             int(rank, c_int64_t), answer), stat, errmsg)
     ended = answer /= 0
+  end function
+
+  ! ---- Bounds of streams; penstock.h says more of each
+
+  ! How much of a stream is kept: items, bytes (of tensors) or both, and what happens to a snapshot that finds
+  ! no room. keep_every belongs to penstock_thin, directory to penstock_spill; a put waits at most `wait` s.
+  subroutine bound_stream(self, items, bytes, policy, keep_every, directory, wait, stream, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    integer, intent(in), optional :: items, policy, keep_every
+    integer(int64), intent(in), optional :: bytes
+    character(len=*), intent(in), optional :: directory
+    real(real64), intent(in), optional :: wait
+    character(len=*), intent(in), optional :: stream
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    type(penstock_bound_c) :: bound
+    character(kind=c_char, len=:), allocatable, target :: place
+    if (closed(self, stat, errmsg)) return
+    if (present(items)) bound%items = int(items, c_int64_t)
+    if (present(bytes)) bound%bytes = int(bytes, c_int64_t)
+    if (present(policy)) bound%policy = int(policy, c_int)
+    if (present(keep_every)) bound%keep_every = int(keep_every, c_int64_t)
+    if (present(wait)) bound%wait = wait
+    if (present(directory)) then
+      place = c_text(directory)
+      bound%directory = c_loc(place)
+    end if
+    call settle(self, penstock_bound_stream(self%handle, c_stream(stream), bound), stat, errmsg)
+  end subroutine
+
+  ! How full a stream is. level: 1 is full. acknowledged: by the slowest consumer, -1 where there is none.
+  subroutine stream_fill(self, level, items, bytes, kept_from, dropped, skipped, spilled, waiting, &
+      acknowledged, stream, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    real(real64), intent(out), optional :: level
+    integer(int64), intent(out), optional :: items, bytes, kept_from, dropped, skipped, spilled, waiting, &
+      acknowledged
+    character(len=*), intent(in), optional :: stream
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    type(penstock_fill_c) :: fill
+    integer(c_int) :: status
+    if (closed(self, stat, errmsg)) return
+    status = penstock_stream_fill(self%handle, c_stream(stream), fill)
+    call settle(self, status, stat, errmsg)
+    if (status /= penstock_ok) return
+    if (present(level)) level = fill%level
+    if (present(items)) items = fill%items
+    if (present(bytes)) bytes = fill%bytes
+    if (present(kept_from)) kept_from = fill%kept_from
+    if (present(dropped)) dropped = fill%dropped
+    if (present(skipped)) skipped = fill%skipped
+    if (present(spilled)) spilled = fill%spilled
+    if (present(waiting)) waiting = fill%waiting
+    if (present(acknowledged)) acknowledged = fill%acknowledged
+  end subroutine
+
+  ! Become a consumer of a stream, or go on as one; the first position that it has not acknowledged.
+  function subscribe(self, consumer, stream, stat, errmsg) result(position)
+    class(penstock_client), intent(in) :: self
+    character(len=*), intent(in) :: consumer
+    character(len=*), intent(in), optional :: stream
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    integer :: position
+    integer(c_int64_t) :: answer
+    position = 0
+    answer = 0
+    if (closed(self, stat, errmsg)) return
+    call settle(self, penstock_subscribe(self%handle, c_stream(stream), c_text(consumer), answer), stat, &
+                errmsg)
+    position = int(answer)
+  end function
+
+  ! The positions before this one need not be kept for the consumer.
+  subroutine acknowledge(self, position, consumer, stream, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    integer, intent(in) :: position
+    character(len=*), intent(in) :: consumer
+    character(len=*), intent(in), optional :: stream
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    if (closed(self, stat, errmsg)) return
+    call settle(self, penstock_acknowledge(self%handle, c_stream(stream), c_text(consumer), &
+                                           int(position, c_int64_t)), stat, errmsg)
+  end subroutine
+
+  ! The consumer needs nothing any more.
+  subroutine unsubscribe(self, consumer, stream, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    character(len=*), intent(in) :: consumer
+    character(len=*), intent(in), optional :: stream
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    if (closed(self, stat, errmsg)) return
+    call settle(self, penstock_unsubscribe(self%handle, c_stream(stream), c_text(consumer)), stat, errmsg)
+  end subroutine
+
+  ! What became of the last snapshot that was put: penstock_stored, penstock_skipped or penstock_spilled.
+  function last_outcome(self) result(outcome)
+    class(penstock_client), intent(in) :: self
+    integer :: outcome
+    outcome = penstock_stored
+    if (self%is_connected()) outcome = int(penstock_last_outcome(self%handle))
   end function
 
   ! ---- Flags

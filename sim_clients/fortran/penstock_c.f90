@@ -3,7 +3,7 @@
 
 module penstock_c
   use, intrinsic :: iso_c_binding, only: c_bool, c_char, c_double, c_float, c_double_complex, &
-    c_float_complex, c_int, c_int8_t, c_int16_t, c_int32_t, c_int64_t, c_ptr, c_size_t
+    c_float_complex, c_int, c_int8_t, c_int16_t, c_int32_t, c_int64_t, c_null_ptr, c_ptr, c_size_t
   implicit none
   public
 
@@ -15,6 +15,21 @@ module penstock_c
     real(c_double) :: time
     integer(c_int) :: count
     type(c_ptr) :: fields
+  end type
+
+  type, bind(c) :: penstock_bound_c
+    integer(c_int64_t) :: items = 0
+    integer(c_int64_t) :: bytes = 0
+    integer(c_int) :: policy = 0
+    integer(c_int64_t) :: keep_every = 0
+    type(c_ptr) :: directory = c_null_ptr
+    real(c_double) :: wait = 0
+  end type
+
+  type, bind(c) :: penstock_fill_c
+    real(c_double) :: level
+    integer(c_int64_t) :: items, bytes, announced, kept_from, dropped, skipped, spilled, waiting, &
+      acknowledged
   end type
 
   interface
@@ -141,6 +156,51 @@ module penstock_c
       character(kind=c_char), intent(in) :: stream(*), producer(*)
       integer(c_int64_t), value :: rank
       integer(c_int), intent(out) :: ended
+      integer(c_int) :: status
+    end function
+
+    function penstock_last_outcome(client) bind(c) result(outcome)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: client
+      integer(c_int) :: outcome
+    end function
+
+    function penstock_bound_stream(client, stream, bound) bind(c) result(status)
+      import :: c_char, c_int, c_ptr, penstock_bound_c
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: stream(*)
+      type(penstock_bound_c), intent(in) :: bound
+      integer(c_int) :: status
+    end function
+
+    function penstock_stream_fill(client, stream, fill) bind(c) result(status)
+      import :: c_char, c_int, c_ptr, penstock_fill_c
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: stream(*)
+      type(penstock_fill_c), intent(out) :: fill
+      integer(c_int) :: status
+    end function
+
+    function penstock_subscribe(client, stream, consumer, position) bind(c) result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: stream(*), consumer(*)
+      integer(c_int64_t), intent(out) :: position
+      integer(c_int) :: status
+    end function
+
+    function penstock_acknowledge(client, stream, consumer, position) bind(c) result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: stream(*), consumer(*)
+      integer(c_int64_t), value :: position
+      integer(c_int) :: status
+    end function
+
+    function penstock_unsubscribe(client, stream, consumer) bind(c) result(status)
+      import :: c_char, c_int, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: stream(*), consumer(*)
       integer(c_int) :: status
     end function
 

@@ -99,6 +99,10 @@ def test_the_python_of_the_page_on_clients_runs(server: RedisServer, tmp_path: P
     run_beside(server, tmp_path / "clients.py", *snippets(DOCS / "clients.md"))
 
 
+def test_the_python_of_the_page_on_streams_runs(server: RedisServer, tmp_path: Path) -> None:
+    run_beside(server, tmp_path / "streams.py", *snippets(DOCS / "streams.md"))
+
+
 def test_the_c_of_the_page_on_clients_runs(server: RedisServer, db: redis.Redis, tmp_path: Path) -> None:
     (source,) = re.findall(r"```c\n(.*?)```", (DOCS / "clients.md").read_text(), re.DOTALL)
     (tmp_path / "solver.c").write_text(source)
@@ -122,6 +126,7 @@ def test_no_page_has_python_that_no_test_runs() -> None:
         "survive.md",
         "from-smartsim.md",
         "clients.md",
+        "streams.md",
         "training.md",
     }
     assert with_python == {

@@ -32,7 +32,7 @@ HEARTBEAT_S = 1.0
 SOLVER = """
 import os, socket, sys, time
 def command(*words):
-    place = os.environ["SSDB"]
+    place = next(value for key, value in os.environ.items() if key.split("_")[0] == "SSDB")
     if place.startswith("unix://"):
         to = socket.socket(socket.AF_UNIX)
         to.connect(place.removeprefix("unix://"))
@@ -42,7 +42,7 @@ def command(*words):
     text = [str(word).encode() for word in words]
     to.sendall(b"*%d\\r\\n" % len(text) + b"".join(b"$%d\\r\\n%s\\r\\n" % (len(t), t) for t in text))
     reply = to.recv(1000)
-    assert reply[:1] in b"+:", reply
+    assert reply[:1] in b"+:*" or reply.startswith(b"-STREAMFULL"), reply
 name = os.environ["PENSTOCK_NAME"]
 for number, word in enumerate(sys.argv[1:]):
     if word == "step":
@@ -60,6 +60,13 @@ for number, word in enumerate(sys.argv[1:]):
         command("SET", "flag.snapshots.%s.0.ended" % name, 1)
     elif word == "hang":
         time.sleep(1000)
+    elif word == "bound":
+        command("PENSTOCK.BOUND", "snapshots", "ITEMS", 1, "POLICY", os.environ["BOUND"])
+    elif word == "wait":
+        command("PENSTOCK.RESERVE", "snapshots", "{%s.0.%d}" % (name, number), 1, "TIMEOUT", 3000)
+    elif word == "skip":
+        command("PENSTOCK.RESERVE", "snapshots", "{%s.0.%d}" % (name, number), 1)
+        time.sleep(0.3)
     elif word == "nap":
         time.sleep(2.5)
     elif word == "once":
@@ -119,6 +126,28 @@ def test_who_has_put_nothing_or_has_ended_the_stream_or_goes_on_is_not_stuck() -
         ]
         exp.wait(timeout_s=DEADLINE_S)
     assert [job.state for job in jobs] == [JobState.COMPLETED] * 3
+
+
+def test_who_waits_for_room_or_finds_none_is_not_stuck() -> None:
+    with Experiment("e") as exp:
+        for bound, words in (("block", ["wait"]), ("drop_newest", ["skip"] * 8)):
+            db = exp.start(Orchestrator(identifier=bound))
+            exp.start(
+                solver("bound", "step", *words, name=bound, environment={"BOUND": bound}),
+                database=db,
+                policy=Policy(heartbeat_s=HEARTBEAT_S),
+            )
+        exp.wait(timeout_s=DEADLINE_S)
+    assert {job.state for job in exp.jobs if job.name in ("block", "drop_newest")} == {JobState.COMPLETED}
+
+
+def test_who_is_stuck_where_snapshots_were_skipped_has_failed() -> None:
+    told = "'solver' has put no snapshot for 1 s and was stopped"
+    with pytest.raises(JobFailed, match=told), Experiment("e") as exp:
+        db = exp.start(Orchestrator())
+        program = solver("bound", "step", "skip", "hang", environment={"BOUND": "drop_newest"})
+        exp.start(program, database=db, policy=Policy(heartbeat_s=HEARTBEAT_S))
+        exp.wait(timeout_s=DEADLINE_S)
 
 
 def test_one_that_is_frozen_is_killed_and_others_go_on() -> None:

@@ -28,7 +28,7 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.parametrize("where", ["server", "cluster_address", "sharing_server"])
 def test_every_call(
-    request: pytest.FixtureRequest, server_binary: ServerBinary, program: Path, where: str
+    request: pytest.FixtureRequest, server_binary: ServerBinary, program: Path, where: str, tmp_path: Path
 ) -> None:
     found: RedisServer | Address = request.getfixturevalue(where)
     address = found if isinstance(found, Address) else Address.parse(found.address)
@@ -37,7 +37,7 @@ def test_every_call(
             db.flushall()
     options = {"TSAN_OPTIONS": "halt_on_error=1", "PENSTOCK_SHARED_MEMORY": "1"}
     done = subprocess.run(
-        [program],
+        [program, tmp_path],
         env={**os.environ, **address.environment(), **options},
         capture_output=True,
         text=True,

@@ -22,6 +22,7 @@ from sim_clients import (
     InferenceFailed,
     ModelRejected,
     SnapshotError,
+    StreamFull,
     connect,
     keys,
 )
@@ -36,6 +37,8 @@ from tests.integration.servers import (
     shard_configs,
 )
 from tests.integration.torchscript import torchscript
+
+OF_STREAM = (b"snapshots", b"{snapshots}.meter", b"{snapshots}.sizes", b"{snapshots}.steps")
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +123,7 @@ def test_prefixes_of_the_environment_are_where_smartredis_has_them(
     client.put_snapshot(0, {"u": field()})
     client.raise_flag("ready")
     ours = {b"other.t", b"other.{heat_7.3.0}.u", b"other.{heat_7.3.0}.meta"}
-    assert set(db.keys()) == {*ours, b"snapshots", b"{snapshots}.contract", b"flag.ready"}
+    assert set(db.keys()) == {*ours, *OF_STREAM, b"{snapshots}.contract", b"flag.ready"}
     db.flushall()
     plain = Plain(logger_name="plain")
     dataset = Dataset("heat_7.3.0")
@@ -194,17 +197,22 @@ def test_a_key_of_another_kind_is_refused_with_the_databases_words(address: Addr
         client.announced()
 
 
-def test_a_full_database_says_so_and_announces_nothing(start_server: StartServer) -> None:
+def test_a_full_database_says_so_and_announces_nothing(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim_clients.redis_streams.WAIT_S", 1.0)
     server = start_server(options={"maxmemory": "8mb", "maxmemory-policy": "noeviction"})
     client = connect(Address.parse(server.address), producer="heat_0")
     u = np.zeros(250_000, np.float32)
-    with pytest.raises(DatabaseFull, match=r"'heat_0\.0\.\d+' was not stored") as caught:
+    with pytest.raises(StreamFull, match=r"no memory for 1\.0 MB more: it uses .* of its limit of 8\.4 MB"):
         for step in range(100):
             client.put_snapshot(step, {"u": u})
-    failed = int(caught.value.key.rpartition(".")[2])
+    failed = client.announced()
     assert failed > 0
-    assert client.announced() == failed
     assert client.get_snapshot(failed - 1).step == failed - 1
+    with pytest.raises(DatabaseFull, match=r"'t\d' was not stored"):
+        for i in range(10):
+            client.put_tensor(f"t{i}", np.zeros(250_000))
 
 
 def test_a_database_that_dies_is_named(
@@ -279,6 +287,6 @@ def test_shapes_that_do_not_fit_are_told_in_one_line(address: Address, networks:
 def test_a_stream_that_is_a_tensor_is_named(address: Address) -> None:
     client = connect(address, producer="heat_0")
     client.put_tensor("fields", field())
-    with pytest.raises(DatabaseRefused, match=r"announce in the stream fields.*WRONGTYPE"):
+    with pytest.raises(DatabaseRefused, match=r"get room in the stream fields.*WRONGTYPE"):
         client.put_snapshot(0, {"u": field()}, stream="fields")
     client.close()

@@ -9,6 +9,7 @@ import pytest
 
 from sim_clients import (
     Block,
+    Bound,
     Field,
     IncompleteSnapshot,
     MemoryClient,
@@ -169,7 +170,7 @@ def test_without_a_contract_the_first_snapshot_is_the_pattern(database: MemoryDa
 
 def test_the_contract_holds_for_the_first_snapshot_that_is_read_too(database: MemoryDatabase) -> None:
     client = put(database, "a", 0)
-    database.streams[keys.DEFAULT_STREAM].clear()
+    database.stream(keys.DEFAULT_STREAM).entries.clear()
     put_plain(database, "odd", 0, v=np.zeros(1))
     with pytest.raises(SnapshotError, match=r"'u' is missing; .* since a\.0\.0"):
         SnapshotStream(client).new()
@@ -203,7 +204,7 @@ def test_a_database_that_came_back_as_it_was_before_is_read_from_its_end(databas
     put(database, "a", 0, 1, 2)
     reader = SnapshotStream(MemoryClient(database))
     assert len(reader.new()) == 3
-    del database.streams[keys.DEFAULT_STREAM][1:]
+    del database.stream(keys.DEFAULT_STREAM).entries[1:]
     assert reader.new() == [] and reader.cursor == 1
     put(database, "b", 7)
     assert [snapshot.name for snapshot in reader.new()] == ["b.0.7"]
@@ -221,3 +222,40 @@ def test_it_is_drained_when_all_have_ended_and_all_was_read(database: MemoryData
 
 def test_waiting_can_be_called_off(database: MemoryDatabase) -> None:
     assert SnapshotStream(MemoryClient(database), timeout_s=60).wait(unless=lambda: True) == []
+
+
+def test_dropped_snapshots_are_passed_over_and_counted(database: MemoryDatabase) -> None:
+    MemoryClient(database).bound_stream(Bound(items=2, policy="drop_oldest"))
+    put(database, "a", 0, 1, 2, 3, 4)
+    reader = SnapshotStream(MemoryClient(database), consumer="reader")
+    reader.subscribe()
+    assert [snapshot.step for snapshot in reader.new()] == [3, 4]
+    assert (reader.missed, reader.cursor) == (3, 5)
+
+
+def test_a_reader_without_a_name_acknowledges_nothing(database: MemoryDatabase) -> None:
+    put(database, "a", 0, 1)
+    reader = SnapshotStream(MemoryClient(database))
+    reader.subscribe()
+    assert len(reader.new()) == 2 and not reader.presses(look_every_s=0)
+    reader.acknowledge()
+    reader.leave()
+    fill = MemoryClient(database).fill()
+    assert (fill.items, fill.consumers) == (2, {})
+
+
+def test_a_stream_presses_while_it_is_over_half_full_of_what_was_read(database: MemoryDatabase) -> None:
+    MemoryClient(database).bound_stream(Bound(items=4))
+    reader = SnapshotStream(MemoryClient(database), consumer="reader")
+    reader.subscribe()
+    put(database, "a", 0, 1)
+    reader.new()
+    assert not reader.presses(look_every_s=0)
+    put(database, "b", 0)
+    assert reader.presses(look_every_s=0) and not reader.presses(look_every_s=60)
+    reader.new()
+    reader.acknowledge()
+    assert not reader.presses(look_every_s=0)
+    assert MemoryClient(database).fill().items == 0
+    reader.leave()
+    assert MemoryClient(database).fill().consumers == {}

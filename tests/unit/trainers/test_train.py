@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import threading
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from sim_clients import MemoryClient, MemoryDatabase, keys
+from sim_clients import Bound, MemoryClient, MemoryDatabase, keys
 from tests.unit.trainers.test_publish import load_torchscript
 from trainers import (
     CheckpointError,
@@ -60,6 +61,7 @@ def database() -> MemoryDatabase:
             x = generator.uniform(-1, 1, (4, 1)).astype(np.float32)
             client.put_snapshot(step, {"x": x, "y": 0.5 * x + 2})
         client.end_stream()
+    client.subscribe("examiner")  # keeps them, whatever a training acknowledges
     return database
 
 
@@ -271,6 +273,56 @@ def test_a_database_that_came_back_without_its_models_gets_the_last_one(
     assert client.model_version("line") == last + 1
     x = np.array([[0.3]], np.float32)
     assert abs(client.infer("line", x)[0, 0] - 2.15) < 0.8
+
+
+def stream_of(count: int, bound: Bound) -> tuple[MemoryDatabase, threading.Thread]:
+    """Return a database, and a thread that puts so many snapshots of each producer into a bounded one."""
+    database = MemoryDatabase(load=load_torchscript)
+    clients = [MemoryClient(database, name) for name in ("a", "b")]
+    clients[0].bound_stream(bound)
+
+    def run() -> None:
+        for step in range(count):
+            for client in clients:
+                x = np.full((4, 1), step / count, np.float32)
+                client.put_snapshot(step, {"x": x, "y": 0.5 * x + 2})
+        for client in clients:
+            client.end_stream()
+
+    return database, threading.Thread(target=run, daemon=True)
+
+
+def test_a_stream_far_smaller_than_the_warm_up_is_drained_by_early_checkpoints(tmp_path: Path) -> None:
+    database, solvers = stream_of(40, Bound(items=3, wait_s=30))
+    solvers.start()
+    train(network(), MemoryClient(database, "trainer"), TRAINING, reservoir(), tmp_path)
+    solvers.join(30)
+    assert not solvers.is_alive()
+    fill = MemoryClient(database).fill()
+    assert (fill.announced, fill.items, fill.dropped, fill.skipped) == (80, 0, 0, 0)
+    assert fill.consumers == {}
+
+
+def test_what_was_taken_in_is_acknowledged_with_a_checkpoint_and_not_before(tmp_path: Path) -> None:
+    database, solvers = stream_of(6, Bound(items=100))
+    solvers.start()
+    solvers.join(30)
+
+    class Killed(MemoryClient):
+        def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
+            raise KeyboardInterrupt
+
+    training = dataclasses.replace(TRAINING, judges=2)
+    buffer = Reservoir(100, watermark=4, seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), Killed(database), training, buffer, tmp_path)
+    assert len(buffer) >= 4 and not (tmp_path / CHECKPOINT).exists()
+    reader = MemoryClient(database)
+    assert reader.fill().consumers == {"line": 0}
+    again = Reservoir(100, watermark=4, seed=0)
+    train(network(), MemoryClient(database), training, again, tmp_path)
+    assert len(again) == 6
+    assert reader.fill().consumers == {} and reader.fill().items == 0
 
 
 def put_by_a(database: MemoryDatabase, count: int = 20) -> set[bytes]:

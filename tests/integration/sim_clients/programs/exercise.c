@@ -57,6 +57,69 @@ static void tensors(void) {
   TRUE(!exists);
 }
 
+static int meter_fields;
+
+static void count_field(void* context, const char* name, const char* value) {
+  TRUE(context == &meter_fields && *name && value);
+  meter_fields++;
+}
+
+static void put_step(int64_t step, int status, penstock_outcome outcome) {
+  double small[2][3] = {{(double)step}};
+  int64_t shape[] = {3, 2}, strides[] = {sizeof(double), 3 * sizeof(double)};
+  penstock_field fields[] = {{"u", {small, PENSTOCK_FLOAT64, 2, shape, strides}}};
+  FAILS(penstock_put_snapshot(client, "bounded", step, (double)step, fields, 1), status);
+  if (!status) TRUE(penstock_last_outcome(client) == outcome);
+}
+
+static void* place_small(void* context, const char* name, const penstock_info* info) {
+  TRUE(!strcmp(name, "u") && info->nbytes == 6 * sizeof(double));
+  return context;
+}
+
+static void bounds(const char* directory) {
+  penstock_bound none = {0}, three = {.items = 3, .wait = 0.02}, four = {.items = 4};
+  penstock_bound spill = {.items = 1, .policy = PENSTOCK_SPILL, .directory = directory};
+  FAILS(penstock_bound_stream(client, "bounded", NULL), PENSTOCK_INVALID);
+  FAILS(penstock_bound_stream(client, "bounded", &none), PENSTOCK_REFUSED);
+  FAILS(penstock_bound_stream(client, "b s", &three), PENSTOCK_NAME);
+  OK(penstock_bound_stream(client, "bounded", &three));
+  FAILS(penstock_bound_stream(client, "bounded", &four), PENSTOCK_REFUSED);
+  int64_t position = -1;
+  OK(penstock_subscribe(client, "bounded", "reader", &position));
+  TRUE(position == 0);
+  for (int64_t step = 0; step < 3; step++) put_step(step, PENSTOCK_OK, PENSTOCK_STORED);
+  put_step(3, PENSTOCK_STREAM_FULL, PENSTOCK_STORED);
+  TRUE(strstr(penstock_error(client), "'reader' has acknowledged 0 of 3"));
+  penstock_fill fill;
+  OK(penstock_stream_fill(client, "bounded", &fill));
+  TRUE(fill.items == 3 && fill.level >= 1.0 && fill.acknowledged == 0 && fill.announced == 3);
+  FAILS(penstock_acknowledge(client, "bounded", "reader", 9), PENSTOCK_REFUSED);
+  OK(penstock_acknowledge(client, "bounded", "reader", 2));
+  put_step(3, PENSTOCK_OK, PENSTOCK_STORED);
+  penstock_snapshot snapshot;
+  double small[6];
+  FAILS(penstock_get_snapshot(client, "bounded", 0, place_small, small, &snapshot), PENSTOCK_DROPPED);
+  OK(penstock_get_snapshot(client, "bounded", 3, place_small, small, &snapshot));
+  TRUE(snapshot.step == 3 && small[0] == 3.0);
+  OK(penstock_stream_meter(client, "bounded", count_field, &meter_fields));
+  TRUE(meter_fields > 15);
+  OK(penstock_unsubscribe(client, "bounded", "reader"));
+  FAILS(penstock_unsubscribe(client, "bounded", "reader"), PENSTOCK_REFUSED);
+  penstock_field fields[] = {{"u", {u, PENSTOCK_FLOAT64, 2, kShape, NULL}}};
+  OK(penstock_bound_stream(client, "spilled", &spill));
+  for (int64_t step = 0; step < 3; step++) {
+    OK(penstock_put_snapshot(client, "spilled", step, NAN, fields, 1));
+    TRUE(penstock_last_outcome(client) == (step ? PENSTOCK_SPILLED : PENSTOCK_STORED));
+  }
+  memset(back, 0, sizeof back);
+  OK(penstock_get_snapshot(client, "spilled", 2, place, NULL, &snapshot));
+  TRUE(snapshot.step == 2 && !memcmp(u, back, sizeof u));
+  OK(penstock_subscribe(client, "spilled", "reader", NULL));
+  OK(penstock_acknowledge(client, "spilled", "reader", 3));
+  FAILS(penstock_get_snapshot(client, "spilled", 2, place, NULL, &snapshot), PENSTOCK_DROPPED);
+}
+
 static void snapshots(void) {
   penstock_field fields[] = {{"u", {u, PENSTOCK_FLOAT64, 2, kShape, NULL}}};
   penstock_field odd[] = {{"v", {u, PENSTOCK_FLOAT64, 2, kShape, NULL}}};
@@ -233,7 +296,8 @@ static void views(void) {
   pthread_join(thread, NULL);
 }
 
-int main(void) {
+int main(int argc, char** argv) {
+  if (argc != 2) return 2;  // the argument: a directory to spill to
   if (penstock_connect(NULL, 0, &client)) {
     fprintf(stderr, "%s\n", penstock_error(NULL));
     return 1;
@@ -242,6 +306,7 @@ int main(void) {
     for (int j = 0; j < kColumns; j++) u[i][j] = i + 1e-3 * j;
   tensors();
   snapshots();
+  bounds(argv[1]);
   fields();
   datasets();
   waits_and_flags();

@@ -169,6 +169,32 @@ void FlagsAndErrors(penstock::Client& client) {
   Expect(moved.stop_requested(), "a requested stop");
 }
 
+void Bounds(penstock::Client& client) {
+  penstock_bound bound{};
+  bound.items = 2;
+  bound.policy = PENSTOCK_DROP_NEWEST;
+  client.bound_stream(bound, "few");
+  Expect(client.subscribe("reader", "few") == 0, "a new consumer");
+  const auto u = Pattern<double>();
+  for (int step = 0; step < 3; step++) {
+    const auto outcome = client.put_snapshot(100 + step, {{"u", {u.data(), {kNx, kNy}}}}, NAN, "few");
+    Expect(outcome == (step < 2 ? PENSTOCK_STORED : PENSTOCK_SKIPPED), "what became of it");
+  }
+  Expect(client.fill("few").level >= 1 && client.fill("few").skipped == 1, "the fill");
+  client.acknowledge(1, "reader", "few");
+  Expect(client.fill("few").items == 1, "the fill after an acknowledgement");
+  Refused<penstock::SnapshotDropped>("drop_newest", [&] { client.get_snapshot(0, "few"); });
+  client.unsubscribe("reader", "few");
+  bound.policy = PENSTOCK_BLOCK;
+  bound.wait = 0.02;
+  client.bound_stream(bound, "full");
+  for (int step = 0; step < 2; step++)
+    client.put_snapshot(200 + step, {{"u", {u.data(), {kNx, kNy}}}}, NAN, "full");
+  Refused<penstock::StreamFull>("nobody has subscribed", [&] {
+    client.put_snapshot(202, {{"u", {u.data(), {kNx, kNy}}}}, NAN, "full");
+  });
+}
+
 }  // namespace
 
 int main(int, char** argv) {
@@ -181,6 +207,7 @@ int main(int, char** argv) {
   OfOurOwn(client);
   Sections(client);
   Snapshots(client);
+  Bounds(client);
   Models(client, argv[1]);
   FlagsAndErrors(client);
   std::cout << "everything was as it must be\n";

@@ -23,6 +23,7 @@ program solver
   call ranks()
   call allocatables()
   call snapshots()
+  call bounds()
   call models()
   call flags_and_waits()
   call errors()
@@ -190,6 +191,33 @@ contains
     call blocks()
     call client%get_snapshot(7, "u", u, stat=stat, errmsg=text)
     call expect(stat == penstock_key_missing, "no such snapshot")
+  end subroutine
+
+  subroutine bounds()
+    integer(int64) :: items, skipped, acknowledged
+    real(real64) :: level
+    call client%bound_stream(stream="few", stat=stat, errmsg=text)
+    call expect(stat == penstock_refused .and. index(text, "ITEMS, BYTES or both") > 0, "no bound")
+    call client%bound_stream(items=2, policy=penstock_drop_newest, stream="few")
+    call expect(client%subscribe("reader", stream="few") == 0, "a new consumer")
+    do i = 0, 2
+      call client%put_snapshot(100 + i, "u", pattern, stream="few")
+      call expect(client%last_outcome() == merge(penstock_stored, penstock_skipped, i < 2), "the outcome")
+    end do
+    call client%stream_fill(level=level, skipped=skipped, acknowledged=acknowledged, stream="few")
+    call expect(level >= 1 .and. skipped == 1 .and. acknowledged == 0, "the fill")
+    call client%acknowledge(1, "reader", stream="few")
+    call client%stream_fill(items=items, stream="few")
+    call expect(items == 1, "the fill after an acknowledgement")
+    call client%get_snapshot(0, "u", pattern, stream="few", stat=stat, errmsg=text)
+    call expect(stat == penstock_dropped .and. index(text, "drop_newest") > 0, "a dropped snapshot")
+    call client%unsubscribe("reader", stream="few")
+    call client%bound_stream(bytes=100_int64, wait=0.02_real64, stream="full")
+    call client%put_snapshot(200, "u", pattern(1:1, :), stream="full")
+    call client%put_snapshot(201, "u", pattern(1:1, :), stream="full")
+    call client%put_snapshot(202, "u", pattern(1:1, :), stream="full")
+    call client%put_snapshot(203, "u", pattern(1:1, :), stream="full", stat=stat, errmsg=text)
+    call expect(stat == penstock_stream_full .and. index(text, "nobody has subscribed") > 0, "a full stream")
   end subroutine
 
   subroutine blocks()
