@@ -26,8 +26,9 @@ if TYPE_CHECKING:
         TrainingRefused,
         TrainingStopped,
     )
+    from trainers.exporting import export
     from trainers.pairs import Pairs
-    from trainers.publish import Publisher, export
+    from trainers.publish import Publisher
     from trainers.reservoir import Fifo, Firo, Reservoir, buffer_named
     from trainers.stream import SnapshotStream
 
@@ -80,7 +81,7 @@ _HOMES = {
     "TrainingRefused": "trainers.errors",
     "TrainingStopped": "trainers.errors",
     "buffer_named": "trainers.reservoir",
-    "export": "trainers.publish",
+    "export": "trainers.exporting",
 }
 
 

@@ -1,52 +1,14 @@
-"""From the trainer to the solver: a network is exported, tried, and posted when it is better."""
+"""From the trainer to the solver: a network is exported, and posted when it is better."""
 
 from __future__ import annotations
 
-import copy
-import io
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from sim_clients import Client, ModelMissing
-from trainers.errors import ExportMismatch
-
-TOLERANCE = 1e-4
-
-
-def export(network: torch.nn.Module, example: Sequence[torch.Tensor]) -> bytes:
-    """Return a network as a TorchScript archive that was run once and answers as the network does.
-
-    Args:
-        example: one batch of inputs, in the order of forward's arguments.
-
-    Raises:
-        ExportMismatch: the archive's answer is another.
-    """
-    trained = copy.deepcopy(network).cpu().eval()
-    inputs = [tensor.detach().cpu() for tensor in example]
-    archive = _archive(trained)
-    with torch.no_grad():
-        expected = trained(*inputs)
-        found = _load(archive)(*inputs)
-    check_same(found, expected)
-    return archive
-
-
-def check_same(found: torch.Tensor, expected: torch.Tensor, tolerance: float = TOLERANCE) -> None:
-    """Check that an answer is the expected one, relative to the latter's largest value.
-
-    Raises:
-        ExportMismatch
-    """
-    if found.shape != expected.shape:
-        raise ExportMismatch(float("inf"), tolerance)
-    difference = float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
-    if not difference <= tolerance:  # also when it is NaN
-        raise ExportMismatch(difference, tolerance)
+from trainers.exporting import export
 
 
 class Publisher:
@@ -106,25 +68,3 @@ class Publisher:
             return self._client.model_version(self._name)
         except ModelMissing:
             return 0
-
-
-def _archive(network: torch.nn.Module) -> bytes:
-    file = io.BytesIO()
-    with _deprecation_accepted():
-        torch.jit.save(torch.jit.script(network), file)
-    return file.getvalue()
-
-
-def _load(archive: bytes) -> Any:
-    with _deprecation_accepted():
-        return torch.jit.load(io.BytesIO(archive), map_location="cpu")  # type: ignore[no-untyped-call]
-
-
-@contextmanager
-def _deprecation_accepted() -> Iterator[None]:
-    """Accept that torch 2.13 calls TorchScript deprecated: it is what every database here can load."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message=r".*torch\.jit\..* is deprecated", category=DeprecationWarning
-        )
-        yield

@@ -11,8 +11,8 @@ import torch
 
 from sim_clients import MemoryClient, MemoryDatabase
 from trainers import ExportMismatch, Publisher, export
+from trainers.exporting import check_same
 from trainers.networks import FourierNetwork, Mlp
-from trainers.publish import check_same
 
 
 def load_torchscript(model: bytes) -> Callable[..., np.ndarray]:

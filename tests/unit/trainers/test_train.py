@@ -295,7 +295,8 @@ def stream_of(count: int, bound: Bound) -> tuple[MemoryDatabase, threading.Threa
 def test_a_stream_far_smaller_than_the_warm_up_is_drained_by_early_checkpoints(tmp_path: Path) -> None:
     database, solvers = stream_of(40, Bound(items=3, wait_s=30))
     solvers.start()
-    train(network(), MemoryClient(database, "trainer"), TRAINING, reservoir(), tmp_path)
+    training = dataclasses.replace(TRAINING, steps=1000, end_with_producers=True)
+    train(network(), MemoryClient(database, "trainer"), training, reservoir(), tmp_path)
     solvers.join(30)
     assert not solvers.is_alive()
     fill = MemoryClient(database).fill()
@@ -409,9 +410,10 @@ def test_pairs_are_learned_from_as_other_samples(tmp_path: Path) -> None:
         client.end_stream()
     training = dataclasses.replace(TRAINING, target="x", jump=1)
     buffer = Pairs(["x"], "x", [1], snapshots=20, watermark=8, seed=0)
+    put = put_by_a(database, 29)
     recording = Recording(buffer)
     publisher = train(network(), MemoryClient(database), training, buffer, tmp_path)
-    assert set(recording.drawn) == put_by_a(database, 29)
+    assert set(recording.drawn) == put
     assert publisher.version >= 1
 
 
