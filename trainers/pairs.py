@@ -260,19 +260,25 @@ class Pairs(Drawn):
         Args:
             alone: what needs the room makes no pair yet.
         """
+        hopeless = alone and not len(self) and not self._draining  # if one went that waits for a partner
+        if hopeless:
+            self._check_spare_room(size)
         while not self._bound.fits(len(self._held) + 1, self._nbytes + size):
             number, since = next(iter(self._waiting.items()), (-1, self._added))
-            if self._spare and self._added - since <= len(self._held):
+            if self._spare and (hopeless or self._added - since <= len(self._held)):
                 one = self._spare.drawn(self._generator)
-            elif alone and not len(self) and not self._draining:
-                expected = (
-                    f"greater: none of the {len(self._held)} snapshots makes a pair with another; "
-                    "are there so many trajectories side by side, or so many snapshots in a jump?"
-                )
-                raise BufferRefused("bound", str(self._bound), expected)
             else:
                 one = self._held[number]
             self._drop(one)
+
+    def _check_spare_room(self, size: int) -> None:
+        count, nbytes = len(self._held) - len(self._spare), self._nbytes - _nbytes(self._spare)
+        if not self._bound.fits(count + 1, nbytes + size):
+            expected = (
+                f"greater: none of the {len(self._held)} snapshots makes a pair with another; "
+                "are there so many trajectories side by side, or so many snapshots in a jump?"
+            )
+            raise BufferRefused("bound", str(self._bound), expected)
 
     def _drop(self, one: Held) -> None:
         if self._waiting.pop(one.number, None) is not None:

@@ -264,6 +264,18 @@ def held_pairs(pairs: Pairs) -> list[Pair]:
     return [(numbers[first], numbers[second]) for first, second, _ in state["due"] + state["done"]]
 
 
+def test_a_snapshot_for_which_no_pair_would_be_possible_is_refused_and_takes_no_other_ones_place() -> None:
+    pairs = buffer(None, jumps=(3,), nbytes=52)
+    for number, (producer, step, size) in enumerate(
+        [("a", 1, 1), ("a", 3, 3), ("a", 5, 4), ("b", 1, 2), ("b", 2, 3)]
+    ):
+        pairs.add(snapshot(number, step, producer, size=size))
+    before = repr(pairs.state_dict())
+    with pytest.raises(BufferRefused, match="none of the 5 snapshots makes a pair"):
+        pairs.add(snapshot(5, 7, "a", size=2))
+    assert repr(pairs.state_dict()) == before
+
+
 @given(count=st.integers(2, 30), drawn_before=st.integers(0, 30), batch=st.integers(1, 7))
 def test_after_a_drain_every_pair_was_drawn_and_none_twice(count: int, drawn_before: int, batch: int) -> None:
     pairs = filled(count, watermark=count - 1)
