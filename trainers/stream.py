@@ -31,13 +31,21 @@ class Pauses:
         self._deadline = time.monotonic() + timeout_s
         self._next_s = FIRST_PAUSE_S
 
-    def pause(self) -> bool:
-        """Sleep, and return True; or return False at once when the deadline has passed."""
+    def next_s(self) -> float | None:
+        """Return how long the next one is, s; None when the deadline has passed."""
         left_s = self._deadline - time.monotonic()
         if left_s <= 0:
-            return False
-        time.sleep(min(self._next_s, left_s))
+            return None
+        pause_s = min(self._next_s, left_s)
         self._next_s = min(2 * self._next_s, LONGEST_PAUSE_S)
+        return pause_s
+
+    def pause(self) -> bool:
+        """Sleep, and return True; or return False at once when the deadline has passed."""
+        pause_s = self.next_s()
+        if pause_s is None:
+            return False
+        time.sleep(pause_s)
         return True
 
 
@@ -156,7 +164,12 @@ class SnapshotStream:
             if (snapshots := self.new(limit)) or ended or unless():
                 return snapshots
             if not pauses.pause():
-                raise StreamStalled(self._stream, self._cursor, self._timeout_s, self._still_running())
+                raise self.stalled()
+
+    def stalled(self) -> StreamStalled:
+        """Return the error that says for whom it was waited in vain."""
+        running = tuple(f"{producer}.{rank}" for producer, rank in self._running)
+        return StreamStalled(self._stream, self._cursor, self._timeout_s, running)
 
     def __iter__(self) -> Iterator[Snapshot]:
         """Yield snapshots until the stream has ended."""
@@ -228,9 +241,6 @@ class SnapshotStream:
             except IncompleteSnapshot:
                 if not pauses.pause():
                     raise
-
-    def _still_running(self) -> tuple[str, ...]:
-        return tuple(f"{producer}.{rank}" for producer, rank in self._running)
 
 
 def check_finite(snapshot: Snapshot) -> None:
