@@ -73,13 +73,13 @@ def read(place: Path, host: str, snapshot: str, names: list[str]) -> dict[str, A
 def _array(path: Path) -> Array:
     """Read one file; the size that its header tells of is compared with the file's before memory is taken."""
     with path.open("rb") as file:
-        version = npy.read_magic(file)
+        version = npy.read_magic(file)  # type: ignore[no-untyped-call]
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _fortran, dtype = header(file)
+        shape, _fortran, dtype = header(file)  # type: ignore[no-untyped-call]
         if math.prod(shape) * dtype.itemsize != os.fstat(file.fileno()).st_size - file.tell():
             raise ValueError("its header tells of another size than the file has")
         file.seek(0)
-        array: Array = npy.read_array(file, allow_pickle=False)
+        array: Array = npy.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
     return array
 
 
