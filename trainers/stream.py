@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,6 +30,10 @@ PRESSED = 0.5
 """The level of a stream from which on what was read is better acknowledged soon."""
 PATIENCE_S = 2.0
 """How long an announced snapshot may lack fields: a plain SmartRedis solver can announce before it stores."""
+
+
+NonFinite = Literal["refuse", "skip"]
+"""What becomes of a snapshot that carries NaN or infinity: it ends the reading, or is skipped and counted."""
 
 
 class Pauses:
@@ -75,6 +79,7 @@ class SnapshotStream:
         cursor: int = 0,
         timeout_s: float = 60.0,
         consumer: str | None = None,
+        non_finite: NonFinite = "refuse",
     ) -> None:
         """Read a stream from a position on.
 
@@ -86,6 +91,7 @@ class SnapshotStream:
             timeout_s: how long to wait for a new snapshot.
             consumer: under which name `subscribe`, `acknowledge` and `leave` speak; the same in a later life
                 of the same reader. None: they do nothing, and others decide what is kept.
+            non_finite: what becomes of a snapshot that carries NaN or infinity.
         """
         self._client = client
         self._writers = tuple((producer, rank) for producer in producers for rank in range(ranks))
@@ -101,6 +107,9 @@ class SnapshotStream:
         self._asked_at = -math.inf
         self.missed = 0
         """Snapshots that were dropped before they were read."""
+        self.non_finite = 0
+        """Snapshots that were skipped because they carry NaN or infinity."""
+        self._skips_non_finite = non_finite == "skip"
 
     @property
     def cursor(self) -> int:
@@ -126,6 +135,11 @@ class SnapshotStream:
                 snapshots.append(self._read())
             except SnapshotDropped:
                 self._skip_dropped()
+            except NonFiniteField:
+                if not self._skips_non_finite:
+                    raise
+                self._cursor += 1
+                self.non_finite += 1
         return snapshots
 
     def subscribe(self) -> None:
@@ -210,7 +224,8 @@ class SnapshotStream:
         """Return what a checkpoint needs to go on from here."""
         contract = None if self._contract is None else str(self._contract)
         shapes = {name: list(shape) for name, shape in self._shapes.items()}
-        return {"cursor": self._cursor, "contract": contract, "shapes": shapes}
+        lost = {"missed": self.missed, "non_finite": self.non_finite}
+        return {"cursor": self._cursor, "contract": contract, "shapes": shapes, **lost}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
@@ -218,6 +233,7 @@ class SnapshotStream:
         contract = state["contract"]
         self._contract = None if contract is None else Contract.parse(self._stream, contract)
         self._shapes = {name: tuple(shape) for name, shape in state["shapes"].items()}
+        self.missed, self.non_finite = state["missed"], state["non_finite"]
 
     def _read(self) -> Snapshot:
         snapshot = self._complete()

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -25,12 +25,14 @@ from trainers.errors import CheckpointError, NonFiniteLoss, TrainingRefused, Tra
 from trainers.history import append_history
 from trainers.intake import Intake
 from trainers.loader import Loader
+from trainers.losses import Loss, relative_square
+from trainers.normalise import FieldMoments, Normalise, Normalised
 from trainers.pairing import Pairing
 from trainers.pairs import Pairs
 from trainers.publish import Publisher
 from trainers.samples import NEXT, Sample
 from trainers.stopping import asked_to_end
-from trainers.stream import SnapshotStream
+from trainers.stream import NonFinite, SnapshotStream
 
 CHECKPOINT = "checkpoint.pt"
 _POSITIVE = (
@@ -63,6 +65,11 @@ class Training:
             has, which is nothing where the buffer lets no sample be drawn twice.
         prefetch: batches that are made ahead, beside the step; with 0 each is made when its step is due, so
             that the same stream gives the same steps.
+        normalise: whether the network's inputs and answer are normalised, inside of what is posted: "no"; by
+            the moments of what had come before the first step, "frozen"; by those of all that has come,
+            looked at again at every judgement, "running".
+        non_finite: a snapshot that carries NaN or infinity ends the training, "refuse"; or is skipped, and
+            counted in the history, "skip".
     """
 
     model: str
@@ -83,6 +90,8 @@ class Training:
     converged: float | None = None
     end_with_producers: bool = False
     prefetch: int = 2
+    normalise: Normalise = "no"
+    non_finite: NonFinite = "refuse"
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:
@@ -92,6 +101,9 @@ class Training:
             raise TrainingRefused("converged", self.converged, "greater than 0, or None")
         if self.prefetch < 0:
             raise TrainingRefused("prefetch", self.prefetch, "at least 0")
+        for name, words in (("normalise", Normalise), ("non_finite", NonFinite)):
+            if getattr(self, name) not in get_args(words):
+                raise TrainingRefused(name, getattr(self, name), f"one of {', '.join(get_args(words))}")
         for name in ("producers", "held_out", "inputs"):
             if not getattr(self, name):
                 raise TrainingRefused(name, getattr(self, name), "at least one name")
@@ -103,12 +115,15 @@ def train(
     training: Training,
     buffer: Buffer[Sample] | Pairs,
     directory: Path,
+    *,
+    loss: Loss = relative_square,
 ) -> Publisher:
     """Train a network on a stream of snapshots while it flows.
 
     Args:
         buffer: what the batches are drawn from; while it is full, no more is taken in.
         directory: for the checkpoint and the history; an existing checkpoint is gone on from.
+        loss: what the steps minimise, of each sample; judged is by the relative L2 error in any case.
 
     Returns:
         The publisher, which knows the last version and its loss.
@@ -118,7 +133,7 @@ def train(
         TrainerError, ClientError: naming what went wrong.
     """
     with asked_to_end() as asked:
-        return _train(network, client, training, buffer, directory, asked)
+        return _train(network, client, training, buffer, directory, loss, asked)
 
 
 def _train(
@@ -127,8 +142,12 @@ def _train(
     training: Training,
     buffer: Buffer[Sample] | Pairs,
     directory: Path,
+    loss: Loss,
     asked: Callable[[], bool],
 ) -> Publisher:
+    device = next(network.parameters()).device
+    if training.normalise != "no":
+        network = Normalised(network, training.inputs, training.target).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
     intake = Intake(
         SnapshotStream(
@@ -136,14 +155,15 @@ def _train(
             training.producers + training.held_out,
             timeout_s=training.timeout_s,
             consumer=training.model,
+            non_finite=training.non_finite,
         ),
         Pairing(training.inputs, training.target, training.jump),
         buffer,
         training.held_out,
         judges_needed=training.judges,
         batch_size=training.batch_size,
+        moments=FieldMoments(() if training.normalise == "no" else (*training.inputs, training.target)),
     )
-    device = next(network.parameters()).device
     loader = Loader(intake, ahead=training.prefetch, timeout_s=training.timeout_s, device=device)
     publisher = Publisher(client, training.model, improvement=training.improvement)
     state = TrainingState(network, optimizer, loader, publisher)
@@ -171,9 +191,11 @@ def _train(
 
             # 2. One gradient step, unless the last sample has been used.
             if batch is not None:
+                if state.step == 0:
+                    normalise(network, loader)
                 state.start_clock()
                 optimizer.param_groups[0]["lr"] = training.learning_rate * schedule(state.progress(training))
-                state.loss = gradient_step(network, optimizer, batch, training)
+                state.loss = gradient_step(network, optimizer, batch, training, loss)
                 state.step += 1
                 if not math.isfinite(state.loss):
                     raise NonFiniteLoss(state.step, state.loss)
@@ -184,6 +206,8 @@ def _train(
             if over or (state.step % training.validate_every == 0 and intake.can_judge()):
                 if training.end_with_producers:
                     loader.drain_if_ended()
+                if training.normalise == "running":
+                    normalise(network, loader)
                 judges = loader.judges()
                 validation = judge(network, judges, training)
                 over = over or (training.converged is not None and validation <= training.converged)
@@ -276,30 +300,42 @@ def schedule(progress: float, warm_up: float = 0.1) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
 
 
+def normalise(network: torch.nn.Module, loader: Loader) -> None:
+    """Have a network normalise its fields by the moments of what has come, if it normalises any."""
+    if isinstance(network, Normalised):
+        with loader.paused() as intake:
+            network.follow(intake.moments)
+
+
 def gradient_step(
-    network: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, training: Training
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    training: Training,
+    loss: Loss = relative_square,
 ) -> float:
-    """Make one step down the mean square error, relative to the target's; return the relative L2 error."""
+    """Make one step down the mean loss of a batch; return it, of `relative_square` its root: an L2 error."""
     network.train()
-    loss = square_error(network, batch, training).mean()
+    mean = loss(*answer_and_target(network, batch, training)).mean()
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    mean.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    return math.sqrt(loss.item()) if loss.item() >= 0 else loss.item()
+    value = mean.item()
+    return math.sqrt(value) if loss is relative_square and value >= 0 else value
 
 
 def judge(network: torch.nn.Module, batch: Batch, training: Training) -> float:
     """Return the mean relative L2 error."""
     network.eval()
     with torch.no_grad():
-        return float(square_error(network, batch, training).sqrt().mean())
+        return float(relative_square(*answer_and_target(network, batch, training)).sqrt().mean())
 
 
-def square_error(network: torch.nn.Module, batch: Batch, training: Training) -> torch.Tensor:
-    """Return each sample's squared L2 error relative to its target's squared norm: (batch,)."""
-    target = batch[training.target + NEXT]
-    error: torch.Tensor = network(*(batch[name] for name in training.inputs)) - target
-    return error.flatten(1).square().sum(1) / target.flatten(1).square().sum(1)
+def answer_and_target(
+    network: torch.nn.Module, batch: Batch, training: Training
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what a network answers to a batch, and what it should: (batch, …) each."""
+    return network(*(batch[name] for name in training.inputs)), batch[training.target + NEXT]
 
 
 def record(
@@ -314,6 +350,8 @@ def record(
         "samples": len(intake.buffer),
         "unseen": intake.buffer.unseen,
         "snapshots": intake.stream.cursor,
+        "missed": intake.stream.missed,
+        "non_finite": intake.stream.non_finite,
         "idle_s": state.loader.idle_s,
         "loss": state.loss,
         "validation": validation,
