@@ -183,11 +183,11 @@ def _train(
                 raise TrainingStopped(state.step, directory / CHECKPOINT)
 
             # 1. The next batch; it is waited for only while there is too little to learn from. Producers that
-            #    are out of room get it by a checkpoint.
+            #    are out of room get it by a checkpoint, which is not written between a batch and its step.
             batch = loader.batch(unless=asked)
-            if loader.pressed:
-                state.save(directory / CHECKPOINT)
             if batch is None and not loader.exhausted:
+                if loader.pressed:
+                    state.save(directory / CHECKPOINT)
                 continue
 
             # 2. One gradient step, unless the last sample has been used.
