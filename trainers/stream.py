@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from sim_clients import Client, Contract, IncompleteSnapshot, Snapshot, SnapshotDropped, SnapshotError
+from sim_clients import (
+    Client,
+    Contract,
+    IncompleteSnapshot,
+    Snapshot,
+    SnapshotDropped,
+    SnapshotError,
+    StreamError,
+)
 from sim_clients.contract import Layout, layout_of
 from sim_clients.keys import DEFAULT_STREAM
 from trainers.errors import NonFiniteField, StreamStalled
@@ -31,13 +39,21 @@ class Pauses:
         self._deadline = time.monotonic() + timeout_s
         self._next_s = FIRST_PAUSE_S
 
-    def pause(self) -> bool:
-        """Sleep, and return True; or return False at once when the deadline has passed."""
+    def next_s(self) -> float | None:
+        """Return how long the next one is, s; None when the deadline has passed."""
         left_s = self._deadline - time.monotonic()
         if left_s <= 0:
-            return False
-        time.sleep(min(self._next_s, left_s))
+            return None
+        pause_s = min(self._next_s, left_s)
         self._next_s = min(2 * self._next_s, LONGEST_PAUSE_S)
+        return pause_s
+
+    def pause(self) -> bool:
+        """Sleep, and return True; or return False at once when the deadline has passed."""
+        pause_s = self.next_s()
+        if pause_s is None:
+            return False
+        time.sleep(pause_s)
         return True
 
 
@@ -101,7 +117,9 @@ class SnapshotStream:
             IncompleteSnapshot, NonFiniteField, SnapshotError: naming the snapshot; it stays unread.
         """
         announced = self._client.announced(self._stream)
-        self._cursor = min(self._cursor, announced)  # the database came back as it was before some were read
+        if announced < self._cursor:  # the database came back as it was before some were read
+            self._cursor = announced
+            self.subscribe()
         snapshots: list[Snapshot] = []
         while self._cursor < announced and (limit is None or len(snapshots) < limit):
             try:
@@ -117,9 +135,15 @@ class SnapshotStream:
 
     def acknowledge(self) -> None:
         """Let go what has been read: after a crash this reader begins where it is now."""
-        if self._consumer is not None and self._cursor > self._acknowledged:
+        if self._consumer is None or self._cursor <= self._acknowledged:
+            return
+        try:
             self._client.acknowledge(self._cursor, self._consumer, self._stream)
-            self._acknowledged = self._cursor
+        except StreamError:  # the database came back without this reader, or without some of what was read
+            self.subscribe()
+            self._cursor = min(self._cursor, self._client.announced(self._stream))
+            self._client.acknowledge(self._cursor, self._consumer, self._stream)
+        self._acknowledged = self._cursor
 
     def presses(self, *, look_every_s: float = LOOK_EVERY_S) -> bool:
         """Tell whether producers are out of room, or soon will be, for want of an acknowledgement.
@@ -138,6 +162,7 @@ class SnapshotStream:
     def leave(self) -> None:
         """Need nothing any more: producers do not wait for a reader that has ended."""
         if self._consumer is not None:
+            self.subscribe()  # the database may have come back without this reader
             self._client.unsubscribe(self._consumer, self._stream)
 
     def wait(self, limit: int | None = None, *, unless: Callable[[], bool] = lambda: False) -> list[Snapshot]:
@@ -156,7 +181,12 @@ class SnapshotStream:
             if (snapshots := self.new(limit)) or ended or unless():
                 return snapshots
             if not pauses.pause():
-                raise StreamStalled(self._stream, self._cursor, self._timeout_s, self._still_running())
+                raise self.stalled()
+
+    def stalled(self) -> StreamStalled:
+        """Return the error that says for whom it was waited in vain."""
+        running = tuple(f"{producer}.{rank}" for producer, rank in self._running)
+        return StreamStalled(self._stream, self._cursor, self._timeout_s, running)
 
     def __iter__(self) -> Iterator[Snapshot]:
         """Yield snapshots until the stream has ended."""
@@ -228,9 +258,6 @@ class SnapshotStream:
             except IncompleteSnapshot:
                 if not pauses.pause():
                     raise
-
-    def _still_running(self) -> tuple[str, ...]:
-        return tuple(f"{producer}.{rank}" for producer, rank in self._running)
 
 
 def check_finite(snapshot: Snapshot) -> None:

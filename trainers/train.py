@@ -1,8 +1,9 @@
-"""The loop: snapshots come in, gradient steps are made, better networks go out. Read it top to bottom.
+"""The loop: batches come in, gradient steps are made, better networks go out. Read it top to bottom.
 
-A script of an experiment builds the network and calls `train`; everything it needs is an argument. Killed at
-any moment and started again with the same directory, it goes on from its last checkpoint: a snapshot is
-acknowledged once a checkpoint holds it. A stream that fills up is answered by an early checkpoint.
+A script of an experiment builds the network and calls `train`; everything it needs is an argument. The
+batches are made by the loader's thread meanwhile. Killed at any moment and started again with the same
+directory, it goes on from its last checkpoint: a snapshot is acknowledged once a checkpoint holds it. A full
+stream is answered by an early checkpoint.
 """
 
 from __future__ import annotations
@@ -10,30 +11,33 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sim_clients import Client, Snapshot
+from sim_clients import Client
 from trainers import checkpoint
+from trainers.batches import Batch
 from trainers.buffer import Buffer
-from trainers.errors import CheckpointError, NonFiniteLoss, NoSamples, TrainingRefused, TrainingStopped
+from trainers.errors import CheckpointError, NonFiniteLoss, TrainingRefused, TrainingStopped
 from trainers.history import append_history
-from trainers.loader import Batch, Pairing, batch_of
+from trainers.intake import Intake
+from trainers.loader import Loader
+from trainers.pairing import Pairing
 from trainers.pairs import Pairs
 from trainers.publish import Publisher
 from trainers.samples import NEXT, Sample
 from trainers.stopping import asked_to_end
-from trainers.stream import LOOK_EVERY_S, SnapshotStream
+from trainers.stream import SnapshotStream
 
 CHECKPOINT = "checkpoint.pt"
 _POSITIVE = (
     *("steps", "seconds", "judges", "batch_size", "learning_rate"),
     *("validate_every", "checkpoint_every", "timeout_s"),
 )
-_OWN = ("judges", "step", "seconds", "loss", "over")
+_OWN = ("step", "seconds", "loss", "over")
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class Training:
         end_with_producers: when all producers have ended and all they put was taken in, the buffer is
             drained, and the training ends when nothing is left; by default it goes on learning from what it
             has, which is nothing where the buffer lets no sample be drawn twice.
+        prefetch: batches that are made ahead, beside the step; with 0 each is made when its step is due, so
+            that the same stream gives the same steps.
     """
 
     model: str
@@ -76,6 +82,7 @@ class Training:
     timeout_s: float = 60.0
     converged: float | None = None
     end_with_producers: bool = False
+    prefetch: int = 2
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:
@@ -83,6 +90,8 @@ class Training:
                 raise TrainingRefused(name, getattr(self, name), "greater than 0")
         if self.converged is not None and not self.converged > 0:
             raise TrainingRefused("converged", self.converged, "greater than 0, or None")
+        if self.prefetch < 0:
+            raise TrainingRefused("prefetch", self.prefetch, "at least 0")
         for name in ("producers", "held_out", "inputs"):
             if not getattr(self, name):
                 raise TrainingRefused(name, getattr(self, name), "at least one name")
@@ -121,69 +130,75 @@ def _train(
     asked: Callable[[], bool],
 ) -> Publisher:
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
-    producers = training.producers + training.held_out
-    stream = SnapshotStream(client, producers, timeout_s=training.timeout_s, consumer=training.model)
-    pairing = Pairing(training.inputs, training.target, training.jump)
+    intake = Intake(
+        SnapshotStream(
+            client,
+            training.producers + training.held_out,
+            timeout_s=training.timeout_s,
+            consumer=training.model,
+        ),
+        Pairing(training.inputs, training.target, training.jump),
+        buffer,
+        training.held_out,
+        judges_needed=training.judges,
+        batch_size=training.batch_size,
+    )
+    device = next(network.parameters()).device
+    loader = Loader(intake, ahead=training.prefetch, timeout_s=training.timeout_s, device=device)
     publisher = Publisher(client, training.model, improvement=training.improvement)
-    state = TrainingState(network, optimizer, stream, pairing, buffer, publisher)
+    state = TrainingState(network, optimizer, loader, publisher)
     state.resume(directory / CHECKPOINT)
-    stream.subscribe()
+    intake.stream.subscribe()
     if publisher.is_lost():
-        judges = batch_of(state.judges)
+        judges = loader.judges()
         example = [judges[name][:1] for name in training.inputs]
         publisher.post_again(network, example, judge(network, judges, training))
 
     over = state.over or state.progress(training) >= 1
-    while not over:
-        if asked():
-            state.save(directory / CHECKPOINT)
-            raise TrainingStopped(state.step, directory / CHECKPOINT)
+    with loader:  # from here on it reads beside the loop; the client is the loop's within loader.paused()
+        while not over:
+            if asked():
+                state.save(directory / CHECKPOINT)
+                raise TrainingStopped(state.step, directory / CHECKPOINT)
 
-        # 1. Take in what has been announced, no more than the buffer has room for and at most a batch a step,
-        #    so that fast solvers cannot keep the trainer from learning; wait only while there is too little
-        #    to learn from.
-        room = buffer.room()
-        starved = not buffer.ready(training.batch_size) or (room > 0 and not state.can_judge(training))
-        limit = room if starved else min(room, training.batch_size)
-        snapshots = stream.wait(limit, unless=asked) if starved else stream.new(limit)
-        for snapshot in snapshots:
-            state.take(snapshot, training)
-        if stream.presses(look_every_s=0 if starved else LOOK_EVERY_S):
-            state.save(directory / CHECKPOINT)
-        if starved:
-            if not snapshots and not asked():
-                state.stream_has_ended(training)
-            if not buffer.exhausted:
+            # 1. The next batch; it is waited for only while there is too little to learn from. Producers that
+            #    are out of room get it by a checkpoint.
+            batch = loader.batch(unless=asked)
+            if loader.pressed:
+                state.save(directory / CHECKPOINT)
+            if batch is None and not loader.exhausted:
                 continue
 
-        # 2. One gradient step, unless the last sample has been used.
-        if not buffer.exhausted:
-            state.start_clock()
-            optimizer.param_groups[0]["lr"] = training.learning_rate * schedule(state.progress(training))
-            batch = batch_of(buffer.sample(training.batch_size))
-            state.loss = gradient_step(network, optimizer, batch, training)
-            state.step += 1
-            if not math.isfinite(state.loss):
-                raise NonFiniteLoss(state.step, state.loss)
+            # 2. One gradient step, unless the last sample has been used.
+            if batch is not None:
+                state.start_clock()
+                optimizer.param_groups[0]["lr"] = training.learning_rate * schedule(state.progress(training))
+                state.loss = gradient_step(network, optimizer, batch, training)
+                state.step += 1
+                if not math.isfinite(state.loss):
+                    raise NonFiniteLoss(state.step, state.loss)
 
-        # 3. Judge it by members it never learns from, the last one in any case; post it if it is better.
-        over = state.progress(training) >= 1 or buffer.exhausted
-        version = None
-        if over or (state.step % training.validate_every == 0 and state.can_judge(training)):
-            if training.end_with_producers and stream.drained():
-                buffer.drain()
-            judges = state.judges_batch(training)
-            validation = judge(network, judges, training)
-            over = over or (training.converged is not None and validation <= training.converged)
-            version = publisher.offer(network, [judges[name][:1] for name in training.inputs], validation)
-            record(directory, state, training, validation, version)
+            # 3. Judge it by members it never learns from, the last one in any case; post it if it is better.
+            over = state.progress(training) >= 1 or loader.exhausted
+            version = None
+            if over or (state.step % training.validate_every == 0 and intake.can_judge()):
+                if training.end_with_producers:
+                    loader.drain_if_ended()
+                judges = loader.judges()
+                validation = judge(network, judges, training)
+                over = over or (training.converged is not None and validation <= training.converged)
+                with loader.paused():
+                    version = publisher.offer(
+                        network, [judges[name][:1] for name in training.inputs], validation
+                    )
+                    record(directory, state, training, validation, version)
 
-        # 4. Remember.
-        if version is not None or state.step % training.checkpoint_every == 0:
-            state.save(directory / CHECKPOINT)
-    state.over = True
-    state.save(directory / CHECKPOINT)
-    stream.leave()
+            # 4. Remember.
+            if version is not None or state.step % training.checkpoint_every == 0:
+                state.save(directory / CHECKPOINT)
+        state.over = True
+        state.save(directory / CHECKPOINT)
+    intake.stream.leave()
     return publisher
 
 
@@ -192,7 +207,6 @@ class TrainingState:
     """All that must survive a crash of the trainer.
 
     Attributes:
-        judges: the held-out samples.
         step: gradient steps made.
         seconds: spent on them, in earlier lives too.
         loss: of the last step.
@@ -201,54 +215,13 @@ class TrainingState:
 
     network: torch.nn.Module
     optimizer: torch.optim.Optimizer
-    stream: SnapshotStream
-    pairing: Pairing
-    buffer: Buffer[Sample] | Pairs
+    loader: Loader
     publisher: Publisher
-    judges: list[Sample] = field(default_factory=list)
     step: int = 0
     seconds: float = 0.0
     loss: float = 0.0
     over: bool = False
     _started_at: float | None = None
-
-    def take(self, snapshot: Snapshot, training: Training) -> None:
-        """Add a snapshot, or the sample that it completes, to the buffer or to the judges."""
-        if snapshot.producer in training.held_out:
-            if (sample := self.pairing.add(snapshot)) and not self.can_judge(training):
-                self.judges.append(sample)
-        elif isinstance(self.buffer, Pairs):
-            self.buffer.add(snapshot)
-        elif sample := self.pairing.add(snapshot):
-            self.buffer.add(sample)
-
-    def can_judge(self, training: Training) -> bool:
-        """Tell whether all the held-out samples are there."""
-        return len(self.judges) >= training.judges
-
-    def judges_batch(self, training: Training) -> Batch:
-        """Return the held-out samples, stacked.
-
-        Raises:
-            NoSamples: there are too few.
-        """
-        if not self.can_judge(training):
-            raise self._too_few(training)
-        return batch_of(self.judges)
-
-    def stream_has_ended(self, training: Training) -> None:
-        """Drain the buffer, if there was enough to begin with and to judge by.
-
-        Raises:
-            NoSamples
-        """
-        begun = self.step > 0 or len(self.buffer) >= self.buffer.watermark
-        if not begun or not self.can_judge(training):
-            raise self._too_few(training)
-        self.buffer.drain()
-
-    def _too_few(self, training: Training) -> NoSamples:
-        return NoSamples(len(self.buffer), self.buffer.watermark, len(self.judges), training.judges)
 
     def start_clock(self) -> None:
         """Count the seconds from now on, unless they are counted already; waiting for samples is free."""
@@ -266,10 +239,12 @@ class TrainingState:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; what it holds need not be kept in the database any more."""
-        parts = {name: part.state_dict() for name, part in self._parts().items()}
-        own = {name: getattr(self, name) for name in _OWN} | {"seconds": self.elapsed()}
-        checkpoint.save(path, {"parts": parts, "own": own, "torch": torch.get_rng_state()})
-        self.stream.acknowledge()
+        with self.loader.paused() as intake:
+            parts = {name: part.state_dict() for name, part in self._parts().items()}
+            own = {name: getattr(self, name) for name in _OWN} | {"seconds": self.elapsed()}
+            checkpoint.save(path, {"parts": parts, "own": own, "torch": torch.get_rng_state()})
+            intake.stream.acknowledge()
+            self.loader.pressed = False
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint, if there is one.
@@ -290,7 +265,7 @@ class TrainingState:
             raise CheckpointError(path, f"it is of another training: {error}") from error
 
     def _parts(self) -> dict[str, Any]:
-        names = ("network", "optimizer", "stream", "pairing", "buffer", "publisher")
+        names = ("network", "optimizer", "loader", "publisher")
         return {name: getattr(self, name) for name in names}
 
 
@@ -331,13 +306,15 @@ def record(
     directory: Path, state: TrainingState, training: Training, validation: float, version: int | None
 ) -> None:
     """Append one line to the history: what was reached when, and what was posted."""
+    intake = state.loader.intake
     line = {
         "unix_time": time.time(),
         "seconds": state.elapsed(),
         "step": state.step,
-        "samples": len(state.buffer),
-        "unseen": state.buffer.unseen,
-        "snapshots": state.stream.cursor,
+        "samples": len(intake.buffer),
+        "unseen": intake.buffer.unseen,
+        "snapshots": intake.stream.cursor,
+        "idle_s": state.loader.idle_s,
         "loss": state.loss,
         "validation": validation,
         "version": version,

@@ -48,6 +48,9 @@ TRAINING = Training(
     checkpoint_every=25,
 )
 
+IN_STEP = dataclasses.replace(TRAINING, prefetch=0)
+"""Each batch is made when its step is due: the steps depend on no thread."""
+
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning")
 
 
@@ -103,7 +106,7 @@ def test_stopped_and_resumed_it_ends_as_if_it_had_run_through(
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
     through = network()
-    train(through, MemoryClient(database), TRAINING, reservoir(), tmp_path / "whole")
+    train(through, MemoryClient(database), IN_STEP, reservoir(), tmp_path / "whole")
 
     class Killed(MemoryClient):
         def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
@@ -113,10 +116,10 @@ def test_stopped_and_resumed_it_ends_as_if_it_had_run_through(
 
     database.live.clear()
     with pytest.raises(KeyboardInterrupt):
-        train(network(), Killed(database), TRAINING, reservoir(), tmp_path / "parts")
+        train(network(), Killed(database), IN_STEP, reservoir(), tmp_path / "parts")
     database.live.clear()
     resumed = network()
-    train(resumed, MemoryClient(database), TRAINING, reservoir(seed=7), tmp_path / "parts")
+    train(resumed, MemoryClient(database), IN_STEP, reservoir(seed=7), tmp_path / "parts")
     for ours, theirs in zip(resumed.parameters(), through.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)  # the first learning rate depends on the clock a little
     ends = [read_history(tmp_path / part)[-1]["validation"] for part in ("parts", "whole")]
@@ -228,7 +231,7 @@ def test_it_ends_when_it_has_converged_and_is_not_repeated(database: MemoryDatab
 
 
 def test_it_ends_with_its_producers(database: MemoryDatabase, tmp_path: Path) -> None:
-    training = dataclasses.replace(TRAINING, steps=10_000, end_with_producers=True)
+    training = dataclasses.replace(IN_STEP, steps=10_000, end_with_producers=True)
     train(network(), MemoryClient(database), training, reservoir(), tmp_path)
     last = read_history(tmp_path)[-1]
     assert last["step"] == 12  # the ten after which it looks, and the 20 samples in batches of 16
@@ -422,8 +425,8 @@ def test_resumed_in_the_middle_of_a_drain_it_draws_the_rest(
     kind: type[Fifo | Firo | Reservoir], database: MemoryDatabase, tmp_path: Path
 ) -> None:
     training = dataclasses.replace(
-        TRAINING, batch_size=5, checkpoint_every=1, validate_every=1, end_with_producers=True
-    )
+        IN_STEP, batch_size=5, judges=20, checkpoint_every=1, validate_every=1, end_with_producers=True
+    )  # so many judges that all is read before the first step
     buffers = [kind(50, seed=seed) for seed in (1, 2)]
     first, second = (Recording(buffer, most) for buffer, most in zip(buffers, (15, 99), strict=True))
     with pytest.raises(KeyboardInterrupt):

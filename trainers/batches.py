@@ -1,0 +1,32 @@
+"""From samples to batches: each field stacked into one tensor, and on its way to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from trainers.samples import Sample
+
+Batch = dict[str, torch.Tensor]
+"""Name -> (samples, …) tensor."""
+
+
+def batch_of(samples: Sequence[Sample]) -> Batch:
+    """Stack samples: each field becomes `(len(samples), …)`."""
+    return {name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]}
+
+
+def pinned(batch: Batch, device: torch.device) -> Batch:
+    """Return a batch in page-locked memory, from where a GPU fetches it by itself; for a CPU, as it is."""
+    if device.type != "cuda":
+        return batch
+    return {name: tensor.pin_memory() for name, tensor in batch.items()}
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """Return a batch on a device; what is pinned is on its way there when this returns."""
+    if device.type == "cpu":
+        return batch
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
