@@ -66,6 +66,14 @@ class Ranks(Protocol):
         """
         ...
 
+    def numbers(self, own: Sequence[float]) -> list[list[float]]:
+        """Return the numbers of each rank, as many from each, in one small message.
+
+        Raises:
+            RankLost
+        """
+        ...
+
     def broadcast(self, value: Any, source: int = 0) -> Any:
         """Return the value of one rank, at every rank.
 
@@ -92,6 +100,10 @@ class SingleRank:
     def gather(self, value: Any) -> list[Any]:
         """Return the value alone."""
         return [value]
+
+    def numbers(self, own: Sequence[float]) -> list[list[float]]:
+        """Return the numbers alone."""
+        return [list(own)]
 
     def broadcast(self, value: Any, source: int = 0) -> Any:
         """Return the value."""
@@ -124,6 +136,13 @@ class ProcessRanks:
         values: list[Any] = [None] * self.world
         self._together("hear from all", lambda: dist.all_gather_object(values, value))
         return values
+
+    def numbers(self, own: Sequence[float]) -> list[list[float]]:
+        """Return the numbers of each rank, in their order."""
+        sent = torch.tensor(own, dtype=torch.float64)
+        received = [torch.empty_like(sent) for _ in range(self.world)]
+        self._together("agree on a step", lambda: dist.all_gather(received, sent))
+        return [each.tolist() for each in received]
 
     def broadcast(self, value: Any, source: int = 0) -> Any:
         """Return the value of one rank."""

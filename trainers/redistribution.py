@@ -29,6 +29,19 @@ def stream_of(states: Sequence[State]) -> dict[str, Any]:
     return {**seen, "cursor": cursor, "ahead": sorted(place for place in ahead if place >= cursor)}
 
 
+def loader_of(states: Sequence[State], rank: int, world: int, owns: Owns) -> dict[str, Any]:
+    """Return what the loader of one of `world` ranks goes on with.
+
+    Args:
+        states: of the loaders there were; of as many as go on, only this rank's needs more than its stream.
+        owns: tells which trajectories are this rank's.
+    """
+    intake = intake_of([state["intake"] for state in states], rank, world, owns)
+    if len(states) == world:
+        return {**states[rank], "intake": intake}
+    return {**states[0], "intake": intake, "drawn": dealt([state["drawn"] for state in states], rank, world)}
+
+
 def intake_of(states: Sequence[State], rank: int, world: int, owns: Owns) -> dict[str, Any]:
     """Return what one of `world` ranks goes on with; unchanged, but for the stream, if there were as many."""
     if len(states) == world:

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 
 from sim_clients import Client
-from trainers import checkpoint
-from trainers.batches import Batch
+from trainers.batches import Batch, first_of, moved
 from trainers.buffer import Buffer
+from trainers.distributed import Ranks, joined
 from trainers.errors import CheckpointError, NonFiniteLoss, TrainingRefused, TrainingStopped
 from trainers.history import append_history
 from trainers.intake import Intake
@@ -28,7 +28,10 @@ from trainers.loader import Loader
 from trainers.pairing import Pairing
 from trainers.pairs import Pairs
 from trainers.publish import Publisher
+from trainers.rounds import Rounds, Word
 from trainers.samples import NEXT, Sample
+from trainers.share import Share
+from trainers.shares import SharedCheckpoint
 from trainers.stopping import asked_to_end
 from trainers.stream import SnapshotStream
 
@@ -103,22 +106,29 @@ def train(
     training: Training,
     buffer: Buffer[Sample] | Pairs,
     directory: Path,
+    *,
+    ranks: Ranks | None = None,
 ) -> Publisher:
     """Train a network on a stream of snapshots while it flows.
 
     Args:
         buffer: what the batches are drawn from; while it is full, no more is taken in.
         directory: for the checkpoint and the history; an existing checkpoint is gone on from.
+        ranks: who trains it together; by default those that torchrun has started, or this process alone.
 
     Returns:
         The publisher, which knows the last version and its loss.
 
     Raises:
         TrainingStopped: this process was told to end (SIGTERM); the checkpoint is written.
+        RankLost: another rank has failed.
         TrainerError, ClientError: naming what went wrong.
     """
     with asked_to_end() as asked:
-        return _train(network, client, training, buffer, directory, asked)
+        if ranks is not None:
+            return _train(network, client, training, buffer, directory, ranks, asked)
+        with joined() as ranks:
+            return _train(network, client, training, buffer, directory, ranks, asked)
 
 
 def _train(
@@ -127,77 +137,95 @@ def _train(
     training: Training,
     buffer: Buffer[Sample] | Pairs,
     directory: Path,
+    ranks: Ranks,
     asked: Callable[[], bool],
 ) -> Publisher:
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
+    first, alone = ranks.rank == 0, ranks.world == 1
+    share = Share(
+        ranks.rank,
+        ranks.world,
+        training.producers,
+        training.held_out,
+        together=training.jump > 0 or isinstance(buffer, Pairs),
+    )
     intake = Intake(
         SnapshotStream(
             client,
             training.producers + training.held_out,
             timeout_s=training.timeout_s,
-            consumer=training.model,
+            consumer=training.model if first else None,
+            share=None if alone else share,
         ),
         Pairing(training.inputs, training.target, training.jump),
         buffer,
         training.held_out,
-        judges_needed=training.judges,
+        judges_needed=training.judges if first else 0,
         batch_size=training.batch_size,
+        alone=alone,
     )
     device = next(network.parameters()).device
-    loader = Loader(intake, ahead=training.prefetch, timeout_s=training.timeout_s, device=device)
+    timeout_s = training.timeout_s if alone else math.inf  # of several ranks one may wait longer
+    loader = Loader(intake, ahead=training.prefetch, timeout_s=timeout_s, device=device)
     publisher = Publisher(client, training.model, improvement=training.improvement)
-    state = TrainingState(network, optimizer, loader, publisher)
-    state.resume(directory / CHECKPOINT)
+    checkpoint = SharedCheckpoint(directory / CHECKPOINT, ranks)
+    state = TrainingState(network, optimizer, loader, publisher, checkpoint)
+    state.resume(directory / CHECKPOINT, share)
     intake.stream.subscribe()
-    if publisher.is_lost():
+    if first and publisher.is_lost():
         judges = loader.judges()
         example = [judges[name][:1] for name in training.inputs]
         publisher.post_again(network, example, judge(network, judges, training))
 
     over = state.over or state.progress(training) >= 1
+    replica, rounds, shown = ranks.replicate(network), Rounds(ranks, training.timeout_s), None
     with loader:  # from here on it reads beside the loop; the client is the loop's within loader.paused()
         while not over:
-            if asked():
-                state.save(directory / CHECKPOINT)
-                raise TrainingStopped(state.step, directory / CHECKPOINT)
+            # 1. The next batch; it is waited for only while there is too little to learn from, and by several
+            #    ranks only while all of them wait. What follows, they agree on.
+            enough = rounds.keeps_others(waiting=lambda: loader.waiting)
+            ending = asked() or state.progress(training) >= 1
+            batch = None if ending else loader.batch(unless=lambda: asked() or enough())
+            shown = shown if batch is None else first_of(batch)
+            told = rounds.agree(state.word(batch, shown, training, asked()))
+            intake.stream.lowest = None if alone else told.lowest
+            over = told.progress >= 1 or (told.exhausted and not told.samples)
+            if told.source is not None:
+                shown = ranks.broadcast(shown, told.source)
+            if rounds.stalled:
+                raise intake.stream.stalled()
+            if over and told.exhausted and state.step == 0:
+                raise intake.too_few()
 
-            # 1. The next batch; it is waited for only while there is too little to learn from. Producers that
-            #    are out of room get it by a checkpoint.
-            batch = loader.batch(unless=asked)
-            if loader.pressed:
-                state.save(directory / CHECKPOINT)
-            if batch is None and not loader.exhausted:
-                continue
-
-            # 2. One gradient step, unless the last sample has been used.
-            if batch is not None:
+            # 2. One gradient step; a rank without samples takes part with what it was shown, of no weight.
+            stepped = told.samples > 0 and not over
+            if stepped:
                 state.start_clock()
-                optimizer.param_groups[0]["lr"] = training.learning_rate * schedule(state.progress(training))
-                state.loss = gradient_step(network, optimizer, batch, training)
+                optimizer.param_groups[0]["lr"] = training.learning_rate * schedule(told.progress)
+                weight = 0.0 if batch is None else ranks.world * size_of(batch) / told.samples
+                batch = moved(shown, device) if batch is None else batch
+                state.loss = gradient_step(replica, optimizer, batch, training, ranks, weight)
                 state.step += 1
                 if not math.isfinite(state.loss):
                     raise NonFiniteLoss(state.step, state.loss)
+                over = told.exhausted or state.step >= training.steps
 
             # 3. Judge it by members it never learns from, the last one in any case; post it if it is better.
-            over = state.progress(training) >= 1 or loader.exhausted
             version = None
-            if over or (state.step % training.validate_every == 0 and intake.can_judge()):
+            if over or (stepped and state.step % training.validate_every == 0 and told.can_judge):
                 if training.end_with_producers:
                     loader.drain_if_ended()
-                judges = loader.judges()
-                validation = judge(network, judges, training)
+                validation, version = examine(network, state, training, directory, ranks)
                 over = over or (training.converged is not None and validation <= training.converged)
-                with loader.paused():
-                    version = publisher.offer(
-                        network, [judges[name][:1] for name in training.inputs], validation
-                    )
-                    record(directory, state, training, validation, version)
 
-            # 4. Remember.
-            if version is not None or state.step % training.checkpoint_every == 0:
-                state.save(directory / CHECKPOINT)
+            # 4. Remember; producers that are out of room get it by that.
+            due = stepped and state.step % training.checkpoint_every == 0
+            if version is not None or due or told.pressed or told.asked:
+                state.save()
+            if told.asked and not over:
+                raise TrainingStopped(state.step, directory / CHECKPOINT)
         state.over = True
-        state.save(directory / CHECKPOINT)
+        state.save()
     intake.stream.leave()
     return publisher
 
@@ -217,6 +245,7 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     loader: Loader
     publisher: Publisher
+    checkpoint: SharedCheckpoint
     step: int = 0
     seconds: float = 0.0
     loss: float = 0.0
@@ -237,25 +266,44 @@ class TrainingState:
         """Return how much of the training is done, 1 when it is over."""
         return max(self.step / training.steps, self.elapsed() / training.seconds)
 
-    def save(self, path: Path) -> None:
+    def held(self) -> dict[str, int]:
+        """Return how many samples this rank's buffer has, and how many of them have never been drawn."""
+        with self.loader.paused() as intake:
+            return {"samples": len(intake.buffer), "unseen": intake.buffer.unseen}
+
+    def word(self, batch: Batch | None, shown: Batch | None, training: Training, asked: bool) -> Word:
+        """Return what this rank says before a step."""
+        return Word(
+            samples=0 if batch is None else size_of(batch),
+            example=shown is not None,
+            exhausted=self.loader.exhausted,
+            can_judge=self.loader.intake.can_judge(),
+            pressed=self.loader.pressed,
+            asked=asked,
+            progress=self.progress(training),
+            cursor=self.loader.intake.stream.cursor,
+        )
+
+    def save(self) -> None:
         """Write a checkpoint; what it holds need not be kept in the database any more."""
         with self.loader.paused() as intake:
             parts = {name: part.state_dict() for name, part in self._parts().items()}
             own = {name: getattr(self, name) for name in _OWN} | {"seconds": self.elapsed()}
-            checkpoint.save(path, {"parts": parts, "own": own, "torch": torch.get_rng_state()})
-            intake.stream.acknowledge()
+            common = {"parts": parts, "own": own, "torch": torch.get_rng_state()}
+            intake.stream.acknowledge(self.checkpoint.save(common, self.loader.state_dict()))
             self.loader.pressed = False
 
-    def resume(self, path: Path) -> None:
+    def resume(self, path: Path, share: Share) -> None:
         """Go on from a checkpoint, if there is one.
 
         Raises:
             CheckpointError: it is garbage, or of another network.
         """
-        state = checkpoint.load(path)
+        state = self.checkpoint.load(share.owns_trajectory)
         if state is None:
             return
         try:
+            self.loader.load_state_dict(state["loader"])
             for name, part in self._parts().items():
                 part.load_state_dict(state["parts"][name])
             for name in _OWN:
@@ -265,7 +313,7 @@ class TrainingState:
             raise CheckpointError(path, f"it is of another training: {error}") from error
 
     def _parts(self) -> dict[str, Any]:
-        names = ("network", "optimizer", "loader", "publisher")
+        names = ("network", "optimizer", "publisher")
         return {name: getattr(self, name) for name in names}
 
 
@@ -277,15 +325,48 @@ def schedule(progress: float, warm_up: float = 0.1) -> float:
 
 
 def gradient_step(
-    network: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, training: Training
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    training: Training,
+    ranks: Ranks,
+    weight: float,
 ) -> float:
-    """Make one step down the mean square error, relative to the target's; return the relative L2 error."""
+    """Make one step down the mean square error, relative to the target's; return the relative L2 error.
+
+    Args:
+        weight: of this rank's batch, so that the mean over ranks is that over the samples of all of them.
+    """
     network.train()
-    loss = square_error(network, batch, training).mean()
+    loss = square_error(network, batch, training).mean() * weight
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    ranks.backward(loss)
     optimizer.step()
-    return math.sqrt(loss.item()) if loss.item() >= 0 else loss.item()
+    mean = sum(one for (one,) in ranks.numbers([loss.item()])) / ranks.world
+    return math.sqrt(mean) if mean >= 0 else mean
+
+
+def size_of(batch: Batch) -> int:
+    """Return how many samples a batch has."""
+    return len(next(iter(batch.values())))
+
+
+def examine(
+    network: torch.nn.Module, state: TrainingState, training: Training, directory: Path, ranks: Ranks
+) -> tuple[float, int | None]:
+    """Have rank 0 judge a network, and post it if it is better; all ranks return its loss and the version."""
+    held = ranks.gather(state.held())
+    found: tuple[float, int | None, dict[str, Any]] | None = None
+    if ranks.rank == 0:
+        judges = state.loader.judges()
+        validation = judge(network, judges, training)
+        with state.loader.paused():
+            version = state.publisher.offer(network, [judges[n][:1] for n in training.inputs], validation)
+            record(directory, state, training, validation, version, held)
+        found = validation, version, state.publisher.state_dict()
+    validation, version, posted = ranks.broadcast(found)
+    state.publisher.load_state_dict(posted)
+    return validation, version
 
 
 def judge(network: torch.nn.Module, batch: Batch, training: Training) -> float:
@@ -303,17 +384,20 @@ def square_error(network: torch.nn.Module, batch: Batch, training: Training) -> 
 
 
 def record(
-    directory: Path, state: TrainingState, training: Training, validation: float, version: int | None
+    directory: Path,
+    state: TrainingState,
+    training: Training,
+    validation: float,
+    version: int | None,
+    held: list[dict[str, int]],
 ) -> None:
     """Append one line to the history: what was reached when, and what was posted."""
-    intake = state.loader.intake
     line = {
         "unix_time": time.time(),
         "seconds": state.elapsed(),
         "step": state.step,
-        "samples": len(intake.buffer),
-        "unseen": intake.buffer.unseen,
-        "snapshots": intake.stream.cursor,
+        **{name: sum(one[name] for one in held) for name in ("samples", "unseen")},
+        "snapshots": state.loader.intake.stream.cursor,
         "idle_s": state.loader.idle_s,
         "loss": state.loss,
         "validation": validation,
