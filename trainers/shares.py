@@ -52,6 +52,7 @@ class SharedCheckpoint:
             for old in self._path.parent.glob(f"{self._path.name}.*of*"):
                 if old.name not in names:
                     old.unlink()
+        self._ranks.broadcast(None)  # nobody writes under the other name before this one is in force
         return int(min(stream["cursor"] for stream in streams))
 
     def load(self, owns: Owns) -> dict[str, Any] | None:
