@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
-from sim_clients import Client
+from sim_clients import Client, ModelRejected
 from trainers import checkpoint
 from trainers.batches import Batch
 from trainers.buffer import Buffer
-from trainers.errors import CheckpointError, NonFiniteLoss, TrainingRefused, TrainingStopped
+from trainers.errors import CheckpointError, NonFiniteLoss, TrainerError, TrainingRefused, TrainingStopped
 from trainers.history import append_history
 from trainers.intake import Intake
 from trainers.loader import Loader
@@ -212,9 +213,9 @@ def _train(
                 validation = judge(network, judges, training)
                 over = over or (training.converged is not None and validation <= training.converged)
                 with loader.paused():
-                    version = publisher.offer(
-                        network, [judges[name][:1] for name in training.inputs], validation
-                    )
+                    example = [judges[name][:1] for name in training.inputs]
+                    with state.kept_if_refused(directory / CHECKPOINT):
+                        version = publisher.offer(network, example, validation)
                     record(directory, state, training, validation, version)
 
             # 4. Remember.
@@ -269,6 +270,15 @@ class TrainingState:
             checkpoint.save(path, {"parts": parts, "own": own, "torch": torch.get_rng_state()})
             intake.stream.acknowledge()
             self.loader.pressed = False
+
+    @contextmanager
+    def kept_if_refused(self, path: Path) -> Iterator[None]:
+        """Write a checkpoint where a network cannot be exported or posted, and raise why."""
+        try:
+            yield
+        except (TrainerError, ModelRejected):
+            self.save(path)
+            raise
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint, if there is one.

@@ -17,6 +17,7 @@ from sim_clients import Bound, MemoryClient, MemoryDatabase, keys
 from tests.unit.trainers.test_publish import load_torchscript
 from trainers import (
     CheckpointError,
+    ExportMismatch,
     Fifo,
     Firo,
     NonFiniteField,
@@ -453,6 +454,21 @@ def far_off(count: int = 20, *, broken: int | None = None) -> MemoryDatabase:
         client.end_stream()
     client.subscribe("examiner")
     return database
+
+
+def test_a_network_that_does_not_export_ends_the_training_whose_state_is_kept(
+    database: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*arguments: object) -> bytes:
+        raise ExportMismatch(0.5, 1e-4)
+
+    with monkeypatch.context() as patched, pytest.raises(ExportMismatch, match=r"answer is 0\.5 away"):
+        patched.setattr("trainers.publish.export", refused)
+        train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    assert state is not None and state["own"]["step"] == 10
+    train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+    assert [line["step"] for line in read_history(tmp_path)] == [20, 30, 40, 50, 60]
 
 
 @pytest.mark.parametrize("normalise", ["frozen", "running"])
