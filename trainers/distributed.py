@@ -1,9 +1,9 @@
-"""Several processes that train one network together: what a training asks of the others, and how it is answered.
+"""Several processes that train one network together: what one asks of the others, and how it is answered.
 
-torchrun starts the processes, its ranks. Each has the whole network and a share of the samples; the gradients of
-a step are averaged over all of them by DistributedDataParallel (Li et al., VLDB 2020, arXiv:2006.15704), so that
-the networks stay the same. Whatever must be the same everywhere is agreed on by `gather` or `broadcast`, which
-every rank calls at the same place of the loop.
+torchrun starts the processes, its ranks. Each has the whole network and a share of the samples; the
+gradients of a step are averaged over all of them by DistributedDataParallel (Li et al., VLDB 2020,
+arXiv:2006.15704), so that the networks stay the same. Whatever must be the same everywhere is agreed on by `numbers`, `gather` and
+`broadcast`, which every rank calls at the same place of the loop.
 
 A rank that fails says why in the store of torchrun, which outlives it; the others find their connection to it
 closed, or its answer missing for too long, and end with RankLost, which repeats the reason.
@@ -19,9 +19,11 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from trainers.errors import RankLost, TrainerError, TrainingRefused
+from trainers.errors import RankLost, TrainingRefused
 
 TIMEOUT_S = 300.0
 """How long a rank may keep the others waiting: rank 0 judges and posts meanwhile."""
@@ -47,7 +49,7 @@ class Ranks(Protocol):
         ...
 
     def replicate(self, network: torch.nn.Module) -> torch.nn.Module:
-        """Return what the forward runs of gradient steps go through; all ranks begin with rank 0's parameters."""
+        """Return what gradient steps run the network through; all ranks begin with rank 0's parameters."""
         ...
 
     def backward(self, loss: torch.Tensor) -> None:
@@ -110,10 +112,13 @@ class SingleRank:
         return value
 
 
+ALONE = SingleRank()
+
+
 class ProcessRanks:
     """The ranks of a process group: gloo between processors, NCCL between GPUs."""
 
-    def __init__(self, store: dist.Store, rank: int, world: int) -> None:
+    def __init__(self, store: Store, rank: int, world: int) -> None:
         """Speak for one of them.
 
         Args:
@@ -129,7 +134,7 @@ class ProcessRanks:
 
     def backward(self, loss: torch.Tensor) -> None:
         """Compute the gradients of the mean of all ranks' losses."""
-        self._together("average gradients", loss.backward)  # type: ignore[arg-type]
+        self._together("average gradients", loss.backward)
 
     def gather(self, value: Any) -> list[Any]:
         """Return the value of each rank, in their order."""
@@ -168,7 +173,7 @@ class ProcessRanks:
             raise lost from error
 
     def _last_words(self, error: RuntimeError) -> dict[int, str]:
-        """Return the reasons of the ranks that failed; of one that was killed there is none but its silence."""
+        """Return why ranks have failed; one that was killed has said nothing, which tells it from others."""
         others = [rank for rank in range(self.world) if rank != self.rank]
         try:
             self._store.set(self._key(self.rank), _LOST)
@@ -221,16 +226,17 @@ def joined(timeout_s: float = TIMEOUT_S) -> Iterator[Ranks]:
 def _meet(timeout_s: float) -> ProcessRanks:
     timeout = timedelta(seconds=timeout_s)
     try:
-        store, rank, world = next(iter(dist.rendezvous("env://", timeout=timeout)))
+        store, rank, world = next(iter(rendezvous("env://", timeout=timeout)))
     except ValueError as error:
         world_size = os.environ["WORLD_SIZE"]
         raise TrainingRefused("WORLD_SIZE", world_size, f"that of torchrun ({error})") from error
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
-    return ProcessRanks(dist.PrefixStore("penstock", store), rank, world)
+    return ProcessRanks(PrefixStore("penstock", store), rank, world)
 
 
 def _is_of_the_connection(error: RuntimeError) -> bool:
     """Tell whether ranks have lost each other; gloo says so in the text alone."""
     text = str(error).lower()
-    return isinstance(error, dist.DistError) or any(word in text for word in ("gloo", "connection", "timed out"))
+    said = any(word in text for word in ("gloo", "connection", "timed out"))
+    return said or isinstance(error, dist.DistError)

@@ -14,6 +14,7 @@ TrainerError
 ├── NoSamples           the stream has ended with too little to learn from or to judge by
 ├── SampleError         a snapshot lacks a field that the network is trained on
 ├── ExportMismatch      the exported network does not answer as the trained one
+├── CheckpointNotWritten  there was no room for a checkpoint, or no permission
 └── CheckpointError     a checkpoint cannot be read, or is of another training
 """
 
@@ -114,8 +115,9 @@ class RankLost(TrainerError):
     def __init__(self, rank: int, world: int, task: str, reasons: dict[int, str]) -> None:
         said = "; ".join(f"rank {other}: {reason}" for other, reason in reasons.items())
         super().__init__(
-            f"rank {rank} of {world} has lost the others when it was to {task} ({said or 'nothing is known of them'}); "
-            "started again, also with another number of ranks, the training goes on from its checkpoint"
+            f"rank {rank} of {world} has lost the others when it was to {task} "
+            f"({said or 'nothing is known of them'}); started again, also with another number of ranks, "
+            "the training goes on from its checkpoint"
         )
         self.rank = rank
         self.world = world
@@ -175,3 +177,18 @@ class CheckpointError(TrainerError):
         super().__init__(f"the checkpoint {path} cannot be used: {reason}")
         self.path = path
         self.reason = reason
+
+
+class CheckpointNotWritten(TrainerError):
+    """A checkpoint could not be written; the training ends, for it could lose what it learns from now on."""
+
+    def __init__(self, path: Path, reason: str, *, has_older: bool) -> None:
+        remains = (
+            "the one written before it is whole, and is gone on from"
+            if has_older
+            else "there is none before it, and what was read is still in the database"
+        )
+        super().__init__(f"the checkpoint {path} could not be written: {reason}; {remains}")
+        self.path = path
+        self.reason = reason
+        self.has_older = has_older

@@ -12,6 +12,7 @@ from typing import Any
 from sim_clients import Snapshot
 from trainers.buffer import Buffer
 from trainers.errors import NoSamples
+from trainers.normalise import FieldMoments
 from trainers.pairing import Pairing
 from trainers.pairs import Pairs
 from trainers.samples import Sample
@@ -26,6 +27,7 @@ class Intake:
         held_out: whose snapshots only judge.
         judges_needed: held-out samples there must be; later ones are not used.
         batch_size: samples of a batch, and the most snapshots that are taken in at a time.
+        moments: of the fields of all snapshots that are learned from; of none by default.
         judges: the held-out samples.
         begun: a batch has been drawn.
         alone: nobody else learns from the stream; else there may be too little here, and enough elsewhere.
@@ -37,6 +39,7 @@ class Intake:
     held_out: tuple[str, ...]
     judges_needed: int
     batch_size: int
+    moments: FieldMoments = field(default_factory=lambda: FieldMoments(()))
     judges: list[Sample] = field(default_factory=list)
     begun: bool = False
     alone: bool = True
@@ -109,14 +112,17 @@ class Intake:
         self.begun = state["begun"]
 
     def _parts(self) -> dict[str, Any]:
-        return {"stream": self.stream, "pairing": self.pairing, "buffer": self.buffer}
+        names = ("stream", "pairing", "buffer", "moments")
+        return {name: getattr(self, name) for name in names}
 
     def _take(self, snapshot: Snapshot) -> None:
         """Add a snapshot, or the sample that it completes, to the buffer or to the judges."""
         if snapshot.producer in self.held_out:
             if (sample := self.pairing.add(snapshot)) and not self.can_judge():
                 self.judges.append(sample)
-        elif isinstance(self.buffer, Pairs):
+            return
+        self.moments.add(snapshot.fields)
+        if isinstance(self.buffer, Pairs):
             self.buffer.add(snapshot)
         elif sample := self.pairing.add(snapshot):
             self.buffer.add(sample)

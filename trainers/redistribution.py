@@ -1,8 +1,8 @@
 """The ranks of a training become fewer or more at a checkpoint: what they had read goes to those that go on.
 
-States are what the parts of an `Intake` put into a checkpoint. Every sample and every snapshot that a rank held
-is afterwards held by exactly one, as one that was drawn or was not. A rank may so come to hold more than its
-buffer's bound; then it takes nothing in before it has learned from what it has.
+States are what the parts of an `Intake` put into a checkpoint. Every sample and every snapshot that a rank
+held is afterwards held by exactly one, as one that was drawn or was not. A rank may so come to hold more than
+its buffer's bound; then it takes nothing in before it has learned from what it has.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from itertools import chain, zip_longest
 from typing import Any
 
 import numpy as np
+
+from trainers.normalise import FieldMoments
 
 State = Mapping[str, Any]
 Owns = Callable[[str, int], bool]
@@ -26,7 +28,8 @@ def stream_of(states: Sequence[State]) -> dict[str, Any]:
     cursor = min(state["cursor"] for state in states)
     ahead = set(chain.from_iterable(state.get("ahead", ()) for state in states))
     seen = next((state for state in states if state["shapes"]), states[0])
-    return {**seen, "cursor": cursor, "ahead": sorted(place for place in ahead if place >= cursor)}
+    lost = {name: max(state[name] for state in states) for name in ("missed", "non_finite")}
+    return {**seen, **lost, "cursor": cursor, "ahead": sorted(place for place in ahead if place >= cursor)}
 
 
 def loader_of(states: Sequence[State], rank: int, world: int, owns: Owns) -> dict[str, Any]:
@@ -53,6 +56,7 @@ def intake_of(states: Sequence[State], rank: int, world: int, owns: Owns) -> dic
         "stream": stream_of([state["stream"] for state in states]),
         "pairing": {"last": last},
         "buffer": buffer_of([state["buffer"] for state in states], rank, world, owns),
+        "moments": _moments_of([state["moments"] for state in states], rank),
         "judges": states[0]["judges"] if rank == 0 else [],
         "begun": any(state["begun"] for state in states),
     }
@@ -114,6 +118,11 @@ def _pairs_of(states: Sequence[State], owns: Owns) -> dict[str, Any]:
         before += state["added"]
     merged["waiting"].sort(key=lambda each: each[1])  # the one that waits longest is the first
     return {**merged, "added": total}
+
+
+def _moments_of(states: Sequence[State], rank: int) -> dict[str, Any]:
+    """Return all that was counted for rank 0, and nothing for the others: they are added up anyway."""
+    return (FieldMoments.merged(states) if rank == 0 else FieldMoments(tuple(states[0]))).state_dict()
 
 
 def _generator_of(states: Sequence[State], rank: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,10 @@ PRESSED = 0.5
 """The level of a stream from which on what was read is better acknowledged soon."""
 PATIENCE_S = 2.0
 """How long an announced snapshot may lack fields: a plain SmartRedis solver can announce before it stores."""
+
+
+NonFinite = Literal["refuse", "skip"]
+"""What becomes of a snapshot that carries NaN or infinity: it ends the reading, or is skipped and counted."""
 
 
 class Pauses:
@@ -76,6 +80,7 @@ class SnapshotStream:
         cursor: int = 0,
         timeout_s: float = 60.0,
         consumer: str | None = None,
+        non_finite: NonFinite = "refuse",
         share: Share | None = None,
     ) -> None:
         """Read a stream from a position on.
@@ -88,6 +93,7 @@ class SnapshotStream:
             timeout_s: how long to wait for a new snapshot.
             consumer: under which name `subscribe`, `acknowledge` and `leave` speak; the same in a later life
                 of the same reader. None: they do nothing, and others decide what is kept.
+            non_finite: what becomes of a snapshot that carries NaN or infinity.
             share: which of the snapshots are read, where several readers divide the stream; all by default.
         """
         self._client = client
@@ -100,7 +106,7 @@ class SnapshotStream:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._fits: Layout = {}
         self._share = share
-        self._ahead: set[int] = set()  # read beyond the cursor of the last checkpoint, also by others before it
+        self._ahead: set[int] = set()  # read after the last checkpoint's cursor, before it by others too
         self._consumer = consumer
         self._acknowledged = 0
         self._asked_at = -math.inf
@@ -108,6 +114,9 @@ class SnapshotStream:
         """Where the slowest of those who divide the stream is: what comes later cannot be acknowledged."""
         self.missed = 0
         """Snapshots that were dropped before they were read."""
+        self.non_finite = 0
+        """Snapshots that were skipped because they carry NaN or infinity."""
+        self._skips_non_finite = non_finite == "skip"
 
     @property
     def cursor(self) -> int:
@@ -135,6 +144,11 @@ class SnapshotStream:
                 snapshots.append(self._read())
             except SnapshotDropped:
                 self._skip_dropped()
+            except NonFiniteField:
+                if not self._skips_non_finite:
+                    raise
+                self._cursor += 1
+                self.non_finite += 1
         return snapshots
 
     def subscribe(self) -> None:
@@ -227,6 +241,8 @@ class SnapshotStream:
             "contract": contract,
             "shapes": shapes,
             "ahead": sorted(self._ahead),
+            "missed": self.missed,
+            "non_finite": self.non_finite,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -235,6 +251,7 @@ class SnapshotStream:
         contract = state["contract"]
         self._contract = None if contract is None else Contract.parse(self._stream, contract)
         self._shapes = {name: tuple(shape) for name, shape in state["shapes"].items()}
+        self.missed, self.non_finite = state["missed"], state["non_finite"]
         self._ahead = set(state["ahead"])
         if self._share is not None:
             self._share.rewind()

@@ -4,6 +4,9 @@ A script of an experiment builds the network and calls `train`; everything it ne
 batches are made by the loader's thread meanwhile. Killed at any moment and started again with the same
 directory, it goes on from its last checkpoint: a snapshot is acknowledged once a checkpoint holds it. A full
 stream is answered by an early checkpoint.
+
+Started by torchrun, the same loop runs in several processes. Each has its share of the snapshots; what all
+must do alike they agree on before each step (`rounds`), and rank 0 judges, posts and writes the history.
 """
 
 from __future__ import annotations
@@ -13,18 +16,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
-from sim_clients import Client
-from trainers.batches import Batch, first_of, moved
+from sim_clients import Client, ModelRejected
+from trainers.batches import Batch, size_of
 from trainers.buffer import Buffer
-from trainers.distributed import Ranks, joined
-from trainers.errors import CheckpointError, NonFiniteLoss, TrainingRefused, TrainingStopped
+from trainers.distributed import ALONE, Ranks, joined
+from trainers.errors import (
+    CheckpointError,
+    NonFiniteLoss,
+    RankLost,
+    TrainerError,
+    TrainingRefused,
+    TrainingStopped,
+)
 from trainers.history import append_history
 from trainers.intake import Intake
 from trainers.loader import Loader
+from trainers.losses import Loss, relative_square
+from trainers.normalise import FieldMoments, Normalise, Normalised
 from trainers.pairing import Pairing
 from trainers.pairs import Pairs
 from trainers.publish import Publisher
@@ -33,7 +45,7 @@ from trainers.samples import NEXT, Sample
 from trainers.share import Share
 from trainers.shares import SharedCheckpoint
 from trainers.stopping import asked_to_end
-from trainers.stream import SnapshotStream
+from trainers.stream import NonFinite, SnapshotStream
 
 CHECKPOINT = "checkpoint.pt"
 _POSITIVE = (
@@ -66,6 +78,11 @@ class Training:
             has, which is nothing where the buffer lets no sample be drawn twice.
         prefetch: batches that are made ahead, beside the step; with 0 each is made when its step is due, so
             that the same stream gives the same steps.
+        normalise: whether the network's inputs and answer are normalised, inside of what is posted: "no"; by
+            the moments of what had come before the first step, "frozen"; by those of all that has come,
+            looked at again at every judgement, "running".
+        non_finite: a snapshot that carries NaN or infinity ends the training, "refuse"; or is skipped, and
+            counted in the history, "skip".
     """
 
     model: str
@@ -86,6 +103,8 @@ class Training:
     converged: float | None = None
     end_with_producers: bool = False
     prefetch: int = 2
+    normalise: Normalise = "no"
+    non_finite: NonFinite = "refuse"
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:
@@ -95,6 +114,9 @@ class Training:
             raise TrainingRefused("converged", self.converged, "greater than 0, or None")
         if self.prefetch < 0:
             raise TrainingRefused("prefetch", self.prefetch, "at least 0")
+        for name, words in (("normalise", Normalise), ("non_finite", NonFinite)):
+            if getattr(self, name) not in get_args(words):
+                raise TrainingRefused(name, getattr(self, name), f"one of {', '.join(get_args(words))}")
         for name in ("producers", "held_out", "inputs"):
             if not getattr(self, name):
                 raise TrainingRefused(name, getattr(self, name), "at least one name")
@@ -107,6 +129,7 @@ def train(
     buffer: Buffer[Sample] | Pairs,
     directory: Path,
     *,
+    loss: Loss = relative_square,
     ranks: Ranks | None = None,
 ) -> Publisher:
     """Train a network on a stream of snapshots while it flows.
@@ -114,6 +137,7 @@ def train(
     Args:
         buffer: what the batches are drawn from; while it is full, no more is taken in.
         directory: for the checkpoint and the history; an existing checkpoint is gone on from.
+        loss: what the steps minimise, of each sample; judged is by the relative L2 error in any case.
         ranks: who trains it together; by default those that torchrun has started, or this process alone.
 
     Returns:
@@ -126,9 +150,9 @@ def train(
     """
     with asked_to_end() as asked:
         if ranks is not None:
-            return _train(network, client, training, buffer, directory, ranks, asked)
+            return _train(network, client, training, buffer, directory, loss, ranks, asked)
         with joined() as ranks:
-            return _train(network, client, training, buffer, directory, ranks, asked)
+            return _train(network, client, training, buffer, directory, loss, ranks, asked)
 
 
 def _train(
@@ -137,9 +161,13 @@ def _train(
     training: Training,
     buffer: Buffer[Sample] | Pairs,
     directory: Path,
+    loss: Loss,
     ranks: Ranks,
     asked: Callable[[], bool],
 ) -> Publisher:
+    device = next(network.parameters()).device
+    if training.normalise != "no":
+        network = Normalised(network, training.inputs, training.target).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
     first, alone = ranks.rank == 0, ranks.world == 1
     share = Share(
@@ -155,6 +183,7 @@ def _train(
             training.producers + training.held_out,
             timeout_s=training.timeout_s,
             consumer=training.model if first else None,
+            non_finite=training.non_finite,
             share=None if alone else share,
         ),
         Pairing(training.inputs, training.target, training.jump),
@@ -162,9 +191,9 @@ def _train(
         training.held_out,
         judges_needed=training.judges if first else 0,
         batch_size=training.batch_size,
+        moments=FieldMoments(() if training.normalise == "no" else (*training.inputs, training.target)),
         alone=alone,
     )
-    device = next(network.parameters()).device
     timeout_s = training.timeout_s if alone else math.inf  # of several ranks one may wait longer
     loader = Loader(intake, ahead=training.prefetch, timeout_s=timeout_s, device=device)
     publisher = Publisher(client, training.model, improvement=training.improvement)
@@ -178,43 +207,42 @@ def _train(
         publisher.post_again(network, example, judge(network, judges, training))
 
     over = state.over or state.progress(training) >= 1
-    replica, rounds, shown = ranks.replicate(network), Rounds(ranks, training.timeout_s), None
+    replica, rounds = ranks.replicate(network), Rounds(ranks, training.timeout_s, device)
     with loader:  # from here on it reads beside the loop; the client is the loop's within loader.paused()
         while not over:
             # 1. The next batch; it is waited for only while there is too little to learn from, and by several
-            #    ranks only while all of them wait. What follows, they agree on.
-            enough = rounds.keeps_others(waiting=lambda: loader.waiting)
+            #    ranks only while all of them wait. What follows they agree on.
             ending = asked() or state.progress(training) >= 1
-            batch = None if ending else loader.batch(unless=lambda: asked() or enough())
-            shown = shown if batch is None else first_of(batch)
-            told = rounds.agree(state.word(batch, shown, training, asked()))
+            batch = None if ending else loader.batch(unless=rounds.until(asked, lambda: loader.waiting))
+            told = rounds.agree(state.word(training, batch, asked()), batch)
             intake.stream.lowest = None if alone else told.lowest
-            over = told.progress >= 1 or (told.exhausted and not told.samples)
-            if told.source is not None:
-                shown = ranks.broadcast(shown, told.source)
             if rounds.stalled:
                 raise intake.stream.stalled()
-            if over and told.exhausted and state.step == 0:
-                raise intake.too_few()
 
-            # 2. One gradient step; a rank without samples takes part with what it was shown, of no weight.
+            # 2. One gradient step, unless time is over or the last sample has been used.
+            over = told.progress >= 1 or (told.exhausted and not told.samples)
             stepped = told.samples > 0 and not over
             if stepped:
+                if state.step == 0:
+                    normalise(network, loader, ranks)
                 state.start_clock()
                 optimizer.param_groups[0]["lr"] = training.learning_rate * schedule(told.progress)
-                weight = 0.0 if batch is None else ranks.world * size_of(batch) / told.samples
-                batch = moved(shown, device) if batch is None else batch
-                state.loss = gradient_step(replica, optimizer, batch, training, ranks, weight)
+                mine, weight = rounds.weighed(batch)
+                state.loss = gradient_step(replica, optimizer, mine, training, loss, ranks, weight)
                 state.step += 1
                 if not math.isfinite(state.loss):
                     raise NonFiniteLoss(state.step, state.loss)
                 over = told.exhausted or state.step >= training.steps
+            elif over and state.step == 0:
+                raise intake.too_few()
 
             # 3. Judge it by members it never learns from, the last one in any case; post it if it is better.
             version = None
             if over or (stepped and state.step % training.validate_every == 0 and told.can_judge):
                 if training.end_with_producers:
                     loader.drain_if_ended()
+                if training.normalise == "running":
+                    normalise(network, loader, ranks)
                 validation, version = examine(network, state, training, directory, ranks)
                 over = over or (training.converged is not None and validation <= training.converged)
 
@@ -267,15 +295,19 @@ class TrainingState:
         return max(self.step / training.steps, self.elapsed() / training.seconds)
 
     def held(self) -> dict[str, int]:
-        """Return how many samples this rank's buffer has, and how many of them have never been drawn."""
+        """Return what this rank has, in numbers that are added up over all of them."""
         with self.loader.paused() as intake:
-            return {"samples": len(intake.buffer), "unseen": intake.buffer.unseen}
+            skipped = intake.stream.non_finite
+            return {
+                "samples": len(intake.buffer),
+                "unseen": intake.buffer.unseen,
+                "non_finite": skipped,
+            }
 
-    def word(self, batch: Batch | None, shown: Batch | None, training: Training, asked: bool) -> Word:
+    def word(self, training: Training, batch: Batch | None, asked: bool) -> Word:
         """Return what this rank says before a step."""
         return Word(
             samples=0 if batch is None else size_of(batch),
-            example=shown is not None,
             exhausted=self.loader.exhausted,
             can_judge=self.loader.intake.can_judge(),
             pressed=self.loader.pressed,
@@ -324,48 +356,61 @@ def schedule(progress: float, warm_up: float = 0.1) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
 
 
+def normalise(network: torch.nn.Module, loader: Loader, ranks: Ranks) -> None:
+    """Have a network normalise its fields by the moments of what all ranks have taken in, if it does so."""
+    if isinstance(network, Normalised):
+        with loader.paused() as intake:
+            own = intake.moments.state_dict()
+        network.follow(FieldMoments.merged(ranks.gather(own)))
+
+
 def gradient_step(
     network: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
     training: Training,
-    ranks: Ranks,
-    weight: float,
+    loss: Loss = relative_square,
+    ranks: Ranks = ALONE,
+    weight: float = 1.0,
 ) -> float:
-    """Make one step down the mean square error, relative to the target's; return the relative L2 error.
+    """Make one step down the mean loss of a batch; return it, of `relative_square` its root: an L2 error.
 
     Args:
         weight: of this rank's batch, so that the mean over ranks is that over the samples of all of them.
     """
     network.train()
-    loss = square_error(network, batch, training).mean() * weight
+    mean = loss(*answer_and_target(network, batch, training)).mean() * weight
     optimizer.zero_grad()
-    ranks.backward(loss)
+    ranks.backward(mean)
     optimizer.step()
-    mean = sum(one for (one,) in ranks.numbers([loss.item()])) / ranks.world
-    return math.sqrt(mean) if mean >= 0 else mean
-
-
-def size_of(batch: Batch) -> int:
-    """Return how many samples a batch has."""
-    return len(next(iter(batch.values())))
+    value = sum(one for (one,) in ranks.numbers([mean.item()])) / ranks.world
+    return math.sqrt(value) if loss is relative_square and value >= 0 else value
 
 
 def examine(
     network: torch.nn.Module, state: TrainingState, training: Training, directory: Path, ranks: Ranks
 ) -> tuple[float, int | None]:
-    """Have rank 0 judge a network, and post it if it is better; all ranks return its loss and the version."""
+    """Have rank 0 judge a network, and post it if it is better; all return its loss and the version.
+
+    Where it cannot be exported or posted, a checkpoint is written before that is raised.
+    """
     held = ranks.gather(state.held())
-    found: tuple[float, int | None, dict[str, Any]] | None = None
+    validation, version, refusal = 0.0, None, None
     if ranks.rank == 0:
         judges = state.loader.judges()
         validation = judge(network, judges, training)
         with state.loader.paused():
-            version = state.publisher.offer(network, [judges[n][:1] for n in training.inputs], validation)
-            record(directory, state, training, validation, version, held)
-        found = validation, version, state.publisher.state_dict()
-    validation, version, posted = ranks.broadcast(found)
+            try:
+                version = state.publisher.offer(network, [judges[n][:1] for n in training.inputs], validation)
+                record(directory, state, training, validation, version, held)
+            except (TrainerError, ModelRejected) as error:
+                refusal = error
+    said = (validation, version, state.publisher.state_dict(), refusal and str(refusal))
+    validation, version, posted, why = ranks.broadcast(said)
     state.publisher.load_state_dict(posted)
+    if why is not None:
+        state.save()
+        raise refusal or RankLost(ranks.rank, ranks.world, "post a network", {0: why})
     return validation, version
 
 
@@ -373,14 +418,14 @@ def judge(network: torch.nn.Module, batch: Batch, training: Training) -> float:
     """Return the mean relative L2 error."""
     network.eval()
     with torch.no_grad():
-        return float(square_error(network, batch, training).sqrt().mean())
+        return float(relative_square(*answer_and_target(network, batch, training)).sqrt().mean())
 
 
-def square_error(network: torch.nn.Module, batch: Batch, training: Training) -> torch.Tensor:
-    """Return each sample's squared L2 error relative to its target's squared norm: (batch,)."""
-    target = batch[training.target + NEXT]
-    error: torch.Tensor = network(*(batch[name] for name in training.inputs)) - target
-    return error.flatten(1).square().sum(1) / target.flatten(1).square().sum(1)
+def answer_and_target(
+    network: torch.nn.Module, batch: Batch, training: Training
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what a network answers to a batch, and what it should: (batch, …) each."""
+    return network(*(batch[name] for name in training.inputs)), batch[training.target + NEXT]
 
 
 def record(
@@ -392,12 +437,14 @@ def record(
     held: list[dict[str, int]],
 ) -> None:
     """Append one line to the history: what was reached when, and what was posted."""
+    stream = state.loader.intake.stream
     line = {
         "unix_time": time.time(),
         "seconds": state.elapsed(),
         "step": state.step,
-        **{name: sum(one[name] for one in held) for name in ("samples", "unseen")},
-        "snapshots": state.loader.intake.stream.cursor,
+        **{name: sum(one[name] for one in held) for name in ("samples", "unseen", "non_finite")},
+        "snapshots": stream.cursor,
+        "missed": stream.missed,
         "idle_s": state.loader.idle_s,
         "loss": state.loss,
         "validation": validation,

@@ -64,7 +64,7 @@ class ThreadRanks:
 
 
 def on_ranks(world: int, run: Callable[[Ranks], Result]) -> list[Result]:
-    """Run a function in so many threads; return what each returned, or raise what the first to fail raised."""
+    """Run a function in so many threads; return what each did, or raise what the first to fail raised."""
     meeting = Meeting(world)
     failures: list[BaseException] = []
 

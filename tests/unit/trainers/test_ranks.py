@@ -1,4 +1,4 @@
-"""Several ranks learn as one does: the same curve, each snapshot once, whatever comes where, and after a stop."""
+"""Several ranks learn as one does: the same curve, each snapshot once, whatever comes where."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 import dataclasses
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.unit.trainers.test_publish import load_torchscript
 from trainers import Fifo, NonFiniteField, NoSamples, Pairs, Reservoir, StreamStalled, TrainingStopped
 from trainers.distributed import Ranks
 from trainers.history import read_history
+from trainers.losses import relative_square
 from trainers.networks import Mlp
 from trainers.samples import Sample
 from trainers.train import Training, _train
@@ -48,7 +50,7 @@ def put(database: MemoryDatabase, producers: str = "acb", *, count: int = 40, en
     generator = np.random.default_rng(0)
     clients = {name: MemoryClient(database, name) for name in producers}
     for step in range(count):
-        for name, client in clients.items():
+        for client in clients.values():
             x = generator.uniform(-1, 1, (4,)).astype(np.float32)
             client.put_snapshot(step, {"x": x, "y": 0.5 * x + 2})
     for client in clients.values() if end else ():
@@ -101,7 +103,8 @@ def trained(
     def run(ranks: Ranks) -> Mlp:
         network = copy.deepcopy(untrained)
         client = MemoryClient(database, f"trainer_{ranks.rank}")
-        _train(network, client, training, buffer(), directory, ranks, lambda: asked(ranks.rank))
+        asks = partial(asked, ranks.rank)
+        _train(network, client, training, buffer(), directory, relative_square, ranks, asks)
         return network
 
     return on_ranks(world, run)
@@ -149,9 +152,7 @@ def test_the_last_batches_weigh_as_many_samples_as_they_have(
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_every_snapshot_is_learned_by_one_rank(
-    database: MemoryDatabase, tmp_path: Path, world: int
-) -> None:
+def test_every_snapshot_is_learned_by_one_rank(database: MemoryDatabase, tmp_path: Path, world: int) -> None:
     put(database)
     learned: list[Sample] = []
     training = dataclasses.replace(TRAINING, steps=10**6, validate_every=10**6)
@@ -217,7 +218,8 @@ def test_only_what_all_ranks_have_is_acknowledged(database: MemoryDatabase, tmp_
         training = dataclasses.replace(TRAINING, batch_size=1 if ranks.rank else 100, jump=1)
         asked = iter([False] * 8)
         client = MemoryClient(database, f"trainer_{ranks.rank}")
-        _train(Mlp(4, 4), client, training, buffer, tmp_path, ranks, lambda: next(asked, True))
+        loss = relative_square
+        _train(Mlp(4, 4), client, training, buffer, tmp_path, loss, ranks, lambda: next(asked, True))
 
     with pytest.raises(TrainingStopped):
         on_ranks(2, run)

@@ -17,8 +17,10 @@ from sim_clients import Bound, MemoryClient, MemoryDatabase, keys
 from tests.unit.trainers.test_publish import load_torchscript
 from trainers import (
     CheckpointError,
+    ExportMismatch,
     Fifo,
     Firo,
+    NonFiniteField,
     NonFiniteLoss,
     NoSamples,
     Pairs,
@@ -437,3 +439,98 @@ def test_resumed_in_the_middle_of_a_drain_it_draws_the_rest(
     assert set(before) | set(after) == put
     assert len(after) == len(set(after))
     assert buffers[1].exhausted
+
+
+def far_off(count: int = 20, *, broken: int | None = None) -> MemoryDatabase:
+    """Return snapshots of large means and small deviations, of which one may be broken."""
+    database = MemoryDatabase(load=load_torchscript)
+    generator = np.random.default_rng(0)
+    for name in ("a", "b"):
+        client = MemoryClient(database, name)
+        for step in range(count):
+            x = generator.normal(0, 1, (4, 1)).astype(np.float32)
+            y = 5000 + 50 * x if (name, step) != ("a", broken) else np.full((4, 1), np.nan, np.float32)
+            client.put_snapshot(step, {"x": 300 + 10 * x, "y": y.astype(np.float32)})
+        client.end_stream()
+    client.subscribe("examiner")
+    return database
+
+
+def test_a_network_that_does_not_export_ends_the_training_whose_state_is_kept(
+    database: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*arguments: object) -> bytes:
+        raise ExportMismatch(0.5, 1e-4)
+
+    with monkeypatch.context() as patched, pytest.raises(ExportMismatch, match=r"answer is 0\.5 away"):
+        patched.setattr("trainers.publish.export", refused)
+        train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    assert state is not None and state["own"]["step"] == 10
+    train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+    assert [line["step"] for line in read_history(tmp_path)] == [20, 30, 40, 50, 60]
+
+
+@pytest.mark.parametrize("normalise", ["frozen", "running"])
+def test_fields_far_from_0_are_learned_where_they_are_normalised(normalise: Any, tmp_path: Path) -> None:
+    database = far_off()
+    training = dataclasses.replace(TRAINING, normalise=normalise, validate_every=30)
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path)
+    assert read_history(tmp_path)[-1]["validation"] < 2e-3  # that of the mean alone is 1e-2
+    answer = MemoryClient(database).infer("line", np.array([[310.0]], np.float32))
+    assert abs(answer[0, 0] - 5050) < 10  # it takes raw fields and gives raw ones
+
+
+def test_fields_far_from_0_are_not_learned_as_they_are(tmp_path: Path) -> None:
+    training = dataclasses.replace(TRAINING, validate_every=60)
+    train(network(), MemoryClient(far_off()), training, reservoir(), tmp_path)
+    assert read_history(tmp_path)[-1]["validation"] > 0.5
+
+
+def test_moments_are_in_the_checkpoint_and_count_nothing_twice(tmp_path: Path) -> None:
+    database = far_off()
+    short = dataclasses.replace(TRAINING, steps=20, normalise="running")
+    train(network(), MemoryClient(database), short, reservoir(), tmp_path)
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    assert state is not None
+    learned = np.concatenate([database.tensors[f"{{a.0.{step}}}.x"] for step in range(20)]).astype(float)
+    moments = state["loader"]["intake"]["moments"]["x"]
+    assert moments == pytest.approx([80, learned.mean(), ((learned - learned.mean()) ** 2).sum()])
+    assert state["parts"]["network"]["means"][0].item() == pytest.approx(learned.mean())
+    with pytest.raises(CheckpointError, match="another training"):
+        train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+
+
+@pytest.mark.parametrize(("setting", "words"), [("normalise", "no, frozen"), ("non_finite", "refuse, skip")])
+def test_a_word_that_is_none_is_refused_with_those_that_are(setting: str, words: str) -> None:
+    with pytest.raises(TrainingRefused, match=f"{setting} is 'maybe', and must be one of {words}"):
+        dataclasses.replace(TRAINING, **{setting: "maybe"})
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_nan_ends_the_training_by_name_or_is_skipped_and_counted(prefetch: int, tmp_path: Path) -> None:
+    database = far_off(broken=3)
+    training = dataclasses.replace(TRAINING, prefetch=prefetch, steps=20)
+    with pytest.raises(NonFiniteField, match=r"field 'y' of the snapshot 'a\.0\.3' has 4 values"):
+        train(network(), MemoryClient(database), training, reservoir(), tmp_path)
+    assert not database.live
+    skipping = dataclasses.replace(training, non_finite="skip")
+    buffer = reservoir()
+    train(network(), MemoryClient(database), skipping, buffer, tmp_path)
+    last = read_history(tmp_path)[-1]
+    assert (last["non_finite"], last["missed"], last["samples"]) == (1, 0, 19)
+
+
+def test_a_loss_of_the_users_is_what_the_steps_minimise(database: MemoryDatabase, tmp_path: Path) -> None:
+    seen = []
+
+    def largest(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        seen.append(answer.shape)
+        return (answer - target).abs().flatten(1).amax(1)
+
+    training = dataclasses.replace(TRAINING, validate_every=30)
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path, loss=largest)
+    assert len(seen) == 60 and set(seen) == {(16, 4, 1)}
+    lines = read_history(tmp_path)
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert lines[-1]["validation"] < 0.3  # judged by the relative L2 error all the same
