@@ -2,8 +2,8 @@
 
 torchrun starts the processes, its ranks. Each has the whole network and a share of the samples; the
 gradients of a step are averaged over all of them by DistributedDataParallel (Li et al., VLDB 2020,
-arXiv:2006.15704), so that the networks stay the same. Whatever must be the same everywhere is agreed on by `numbers`, `gather` and
-`broadcast`, which every rank calls at the same place of the loop.
+arXiv:2006.15704), so that the networks stay the same. Whatever must be the same everywhere is agreed on by
+`numbers`, `gather` and `broadcast`, which every rank calls at the same place of the loop.
 
 A rank that fails says why in the store of torchrun, which outlives it; the others find their connection to it
 closed, or its answer missing for too long, and end with RankLost, which repeats the reason.

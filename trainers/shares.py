@@ -1,8 +1,8 @@
 """The checkpoint of a training: one file, either old or new, and one more for each further rank's share.
 
 The directory is the same for all ranks. Each writes its share beside the checkpoint, under one of two names
-in turn; then rank 0 writes the checkpoint, which names them. So at any moment the checkpoint and the shares that
-it names belong together. What is not named any more is removed.
+in turn; then rank 0 writes the checkpoint, which names them. So at any moment the checkpoint and the shares
+that it names belong together. What is not named any more is removed.
 """
 
 from __future__ import annotations

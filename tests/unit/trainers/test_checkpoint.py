@@ -83,7 +83,7 @@ def test_a_save_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
 
 @contextmanager
 def room_for(nbytes: int) -> Iterator[None]:
-    """Let no file of this process grow beyond so many bytes: as on a full disk, a write fails in the middle."""
+    """Let no file of this process grow beyond so many bytes: a write fails in the middle."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, hard))
     try:
