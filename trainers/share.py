@@ -2,8 +2,8 @@
 
 Held-out snapshots are rank 0's, which judges. Of the others, the i-th is rank i mod world's where one
 snapshot is a sample; where two of a trajectory are, trajectories are not divided, so that the two come
-together: that of the k-th producer's rank r is rank (k + r) mod world's. Ranks come to the same answer without
-asking each other, for all see the same list of announcements.
+together: that of the k-th producer's rank r is rank (k + r) mod world's. Ranks come to the same answer
+without asking each other, for all see the same list of announcements.
 """
 
 from __future__ import annotations

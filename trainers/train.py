@@ -69,6 +69,8 @@ class Training:
         steps: gradient steps; the learning rate falls to zero with the last.
         seconds: the training ends so long after its first step, also with fewer steps.
         judges: held-out samples that every network is judged by; later ones are not used.
+        batch_size: samples in a step; of several ranks, of each.
+        learning_rate: the highest.
         validate_every, checkpoint_every: in gradient steps.
         improvement: by which fraction a network must be better than the last one posted.
         timeout_s: how long the producers may be silent.
@@ -454,3 +456,9 @@ def record(
     posted = f"  posted as version {version}" if version else ""
     done = f"{100 * min(1.0, state.progress(training)):3.0f} %  step {state.step:5d}"
     print(f"{done}  loss {state.loss:.4f}  validation {validation:.4f}{posted}", flush=True)
+
+
+if __name__ == "__main__":  # torchrun -m trainers.train
+    from trainers.command import main
+
+    main()
