@@ -25,8 +25,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from trainers.errors import RankLost, TrainingRefused
 
-TIMEOUT_S = 300.0
-"""How long a rank may keep the others waiting: rank 0 judges and posts meanwhile."""
 WORDS_S = 3.0
 """How long a rank that has lost others waits for what they say of it."""
 _LOST = ""
@@ -200,7 +198,7 @@ class ProcessRanks:
 
 
 @contextmanager
-def joined(timeout_s: float = TIMEOUT_S) -> Iterator[Ranks]:
+def joined(timeout_s: float) -> Iterator[Ranks]:
     """Join the ranks that torchrun has started; a process that it has not started is alone.
 
     Args:

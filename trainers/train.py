@@ -50,7 +50,7 @@ from trainers.stream import NonFinite, SnapshotStream
 CHECKPOINT = "checkpoint.pt"
 _POSITIVE = (
     *("steps", "seconds", "judges", "batch_size", "learning_rate"),
-    *("validate_every", "checkpoint_every", "timeout_s"),
+    *("validate_every", "checkpoint_every", "timeout_s", "rank_timeout_s"),
 )
 _OWN = ("step", "seconds", "loss", "over")
 
@@ -74,6 +74,8 @@ class Training:
         validate_every, checkpoint_every: in gradient steps.
         improvement: by which fraction a network must be better than the last one posted.
         timeout_s: how long the producers may be silent.
+        rank_timeout_s: how long one of several ranks may keep the others waiting, as the first does when it
+            judges and posts.
         converged: the training ends when the validation is at most this; by default it goes on.
         end_with_producers: when all producers have ended and all they put was taken in, the buffer is
             drained, and the training ends when nothing is left; by default it goes on learning from what it
@@ -102,6 +104,7 @@ class Training:
     checkpoint_every: int = 200
     improvement: float = 0.02
     timeout_s: float = 60.0
+    rank_timeout_s: float = 300.0
     converged: float | None = None
     end_with_producers: bool = False
     prefetch: int = 2
@@ -153,7 +156,7 @@ def train(
     with asked_to_end() as asked:
         if ranks is not None:
             return _train(network, client, training, buffer, directory, loss, ranks, asked)
-        with joined() as ranks:
+        with joined(training.rank_timeout_s) as ranks:
             return _train(network, client, training, buffer, directory, loss, ranks, asked)
 
 
