@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 import torch.distributed as dist
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
@@ -154,7 +155,8 @@ class ProcessRanks:
         return values[0]
 
     def say_why(self, error: BaseException) -> None:
-        """Leave the reason of this rank's end for the others."""
+        """Leave the reason of this rank's end for the others, and for the last lines that torchrun prints."""
+        get_error_handler().record_exception(error)
         words = _LOST if isinstance(error, RankLost) else f"{type(error).__name__}: {error}"
         try:
             self._store.set(self._key(self.rank), words)

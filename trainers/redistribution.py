@@ -20,15 +20,19 @@ Owns = Callable[[str, int], bool]
 """Tells whether the trajectory of a producer's rank is one's own."""
 
 
-def stream_of(states: Sequence[State]) -> dict[str, Any]:
-    """Return the state of a stream from which any number of ranks can go on.
+def stream_of(states: Sequence[State], rank: int) -> dict[str, Any]:
+    """Return the state of a stream from which a rank goes on, of any number of them.
 
-    They begin at the least cursor, and pass over what any of them has read after it.
+    All begin at the least cursor, and pass over what any of them has read after it. What was skipped is
+    counted by rank 0.
     """
     cursor = min(state["cursor"] for state in states)
     ahead = set(chain.from_iterable(state.get("ahead", ()) for state in states))
     seen = next((state for state in states if state["shapes"]), states[0])
-    lost = {name: max(state[name] for state in states) for name in ("missed", "non_finite")}
+    lost = {
+        "missed": max(state["missed"] for state in states),  # each has counted those of all
+        "non_finite": sum(state["non_finite"] for state in states) if rank == 0 else 0,
+    }
     return {**seen, **lost, "cursor": cursor, "ahead": sorted(place for place in ahead if place >= cursor)}
 
 
@@ -48,12 +52,12 @@ def loader_of(states: Sequence[State], rank: int, world: int, owns: Owns) -> dic
 def intake_of(states: Sequence[State], rank: int, world: int, owns: Owns) -> dict[str, Any]:
     """Return what one of `world` ranks goes on with; unchanged, but for the stream, if there were as many."""
     if len(states) == world:
-        return {**states[rank], "stream": stream_of([state["stream"] for state in states])}
+        return {**states[rank], "stream": stream_of([state["stream"] for state in states], rank)}
     pairings = [state["pairing"]["last"] for state in states]
     last = {name: value for pairing in pairings for name, value in pairing.items() if _owned(name, owns)}
     return {
         **states[0],
-        "stream": stream_of([state["stream"] for state in states]),
+        "stream": stream_of([state["stream"] for state in states], rank),
         "pairing": {"last": last},
         "buffer": buffer_of([state["buffer"] for state in states], rank, world, owns),
         "moments": _moments_of([state["moments"] for state in states], rank),

@@ -167,3 +167,26 @@ def test_told_to_end_all_ranks_end_at_a_checkpoint_and_one_goes_on(
     step = read_history(directory)[-1]["step"]
     trained(server, directory, 1, steps=step + 20, validate_every=5)
     assert read_history(directory)[-1]["samples"] == 80
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_rank_that_hangs_ends_the_others_by_name(server: RedisServer, tmp_path: Path) -> None:
+    directory = tmp_path / "hung"
+    with started(server, directory, 2, steps=10**6, validate_every=5, rank_timeout_s=3) as program:
+        wait_until(lambda: judgements(directory) >= 1, "a judgement")
+        hung = rank_process(program, 1)
+        hung.suspend()
+        wait_until(lambda: "rank 1: it was killed, or hangs" in program.log(), "a sentence")
+        hung.kill()  # torchrun would do so after half a minute
+        assert program.returncode() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_rank_that_fails_is_repeated_by_the_others(server: RedisServer, tmp_path: Path) -> None:
+    with started(server, tmp_path / "failed", 2, steps=10, judges=99) as program:
+        assert program.returncode() == 1
+        assert "rank 0: NoSamples: the stream has ended with" in program.log()
+        *_, end = program.log().partition("Root Cause")
+        assert "NoSamples: the stream has ended with" in end  # not hidden behind what torchrun says

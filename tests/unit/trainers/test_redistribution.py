@@ -120,8 +120,16 @@ def test_trajectories_of_pairs_move_whole(world: int) -> None:
 def test_a_stream_begins_at_the_last_rank_and_passes_over_what_others_have_read() -> None:
     of_one = {"contract": None, "shapes": {}, "missed": 0, "non_finite": 0}
     states = [{**of_one, "cursor": 9, "ahead": [2, 5, 7]}, {**of_one, "cursor": 4, "ahead": [3]}]
-    merged = stream_of(states)
-    assert (merged["cursor"], merged["ahead"]) == (4, [5, 7])
+    for rank in range(2):
+        merged = stream_of(states, rank)
+        assert (merged["cursor"], merged["ahead"]) == (4, [5, 7])
+
+
+def test_what_was_skipped_is_counted_once() -> None:
+    of_one = {"contract": None, "shapes": {}, "cursor": 0, "ahead": []}
+    states = [{**of_one, "missed": 5, "non_finite": 1}, {**of_one, "missed": 4, "non_finite": 2}]
+    assert [stream_of(states, rank)["non_finite"] for rank in range(3)] == [3, 0, 0]
+    assert [stream_of(states, rank)["missed"] for rank in range(3)] == [5, 5, 5]
 
 
 def test_of_as_many_ranks_each_goes_on_with_its_own() -> None:
