@@ -230,9 +230,11 @@ def _meet(timeout_s: float) -> ProcessRanks:
     except ValueError as error:
         world_size = os.environ["WORLD_SIZE"]
         raise TrainingRefused("WORLD_SIZE", world_size, f"that of torchrun ({error})") from error
+    life = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the store may be that of the life before
+    store = PrefixStore(f"penstock/{life}", store)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
-    return ProcessRanks(PrefixStore("penstock", store), rank, world)
+    return ProcessRanks(store, rank, world)
 
 
 def _is_of_the_connection(error: RuntimeError) -> bool:

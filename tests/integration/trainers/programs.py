@@ -39,18 +39,20 @@ def running(
     directory: Path,
     environment: Mapping[str, str],
     ranks: int = 1,
+    restarts: int = 0,
 ) -> Iterator[Program]:
     """Start a program, of several ranks by torchrun; all of it is dead when the block ends.
 
     Args:
         script: or -m, before the name of a module.
+        restarts: how often torchrun starts the ranks again when one fails.
     """
     directory.mkdir(exist_ok=True)
     own = {"PENSTOCK_NAME": name, "PENSTOCK_JOB_DIR": str(directory), "PYTHONPATH": str(ROOT)}
     limits = {"SR_CMD_TIMEOUT": "2", "OMP_NUM_THREADS": "1"}
     with (directory / "log.txt").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, *(torchrun(ranks) if ranks > 1 else ()), str(script), *arguments],
+            [sys.executable, *(torchrun(ranks, restarts) if ranks > 1 else ()), str(script), *arguments],
             cwd=directory,
             env={**os.environ, **environment, **own, **limits},
             stdin=subprocess.DEVNULL,
@@ -68,6 +70,7 @@ def running(
                 child.kill()
 
 
-def torchrun(ranks: int) -> list[str]:
+def torchrun(ranks: int, restarts: int) -> list[str]:
     """Return what Python is told to start so many ranks on this host, who meet at a free port."""
-    return ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    count = [f"--nproc-per-node={ranks}", f"--max-restarts={restarts}"]
+    return ["-m", "torch.distributed.run", "--standalone", *count]

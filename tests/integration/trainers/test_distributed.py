@@ -6,6 +6,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,9 @@ def trained(server: RedisServer, directory: Path, ranks: int, **changes: object)
     return program
 
 
-def started(server: RedisServer, directory: Path, ranks: int, **changes: object) -> Program:
+def started(
+    server: RedisServer, directory: Path, ranks: int, restarts: int = 0, **changes: object
+) -> AbstractContextManager[Program]:
     return running(
         Path("-m"),
         "trainers.train",
@@ -78,6 +81,7 @@ def started(server: RedisServer, directory: Path, ranks: int, **changes: object)
         directory=directory,
         environment=Address.parse(server.address).environment(),
         ranks=ranks,
+        restarts=restarts,
     )
 
 
@@ -180,6 +184,20 @@ def test_a_rank_that_hangs_ends_the_others_by_name(server: RedisServer, tmp_path
         wait_until(lambda: "rank 1: it was killed, or hangs" in program.log(), "a sentence")
         hung.kill()  # torchrun would do so after half a minute
         assert program.returncode() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_torchrun_starts_all_ranks_again_from_their_checkpoint(server: RedisServer, tmp_path: Path) -> None:
+    directory = tmp_path / "again"
+    often = {"steps": 200, "validate_every": 5, "checkpoint_every": 5}
+    with started(server, directory, 2, restarts=1, **often) as program:
+        wait_until(lambda: judgements(directory) >= 3, "three judgements")
+        rank_process(program, 1).kill()
+        assert program.returncode() == 0, program.log()
+    steps = [line["step"] for line in read_history(directory)]
+    assert steps[-1] == 200
+    assert steps.count(5) == 1, "it began anew"
 
 
 @pytest.mark.slow
