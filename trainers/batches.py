@@ -7,15 +7,29 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from sim_clients.fields import Array
+from sim_clients.native_memory import Memory
 from trainers.samples import Sample
 
 Batch = dict[str, torch.Tensor]
 """Name -> (samples, …) tensor."""
 
 
-def batch_of(samples: Sequence[Sample]) -> Batch:
-    """Stack samples: each field becomes `(len(samples), …)`."""
-    return {name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]}
+def batch_of(samples: Sequence[Sample], memory: Memory | None = None) -> Batch:
+    """Stack samples: each field becomes `(len(samples), …)`.
+
+    Args:
+        memory: of batches that nobody has any more, to be used again; new memory by default. On another than
+            the main thread the allocator gives memory back to the system each time, and clearing new pages
+            takes five times as long as stacking.
+    """
+    return {name: torch.from_numpy(_stacked([one[name] for one in samples], memory)) for name in samples[0]}
+
+
+def _stacked(fields: list[Array], memory: Memory | None) -> Array:
+    if memory is None:
+        return np.stack(fields)
+    return np.stack(fields, out=memory.array((len(fields), *fields[0].shape), fields[0].dtype))
 
 
 def pinned(batch: Batch, device: torch.device) -> Batch:

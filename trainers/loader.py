@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from sim_clients.native_memory import Memory
 from trainers.batches import Batch, batch_of, moved, pinned
 from trainers.intake import Intake
 from trainers.samples import Sample
@@ -52,6 +53,7 @@ class Loader:
         self._ahead = ahead
         self._timeout_s = timeout_s
         self._device = device
+        self._memory = Memory()
         self._turn = threading.RLock()
         self._unclaimed = threading.Event()
         self._unclaimed.set()
@@ -214,7 +216,7 @@ class Loader:
         return len(self._batches) < max(1, self._ahead)
 
     def _stacked(self, samples: list[Sample]) -> Batch:
-        return pinned(batch_of(samples), self._device)
+        return pinned(batch_of(samples, self._memory), self._device)
 
     def _rest(self, pauses: Pauses | None) -> None:
         """Wait until a batch is wanted or there may be something new; None: there is enough to learn from."""

@@ -251,7 +251,7 @@ def _train(
                 validation, version = examine(network, state, training, directory, ranks)
                 over = over or (training.converged is not None and validation <= training.converged)
 
-            # 4. Remember; producers that are out of room get it by that.
+            # 4. Remember, never between a batch and its step; producers that are out of room get it by that.
             due = stepped and state.step % training.checkpoint_every == 0
             if version is not None or due or told.pressed or told.asked:
                 state.save()

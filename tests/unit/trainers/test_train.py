@@ -31,6 +31,7 @@ from trainers import (
     checkpoint,
 )
 from trainers.history import HISTORY, read_history
+from trainers.losses import mean_square
 from trainers.networks import Mlp
 from trainers.samples import Sample
 from trainers.train import CHECKPOINT, Training, schedule, train
@@ -534,3 +535,38 @@ def test_a_loss_of_the_users_is_what_the_steps_minimise(database: MemoryDatabase
     lines = read_history(tmp_path)
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert lines[-1]["validation"] < 0.3  # judged by the relative L2 error all the same
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 3])
+def test_every_checkpoint_has_all_that_was_read_and_not_learned(
+    prefetch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that are written because producers wait for one, at whatever moment that is noticed."""
+    count = 60
+    database, solvers = stream_of(count, Bound(items=12, wait_s=30))
+    learned: list[float] = []
+    checked: list[int] = []
+    write = checkpoint.save
+
+    def noted(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        learned.extend(target[:, 0, 0].tolist())
+        return mean_square(answer, target)
+
+    def save(path: Path, state: dict[str, Any]) -> None:
+        loader = state["parts"]["loader"]
+        kept = [*loader["intake"]["buffer"]["samples"], *(one for drawn in loader["drawn"] for one in drawn)]
+        held = sorted([*learned, *(float(one["y_next"][0, 0]) for one in kept)])
+        read = loader["intake"]["stream"]["cursor"]
+        expected = [float(np.float32(0.5) * np.float32(step / count) + 2) for step in range(-(-read // 2))]
+        assert held == pytest.approx(expected)
+        checked.append(read)
+        write(path, state)
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    solvers.start()
+    training = dataclasses.replace(
+        TRAINING, batch_size=2, prefetch=prefetch, steps=10**6, validate_every=10**6, checkpoint_every=10**6
+    )
+    train(network(), MemoryClient(database), training, Fifo(8, seed=0), tmp_path, loss=noted)
+    assert len(learned) == count
+    assert len(checked) > 3
