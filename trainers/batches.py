@@ -44,3 +44,13 @@ def moved(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cpu":
         return batch
     return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
+def first_of(batch: Batch) -> Batch:
+    """Return a batch of the first sample alone, in memory of its own, that any process can be sent."""
+    return {name: tensor[:1].detach().cpu().clone() for name, tensor in batch.items()}
+
+
+def size_of(batch: Batch) -> int:
+    """Return how many samples a batch has."""
+    return len(next(iter(batch.values())))

@@ -10,6 +10,7 @@ TrainerError
 ├── NonFiniteField      a snapshot carries NaN or infinity
 ├── NonFiniteLoss       the loss is NaN or infinite
 ├── TrainingStopped     it was told to end before it was through; its checkpoint is written
+├── RankLost            another rank of the same training has failed, was killed or hangs
 ├── NoSamples           the stream has ended with too little to learn from or to judge by
 ├── SampleError         a snapshot lacks a field that the network is trained on
 ├── ExportMismatch      the exported network does not answer as the trained one
@@ -106,6 +107,21 @@ class TrainingStopped(TrainerError):
         super().__init__(f"the training was told to end after step {step}; {checkpoint} goes on from there")
         self.step = step
         self.checkpoint = checkpoint
+
+
+class RankLost(TrainerError):
+    """Another rank of the same training has failed, was killed or hangs: none can go on without it."""
+
+    def __init__(self, rank: int, world: int, task: str, reasons: dict[int, str]) -> None:
+        said = "; ".join(f"rank {other}: {reason}" for other, reason in reasons.items())
+        super().__init__(
+            f"rank {rank} of {world} has lost the others when it was to {task} "
+            f"({said or 'nothing is known of them'}); started again, also with another number of ranks, "
+            "the training goes on from its checkpoint"
+        )
+        self.rank = rank
+        self.world = world
+        self.reasons = reasons
 
 
 class NonFiniteLoss(TrainerError):

@@ -30,6 +30,7 @@ class Intake:
         moments: of the fields of all snapshots that are learned from; of none by default.
         judges: the held-out samples.
         begun: a batch has been drawn.
+        alone: nobody else learns from the stream; else there may be too little here, and enough elsewhere.
     """
 
     stream: SnapshotStream
@@ -41,6 +42,7 @@ class Intake:
     moments: FieldMoments = field(default_factory=lambda: FieldMoments(()))
     judges: list[Sample] = field(default_factory=list)
     begun: bool = False
+    alone: bool = True
 
     def starved(self) -> bool:
         """Tell whether there is too little to draw a batch from, or to judge by."""
@@ -66,13 +68,14 @@ class Intake:
         """
         starved = self.starved()
         ended = starved and self.stream.ended()  # asked first: what an ended producer announced is then read
+        before = self.stream.cursor
         snapshots = self.stream.new(min(self.buffer.room(), self.batch_size))
         for snapshot in snapshots:
             self._take(snapshot)
         if starved and ended and not snapshots:
             self._drain()
             return True
-        return bool(snapshots)
+        return self.stream.cursor != before
 
     def presses(self) -> bool:
         """Tell whether producers wait, or soon will, for a checkpoint that lets go what was read."""
@@ -126,7 +129,7 @@ class Intake:
 
     def _drain(self) -> None:
         """Drain the buffer, if there was enough to begin with and to judge by."""
-        enough = self.begun or len(self.buffer) >= self.buffer.watermark
+        enough = not self.alone or self.begun or len(self.buffer) >= self.buffer.watermark
         if not enough or not self.can_judge():
             raise self.too_few()
         self.buffer.drain()

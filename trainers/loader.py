@@ -64,6 +64,8 @@ class Loader:
         self._thread: threading.Thread | None = None
         self.pressed = False
         """Producers need a checkpoint soon."""
+        self.waiting = False
+        """There is too little to draw a batch from, and nothing new."""
         self.idle_s = 0.0
         """Time that was spent in waiting for batches, s."""
 
@@ -96,7 +98,7 @@ class Loader:
             unless: asked now and then; when it says so, none is waited for any longer.
 
         Returns:
-            None when it says so, when `pressed` or when `exhausted`.
+            None when there is none and it says so, or producers need a checkpoint, or when `exhausted`.
 
         Raises:
             TrainerError, ClientError: what went wrong in reading, with the traceback of the thread.
@@ -157,7 +159,7 @@ class Loader:
                 self._changed.wait(LOOK_EVERY_S)
             if self._error is not None:
                 raise self._error
-            if not self._batches or self.pressed:
+            if not self._batches:
                 return None
             _, batch = self._batches.popleft()
             self._changed.notify_all()
@@ -168,10 +170,13 @@ class Loader:
 
     def _make_one(self, unless: Callable[[], bool]) -> None:
         pauses = Pauses(self._timeout_s)
-        while not self._batches and not self._returns_none() and not unless():
-            if self._round():
+        while not self._batches and not self._returns_none():
+            busy = self._round()
+            if unless():
+                return
+            if busy:
                 pauses = Pauses(self._timeout_s)
-            else:
+            elif not self._returns_none():
                 self._rest(pauses)
 
     def _run(self) -> None:
@@ -202,6 +207,7 @@ class Loader:
             if drawn:
                 self._batches.append((drawn, batch))
             self.pressed = self.pressed or pressed
+            self.waiting = not busy and not drawn and self.intake.starved()
             self._used_up = self.intake.buffer.exhausted
             self._changed.notify_all()
         return busy or bool(drawn)

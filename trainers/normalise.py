@@ -73,6 +73,15 @@ class FieldMoments:
             if name in fields:
                 moments.add(fields[name])
 
+    @classmethod
+    def merged(cls, states: Sequence[Mapping[str, Any]]) -> FieldMoments:
+        """Return what several have counted of the same fields; of each, what `state_dict` returns."""
+        whole = cls(tuple(states[0]))
+        for state in states:
+            for name, moments in whole.of.items():
+                moments.merge(Moments(*state[name]))
+        return whole
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
         return {name: [one.count, one.mean, one.squares] for name, one in self.of.items()}

@@ -4,14 +4,16 @@ A script of an experiment builds the network and calls `train`; everything it ne
 batches are made by the loader's thread meanwhile. Killed at any moment and started again with the same
 directory, it goes on from its last checkpoint: a snapshot is acknowledged once a checkpoint holds it. A full
 stream is answered by an early checkpoint.
+
+Started by torchrun, the same loop runs in several processes. Each has its share of the snapshots; what all
+must do alike they agree on before each step (`rounds`), and rank 0 judges, posts and writes the history.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -19,10 +21,17 @@ from typing import Any, get_args
 import torch
 
 from sim_clients import Client, ModelRejected
-from trainers import checkpoint
-from trainers.batches import Batch
+from trainers.batches import Batch, size_of
 from trainers.buffer import Buffer
-from trainers.errors import CheckpointError, NonFiniteLoss, TrainerError, TrainingRefused, TrainingStopped
+from trainers.distributed import ALONE, Ranks, joined
+from trainers.errors import (
+    CheckpointError,
+    NonFiniteLoss,
+    RankLost,
+    TrainerError,
+    TrainingRefused,
+    TrainingStopped,
+)
 from trainers.history import append_history
 from trainers.intake import Intake
 from trainers.loader import Loader
@@ -31,14 +40,17 @@ from trainers.normalise import FieldMoments, Normalise, Normalised
 from trainers.pairing import Pairing
 from trainers.pairs import Pairs
 from trainers.publish import Publisher
+from trainers.rounds import Rounds, Word
 from trainers.samples import NEXT, Sample
+from trainers.share import Share
+from trainers.shares import SharedCheckpoint
 from trainers.stopping import asked_to_end
 from trainers.stream import NonFinite, SnapshotStream
 
 CHECKPOINT = "checkpoint.pt"
 _POSITIVE = (
     *("steps", "seconds", "judges", "batch_size", "learning_rate"),
-    *("validate_every", "checkpoint_every", "timeout_s"),
+    *("validate_every", "checkpoint_every", "timeout_s", "rank_timeout_s"),
 )
 _OWN = ("step", "seconds", "loss", "over")
 
@@ -57,9 +69,13 @@ class Training:
         steps: gradient steps; the learning rate falls to zero with the last.
         seconds: the training ends so long after its first step, also with fewer steps.
         judges: held-out samples that every network is judged by; later ones are not used.
+        batch_size: samples in a step; of several ranks, of each.
+        learning_rate: the highest.
         validate_every, checkpoint_every: in gradient steps.
         improvement: by which fraction a network must be better than the last one posted.
         timeout_s: how long the producers may be silent.
+        rank_timeout_s: how long one of several ranks may keep the others waiting, as the first does when it
+            judges and posts.
         converged: the training ends when the validation is at most this; by default it goes on.
         end_with_producers: when all producers have ended and all they put was taken in, the buffer is
             drained, and the training ends when nothing is left; by default it goes on learning from what it
@@ -88,6 +104,7 @@ class Training:
     checkpoint_every: int = 200
     improvement: float = 0.02
     timeout_s: float = 60.0
+    rank_timeout_s: float = 300.0
     converged: float | None = None
     end_with_producers: bool = False
     prefetch: int = 2
@@ -118,6 +135,7 @@ def train(
     directory: Path,
     *,
     loss: Loss = relative_square,
+    ranks: Ranks | None = None,
 ) -> Publisher:
     """Train a network on a stream of snapshots while it flows.
 
@@ -125,16 +143,21 @@ def train(
         buffer: what the batches are drawn from; while it is full, no more is taken in.
         directory: for the checkpoint and the history; an existing checkpoint is gone on from.
         loss: what the steps minimise, of each sample; judged is by the relative L2 error in any case.
+        ranks: who trains it together; by default those that torchrun has started, or this process alone.
 
     Returns:
         The publisher, which knows the last version and its loss.
 
     Raises:
         TrainingStopped: this process was told to end (SIGTERM); the checkpoint is written.
+        RankLost: another rank has failed.
         TrainerError, ClientError: naming what went wrong.
     """
     with asked_to_end() as asked:
-        return _train(network, client, training, buffer, directory, loss, asked)
+        if ranks is not None:
+            return _train(network, client, training, buffer, directory, loss, ranks, asked)
+        with joined(training.rank_timeout_s) as ranks:
+            return _train(network, client, training, buffer, directory, loss, ranks, asked)
 
 
 def _train(
@@ -144,85 +167,98 @@ def _train(
     buffer: Buffer[Sample] | Pairs,
     directory: Path,
     loss: Loss,
+    ranks: Ranks,
     asked: Callable[[], bool],
 ) -> Publisher:
     device = next(network.parameters()).device
     if training.normalise != "no":
         network = Normalised(network, training.inputs, training.target).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
+    first, alone = ranks.rank == 0, ranks.world == 1
+    share = Share(
+        ranks.rank,
+        ranks.world,
+        training.producers,
+        training.held_out,
+        together=training.jump > 0 or isinstance(buffer, Pairs),
+    )
     intake = Intake(
         SnapshotStream(
             client,
             training.producers + training.held_out,
             timeout_s=training.timeout_s,
-            consumer=training.model,
+            consumer=training.model if first else None,
             non_finite=training.non_finite,
+            share=None if alone else share,
         ),
         Pairing(training.inputs, training.target, training.jump),
         buffer,
         training.held_out,
-        judges_needed=training.judges,
+        judges_needed=training.judges if first else 0,
         batch_size=training.batch_size,
         moments=FieldMoments(() if training.normalise == "no" else (*training.inputs, training.target)),
+        alone=alone,
     )
-    loader = Loader(intake, ahead=training.prefetch, timeout_s=training.timeout_s, device=device)
+    timeout_s = training.timeout_s if alone else math.inf  # of several ranks one may wait longer
+    loader = Loader(intake, ahead=training.prefetch, timeout_s=timeout_s, device=device)
     publisher = Publisher(client, training.model, improvement=training.improvement)
-    state = TrainingState(network, optimizer, loader, publisher)
-    state.resume(directory / CHECKPOINT)
+    checkpoint = SharedCheckpoint(directory / CHECKPOINT, ranks)
+    state = TrainingState(network, optimizer, loader, publisher, checkpoint)
+    state.resume(directory / CHECKPOINT, share)
     intake.stream.subscribe()
-    if publisher.is_lost():
+    if first and publisher.is_lost():
         judges = loader.judges()
         example = [judges[name][:1] for name in training.inputs]
         publisher.post_again(network, example, judge(network, judges, training))
 
     over = state.over or state.progress(training) >= 1
+    replica, rounds = ranks.replicate(network), Rounds(ranks, training.timeout_s, device)
     with loader:  # from here on it reads beside the loop; the client is the loop's within loader.paused()
         while not over:
-            if asked():
-                state.save(directory / CHECKPOINT)
-                raise TrainingStopped(state.step, directory / CHECKPOINT)
+            # 1. The next batch; it is waited for only while there is too little to learn from, and by several
+            #    ranks only while all of them wait. What follows they agree on.
+            ending = asked() or state.progress(training) >= 1
+            batch = None if ending else loader.batch(unless=rounds.until(asked, lambda: loader.waiting))
+            told = rounds.agree(state.word(training, batch, asked()), batch)
+            intake.stream.lowest = None if alone else told.lowest
+            if rounds.stalled:
+                raise intake.stream.stalled()
 
-            # 1. The next batch; it is waited for only while there is too little to learn from. Producers that
-            #    are out of room get it by a checkpoint, which is not written between a batch and its step.
-            batch = loader.batch(unless=asked)
-            if batch is None and not loader.exhausted:
-                if loader.pressed:
-                    state.save(directory / CHECKPOINT)
-                continue
-
-            # 2. One gradient step, unless the last sample has been used.
-            if batch is not None:
+            # 2. One gradient step, unless time is over or the last sample has been used.
+            over = told.progress >= 1 or (told.exhausted and not told.samples)
+            stepped = told.samples > 0 and not over
+            if stepped:
                 if state.step == 0:
-                    normalise(network, loader)
+                    normalise(network, loader, ranks)
                 state.start_clock()
-                optimizer.param_groups[0]["lr"] = training.learning_rate * schedule(state.progress(training))
-                state.loss = gradient_step(network, optimizer, batch, training, loss)
+                optimizer.param_groups[0]["lr"] = training.learning_rate * schedule(told.progress)
+                mine, weight = rounds.weighed(batch)
+                state.loss = gradient_step(replica, optimizer, mine, training, loss, ranks, weight)
                 state.step += 1
                 if not math.isfinite(state.loss):
                     raise NonFiniteLoss(state.step, state.loss)
+                over = told.exhausted or state.step >= training.steps
+            elif over and state.step == 0:
+                raise intake.too_few()
 
             # 3. Judge it by members it never learns from, the last one in any case; post it if it is better.
-            over = state.progress(training) >= 1 or loader.exhausted
             version = None
-            if over or (state.step % training.validate_every == 0 and intake.can_judge()):
+            if over or (stepped and state.step % training.validate_every == 0 and told.can_judge):
                 if training.end_with_producers:
                     loader.drain_if_ended()
                 if training.normalise == "running":
-                    normalise(network, loader)
-                judges = loader.judges()
-                validation = judge(network, judges, training)
+                    normalise(network, loader, ranks)
+                validation, version = examine(network, state, training, directory, ranks)
                 over = over or (training.converged is not None and validation <= training.converged)
-                with loader.paused():
-                    example = [judges[name][:1] for name in training.inputs]
-                    with state.kept_if_refused(directory / CHECKPOINT):
-                        version = publisher.offer(network, example, validation)
-                    record(directory, state, training, validation, version)
 
-            # 4. Remember.
-            if version is not None or state.step % training.checkpoint_every == 0:
-                state.save(directory / CHECKPOINT)
+            # 4. Remember, never between a batch and its step; producers that are out of room get it by that.
+            due = stepped and state.step % training.checkpoint_every == 0
+            if version is not None or due or told.pressed or told.asked:
+                state.save()
+            if told.asked and not over:
+                raise TrainingStopped(state.step, directory / CHECKPOINT)
         state.over = True
-        state.save(directory / CHECKPOINT)
+        state.save()
     intake.stream.leave()
     return publisher
 
@@ -242,6 +278,7 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     loader: Loader
     publisher: Publisher
+    checkpoint: SharedCheckpoint
     step: int = 0
     seconds: float = 0.0
     loss: float = 0.0
@@ -262,34 +299,48 @@ class TrainingState:
         """Return how much of the training is done, 1 when it is over."""
         return max(self.step / training.steps, self.elapsed() / training.seconds)
 
-    def save(self, path: Path) -> None:
+    def held(self) -> dict[str, int]:
+        """Return what this rank has, in numbers that are added up over all of them."""
+        with self.loader.paused() as intake:
+            skipped = intake.stream.non_finite
+            return {
+                "samples": len(intake.buffer),
+                "unseen": intake.buffer.unseen,
+                "non_finite": skipped,
+            }
+
+    def word(self, training: Training, batch: Batch | None, asked: bool) -> Word:
+        """Return what this rank says before a step."""
+        return Word(
+            samples=0 if batch is None else size_of(batch),
+            exhausted=self.loader.exhausted,
+            can_judge=self.loader.intake.can_judge(),
+            pressed=self.loader.pressed,
+            asked=asked,
+            progress=self.progress(training),
+            cursor=self.loader.intake.stream.cursor,
+        )
+
+    def save(self) -> None:
         """Write a checkpoint; what it holds need not be kept in the database any more."""
         with self.loader.paused() as intake:
             parts = {name: part.state_dict() for name, part in self._parts().items()}
             own = {name: getattr(self, name) for name in _OWN} | {"seconds": self.elapsed()}
-            checkpoint.save(path, {"parts": parts, "own": own, "torch": torch.get_rng_state()})
-            intake.stream.acknowledge()
+            common = {"parts": parts, "own": own, "torch": torch.get_rng_state()}
+            intake.stream.acknowledge(self.checkpoint.save(common, self.loader.state_dict()))
             self.loader.pressed = False
 
-    @contextmanager
-    def kept_if_refused(self, path: Path) -> Iterator[None]:
-        """Write a checkpoint where a network cannot be exported or posted, and raise why."""
-        try:
-            yield
-        except (TrainerError, ModelRejected):
-            self.save(path)
-            raise
-
-    def resume(self, path: Path) -> None:
+    def resume(self, path: Path, share: Share) -> None:
         """Go on from a checkpoint, if there is one.
 
         Raises:
             CheckpointError: it is garbage, or of another network.
         """
-        state = checkpoint.load(path)
+        state = self.checkpoint.load(share.owns_trajectory)
         if state is None:
             return
         try:
+            self.loader.load_state_dict(state["loader"])
             for name, part in self._parts().items():
                 part.load_state_dict(state["parts"][name])
             for name in _OWN:
@@ -299,7 +350,7 @@ class TrainingState:
             raise CheckpointError(path, f"it is of another training: {error}") from error
 
     def _parts(self) -> dict[str, Any]:
-        names = ("network", "optimizer", "loader", "publisher")
+        names = ("network", "optimizer", "publisher")
         return {name: getattr(self, name) for name in names}
 
 
@@ -310,11 +361,12 @@ def schedule(progress: float, warm_up: float = 0.1) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
 
 
-def normalise(network: torch.nn.Module, loader: Loader) -> None:
-    """Have a network normalise its fields by the moments of what has come, if it normalises any."""
+def normalise(network: torch.nn.Module, loader: Loader, ranks: Ranks) -> None:
+    """Have a network normalise its fields by the moments of what all ranks have taken in, if it does so."""
     if isinstance(network, Normalised):
         with loader.paused() as intake:
-            network.follow(intake.moments)
+            own = intake.moments.state_dict()
+        network.follow(FieldMoments.merged(ranks.gather(own)))
 
 
 def gradient_step(
@@ -323,15 +375,48 @@ def gradient_step(
     batch: Batch,
     training: Training,
     loss: Loss = relative_square,
+    ranks: Ranks = ALONE,
+    weight: float = 1.0,
 ) -> float:
-    """Make one step down the mean loss of a batch; return it, of `relative_square` its root: an L2 error."""
+    """Make one step down the mean loss of a batch; return it, of `relative_square` its root: an L2 error.
+
+    Args:
+        weight: of this rank's batch, so that the mean over ranks is that over the samples of all of them.
+    """
     network.train()
-    mean = loss(*answer_and_target(network, batch, training)).mean()
+    mean = loss(*answer_and_target(network, batch, training)).mean() * weight
     optimizer.zero_grad()
-    mean.backward()  # type: ignore[no-untyped-call]
+    ranks.backward(mean)
     optimizer.step()
-    value = mean.item()
+    value = sum(one for (one,) in ranks.numbers([mean.item()])) / ranks.world
     return math.sqrt(value) if loss is relative_square and value >= 0 else value
+
+
+def examine(
+    network: torch.nn.Module, state: TrainingState, training: Training, directory: Path, ranks: Ranks
+) -> tuple[float, int | None]:
+    """Have rank 0 judge a network, and post it if it is better; all return its loss and the version.
+
+    Where it cannot be exported or posted, a checkpoint is written before that is raised.
+    """
+    held = ranks.gather(state.held())
+    validation, version, refusal = 0.0, None, None
+    if ranks.rank == 0:
+        judges = state.loader.judges()
+        validation = judge(network, judges, training)
+        with state.loader.paused():
+            try:
+                version = state.publisher.offer(network, [judges[n][:1] for n in training.inputs], validation)
+                record(directory, state, training, validation, version, held)
+            except (TrainerError, ModelRejected) as error:
+                refusal = error
+    said = (validation, version, state.publisher.state_dict(), refusal and str(refusal))
+    validation, version, posted, why = ranks.broadcast(said)
+    state.publisher.load_state_dict(posted)
+    if why is not None:
+        state.save()
+        raise refusal or RankLost(ranks.rank, ranks.world, "post a network", {0: why})
+    return validation, version
 
 
 def judge(network: torch.nn.Module, batch: Batch, training: Training) -> float:
@@ -349,19 +434,22 @@ def answer_and_target(
 
 
 def record(
-    directory: Path, state: TrainingState, training: Training, validation: float, version: int | None
+    directory: Path,
+    state: TrainingState,
+    training: Training,
+    validation: float,
+    version: int | None,
+    held: list[dict[str, int]],
 ) -> None:
     """Append one line to the history: what was reached when, and what was posted."""
-    intake = state.loader.intake
+    stream = state.loader.intake.stream
     line = {
         "unix_time": time.time(),
         "seconds": state.elapsed(),
         "step": state.step,
-        "samples": len(intake.buffer),
-        "unseen": intake.buffer.unseen,
-        "snapshots": intake.stream.cursor,
-        "missed": intake.stream.missed,
-        "non_finite": intake.stream.non_finite,
+        **{name: sum(one[name] for one in held) for name in ("samples", "unseen", "non_finite")},
+        "snapshots": stream.cursor,
+        "missed": stream.missed,
         "idle_s": state.loader.idle_s,
         "loss": state.loss,
         "validation": validation,
@@ -371,3 +459,9 @@ def record(
     posted = f"  posted as version {version}" if version else ""
     done = f"{100 * min(1.0, state.progress(training)):3.0f} %  step {state.step:5d}"
     print(f"{done}  loss {state.loss:.4f}  validation {validation:.4f}{posted}", flush=True)
+
+
+if __name__ == "__main__":  # torchrun -m trainers.train
+    from trainers.command import main
+
+    main()

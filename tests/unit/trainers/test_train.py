@@ -495,7 +495,7 @@ def test_moments_are_in_the_checkpoint_and_count_nothing_twice(tmp_path: Path) -
     state = checkpoint.load(tmp_path / CHECKPOINT)
     assert state is not None
     learned = np.concatenate([database.tensors[f"{{a.0.{step}}}.x"] for step in range(20)]).astype(float)
-    moments = state["parts"]["loader"]["intake"]["moments"]["x"]
+    moments = state["loader"]["intake"]["moments"]["x"]
     assert moments == pytest.approx([80, learned.mean(), ((learned - learned.mean()) ** 2).sum()])
     assert state["parts"]["network"]["means"][0].item() == pytest.approx(learned.mean())
     with pytest.raises(CheckpointError, match="another training"):
