@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from sim_clients import Bound, MemoryClient, MemoryDatabase, keys
+from sim_clients.memory_models import MemoryModels
 from tests.unit.trainers.test_publish import load_torchscript
 from trainers import (
     CheckpointError,
@@ -106,15 +107,15 @@ def test_stopped_and_resumed_it_ends_as_if_it_had_run_through(
     train(through, MemoryClient(database), TRAINING, reservoir(), tmp_path / "whole")
 
     class Killed(MemoryClient):
-        def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
+        def put_model(self, name: str, model: bytes, version: int, **options: Any) -> None:
             if version == 3:
                 raise KeyboardInterrupt
-            super().put_model(name, model, version, device=device)
+            super().put_model(name, model, version, **options)
 
-    database.live.clear()
+    database.models = MemoryModels()
     with pytest.raises(KeyboardInterrupt):
         train(network(), Killed(database), TRAINING, reservoir(), tmp_path / "parts")
-    database.live.clear()
+    database.models = MemoryModels()
     resumed = network()
     train(resumed, MemoryClient(database), TRAINING, reservoir(seed=7), tmp_path / "parts")
     for ours, theirs in zip(resumed.parameters(), through.parameters(), strict=True):
@@ -159,7 +160,7 @@ def test_a_diverged_training_says_so(database: MemoryDatabase, tmp_path: Path) -
         next(broken.parameters()).fill_(float("nan"))
     with pytest.raises(NonFiniteLoss, match="nan at training step 1"):
         train(broken, MemoryClient(database), TRAINING, reservoir(), tmp_path)
-    assert not database.live
+    assert not database.models.live
 
 
 def test_too_few_samples_are_counted(database: MemoryDatabase, tmp_path: Path) -> None:
@@ -239,8 +240,8 @@ def test_told_to_end_it_writes_its_checkpoint_and_goes_on_later(
     database: MemoryDatabase, tmp_path: Path
 ) -> None:
     class Telling(MemoryClient):
-        def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
-            super().put_model(name, model, version, device=device)
+        def put_model(self, name: str, model: bytes, version: int, **options: Any) -> None:
+            super().put_model(name, model, version, **options)
             if version == 2:
                 signal.raise_signal(signal.SIGTERM)
 
@@ -266,8 +267,7 @@ def test_a_database_that_came_back_without_its_models_gets_the_last_one(
     database: MemoryDatabase, tmp_path: Path
 ) -> None:
     last = train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path).version
-    database.live.clear()
-    database.versions.clear()
+    database.models = MemoryModels()
     train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
     client = MemoryClient(database)
     assert client.model_version("line") == last + 1
@@ -310,7 +310,7 @@ def test_what_was_taken_in_is_acknowledged_with_a_checkpoint_and_not_before(tmp_
     solvers.join(30)
 
     class Killed(MemoryClient):
-        def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
+        def put_model(self, name: str, model: bytes, version: int, **options: Any) -> None:
             raise KeyboardInterrupt
 
     training = dataclasses.replace(TRAINING, judges=2)
