@@ -171,6 +171,15 @@ class Publisher:
         self.best_loss, self.trial = float("inf"), None
         return self.offer(network, example, loss)
 
+    def told(self) -> dict[str, Any]:
+        """Return what a line of the history has of the gate and of trials."""
+        live = None if self.verdict is None else self.verdict.live
+        return {
+            "gate": None if self.verdict is None else self.verdict.candidate,
+            "gate_live": live if live is not None and math.isfinite(live) else None,
+            "rolled_back": list(self.rolled_back),
+        }
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
         trial = None if self.trial is None else list(dataclasses.astuple(self.trial))

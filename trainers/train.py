@@ -16,24 +16,27 @@ from typing import Any
 
 import torch
 
-from sim_clients import Client, Snapshot
+from sim_clients import Client, ModelAbout, Snapshot
 from trainers import checkpoint
 from trainers.buffer import Buffer
 from trainers.errors import CheckpointError, NonFiniteLoss, NoSamples, TrainingRefused, TrainingStopped
+from trainers.gate import Gate, HeldOut, better_by, keep_last_and_best
 from trainers.history import append_history
 from trainers.loader import Batch, Pairing, batch_of
 from trainers.pairs import Pairs
-from trainers.publish import Publisher
+from trainers.publish import Publisher, Terms
 from trainers.samples import NEXT, Sample
 from trainers.stopping import asked_to_end
 from trainers.stream import LOOK_EVERY_S, SnapshotStream
+from trainers.until import Reached, Target, Until, first_reason
 
 CHECKPOINT = "checkpoint.pt"
+VERSIONS_KEPT = 10
 _POSITIVE = (
     *("steps", "seconds", "judges", "batch_size", "learning_rate"),
     *("validate_every", "checkpoint_every", "timeout_s"),
 )
-_OWN = ("judges", "step", "seconds", "loss", "over")
+_OWN = ("judges", "step", "seconds", "loss", "over", "validations")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class Training:
         improvement: by which fraction a network must be better than the last one posted.
         timeout_s: how long the producers may be silent.
         converged: the training ends when the validation is at most this; by default it goes on.
+        until: rules that end it besides (`trainers.until`).
+        stop_solvers: when the training ends all programs of the database are asked to (`request_stop`).
+        terms: on which a network is posted and keeps its place; by default it must beat the live version on
+            the judges by `improvement`, and the newest ten versions and the best one are kept.
         end_with_producers: when all producers have ended and all they put was taken in, the buffer is
             drained, and the training ends when nothing is left; by default it goes on learning from what it
             has, which is nothing where the buffer lets no sample be drawn twice.
@@ -75,6 +82,9 @@ class Training:
     improvement: float = 0.02
     timeout_s: float = 60.0
     converged: float | None = None
+    until: tuple[Until, ...] = ()
+    stop_solvers: bool = False
+    terms: Terms | None = None
     end_with_producers: bool = False
 
     def __post_init__(self) -> None:
@@ -124,7 +134,7 @@ def _train(
     producers = training.producers + training.held_out
     stream = SnapshotStream(client, producers, timeout_s=training.timeout_s, consumer=training.model)
     pairing = Pairing(training.inputs, training.target, training.jump)
-    publisher = Publisher(client, training.model, improvement=training.improvement)
+    publisher = Publisher(client, training.model, terms=terms_of(training))
     state = TrainingState(network, optimizer, stream, pairing, buffer, publisher)
     state.resume(directory / CHECKPOINT)
     stream.subscribe()
@@ -138,6 +148,7 @@ def _train(
         if asked():
             state.save(directory / CHECKPOINT)
             raise TrainingStopped(state.step, directory / CHECKPOINT)
+        publisher.watch()
 
         # 1. Take in what has been announced, no more than the buffer has room for and at most a batch a step,
         #    so that fast solvers cannot keep the trainer from learning; wait only while there is too little
@@ -174,16 +185,26 @@ def _train(
                 buffer.drain()
             judges = state.judges_batch(training)
             validation = judge(network, judges, training)
-            over = over or (training.converged is not None and validation <= training.converged)
-            version = publisher.offer(network, [judges[name][:1] for name in training.inputs], validation)
+            state.validations.append(validation)
+            over = over or state.reason(training) is not None
+            version = publisher.offer(
+                network,
+                [judges[name][:1] for name in training.inputs],
+                validation,
+                held_out=held_out(judges, training),
+                about=ModelAbout(steps=state.step, samples=state.samples(training)),
+            )
             record(directory, state, training, validation, version)
 
         # 4. Remember.
         if version is not None or state.step % training.checkpoint_every == 0:
             state.save(directory / CHECKPOINT)
+    publisher.settle(unless=asked)
     state.over = True
     state.save(directory / CHECKPOINT)
     stream.leave()
+    if training.stop_solvers:
+        client.request_stop()
     return publisher
 
 
@@ -197,6 +218,7 @@ class TrainingState:
         seconds: spent on them, in earlier lives too.
         loss: of the last step.
         over: the training has ended.
+        validations: all so far.
     """
 
     network: torch.nn.Module
@@ -210,6 +232,7 @@ class TrainingState:
     seconds: float = 0.0
     loss: float = 0.0
     over: bool = False
+    validations: list[float] = field(default_factory=list)
     _started_at: float | None = None
 
     def take(self, snapshot: Snapshot, training: Training) -> None:
@@ -264,6 +287,16 @@ class TrainingState:
         """Return how much of the training is done, 1 when it is over."""
         return max(self.step / training.steps, self.elapsed() / training.seconds)
 
+    def samples(self, training: Training) -> int:
+        """Return how many samples were learned from, each as often as it was drawn."""
+        return self.step * training.batch_size
+
+    def reason(self, training: Training) -> str | None:
+        """Return why the training is to end after this validation, if so."""
+        target = () if training.converged is None else (Target(training.converged),)
+        now = Reached(self.step, self.elapsed(), self.samples(training), self.validations)
+        return first_reason((*target, *training.until), now)
+
     def save(self, path: Path) -> None:
         """Write a checkpoint; what it holds need not be kept in the database any more."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
@@ -292,6 +325,20 @@ class TrainingState:
     def _parts(self) -> dict[str, Any]:
         names = ("network", "optimizer", "stream", "pairing", "buffer", "publisher")
         return {name: getattr(self, name) for name in names}
+
+
+def terms_of(training: Training) -> Terms:
+    """Return on which terms a network is posted."""
+    if training.terms is not None:
+        return training.terms
+    gate = Gate(rule=better_by(training.improvement))
+    return Terms(gate=gate, prune=keep_last_and_best(VERSIONS_KEPT), improvement=training.improvement)
+
+
+def held_out(judges: Batch, training: Training) -> HeldOut:
+    """Return the judges as the gate takes them."""
+    inputs = tuple(judges[name].cpu().numpy() for name in training.inputs)
+    return HeldOut(inputs, judges[training.target + NEXT].cpu().numpy())
 
 
 def schedule(progress: float, warm_up: float = 0.1) -> float:
@@ -341,6 +388,7 @@ def record(
         "loss": state.loss,
         "validation": validation,
         "version": version,
+        **state.publisher.told(),
     }
     append_history(directory, line)
     posted = f"  posted as version {version}" if version else ""

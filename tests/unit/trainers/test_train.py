@@ -28,11 +28,15 @@ from trainers import (
     TrainingRefused,
     TrainingStopped,
     checkpoint,
+    export,
 )
+from trainers.gate import Gate
 from trainers.history import HISTORY, read_history
 from trainers.networks import Mlp
+from trainers.publish import Terms
 from trainers.samples import Sample
 from trainers.train import CHECKPOINT, Training, schedule, train
+from trainers.until import Budget, Reached
 
 TRAINING = Training(
     model="line",
@@ -134,7 +138,7 @@ def test_a_checkpoint_is_written_in_time_also_when_nothing_is_posted(
             return super().forward(x)
 
     class NothingIsBetter(Publisher):
-        def offer(self, *arguments: object) -> None:
+        def offer(self, *offered: Any, **more: Any) -> int | None:
             return None
 
     monkeypatch.setattr("trainers.train.Publisher", NothingIsBetter)
@@ -434,3 +438,66 @@ def test_resumed_in_the_middle_of_a_drain_it_draws_the_rest(
     assert set(before) | set(after) == put
     assert len(after) == len(set(after))
     assert buffers[1].exhausted
+
+
+def test_a_rule_ends_the_training_and_asks_the_solvers_to_stop(
+    database: MemoryDatabase, tmp_path: Path
+) -> None:
+    training = dataclasses.replace(TRAINING, until=(Budget(steps=20),), stop_solvers=True)
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path)
+    assert read_history(tmp_path)[-1]["step"] == 20
+    assert MemoryClient(database).stop_requested()
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path)  # it is over
+    assert read_history(tmp_path)[-1]["step"] == 20
+
+
+def test_without_being_told_to_it_stops_no_solver(database: MemoryDatabase, tmp_path: Path) -> None:
+    seen = []
+
+    def enough(reached: Reached) -> str | None:
+        seen.append(reached)
+        return "enough" if len(reached.validations) == 2 else None
+
+    train(
+        network(),
+        MemoryClient(database),
+        dataclasses.replace(TRAINING, until=(enough,)),
+        reservoir(),
+        tmp_path,
+    )
+    assert not MemoryClient(database).stop_requested()
+    every = TRAINING.validate_every
+    assert [(each.step, each.samples) for each in seen] == [
+        (steps, steps * TRAINING.batch_size) for steps in (every, 2 * every)
+    ]
+
+
+def test_a_better_live_version_is_not_replaced(database: MemoryDatabase, tmp_path: Path) -> None:
+    """Somebody else has posted one that the network cannot beat, and its versions carry on after it."""
+    perfect = torch.nn.Linear(1, 1)
+    judge_client = MemoryClient(database)
+
+    class Refusing(MemoryClient):
+        def put_model(self, name: str, model: bytes, version: int, **options: Any) -> None:
+            raise AssertionError("nothing is better")
+
+    judge_client.put_model(TRAINING.model, export(perfect, [torch.ones(1, 1)]), 4)
+    terms = Terms(gate=Gate(rule=lambda candidate, live: False))
+    publisher = train(
+        network(), Refusing(database), dataclasses.replace(TRAINING, terms=terms), reservoir(), tmp_path
+    )
+    assert publisher.version == 0
+    assert publisher.verdict is not None
+    assert publisher.verdict.version == 4
+    assert all(line["version"] is None and line["gate"] > 0 for line in read_history(tmp_path))
+
+
+def test_what_is_posted_says_how_long_it_was_trained(database: MemoryDatabase, tmp_path: Path) -> None:
+    train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+    versions = MemoryClient(database).model_versions(TRAINING.model)
+    posted = {line["version"]: line for line in read_history(tmp_path) if line["version"]}
+    assert [each.version for each in versions] == list(posted)
+    for each in versions:
+        line = posted[each.version]
+        assert (each.about.steps, each.about.loss) == (line["step"], line["validation"])
+        assert each.about.samples == line["step"] * TRAINING.batch_size
