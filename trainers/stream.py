@@ -83,6 +83,8 @@ class SnapshotStream:
         self._consumer = consumer
         self._acknowledged = 0
         self._asked_at = -math.inf
+        self.announced = 0
+        """Snapshots that were announced by the last look."""
         self.missed = 0
         """Snapshots that were dropped before they were read."""
 
@@ -100,7 +102,7 @@ class SnapshotStream:
         Raises:
             IncompleteSnapshot, NonFiniteField, SnapshotError: naming the snapshot; it stays unread.
         """
-        announced = self._client.announced(self._stream)
+        announced = self.announced = self._client.announced(self._stream)
         self._cursor = min(self._cursor, announced)  # the database came back as it was before some were read
         snapshots: list[Snapshot] = []
         while self._cursor < announced and (limit is None or len(snapshots) < limit):
@@ -175,6 +177,10 @@ class SnapshotStream:
     def drained(self) -> bool:
         """Tell whether every producer has ended, and all that they announced has been read."""
         return self.ended() and self._client.announced(self._stream) <= self._cursor
+
+    def units(self, field: str) -> str | None:
+        """Return the units that the contract has of a field; None where it has none, or nothing was read."""
+        return None if self._contract is None else self._contract.units(field)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs to go on from here."""

@@ -14,17 +14,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from sim_clients import Client, Snapshot
+from sim_clients.fields import Array
 from trainers import checkpoint
-from trainers.buffer import Buffer
+from trainers.board import Board
+from trainers.buffer import Buffer, Drawn
 from trainers.errors import CheckpointError, NonFiniteLoss, NoSamples, TrainingRefused, TrainingStopped
-from trainers.history import append_history
+from trainers.history import History
 from trainers.loader import Batch, Pairing, batch_of
 from trainers.pairs import Pairs
 from trainers.publish import Publisher
 from trainers.samples import NEXT, Sample
+from trainers.specimen import write_specimen
 from trainers.stopping import asked_to_end
 from trainers.stream import LOOK_EVERY_S, SnapshotStream
 
@@ -57,6 +61,7 @@ class Training:
         end_with_producers: when all producers have ended and all they put was taken in, the buffer is
             drained, and the training ends when nothing is left; by default it goes on learning from what it
             has, which is nothing where the buffer lets no sample be drawn twice.
+        tensorboard: the history is written for TensorBoard too; needs its package.
     """
 
     model: str
@@ -76,6 +81,7 @@ class Training:
     timeout_s: float = 60.0
     converged: float | None = None
     end_with_producers: bool = False
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:
@@ -99,7 +105,7 @@ def train(
 
     Args:
         buffer: what the batches are drawn from; while it is full, no more is taken in.
-        directory: for the checkpoint and the history; an existing checkpoint is gone on from.
+        directory: for the checkpoint, the history and the specimens; an existing checkpoint is gone on from.
 
     Returns:
         The publisher, which knows the last version and its loss.
@@ -108,8 +114,9 @@ def train(
         TrainingStopped: this process was told to end (SIGTERM); the checkpoint is written.
         TrainerError, ClientError: naming what went wrong.
     """
-    with asked_to_end() as asked:
-        return _train(network, client, training, buffer, directory, asked)
+    board = Board(directory) if training.tensorboard else None
+    with asked_to_end() as asked, History(directory, board) as history:
+        return _train(network, client, training, buffer, history, asked)
 
 
 def _train(
@@ -117,9 +124,10 @@ def _train(
     client: Client,
     training: Training,
     buffer: Buffer[Sample] | Pairs,
-    directory: Path,
+    history: History,
     asked: Callable[[], bool],
 ) -> Publisher:
+    directory = history.directory
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
     producers = training.producers + training.held_out
     stream = SnapshotStream(client, producers, timeout_s=training.timeout_s, consumer=training.model)
@@ -176,7 +184,7 @@ def _train(
             validation = judge(network, judges, training)
             over = over or (training.converged is not None and validation <= training.converged)
             version = publisher.offer(network, [judges[name][:1] for name in training.inputs], validation)
-            record(directory, state, training, validation, version)
+            record(history, state, training, validation, version)
 
         # 4. Remember.
         if version is not None or state.step % training.checkpoint_every == 0:
@@ -328,9 +336,10 @@ def square_error(network: torch.nn.Module, batch: Batch, training: Training) -> 
 
 
 def record(
-    directory: Path, state: TrainingState, training: Training, validation: float, version: int | None
+    history: History, state: TrainingState, training: Training, validation: float, version: int | None
 ) -> None:
-    """Append one line to the history: what was reached when, and what was posted."""
+    """Append one line to the history: what was reached when, and what was posted; its specimens beside it."""
+    ages = state.buffer.ages() if isinstance(state.buffer, Drawn) else []
     line = {
         "unix_time": time.time(),
         "seconds": state.elapsed(),
@@ -338,11 +347,34 @@ def record(
         "samples": len(state.buffer),
         "unseen": state.buffer.unseen,
         "snapshots": state.stream.cursor,
+        "announced": state.stream.announced,
+        "missed": state.stream.missed,
+        "batch_size": training.batch_size,
+        **({"buffer_bytes": state.buffer.nbytes} if isinstance(state.buffer, Drawn) else {}),
+        **({"age_median": float(np.median(ages)), "age_p90": float(np.quantile(ages, 0.9))} if ages else {}),
+        **({"idle_s": state.idle_s} if hasattr(state, "idle_s") else {}),
         "loss": state.loss,
         "validation": validation,
         "version": version,
     }
-    append_history(directory, line)
+    history.append(line)
+    if version is not None:
+        keep_specimen(history.directory, state, training, version)
     posted = f"  posted as version {version}" if version else ""
     done = f"{100 * min(1.0, state.progress(training)):3.0f} %  step {state.step:5d}"
     print(f"{done}  loss {state.loss:.4f}  validation {validation:.4f}{posted}", flush=True)
+
+
+def keep_specimen(directory: Path, state: TrainingState, training: Training, version: int) -> None:
+    """Write a few held-out targets and what the network makes of them."""
+    judges = batch_of(state.judges)
+
+    def predict(count: int) -> Array:
+        with torch.no_grad():
+            answer: torch.Tensor = state.network(*(judges[name][:count] for name in training.inputs))
+        found: Array = answer.numpy()
+        return found
+
+    truth = judges[training.target + NEXT].numpy()
+    units = state.stream.units(training.target)
+    write_specimen(directory, version, training.target, truth, predict, units)
