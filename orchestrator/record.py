@@ -85,6 +85,7 @@ class SourceEntry(Entry):
         quick, overrides, launcher, mpiexec, time_limit_s, stop_before_s, checkpoint_s: its options.
         config: the configuration that followed.
         script: the checksum of run.py.
+        commit: of the repository that the directory is in; None where it is in none.
     """
 
     experiment: Path
@@ -97,6 +98,7 @@ class SourceEntry(Entry):
     checkpoint_s: float | None = None
     config: dict[str, Any]
     script: str
+    commit: str | None = None
 
 
 class RunEntry(Entry):

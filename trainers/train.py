@@ -352,7 +352,6 @@ def record(
         "batch_size": training.batch_size,
         **({"buffer_bytes": state.buffer.nbytes} if isinstance(state.buffer, Drawn) else {}),
         **({"age_median": float(np.median(ages)), "age_p90": float(np.quantile(ages, 0.9))} if ages else {}),
-        **({"idle_s": state.idle_s} if hasattr(state, "idle_s") else {}),
         "loss": state.loss,
         "validation": validation,
         "version": version,
