@@ -15,6 +15,8 @@ from sim_clients.keys import checked
 
 Policy = Literal["block", "drop_oldest", "drop_newest", "thin", "spill"]
 POLICIES: tuple[str, ...] = get_args(Policy)
+LONGEST_WAIT_S = 1e9
+_MOST = 2**63 - 1
 _CONSUMER = "consumer:"
 """In a meter, before the names of consumers."""
 
@@ -85,8 +87,8 @@ def check_bound(bound: Bound, stream: str) -> None:
         raise StreamError(stream, f"{bound.policy!r} is no policy; use one of {', '.join(POLICIES)}")
     for name, least in (("items", 1), ("bytes", 1), ("keep_every", 2)):
         number = getattr(bound, name)
-        if number is not None and not (_is_whole(number) and number >= least):
-            raise StreamError(stream, f"{name} is a whole number of at least {least}, got {number!r}")
+        if number is not None and not (_is_whole(number) and least <= number <= _MOST):
+            raise StreamError(stream, f"{name} is a whole number from {least} to 2**63 - 1, got {number!r}")
     if bound.items is None and bound.bytes is None:
         raise StreamError(stream, "a bound has items, bytes or both")
     if (bound.keep_every is None) == (bound.policy == "thin"):
@@ -103,8 +105,10 @@ def _check_wait(bound: Bound, stream: str) -> None:
         return
     if bound.policy not in ("block", "thin"):
         raise StreamError(stream, f"wait_s belongs to the policies block and thin, not {bound.policy}")
-    if not isinstance(bound.wait_s, Real) or not bound.wait_s > 0:
-        raise StreamError(stream, f"wait_s is greater than 0, s, got {bound.wait_s!r}")
+    if not isinstance(bound.wait_s, Real) or not 0 < bound.wait_s <= LONGEST_WAIT_S:
+        raise StreamError(
+            stream, f"wait_s is greater than 0 and at most {LONGEST_WAIT_S:.0f}, s, got {bound.wait_s!r}"
+        )
 
 
 def checked_position(position: int, stream: str) -> int:
@@ -113,8 +117,8 @@ def checked_position(position: int, stream: str) -> int:
     Raises:
         StreamError: it is no whole number of 0 or more.
     """
-    if not _is_whole(position) or position < 0:
-        raise StreamError(stream, f"a position is a whole number of at least 0, got {position!r}")
+    if not _is_whole(position) or not 0 <= position <= _MOST:
+        raise StreamError(stream, f"a position is a whole number from 0 to 2**63 - 1, got {position!r}")
     return int(position)
 
 

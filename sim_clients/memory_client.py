@@ -62,16 +62,16 @@ class MemoryDatabase:
 
     def stream(self, name: str) -> MemoryStream:
         """Return a stream, an empty one where there is none."""
-        return self.streams.setdefault(name, MemoryStream(name, self.remove))
+        return self.streams.setdefault(name, MemoryStream(name, lambda entry: self.remove(name, entry)))
 
-    def remove(self, entry: str) -> None:
+    def remove(self, stream: str, entry: str) -> None:
         """Remove the data of a dataset."""
         for field_name in self.datasets.pop(entry, ()):
             self.tensors.pop(keys.tensor(entry, field_name), None)
         self.times.pop(entry, None)
         self.abouts.pop(entry, None)
         if (place := self.spilled.pop(entry, None)) is not None:
-            spill.remove(place)
+            spill.remove(place, stream, str(keys.parse_snapshot(entry)))
 
 
 class MemoryClient:
@@ -171,7 +171,7 @@ class MemoryClient:
         for entry in self._database.stream(keys.checked("stream", stream)).forget():
             producer, rank, _ = keys.parse_snapshot(entry)
             self._database.flags.discard(keys.flag(keys.ended(stream, producer, rank)))
-            self._database.remove(entry)
+            self._database.remove(stream, entry)
         self._database.contracts.pop(stream, None)
         self._series.pop(stream, None)
 
@@ -199,6 +199,8 @@ class MemoryClient:
         found = self._fields(entry)
         about, time = self._database.abouts[entry], self._database.times.get(entry)
         snapshot = Snapshot(*keys.parse_snapshot(entry), found, time, about, outcome)
+        if outcome is Outcome.SPILLED:
+            spill.check_contract(snapshot, stream, self.contract(stream), self._database.spilled[entry])
         return selected(snapshot, fields, place)
 
     def _fields(self, entry: str) -> dict[str, Array]:

@@ -169,7 +169,7 @@ class RedisStreams:
             name = entry.decode()
             names, spilled = self._ask("HMGET", keys.metadata(name), TENSOR_NAMES, SPILLED)
             if spilled is not None:
-                spill.remove(Path(string_list(spilled)[1]))
+                spill.remove(Path(string_list(spilled)[1]), stream, str(keys.parse_snapshot(name)))
             tensors = [] if names is None else string_list(names)
             self._ask("UNLINK", keys.metadata(name), *(keys.tensor(name, tensor) for tensor in tensors))
         freed: Sequence[Any] = self._ask("PENSTOCK.FREED", stream, upto)

@@ -194,16 +194,18 @@ class SmartRedisClient:
         if entry is None or found is None:
             raise self._unreadable(stream, position) from cause
         name = keys.parse_snapshot(entry)
-        host, directory = plain_redis.string_list(found[SPILLED])
+        host, place = plain_redis.string_list(found[SPILLED])
         names = plain_redis.string_list(found[TENSOR_NAMES])
-        fields = spill.read(Path(directory), host, str(name), names)
+        fields = spill.read(Path(place), host, str(name), names)
         about = {
             field: read_about(str(name), field, array.shape, lambda key: unpacked(found.get(key)))
             for field, array in fields.items()
         }
         times = unpacked(found.get(keys.TIME_FIELD))
         time = None if times is None else float(str(times[0]))
-        return Snapshot(*name, fields, time, about, Outcome.SPILLED)
+        snapshot = Snapshot(*name, fields, time, about, Outcome.SPILLED)
+        spill.check_contract(snapshot, stream, self.contract(stream), Path(place))
+        return snapshot
 
     def bound_stream(self, bound: Bound, stream: str = keys.DEFAULT_STREAM) -> None:
         """Say how much of a stream is kept; see `Client.bound_stream`."""

@@ -56,18 +56,20 @@ class StreamContract:
         ("bound", "says"),
         [
             (Bound(), "a bound has items, bytes or both"),
-            (Bound(items=0), "items is a whole number of at least 1, got 0"),
+            (Bound(items=0), "items is a whole number from 1 to 2.*, got 0"),
             (Bound(items=2.5), "items is a whole number"),  # type: ignore[arg-type]
             (Bound(items=True), "items is a whole number"),
-            (Bound(bytes=-1), "bytes is a whole number of at least 1, got -1"),
+            (Bound(bytes=-1), "bytes is a whole number from 1 to 2.*, got -1"),
             (Bound(items=1, policy="discard"), "'discard' is no policy; use one of block, "),  # type: ignore[arg-type]
             (Bound(items=1, policy="thin"), "keep_every belongs to the policy thin"),
-            (Bound(items=1, policy="thin", keep_every=1), "keep_every is a whole number of at least 2"),
+            (Bound(items=1, policy="thin", keep_every=1), "keep_every is a whole number from 2 to"),
             (Bound(items=1, keep_every=2), "keep_every belongs to the policy thin"),
             (Bound(items=1, policy="spill"), "directory belongs to the policy spill"),
             (Bound(items=1, policy="spill", directory="here"), "absolute path, got 'here'"),
             (Bound(items=1, directory="/tmp"), "directory belongs to the policy spill"),
-            (Bound(items=1, wait_s=0.0), "wait_s is greater than 0, s, got 0.0"),
+            (Bound(items=2**63), "items is a whole number from 1 to 2.*, got 9223372036854775808"),
+            (Bound(items=1, wait_s=0.0), "wait_s is greater than 0 and at most 1000000000, s, got 0.0"),
+            (Bound(items=1, wait_s=float("inf")), "wait_s is greater than 0 and at most .*, got inf"),
             (
                 Bound(items=1, policy="drop_newest", wait_s=1.0),
                 "wait_s belongs to the policies block and thin",

@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from sim_clients import Client, Contract, IncompleteSnapshot, Snapshot, SnapshotDropped, SnapshotError
+from sim_clients import (
+    Client,
+    Contract,
+    IncompleteSnapshot,
+    Snapshot,
+    SnapshotDropped,
+    SnapshotError,
+    StreamError,
+)
 from sim_clients.contract import Layout, layout_of
 from sim_clients.keys import DEFAULT_STREAM
 from trainers.errors import NonFiniteField, StreamStalled
@@ -103,7 +111,9 @@ class SnapshotStream:
             IncompleteSnapshot, NonFiniteField, SnapshotError: naming the snapshot; it stays unread.
         """
         announced = self.announced = self._client.announced(self._stream)
-        self._cursor = min(self._cursor, announced)  # the database came back as it was before some were read
+        if announced < self._cursor:  # the database came back as it was before some were read
+            self._cursor = announced
+            self.subscribe()
         snapshots: list[Snapshot] = []
         while self._cursor < announced and (limit is None or len(snapshots) < limit):
             try:
@@ -119,9 +129,15 @@ class SnapshotStream:
 
     def acknowledge(self) -> None:
         """Let go what has been read: after a crash this reader begins where it is now."""
-        if self._consumer is not None and self._cursor > self._acknowledged:
+        if self._consumer is None or self._cursor <= self._acknowledged:
+            return
+        try:
             self._client.acknowledge(self._cursor, self._consumer, self._stream)
-            self._acknowledged = self._cursor
+        except StreamError:  # the database came back without this reader, or without some of what was read
+            self.subscribe()
+            self._cursor = min(self._cursor, self._client.announced(self._stream))
+            self._client.acknowledge(self._cursor, self._consumer, self._stream)
+        self._acknowledged = self._cursor
 
     def presses(self, *, look_every_s: float = LOOK_EVERY_S) -> bool:
         """Tell whether producers are out of room, or soon will be, for want of an acknowledgement.
@@ -140,6 +156,7 @@ class SnapshotStream:
     def leave(self) -> None:
         """Need nothing any more: producers do not wait for a reader that has ended."""
         if self._consumer is not None:
+            self.subscribe()  # the database may have come back without this reader
             self._client.unsubscribe(self._consumer, self._stream)
 
     def wait(self, limit: int | None = None, *, unless: Callable[[], bool] = lambda: False) -> list[Snapshot]:

@@ -259,3 +259,43 @@ def test_a_stream_presses_while_it_is_over_half_full_of_what_was_read(database: 
     assert MemoryClient(database).fill().items == 0
     reader.leave()
     assert MemoryClient(database).fill().consumers == {}
+
+
+def test_a_database_that_came_back_older_and_without_the_reader_is_read_and_acknowledged_on(
+    database: MemoryDatabase,
+) -> None:
+    reader = SnapshotStream(MemoryClient(database), consumer="reader")
+    reader.subscribe()
+    put(database, "a", 0, 1, 2)
+    reader.new()
+    reader.acknowledge()
+    come_back(database, announced=1)
+    assert reader.new() == []
+    assert MemoryClient(database).fill().consumers == {"reader": 0}
+    put(database, "b", 7)
+    assert [snapshot.step for snapshot in reader.new()] == [7]
+    reader.acknowledge()
+    assert MemoryClient(database).fill().consumers == {"reader": 2}
+
+
+def test_an_acknowledgement_to_a_database_that_lost_the_reader_is_made_as_far_as_it_goes(
+    database: MemoryDatabase,
+) -> None:
+    reader = SnapshotStream(MemoryClient(database), consumer="reader")
+    reader.subscribe()
+    put(database, "a", 0, 1, 2)
+    reader.new()
+    come_back(database, announced=2)
+    reader.acknowledge()
+    assert MemoryClient(database).fill().consumers == {"reader": 2} and reader.cursor == 2
+    come_back(database, announced=2)
+    reader.leave()
+    assert MemoryClient(database).fill().consumers == {}
+
+
+def come_back(database: MemoryDatabase, announced: int) -> None:
+    """Make a database what it is after a restart from an older file: fewer positions, no consumers."""
+    stream = database.stream(keys.DEFAULT_STREAM)
+    del stream.entries[announced:]
+    stream.consumers.clear()
+    stream.kept_from = 0
