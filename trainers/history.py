@@ -16,6 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+import numpy as np
+
+from trainers.buffer import Drawn
+
 HISTORY = "history.jsonl"
 EVENT = "event"
 """The word that tells an event from a judgement."""
@@ -76,6 +80,19 @@ def read_history(directory: Path) -> list[dict[str, Any]]:
 def read_events(directory: Path) -> list[dict[str, Any]]:
     """Return all that became of models, oldest first."""
     return [line for line in _lines(directory) if EVENT in line]
+
+
+def buffer_facts(buffer: object) -> dict[str, float]:
+    """Return what a judgement tells of a buffer: its bytes, and how old the samples drawn are.
+
+    Args:
+        buffer: any; of one that is not ours nothing is told.
+    """
+    if not isinstance(buffer, Drawn):
+        return {}
+    ages = buffer.ages()
+    old = {"age_median": float(np.median(ages)), "age_p90": float(np.quantile(ages, 0.9))} if ages else {}
+    return {"buffer_bytes": buffer.nbytes, **old}
 
 
 def _lines(directory: Path) -> list[dict[str, Any]]:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from sim_clients.fields import Array
+from trainers.samples import NEXT
 
 FOLDER = "specimens"
 SAMPLES = 3
@@ -59,6 +61,32 @@ def write_specimen(
     for old in superfluous([int(each.stem) for each in path.parent.glob("*.npz") if each.stem.isdecimal()]):
         (path.parent / f"{old}.npz").unlink(missing_ok=True)
     return path
+
+
+def keep_specimen(
+    directory: Path,
+    version: int,
+    network: torch.nn.Module,
+    judges: Mapping[str, torch.Tensor],
+    inputs: Sequence[str],
+    target: str,
+    units: str | None,
+) -> Path:
+    """Write the specimens of a network that was posted, in `eval` mode; see `write_specimen`.
+
+    Args:
+        judges: held-out samples, a batch.
+        inputs: fields in the order of the network's arguments.
+        target: the field whose value one jump later the network gives.
+    """
+
+    def predict(count: int) -> Array:
+        with torch.no_grad():
+            answer: torch.Tensor = network(*(judges[name][:count] for name in inputs))
+        found: Array = answer.cpu().numpy()
+        return found
+
+    return write_specimen(directory, version, target, judges[target + NEXT].cpu().numpy(), predict, units)
 
 
 def stride_of(shape: Sequence[int], itemsize: int) -> int:

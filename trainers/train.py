@@ -14,21 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from sim_clients import Client, Snapshot
-from sim_clients.fields import Array
 from trainers import checkpoint
 from trainers.board import Board
-from trainers.buffer import Buffer, Drawn
+from trainers.buffer import Buffer
 from trainers.errors import CheckpointError, NonFiniteLoss, NoSamples, TrainingRefused, TrainingStopped
-from trainers.history import History
+from trainers.history import History, buffer_facts
 from trainers.loader import Batch, Pairing, batch_of
 from trainers.pairs import Pairs
 from trainers.publish import Publisher
 from trainers.samples import NEXT, Sample
-from trainers.specimen import write_specimen
+from trainers.specimen import keep_specimen
 from trainers.stopping import asked_to_end
 from trainers.stream import LOOK_EVERY_S, SnapshotStream
 
@@ -339,7 +337,6 @@ def record(
     history: History, state: TrainingState, training: Training, validation: float, version: int | None
 ) -> None:
     """Append one line to the history: what was reached when, and what was posted; its specimens beside it."""
-    ages = state.buffer.ages() if isinstance(state.buffer, Drawn) else []
     line = {
         "unix_time": time.time(),
         "seconds": state.elapsed(),
@@ -350,30 +347,16 @@ def record(
         "announced": state.stream.announced,
         "missed": state.stream.missed,
         "batch_size": training.batch_size,
-        **({"buffer_bytes": state.buffer.nbytes} if isinstance(state.buffer, Drawn) else {}),
-        **({"age_median": float(np.median(ages)), "age_p90": float(np.quantile(ages, 0.9))} if ages else {}),
+        **buffer_facts(state.buffer),
         "loss": state.loss,
         "validation": validation,
         "version": version,
     }
     history.append(line)
     if version is not None:
-        keep_specimen(history.directory, state, training, version)
+        units = state.stream.units(training.target)
+        what = (training.inputs, training.target, units)
+        keep_specimen(history.directory, version, state.network, batch_of(state.judges), *what)
     posted = f"  posted as version {version}" if version else ""
     done = f"{100 * min(1.0, state.progress(training)):3.0f} %  step {state.step:5d}"
     print(f"{done}  loss {state.loss:.4f}  validation {validation:.4f}{posted}", flush=True)
-
-
-def keep_specimen(directory: Path, state: TrainingState, training: Training, version: int) -> None:
-    """Write a few held-out targets and what the network makes of them."""
-    judges = batch_of(state.judges)
-
-    def predict(count: int) -> Array:
-        with torch.no_grad():
-            answer: torch.Tensor = state.network(*(judges[name][:count] for name in training.inputs))
-        found: Array = answer.numpy()
-        return found
-
-    truth = judges[training.target + NEXT].numpy()
-    units = state.stream.units(training.target)
-    write_specimen(directory, version, training.target, truth, predict, units)
