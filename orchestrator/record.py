@@ -101,6 +101,12 @@ class SourceEntry(Entry):
     commit: str | None = None
 
 
+class LifeEntry(Entry):
+    """What a run was before it was resumed."""
+
+    started: float | None = None
+
+
 class RunEntry(Entry):
     """A whole record.
 
@@ -114,6 +120,7 @@ class RunEntry(Entry):
         allocation: the numbers, with commas, of the jobs in whose allocation it runs.
         source: what it was made from; None where it was not started by `penstock run` or `run_script`.
         before: what the record said before the run was queued to be resumed.
+        resumed: its lives before this one, the first one first.
     """
 
     run: str
@@ -134,6 +141,7 @@ class RunEntry(Entry):
     databases: list[DatabaseEntry] = Field(default_factory=list)
     source: SourceEntry | None = None
     before: dict[str, Any] | None = None
+    resumed: list[LifeEntry] = Field(default_factory=list)
     jobs: list[JobEntry]
 
     @model_validator(mode="after")

@@ -61,7 +61,8 @@ def page(run: Run, now: float) -> str:
         now: unix time, s.
     """
     record = run.record
-    clock = Clock(record.started, max(0.0, (record.ended or now) - record.started))
+    began = min([record.started, *(life.started for life in record.resumed if life.started is not None)])
+    clock = Clock(began, max(0.0, (record.ended or now) - began))
     trainings = read_trainings(run.directory, [job.name for job in record.jobs])
     servers = {node.name for database in record.databases for node in database.nodes}
     body = join(
@@ -120,8 +121,9 @@ def _summary(run: Run, clock: Clock, trainings: list[Training]) -> Markup:
 
 def _facts(run: Run, clock: Clock) -> Iterator[tuple[str, str]]:
     record, source = run.record, run.record.source
-    yield "began", _date(record.started)
-    yield ("ended" if record.ended else "until now"), _date(record.started + clock.span_s)
+    yield "began", _date(clock.began)
+    yield "resumed", f"at {_date(record.started)}" if record.resumed else ""
+    yield ("ended" if record.ended else "until now"), _date(clock.began + clock.span_s)
     yield "driver's host", record.host
     yield "batch job", f"{record.batch} of {record.scheduler}" if record.batch else ""
     if source is not None:

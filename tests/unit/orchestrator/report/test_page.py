@@ -267,6 +267,22 @@ def test_a_run_whose_driver_has_gone_is_called_lost(run_dir: Path) -> None:
     assert "lost" in shown(run_dir).words
 
 
+def test_a_resumed_run_is_shown_from_its_first_beginning(run_dir: Path) -> None:
+    lives = [{"run": "toy-0", "state": "failed", "error": "x", "started": BEGAN, "ended": BEGAN + 30}]
+    write_run(run_dir, [job("trainer")], started=BEGAN + 35, resumed=lives)
+    page = shown(run_dir)
+    drawn = page.charts["Loss and validation over the time"]["posted as a version"]
+    assert [point[0] for point in drawn] == [10, 20, 40]
+    assert "resumed" in page.words and "1 min 0 s" in page.text
+
+
+def test_an_error_keeps_its_lines(run_dir: Path) -> None:
+    write_run(
+        run_dir, [job("trainer")], state="failed", error="'trainer' failed\nlast lines of its log:\n<a>"
+    )
+    assert "'trainer' failed\nlast lines of its log:\n<a>" in shown(run_dir).words
+
+
 def test_a_directory_that_was_moved_is_read_where_it_is(run_dir: Path, tmp_path: Path) -> None:
     moved = run_dir.rename(tmp_path / "moved")
     assert write_report(run_at(moved)) == moved / PAGE
