@@ -75,14 +75,17 @@ def keep_specimen(
     """Write the specimens of a network that was posted, in `eval` mode; see `write_specimen`.
 
     Args:
-        judges: held-out samples, a batch.
+        judges: held-out samples, a batch, on any device.
         inputs: fields in the order of the network's arguments.
         target: the field whose value one jump later the network gives.
     """
 
+    parameter = next(network.parameters(), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+
     def predict(count: int) -> Array:
         with torch.no_grad():
-            answer: torch.Tensor = network(*(judges[name][:count] for name in inputs))
+            answer: torch.Tensor = network(*(judges[name][:count].to(device) for name in inputs))
         found: Array = answer.cpu().numpy()
         return found
 

@@ -221,8 +221,10 @@ def buffer(training: Training, clock: Clock) -> Markup:
 def throughput(training: Training, clock: Clock) -> Markup:
     """Return how fast the producers and the trainer were, and how long the trainer waited."""
     lines, part = training.judgements, clock.span_s / PARTS
-    missed = number(lines[-1], "missed") if lines else 0
-    note = f"{missed:.0f} snapshots were dropped before they were read." if missed else ""
+    missed, bad = ((number(lines[-1], name) if lines else 0) for name in ("missed", "non_finite"))
+    dropped = f"{missed:.0f} snapshots were dropped before they were read." if missed else ""
+    skipped = f"{bad:.0f} were skipped, for they carry NaN or infinity." if bad else ""
+    note = " ".join(filter(None, (dropped, skipped)))
     producers = [
         Series("taken in by the trainer", rates(lines, "snapshots", clock, part), 1),
         Series("announced by producers", rates(lines, "announced", clock, part), 2, "dashes"),

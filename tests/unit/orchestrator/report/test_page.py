@@ -191,6 +191,12 @@ def test_a_trainer_that_was_started_again_has_no_negative_rate(run_dir: Path) ->
     assert charts["Snapshots"]["announced by producers"][-2:] == [[50, 5], [60, 10]]
 
 
+def test_what_was_never_learned_from_is_counted(run_dir: Path) -> None:
+    write_history(run_dir / "trainer", [*LINES, judgement(50, 0.1, missed=4, non_finite=2)])
+    text = shown(run_dir).text
+    assert "4 snapshots were dropped before they were read. 2 were skipped, for they carry NaN" in text
+
+
 def test_waiting_is_shown_where_it_was_measured(run_dir: Path) -> None:
     lines = [judgement(10, 0.9, idle_s=8.0), judgement(20, 0.5, idle_s=10.5), judgement(30, 0.4, idle_s=10.5)]
     write_history(run_dir / "trainer", lines)
