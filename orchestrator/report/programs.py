@@ -104,7 +104,7 @@ def _tick(xs: Scale, tick: float, bottom: float) -> Markup:
 def _bar(job: JobEntry, top: float, xs: Scale, servers: set[str], clock: Clock) -> Markup:
     start, end = (xs.place(clock.at(at)) for at in (job.started or clock.began, _end(job, clock)))
     state = state_of(job, servers)
-    name = job.name if len(job.name) <= 17 else f"{job.name[:8]}…{job.name[-8:]}"
+    name = job.name if len(job.name) <= 15 else f"{job.name[:7]}…{job.name[-7:]}"
     told = f"{job.name}: {state}, {duration(_end(job, clock) - (job.started or clock.began))}"
     return e(
         "g",
