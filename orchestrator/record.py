@@ -85,6 +85,7 @@ class SourceEntry(Entry):
         quick, overrides, launcher, mpiexec, time_limit_s, stop_before_s, checkpoint_s: its options.
         config: the configuration that followed.
         script: the checksum of run.py.
+        commit: of the repository that the directory is in; None where it is in none.
     """
 
     experiment: Path
@@ -97,6 +98,13 @@ class SourceEntry(Entry):
     checkpoint_s: float | None = None
     config: dict[str, Any]
     script: str
+    commit: str | None = None
+
+
+class LifeEntry(Entry):
+    """What a run was before it was resumed."""
+
+    started: float | None = None
 
 
 class RunEntry(Entry):
@@ -112,6 +120,7 @@ class RunEntry(Entry):
         allocation: the numbers, with commas, of the jobs in whose allocation it runs.
         source: what it was made from; None where it was not started by `penstock run` or `run_script`.
         before: what the record said before the run was queued to be resumed.
+        resumed: its lives before this one, the first one first.
     """
 
     run: str
@@ -132,6 +141,7 @@ class RunEntry(Entry):
     databases: list[DatabaseEntry] = Field(default_factory=list)
     source: SourceEntry | None = None
     before: dict[str, Any] | None = None
+    resumed: list[LifeEntry] = Field(default_factory=list)
     jobs: list[JobEntry]
 
     @model_validator(mode="after")

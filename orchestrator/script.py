@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from orchestrator.commit import commit_of
 from orchestrator.config import load_config
 from orchestrator.errors import PenstockError, UsageError
 from orchestrator.hosts import parse_hosts
@@ -157,6 +158,7 @@ def source_of(directory: Path, options: Options, config: Mapping[str, Any]) -> d
         "stop_before_s": options.stop_before_s,
         "checkpoint_s": options.checkpoint_s,
         "config": plain,
+        "commit": commit_of(directory),
         "script": hashlib.sha256((directory / SCRIPT).read_bytes()).hexdigest(),
     }
 

@@ -23,6 +23,7 @@ from sim_clients.errors import SnapshotError
 from sim_clients.fields import Array, FieldType
 
 _SINCE = "since "
+_DIMS = "dims "
 
 
 class Described(NamedTuple):
@@ -35,7 +36,7 @@ class Described(NamedTuple):
         """Return the field's line in a contract, for example `float32 (128, 128) in blocks, K, dims y x`."""
         units, dims, block = self.about.units, self.about.dims, self.about.block
         shape = f"{self.type}" if block is None else f"{FieldType(self.type.dtype, block.shape)} in blocks"
-        return shape + (f", {units}" if units else "") + (f", dims {' '.join(dims)}" if dims else "")
+        return shape + (f", {units}" if units else "") + (f", {_DIMS}{' '.join(dims)}" if dims else "")
 
     def place(self) -> str:
         """Return which part of the global array it is, for example `(64, 128) at (64, 0)`."""
@@ -87,6 +88,12 @@ class Contract:
     def __str__(self) -> str:
         """Return the text that `parse` reads."""
         return "\n".join([_SINCE + self.since, *(f"{name}: {line}" for name, line in self.fields.items())])
+
+    def units(self, field: str) -> str | None:
+        """Return the units of a field; None where the contract has no such field, or none of its units."""
+        _, _, described = self.fields.get(field, "").partition(")")
+        words = described.split(", ")[1:]
+        return words[0] if words and not words[0].startswith(_DIMS) else None
 
     def check(self, stream: str, found: Contract) -> None:
         """Check that a snapshot keeps it.

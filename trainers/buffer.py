@@ -8,6 +8,7 @@ buffer needs to go on with the same draws. Buffers know no database and no proce
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Mapping, MutableSequence
 from typing import Any, Protocol, TypeVar
 
@@ -15,7 +16,10 @@ import numpy as np
 
 from trainers.bound import Bound
 from trainers.errors import BufferEmpty, BufferFull
-from trainers.samples import Sample, nbytes_of
+from trainers.samples import Numbered, Sample, nbytes_of
+
+AGES = 1024
+"""So many draws are remembered with their ages."""
 
 Item_contra = TypeVar("Item_contra", contravariant=True)
 
@@ -96,6 +100,7 @@ class Drawn(ABC):
         self._nbytes = self._added = 0
         self._largest: int | None = None
         self._draining = False
+        self._ages: deque[int] = deque(maxlen=AGES)
 
     @abstractmethod
     def __len__(self) -> int:
@@ -136,11 +141,17 @@ class Drawn(ABC):
             raise ValueError(f"a batch has at least one sample, {count} were asked for")
         if not len(self):
             raise BufferEmpty
-        return self._draw(count)
+        batch = self._draw(count)
+        self._ages.extend([self._added - 1 - sample.number for sample in batch])
+        return [*batch]
 
     def drain(self) -> None:
         """Let no sample be drawn twice from now on, whatever the watermark: nothing more will come."""
         self._draining = True
+
+    def ages(self) -> list[int]:
+        """Return how many additions had come after each of the samples drawn lately, oldest draw first."""
+        return list(self._ages)
 
     def _own_state(self) -> dict[str, Any]:
         return {
@@ -160,7 +171,7 @@ class Drawn(ABC):
         """Tell whether a batch may be drawn while more is to come."""
 
     @abstractmethod
-    def _draw(self, count: int) -> list[Sample]:
+    def _draw(self, count: int) -> list[Numbered]:
         """Draw from what is not empty."""
 
 
@@ -177,7 +188,7 @@ class Bounded(Drawn):
         BufferRefused: no bound, a watermark above it, or numbers below 1.
     """
 
-    _samples: MutableSequence[Sample]
+    _samples: MutableSequence[Numbered]
 
     def __init__(
         self, samples: int | None = None, *, nbytes: int | None = None, watermark: int = 1, seed: int
@@ -211,7 +222,7 @@ class Bounded(Drawn):
         self._bound.check_size(size, self._watermark)
         if not self._bound.fits(self.unseen + 1, self._unseen_nbytes() + size):
             raise BufferFull(self.unseen, str(self._bound))
-        self._put(sample, size)
+        self._put(Numbered(sample, self._added), size)
         self._nbytes += size
         self._added += 1
         self._largest = max(self._largest or 0, size)
@@ -232,7 +243,8 @@ class Bounded(Drawn):
         return {
             "kind": type(self).__name__,
             "bound": [self._bound.count, self._bound.nbytes],
-            "samples": list(self._samples),
+            "samples": [dict(sample) for sample in self._samples],
+            "numbers": [sample.number for sample in self._samples],
             "unseen": self.unseen,
             "drawn": self._drawn,
             **self._own_state(),
@@ -249,16 +261,16 @@ class Bounded(Drawn):
             raise ValueError(
                 f"the state is of a {kind} of {bound}, this is a {type(self).__name__} of {self._bound}"
             )
-        self._samples = self._restored(state)
+        self._samples = self._restored(list(map(Numbered, state["samples"], state["numbers"])), state)
         self._nbytes = sum(map(nbytes_of, self._samples))
         self._drawn = state["drawn"]
         self._load_own_state(state)
 
-    def _put(self, sample: Sample, size: int) -> None:
+    def _put(self, sample: Numbered, size: int) -> None:
         self._samples.append(sample)
 
     def _unseen_nbytes(self) -> int:
         return self._nbytes
 
-    def _restored(self, state: Mapping[str, Any]) -> MutableSequence[Sample]:
-        return list(state["samples"])
+    def _restored(self, samples: list[Numbered], state: Mapping[str, Any]) -> MutableSequence[Numbered]:
+        return samples

@@ -18,7 +18,7 @@ from trainers.bound import Bound
 from trainers.buffer import Drawn
 from trainers.errors import BufferFull, BufferRefused
 from trainers.held import Bag, Held, Pair, Rank
-from trainers.samples import Sample, fields_of, paired
+from trainers.samples import Numbered, fields_of, paired
 
 
 class Pairs(Drawn):
@@ -206,11 +206,11 @@ class Pairs(Drawn):
     def _enough(self, count: int) -> bool:
         return len(self) >= self._watermark
 
-    def _draw(self, count: int) -> list[Sample]:
+    def _draw(self, count: int) -> list[Numbered]:
         """Draw pairs, those due in this round first; fewer than asked for only when it is drained."""
         return [self._draw_one() for _ in range(min(count, len(self)) if self._draining else count)]
 
-    def _draw_one(self) -> Sample:
+    def _draw_one(self) -> Numbered:
         if not self._due:
             self._due, self._done = self._done, self._due
         pair = self._due.drawn(self._generator)
@@ -229,7 +229,8 @@ class Pairs(Drawn):
         else:
             self._done.put(pair)
         first, second = pair.first, pair.second
-        return paired(self._inputs, self._target, first.fields, second.fields, second.step - first.step)
+        sample = paired(self._inputs, self._target, first.fields, second.fields, second.step - first.step)
+        return Numbered(sample, second.number)
 
     def _keep(self, one: Held) -> None:
         """Let a snapshot stay, now that it has a pair that was never drawn."""

@@ -91,6 +91,7 @@ class Publisher:
         self.verdict: Verdict | None = None
         self.trial: Trial | None = None
         self.rolled_back: list[int] = []
+        self._events: list[dict[str, Any]] = []
 
     def offer(
         self,
@@ -117,9 +118,14 @@ class Publisher:
             ExportMismatch, ModelRejected, DatabaseUnavailable: nothing was posted, the live version stays.
         """
         self.watch()
-        if self.trial is not None or not self._may_pass(network, loss, held_out):
+        if self.trial is not None:
+            return None
+        step = None if about is None else about.steps
+        if not self._may_pass(network, loss, held_out):
+            self._tell_gate(step, None)
             return None
         version = self._post(export(network, example), loss, about)
+        self._tell_gate(step, version)
         self.version, self.best_loss, self.bar = version, loss, float("inf")
         before = previous(self._client.model_versions(self._name))
         if self._terms.canary is not None and before is not None:
@@ -152,6 +158,8 @@ class Publisher:
         self._client.promote(self._name, trial.before)
         self.bar = self.verdict.candidate if self.verdict is not None else self.best_loss
         self.rolled_back.append(trial.version)
+        told = {"version": trial.before, "from": trial.version, "reason": "its trial in the solvers"}
+        self._events.append({"event": "rollback", "unix_time": time.time(), **told})
         return trial.version
 
     def settle(self, *, unless: Callable[[], bool]) -> None:
@@ -171,14 +179,10 @@ class Publisher:
         self.best_loss, self.trial = float("inf"), None
         return self.offer(network, example, loss)
 
-    def told(self) -> dict[str, Any]:
-        """Return what a line of the history has of the gate and of trials."""
-        live = None if self.verdict is None else self.verdict.live
-        return {
-            "gate": None if self.verdict is None else self.verdict.candidate,
-            "gate_live": live if live is not None and math.isfinite(live) else None,
-            "rolled_back": list(self.rolled_back),
-        }
+    def events(self) -> list[dict[str, Any]]:
+        """Return what has become of versions since the last call, as lines of the history."""
+        events, self._events = self._events, []
+        return events
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
@@ -200,6 +204,20 @@ class Publisher:
         prediction = _predicted(network, held_out)
         self.verdict = gate.judge(self._client, self._name, prediction, held_out, self.bar)
         return self.verdict.passed
+
+    def _tell_gate(self, step: int | None, version: int | None) -> None:
+        if self.verdict is None:
+            return
+        candidate, live = self.verdict.candidate, self.verdict.live
+        if live is None:
+            reason = "there was none before it"
+        elif math.isinf(live):
+            reason = f"version {self.verdict.version} cannot answer for these samples"
+        else:
+            reason = f"{candidate:.4g} against {live:.4g} of version {self.verdict.version}"
+        told = {"version": version, "accepted": version is not None, "reason": reason}
+        errors = {"candidate": _finite(candidate), "live": None if live is None else _finite(live)}
+        self._events.append({"event": "gate", "unix_time": time.time(), "step": step, **told, **errors})
 
     def _post(self, archive: bytes, loss: float, about: ModelAbout | None) -> int:
         known = ModelAbout() if about is None else about
@@ -231,6 +249,10 @@ class Publisher:
             return self._client.model_version(self._name)
         except ModelMissing:
             return 0
+
+
+def _finite(error: float) -> float | None:
+    return error if math.isfinite(error) else None
 
 
 def _predicted(network: torch.nn.Module, held_out: HeldOut) -> Any:

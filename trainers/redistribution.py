@@ -88,14 +88,22 @@ def dealt(lists: Sequence[Sequence[Any]], rank: int, world: int) -> list[Any]:
 
 def _samples_of(states: Sequence[State], rank: int, world: int) -> dict[str, Any]:
     """Deal the samples, those that were never drawn, which are at the front, apart from the others."""
-    unseen = dealt([state["samples"][: state["unseen"]] for state in states], rank, world)
-    seen = dealt([state["samples"][state["unseen"] :] for state in states], rank, world)
-    added, drawn = (sum(state[name] for state in states) for name in ("added", "drawn"))
+    held = [
+        [
+            (sample, state["added"] - number)
+            for sample, number in zip(state["samples"], state["numbers"], strict=True)
+        ]
+        for state in states
+    ]
+    unseen = dealt([each[: state["unseen"]] for each, state in zip(held, states, strict=True)], rank, world)
+    seen = dealt([each[state["unseen"] :] for each, state in zip(held, states, strict=True)], rank, world)
+    added, drawn = (len(range(rank, sum(state[n] for state in states), world)) for n in ("added", "drawn"))
     return {
-        "samples": unseen + seen,
+        "samples": [sample for sample, _ in unseen + seen],
+        "numbers": [added - age for _, age in unseen + seen],
         "unseen": len(unseen),
-        "added": len(range(rank, added, world)),
-        "drawn": len(range(rank, drawn, world)),
+        "added": added,
+        "drawn": drawn,
     }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from trainers.buffer import Bounded
 from trainers.errors import BufferRefused
-from trainers.samples import Sample, nbytes_of
+from trainers.samples import Numbered, nbytes_of
 
 
 class Fifo(Bounded):
@@ -34,14 +34,14 @@ class Fifo(Bounded):
     def _enough(self, count: int) -> bool:
         return len(self) >= count and (self._drawn > 0 or len(self) >= self._watermark)
 
-    def _draw(self, count: int) -> list[Sample]:
+    def _draw(self, count: int) -> list[Numbered]:
         assert isinstance(self._samples, deque)
         batch = [self._samples.popleft() for _ in range(min(count, len(self)))]
         self._nbytes -= sum(map(nbytes_of, batch))
         return batch
 
-    def _restored(self, state: Mapping[str, Any]) -> MutableSequence[Sample]:
-        return deque(state["samples"])
+    def _restored(self, samples: list[Numbered], state: Mapping[str, Any]) -> MutableSequence[Numbered]:
+        return deque(samples)
 
 
 class Firo(Bounded):
@@ -54,7 +54,7 @@ class Firo(Bounded):
     def _enough(self, count: int) -> bool:
         return len(self) >= count and (len(self) - count >= self._watermark)
 
-    def _draw(self, count: int) -> list[Sample]:
+    def _draw(self, count: int) -> list[Numbered]:
         places = _places(self._generator, len(self), min(count, len(self)))
         batch = [_taken_out(self._samples, place) for place in places]
         self._nbytes -= sum(map(nbytes_of, batch))
@@ -89,7 +89,7 @@ class Reservoir(Bounded):
     def _enough(self, count: int) -> bool:
         return len(self) >= self._watermark
 
-    def _put(self, sample: Sample, size: int) -> None:
+    def _put(self, sample: Numbered, size: int) -> None:
         while not self._bound.fits(len(self) + 1, self._nbytes + size):
             place = self._unseen + int(self._generator.integers(len(self) - self._unseen))
             self._nbytes -= nbytes_of(_taken_out(self._samples, place))
@@ -98,13 +98,13 @@ class Reservoir(Bounded):
         self._unseen += 1
         self._nbytes_unseen += size
 
-    def _draw(self, count: int) -> list[Sample]:
+    def _draw(self, count: int) -> list[Numbered]:
         if self._draining:
             places = _places(self._generator, len(self), min(count, len(self)))
             return [self._drained(place) for place in places]
         return [self._seen(int(place)) for place in self._generator.integers(len(self), size=count)]
 
-    def _seen(self, place: int) -> Sample:
+    def _seen(self, place: int) -> Numbered:
         """Return the sample at a place, as one that has been drawn."""
         sample = self._samples[place]
         if place < self._unseen:
@@ -113,7 +113,7 @@ class Reservoir(Bounded):
             _swap(self._samples, place, self._unseen)
         return sample
 
-    def _drained(self, place: int) -> Sample:
+    def _drained(self, place: int) -> Numbered:
         if place < self._unseen:
             self._seen(place)
             place = self._unseen
@@ -121,8 +121,7 @@ class Reservoir(Bounded):
         self._nbytes -= nbytes_of(sample)
         return sample
 
-    def _restored(self, state: Mapping[str, Any]) -> MutableSequence[Sample]:
-        samples = list(state["samples"])
+    def _restored(self, samples: list[Numbered], state: Mapping[str, Any]) -> MutableSequence[Numbered]:
         self._unseen = state["unseen"]
         self._nbytes_unseen = sum(map(nbytes_of, samples[: self._unseen]))
         return samples
@@ -154,11 +153,11 @@ def _places(generator: np.random.Generator, held: int, count: int) -> list[int]:
     return drawn
 
 
-def _taken_out(samples: MutableSequence[Sample], place: int) -> Sample:
+def _taken_out(samples: MutableSequence[Numbered], place: int) -> Numbered:
     """Take the sample at a place out; the last one comes in its place."""
     _swap(samples, place, len(samples) - 1)
     return samples.pop()
 
 
-def _swap(samples: MutableSequence[Sample], one: int, other: int) -> None:
+def _swap(samples: MutableSequence[Numbered], one: int, other: int) -> None:
     samples[one], samples[other] = samples[other], samples[one]

@@ -20,6 +20,16 @@ JUMP = "jump"
 """The input that is no field of a snapshot: the solver steps to the target, (1,) float32."""
 
 
+class Numbered(dict[str, Array]):
+    """A sample in a buffer: `number` additions came before it."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, sample: Mapping[str, Array], number: int) -> None:
+        super().__init__(sample)
+        self.number = number
+
+
 def fields_of(snapshot: Snapshot, names: Iterable[str]) -> Sample:
     """Return some fields of a snapshot; JUMP, which is none, is passed over.
 

@@ -112,6 +112,8 @@ class SnapshotStream:
         self._asked_at = -math.inf
         self.lowest: int | None = None
         """Where the slowest of those who divide the stream is: what comes later cannot be acknowledged."""
+        self.announced = 0
+        """Snapshots that were announced by the last look."""
         self.missed = 0
         """Snapshots that were dropped before they were read."""
         self.non_finite = 0
@@ -132,7 +134,7 @@ class SnapshotStream:
         Raises:
             IncompleteSnapshot, NonFiniteField, SnapshotError: naming the snapshot; it stays unread.
         """
-        announced = self._client.announced(self._stream)
+        announced = self.announced = self._client.announced(self._stream)
         if announced < self._cursor:  # the database came back as it was before some were read
             self._go_back(announced)
         snapshots: list[Snapshot] = []
@@ -231,6 +233,10 @@ class SnapshotStream:
     def drained(self) -> bool:
         """Tell whether every producer has ended, and all that they announced has been read."""
         return self.ended() and self._client.announced(self._stream) <= self._cursor
+
+    def units(self, field: str) -> str | None:
+        """Return the units that the contract has of a field; None where it has none, or nothing was read."""
+        return None if self._contract is None else self._contract.units(field)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs to go on from here."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -22,6 +23,7 @@ import torch
 
 from sim_clients import Client, ModelAbout, ModelRejected
 from trainers.batches import Batch, size_of
+from trainers.board import Board
 from trainers.buffer import Buffer
 from trainers.distributed import ALONE, Ranks, joined
 from trainers.errors import (
@@ -33,7 +35,7 @@ from trainers.errors import (
     TrainingStopped,
 )
 from trainers.gate import Gate, HeldOut, better_by, keep_last_and_best
-from trainers.history import append_history
+from trainers.history import History, buffer_facts
 from trainers.intake import Intake
 from trainers.loader import Loader
 from trainers.losses import Loss, relative_square
@@ -45,6 +47,7 @@ from trainers.rounds import Rounds, Word
 from trainers.samples import NEXT, Sample
 from trainers.share import Share
 from trainers.shares import SharedCheckpoint
+from trainers.specimen import keep_specimen
 from trainers.stopping import asked_to_end
 from trainers.stream import NonFinite, SnapshotStream
 from trainers.until import Reached, Target, Until, first_reason
@@ -94,6 +97,7 @@ class Training:
             looked at again at every judgement, "running".
         non_finite: a snapshot that carries NaN or infinity ends the training, "refuse"; or is skipped, and
             counted in the history, "skip".
+        tensorboard: the history is written for TensorBoard too; needs its package.
     """
 
     model: str
@@ -120,6 +124,7 @@ class Training:
     prefetch: int = 2
     normalise: Normalise = "no"
     non_finite: NonFinite = "refuse"
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:
@@ -151,7 +156,7 @@ def train(
 
     Args:
         buffer: what the batches are drawn from; while it is full, no more is taken in.
-        directory: for the checkpoint and the history; an existing checkpoint is gone on from.
+        directory: for the checkpoint, the history and the specimens; an existing checkpoint is gone on from.
         loss: what the steps minimise, of each sample; judged is by the relative L2 error in any case.
         ranks: who trains it together; by default those that torchrun has started, or this process alone.
 
@@ -163,11 +168,11 @@ def train(
         RankLost: another rank has failed.
         TrainerError, ClientError: naming what went wrong.
     """
-    with asked_to_end() as asked:
-        if ranks is not None:
-            return _train(network, client, training, buffer, directory, loss, ranks, asked)
-        with joined(training.rank_timeout_s) as ranks:
-            return _train(network, client, training, buffer, directory, loss, ranks, asked)
+    joining = joined(training.rank_timeout_s) if ranks is None else nullcontext(ranks)
+    with asked_to_end() as asked, joining as ranks:
+        board = Board(directory) if training.tensorboard and ranks.rank == 0 else None
+        with History(directory, board) as history:
+            return _train(network, client, training, buffer, history, loss, ranks, asked)
 
 
 def _train(
@@ -175,12 +180,12 @@ def _train(
     client: Client,
     training: Training,
     buffer: Buffer[Sample] | Pairs,
-    directory: Path,
+    history: History,
     loss: Loss,
     ranks: Ranks,
     asked: Callable[[], bool],
 ) -> Publisher:
-    device = next(network.parameters()).device
+    path, device = history.directory / CHECKPOINT, next(network.parameters()).device
     if training.normalise != "no":
         network = Normalised(network, training.inputs, training.target).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
@@ -212,9 +217,9 @@ def _train(
     timeout_s = training.timeout_s if alone else math.inf  # of several ranks one may wait longer
     loader = Loader(intake, ahead=training.prefetch, timeout_s=timeout_s, device=device)
     publisher = Publisher(client, training.model, terms=terms_of(training))
-    checkpoint = SharedCheckpoint(directory / CHECKPOINT, ranks)
+    checkpoint = SharedCheckpoint(path, ranks)
     state = TrainingState(network, optimizer, loader, publisher, checkpoint, ranks.world)
-    state.resume(directory / CHECKPOINT, share)
+    state.resume(path, share)
     intake.stream.subscribe()
     if first and publisher.is_lost():
         judges = loader.judges()
@@ -236,6 +241,7 @@ def _train(
             if first and publisher.trial is not None:
                 with loader.paused():
                     publisher.watch()
+                tell(history, publisher)
 
             # 2. One gradient step, unless time is over or the last sample has been used.
             over = told.progress >= 1 or (told.exhausted and not told.samples)
@@ -261,7 +267,7 @@ def _train(
                     loader.drain_if_ended()
                 if training.normalise == "running":
                     normalise(network, loader, ranks)
-                version, enough = examine(network, state, training, directory, ranks)
+                version, enough = examine(network, state, training, history, ranks)
                 over = over or enough
 
             # 4. Remember, never between a batch and its step; producers that are out of room get it by that.
@@ -269,9 +275,10 @@ def _train(
             if version is not None or due or told.pressed or told.asked:
                 state.save()
             if told.asked and not over:
-                raise TrainingStopped(state.step, directory / CHECKPOINT)
+                raise TrainingStopped(state.step, path)
         with loader.paused():
             publisher.settle(unless=asked)
+        tell(history, publisher)
         state.over = True
         state.save()
     intake.stream.leave()
@@ -438,7 +445,7 @@ def gradient_step(
 
 
 def examine(
-    network: torch.nn.Module, state: TrainingState, training: Training, directory: Path, ranks: Ranks
+    network: torch.nn.Module, state: TrainingState, training: Training, history: History, ranks: Ranks
 ) -> tuple[int | None, bool]:
     """Have rank 0 judge a network, and post it if it is better.
 
@@ -463,7 +470,11 @@ def examine(
                     held_out=held_out(judges, training),
                     about=ModelAbout(steps=state.step, samples=state.samples(training)),
                 )
-                record(directory, state, training, validation, version, held)
+                record(history, state, training, validation, version, held)
+                if version is not None:
+                    units = state.loader.intake.stream.units(training.target)
+                    what = (training.inputs, training.target, units)
+                    keep_specimen(history.directory, version, network, judges, *what)
             except (TrainerError, ModelRejected) as error:
                 refusal = error
     posted = state.publisher.state_dict()
@@ -490,8 +501,14 @@ def answer_and_target(
     return network(*(batch[name] for name in training.inputs)), batch[training.target + NEXT]
 
 
+def tell(history: History, publisher: Publisher) -> None:
+    """Append what has become of versions: which the gate let pass or not, which were gone back from."""
+    for event in publisher.events():
+        history.append(event)
+
+
 def record(
-    directory: Path,
+    history: History,
     state: TrainingState,
     training: Training,
     validation: float,
@@ -506,14 +523,17 @@ def record(
         "step": state.step,
         **{name: sum(one[name] for one in held) for name in ("samples", "unseen", "non_finite")},
         "snapshots": stream.cursor,
+        "announced": stream.announced,
         "missed": stream.missed,
+        "batch_size": training.batch_size,
+        **buffer_facts(state.loader.intake.buffer),
         "idle_s": state.loader.idle_s,
         "loss": state.loss,
         "validation": validation,
         "version": version,
-        **state.publisher.told(),
     }
-    append_history(directory, line)
+    history.append(line)
+    tell(history, state.publisher)
     posted = f"  posted as version {version}" if version else ""
     done = f"{100 * min(1.0, state.progress(training)):3.0f} %  step {state.step:5d}"
     print(f"{done}  loss {state.loss:.4f}  validation {validation:.4f}{posted}", flush=True)

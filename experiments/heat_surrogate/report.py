@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator import PenstockError
+from orchestrator.record import run_at
+from orchestrator.report import write_report
 from trainers.history import read_history
 
 LABELS = {
@@ -52,7 +54,9 @@ def report(run_dir: Path, bars: dict[str, float], solvers: list[str]) -> None:
     coupled = read(run_dir, "coupled")["jumps"]
     with np.load(run_dir / "evaluation" / EXAMPLE) as example:
         draw(run_dir / PICTURE, example, history, coupled, result)
+    page = write_report(run_at(run_dir))
     show(run_dir, result, bars, missed)
+    print(f"the whole run on a page: {page}")
     if missed:
         raise BarMissed(missed, run_dir / RESULT)
 

@@ -151,6 +151,11 @@ static void check(int status, const penstock_client* client) {
   if (status) stop_with(penstock_error(client));
 }
 
+static void describe(penstock_client* client, const char* name, const char* units) {
+  penstock_about about = {.units = units};
+  check(penstock_describe_field(client, kStream, name, &about), client);
+}
+
 static void put(penstock_client* client, int64_t at, double time, const double* u, const double* source,
                 double diffusivity, int n) {
   static float *single_u, *single_source;
@@ -206,6 +211,9 @@ int main(int argc, char** argv) {
 
   penstock_client* client;
   check(penstock_connect(NULL, 0, &client), NULL);
+  describe(client, "u", "K");
+  describe(client, "source", "K s-1");
+  describe(client, "diffusivity", "m2 s-1");
   int wave = 0, stop = 0;
   check(penstock_stop_requested(client, &stop), client);
   while (wave < waves && !stop) {

@@ -175,6 +175,9 @@ program simulate
   if (nice(niceness) == -1) error stop "simulate.f90: it cannot be made nice"
 
   call client%connect()
+  call client%describe_field("u", units="K")
+  call client%describe_field("source", units="K s-1")
+  call client%describe_field("diffusivity", units="m2 s-1")
   do wave = 0, waves - 1
     if (client%stop_requested()) exit
     call simulate_wave(wave, wave_jumps)

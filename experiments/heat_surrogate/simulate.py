@@ -10,8 +10,9 @@ import numpy as np
 from heat import Member, Plate, plate_arguments, plate_from
 from names import run, write_report
 
-from sim_clients import Client, connect
+from sim_clients import Client, Field, connect
 
+UNITS = {"u": "K", "source": "K s-1", "diffusivity": "m2 s-1"}
 NICENESS = 10
 """On a laptop the solvers share two cores with the trainer; here it is the one that must not starve."""
 
@@ -43,7 +44,7 @@ def simulate_wave(client: Client, plate: Plate, seed: int, wave: int, jumps: int
     for jump in range(first, first + jumps + 1):
         source = member.next_source()
         fields = {"u": u, "source": source, "diffusivity": np.array([member.diffusivity])}
-        single = {name: field.astype(np.float32) for name, field in fields.items()}
+        single = {name: Field(field.astype(np.float32), UNITS[name]) for name, field in fields.items()}
         client.put_snapshot(jump * plate.jump_steps, single, time=jump * plate.jump_time)
         u = member.advance(u, source)
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "ps": Entry("runs", "ps"),
     "logs": Entry("logs", "logs"),
     "stop": Entry("stop", "stop"),
+    "report": Entry("report", "report"),
     "db": Entry("db", "db"),
     "model": Entry("model", "model"),
     "smartsim-setup": Entry("smartsim_setup", "smartsim_setup"),

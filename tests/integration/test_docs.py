@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 import redis
 
+from orchestrator.record import run_at
+from orchestrator.report import write_report
 from sim_clients import Address
 from tests.integration.scripts import ran, snippets
 from tests.integration.servers import RedisServer, StartServer
+from tests.unit.orchestrator.report.runs import Page, job, write_run
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -92,6 +95,20 @@ def test_the_python_of_the_page_on_runs_that_survive_runs(
 def test_the_python_of_the_page_on_colocation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "colocated.py").write_text("\n".join(snippets(DOCS / "colocated.md")))
     ran(tmp_path / "colocated.py", monkeypatch)
+
+
+def test_what_the_page_on_reports_writes_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_loop.py").write_text("\n".join(snippets(DOCS / "report.md")))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    ran(tmp_path / "own_loop.py", monkeypatch)
+    (history,) = tmp_path.glob("*/history.jsonl")
+    write_run(tmp_path, [job(history.parent.name)])
+    page = Page(write_report(run_at(tmp_path)).read_text())
+    drawn = page.charts["Loss and validation over the gradient steps"]["validation, held-out samples"]
+    assert drawn == [[100, 0.12], [200, 0.06]]
+    assert "2 went live, 1 refused, 0 rolled back" in page.text
+    assert "u (16 × 16, m s-1)" in page.text
+    assert "What could not be read" not in page.text
 
 
 def test_the_python_of_the_page_on_training_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.orchestrator.report.runs import Page
+from trainers.history import read_history
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -57,6 +60,13 @@ def test_heat_surrogate(tmp_path: Path) -> None:
     assert result["inferences_failed"] == 0
     assert (tmp_path / "run" / "picture.png").read_bytes().startswith(b"\x89PNG")
     assert "error on unseen plates" in (tmp_path / "run" / "summary.txt").read_text()
+    assert f"the whole run on a page: {tmp_path}/run/report.html" in done.stdout
+    page = Page((tmp_path / "run" / "report.html").read_text())
+    assert "What could not be read" not in page.text
+    assert 'alt="truth' in (tmp_path / "run" / "report.html").read_text() and "40 × 40, K" in page.text
+    drawn = page.charts["Loss and validation over the gradient steps"]["validation, held-out samples"]
+    history = read_history(tmp_path / "run" / "trainer")
+    assert drawn == [[line["step"], line["validation"]] for line in history]
 
 
 @pytest.mark.slow

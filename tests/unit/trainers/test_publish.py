@@ -155,6 +155,9 @@ def test_a_version_that_does_worse_in_the_solvers_is_gone_back_from(client: Memo
     assert publisher.watch() == 2
     assert client.model_version("net") == 1
     assert (publisher.trial, publisher.rolled_back) == (None, [2])
+    told = publisher.events()[-1]
+    assert (told["event"], told["version"], told["from"]) == ("rollback", 1, 2)
+    assert publisher.events() == []
     assert not publisher.is_lost()
     assert offer(publisher, 1.199) is None  # no better than what did not pass
     assert offer(publisher, 1.1) == 3

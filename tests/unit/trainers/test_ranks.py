@@ -20,7 +20,7 @@ from tests.unit.trainers.rank_threads import on_ranks
 from tests.unit.trainers.test_publish import load_torchscript
 from trainers import Fifo, NonFiniteField, NoSamples, Pairs, Reservoir, StreamStalled, TrainingStopped
 from trainers.distributed import Ranks
-from trainers.history import read_history
+from trainers.history import History, read_history
 from trainers.losses import relative_square
 from trainers.networks import Mlp
 from trainers.samples import Sample
@@ -105,7 +105,7 @@ def trained(
         network = copy.deepcopy(untrained)
         client = MemoryClient(database, f"trainer_{ranks.rank}")
         asks = partial(asked, ranks.rank)
-        _train(network, client, training, buffer(), directory, relative_square, ranks, asks)
+        _train(network, client, training, buffer(), History(directory), relative_square, ranks, asks)
         return network
 
     return on_ranks(world, run)
@@ -220,7 +220,7 @@ def test_only_what_all_ranks_have_is_acknowledged(database: MemoryDatabase, tmp_
         asked = iter([False] * 8)
         client = MemoryClient(database, f"trainer_{ranks.rank}")
         loss = relative_square
-        _train(Mlp(4, 4), client, training, buffer, tmp_path, loss, ranks, lambda: next(asked, True))
+        _train(Mlp(4, 4), client, training, buffer, History(tmp_path), loss, ranks, lambda: next(asked, True))
 
     with pytest.raises(TrainingStopped):
         on_ranks(2, run)

@@ -33,7 +33,7 @@ from trainers import (
     export,
 )
 from trainers.gate import Gate
-from trainers.history import HISTORY, read_history
+from trainers.history import HISTORY, read_events, read_history
 from trainers.losses import mean_square
 from trainers.networks import Mlp
 from trainers.publish import Terms
@@ -625,7 +625,10 @@ def test_a_better_live_version_is_not_replaced(database: MemoryDatabase, tmp_pat
     assert publisher.version == 0
     assert publisher.verdict is not None
     assert publisher.verdict.version == 4
-    assert all(line["version"] is None and line["gate"] > 0 for line in read_history(tmp_path))
+    assert all(line["version"] is None for line in read_history(tmp_path))
+    refused = read_events(tmp_path)
+    assert [(one["event"], one["accepted"], one["version"]) for one in refused] == [("gate", False, None)] * 6
+    assert all(one["reason"].endswith("of version 4") and one["candidate"] > 0 for one in refused)
 
 
 def test_what_is_posted_says_how_long_it_was_trained(database: MemoryDatabase, tmp_path: Path) -> None:
