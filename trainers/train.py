@@ -55,7 +55,7 @@ _POSITIVE = (
     *("steps", "seconds", "judges", "batch_size", "learning_rate"),
     *("validate_every", "checkpoint_every", "timeout_s", "rank_timeout_s"),
 )
-_OWN = ("step", "seconds", "loss", "over", "samples", "validations")
+_OWN = ("step", "seconds", "loss", "over", "validations")
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def _train(
     loader = Loader(intake, ahead=training.prefetch, timeout_s=timeout_s, device=device)
     publisher = Publisher(client, training.model, terms=terms_of(training))
     checkpoint = SharedCheckpoint(directory / CHECKPOINT, ranks)
-    state = TrainingState(network, optimizer, loader, publisher, checkpoint)
+    state = TrainingState(network, optimizer, loader, publisher, checkpoint, ranks.world)
     state.resume(directory / CHECKPOINT, share)
     intake.stream.subscribe()
     if first and publisher.is_lost():
@@ -225,10 +225,6 @@ def _train(
     replica, rounds = ranks.replicate(network), Rounds(ranks, training.timeout_s, device)
     with loader:  # from here on it reads beside the loop; the client is the loop's within loader.paused()
         while not over:
-            if first and publisher.looks_now:
-                with loader.paused():
-                    publisher.watch()
-
             # 1. The next batch; it is waited for only while there is too little to learn from, and by several
             #    ranks only while all of them wait. What follows they agree on.
             ending = asked() or state.progress(training) >= 1
@@ -237,6 +233,9 @@ def _train(
             intake.stream.lowest = None if alone else told.lowest
             if rounds.stalled:
                 raise intake.stream.stalled()
+            if first and publisher.looks_now:
+                with loader.paused():
+                    publisher.watch()
 
             # 2. One gradient step, unless time is over or the last sample has been used.
             over = told.progress >= 1 or (told.exhausted and not told.samples)
@@ -249,7 +248,6 @@ def _train(
                 mine, weight = rounds.weighed(batch)
                 state.loss = gradient_step(replica, optimizer, mine, training, loss, ranks, weight)
                 state.step += 1
-                state.samples += told.samples
                 if not math.isfinite(state.loss):
                     raise NonFiniteLoss(state.step, state.loss)
                 over = told.exhausted or state.step >= training.steps
@@ -263,8 +261,8 @@ def _train(
                     loader.drain_if_ended()
                 if training.normalise == "running":
                     normalise(network, loader, ranks)
-                version, reason = examine(network, state, training, directory, ranks)
-                over = over or reason is not None
+                version, enough = examine(network, state, training, directory, ranks)
+                over = over or enough
 
             # 4. Remember, never between a batch and its step; producers that are out of room get it by that.
             due = stepped and state.step % training.checkpoint_every == 0
@@ -288,11 +286,11 @@ class TrainingState:
     """All that must survive a crash of the trainer.
 
     Attributes:
+        world: how many ranks train together.
         step: gradient steps made.
         seconds: spent on them, in earlier lives too.
         loss: of the last step.
         over: the training has ended.
-        samples: learned from by all ranks, each as often as it was drawn.
         validations: all so far.
     """
 
@@ -301,11 +299,11 @@ class TrainingState:
     loader: Loader
     publisher: Publisher
     checkpoint: SharedCheckpoint
+    world: int
     step: int = 0
     seconds: float = 0.0
     loss: float = 0.0
     over: bool = False
-    samples: int = 0
     validations: list[float] = field(default_factory=list)
     _started_at: float | None = None
 
@@ -323,10 +321,14 @@ class TrainingState:
         """Return how much of the training is done, 1 when it is over."""
         return max(self.step / training.steps, self.elapsed() / training.seconds)
 
+    def samples(self, training: Training) -> int:
+        """Return how many samples were learned from, each as often as it was drawn."""
+        return self.step * training.batch_size * self.world
+
     def reason(self, training: Training) -> str | None:
-        """Return why the training is to end after the last validation, if so."""
+        """Return why the training is to end after this validation, if so."""
         target = () if training.converged is None else (Target(training.converged),)
-        now = Reached(self.step, self.elapsed(), self.samples, self.validations)
+        now = Reached(self.step, self.elapsed(), self.samples(training), self.validations)
         return first_reason((*target, *training.until), now)
 
     def held(self) -> dict[str, int]:
@@ -384,6 +386,20 @@ class TrainingState:
         return {name: getattr(self, name) for name in names}
 
 
+def terms_of(training: Training) -> Terms:
+    """Return on which terms a network is posted."""
+    if training.terms is not None:
+        return training.terms
+    gate = Gate(rule=better_by(training.improvement))
+    return Terms(gate=gate, prune=keep_last_and_best(VERSIONS_KEPT), improvement=training.improvement)
+
+
+def held_out(judges: Batch, training: Training) -> HeldOut:
+    """Return the judges as the gate takes them."""
+    inputs = tuple(judges[name].cpu().numpy() for name in training.inputs)
+    return HeldOut(inputs, judges[training.target + NEXT].cpu().numpy())
+
+
 def schedule(progress: float, warm_up: float = 0.1) -> float:
     """Return the fraction of the highest learning rate: a short rise, then half a cosine down to zero."""
     if progress < warm_up:
@@ -424,20 +440,21 @@ def gradient_step(
 
 def examine(
     network: torch.nn.Module, state: TrainingState, training: Training, directory: Path, ranks: Ranks
-) -> tuple[int | None, str | None]:
+) -> tuple[int | None, bool]:
     """Have rank 0 judge a network, and post it if it is better.
 
-    All return the version that was posted, and why the training is to end, if so.
-
     Where it cannot be exported or posted, a checkpoint is written before that is raised.
+
+    Returns:
+        The version it was posted as, and whether the training is to end; the same for all ranks.
     """
     held = ranks.gather(state.held())
-    validation, version, reason, refusal = 0.0, None, None, None
+    validation, version, refusal, enough = 0.0, None, None, False
     if ranks.rank == 0:
         judges = state.loader.judges()
         validation = judge(network, judges, training)
         state.validations.append(validation)
-        reason = state.reason(training)
+        enough = state.reason(training) is not None
         with state.loader.paused():
             try:
                 version = state.publisher.offer(
@@ -445,32 +462,19 @@ def examine(
                     [judges[name][:1] for name in training.inputs],
                     validation,
                     held_out=held_out(judges, training),
-                    about=ModelAbout(steps=state.step, samples=state.samples),
+                    about=ModelAbout(steps=state.step, samples=state.samples(training)),
                 )
                 record(directory, state, training, validation, version, held)
             except (TrainerError, ModelRejected) as error:
                 refusal = error
-    said = (state.validations, version, reason, state.publisher.state_dict(), refusal and str(refusal))
-    state.validations, version, reason, posted, why = ranks.broadcast(said)
+    posted = state.publisher.state_dict()
+    said = (version, enough, state.validations, posted, refusal and str(refusal))
+    version, enough, state.validations, posted, why = ranks.broadcast(said)
     state.publisher.load_state_dict(posted)
     if why is not None:
         state.save()
         raise refusal or RankLost(ranks.rank, ranks.world, "post a network", {0: why})
-    return version, reason
-
-
-def terms_of(training: Training) -> Terms:
-    """Return on which terms a network is posted."""
-    if training.terms is not None:
-        return training.terms
-    gate = Gate(rule=better_by(training.improvement))
-    return Terms(gate=gate, prune=keep_last_and_best(VERSIONS_KEPT), improvement=training.improvement)
-
-
-def held_out(judges: Batch, training: Training) -> HeldOut:
-    """Return the judges as the gate takes them."""
-    inputs = tuple(judges[name].cpu().numpy() for name in training.inputs)
-    return HeldOut(inputs, judges[training.target + NEXT].cpu().numpy())
+    return version, enough
 
 
 def judge(network: torch.nn.Module, batch: Batch, training: Training) -> float:

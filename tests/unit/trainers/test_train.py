@@ -446,69 +446,6 @@ def test_resumed_in_the_middle_of_a_drain_it_draws_the_rest(
     assert buffers[1].exhausted
 
 
-def test_a_rule_ends_the_training_and_asks_the_solvers_to_stop(
-    database: MemoryDatabase, tmp_path: Path
-) -> None:
-    training = dataclasses.replace(TRAINING, until=(Budget(steps=20),), stop_solvers=True)
-    train(network(), MemoryClient(database), training, reservoir(), tmp_path)
-    assert read_history(tmp_path)[-1]["step"] == 20
-    assert MemoryClient(database).stop_requested()
-    train(network(), MemoryClient(database), training, reservoir(), tmp_path)  # it is over
-    assert read_history(tmp_path)[-1]["step"] == 20
-
-
-def test_without_being_told_to_it_stops_no_solver(database: MemoryDatabase, tmp_path: Path) -> None:
-    seen = []
-
-    def enough(reached: Reached) -> str | None:
-        seen.append(reached)
-        return "enough" if len(reached.validations) == 2 else None
-
-    train(
-        network(),
-        MemoryClient(database),
-        dataclasses.replace(TRAINING, until=(enough,)),
-        reservoir(),
-        tmp_path,
-    )
-    assert not MemoryClient(database).stop_requested()
-    every = TRAINING.validate_every
-    assert [(each.step, each.samples) for each in seen] == [
-        (steps, steps * TRAINING.batch_size) for steps in (every, 2 * every)
-    ]
-
-
-def test_a_better_live_version_is_not_replaced(database: MemoryDatabase, tmp_path: Path) -> None:
-    """Somebody else has posted one that the network cannot beat, and its versions carry on after it."""
-    perfect = torch.nn.Linear(1, 1)
-    judge_client = MemoryClient(database)
-
-    class Refusing(MemoryClient):
-        def put_model(self, name: str, model: bytes, version: int, **options: Any) -> None:
-            raise AssertionError("nothing is better")
-
-    judge_client.put_model(TRAINING.model, export(perfect, [torch.ones(1, 1)]), 4)
-    terms = Terms(gate=Gate(rule=lambda candidate, live: False))
-    publisher = train(
-        network(), Refusing(database), dataclasses.replace(TRAINING, terms=terms), reservoir(), tmp_path
-    )
-    assert publisher.version == 0
-    assert publisher.verdict is not None
-    assert publisher.verdict.version == 4
-    assert all(line["version"] is None and line["gate"] > 0 for line in read_history(tmp_path))
-
-
-def test_what_is_posted_says_how_long_it_was_trained(database: MemoryDatabase, tmp_path: Path) -> None:
-    train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
-    versions = MemoryClient(database).model_versions(TRAINING.model)
-    posted = {line["version"]: line for line in read_history(tmp_path) if line["version"]}
-    assert [each.version for each in versions] == list(posted)
-    for each in versions:
-        line = posted[each.version]
-        assert (each.about.steps, each.about.loss) == (line["step"], line["validation"])
-        assert each.about.samples == line["step"] * TRAINING.batch_size
-
-
 def far_off(count: int = 20, *, broken: int | None = None) -> MemoryDatabase:
     """Return snapshots of large means and small deviations, of which one may be broken."""
     database = MemoryDatabase(load=load_torchscript)
@@ -620,7 +557,7 @@ def test_every_checkpoint_has_all_that_was_read_and_not_learned(
         return mean_square(answer, target)
 
     def save(path: Path, state: dict[str, Any]) -> None:
-        loader = state["parts"]["loader"]
+        loader = state["loader"]
         kept = [*loader["intake"]["buffer"]["samples"], *(one for drawn in loader["drawn"] for one in drawn)]
         held = sorted([*learned, *(float(one["y_next"][0, 0]) for one in kept)])
         read = loader["intake"]["stream"]["cursor"]
@@ -637,3 +574,66 @@ def test_every_checkpoint_has_all_that_was_read_and_not_learned(
     train(network(), MemoryClient(database), training, Fifo(8, seed=0), tmp_path, loss=noted)
     assert len(learned) == count
     assert len(checked) > 3
+
+
+def test_a_rule_ends_the_training_and_asks_the_solvers_to_stop(
+    database: MemoryDatabase, tmp_path: Path
+) -> None:
+    training = dataclasses.replace(TRAINING, until=(Budget(steps=20),), stop_solvers=True)
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path)
+    assert read_history(tmp_path)[-1]["step"] == 20
+    assert MemoryClient(database).stop_requested()
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path)  # it is over
+    assert read_history(tmp_path)[-1]["step"] == 20
+
+
+def test_without_being_told_to_it_stops_no_solver(database: MemoryDatabase, tmp_path: Path) -> None:
+    seen = []
+
+    def enough(reached: Reached) -> str | None:
+        seen.append(reached)
+        return "enough" if len(reached.validations) == 2 else None
+
+    train(
+        network(),
+        MemoryClient(database),
+        dataclasses.replace(TRAINING, until=(enough,)),
+        reservoir(),
+        tmp_path,
+    )
+    assert not MemoryClient(database).stop_requested()
+    every = TRAINING.validate_every
+    assert [(each.step, each.samples) for each in seen] == [
+        (steps, steps * TRAINING.batch_size) for steps in (every, 2 * every)
+    ]
+
+
+def test_a_better_live_version_is_not_replaced(database: MemoryDatabase, tmp_path: Path) -> None:
+    """Somebody else has posted one that the network cannot beat, and its versions carry on after it."""
+    perfect = torch.nn.Linear(1, 1)
+    judge_client = MemoryClient(database)
+
+    class Refusing(MemoryClient):
+        def put_model(self, name: str, model: bytes, version: int, **options: Any) -> None:
+            raise AssertionError("nothing is better")
+
+    judge_client.put_model(TRAINING.model, export(perfect, [torch.ones(1, 1)]), 4)
+    terms = Terms(gate=Gate(rule=lambda candidate, live: False))
+    publisher = train(
+        network(), Refusing(database), dataclasses.replace(TRAINING, terms=terms), reservoir(), tmp_path
+    )
+    assert publisher.version == 0
+    assert publisher.verdict is not None
+    assert publisher.verdict.version == 4
+    assert all(line["version"] is None and line["gate"] > 0 for line in read_history(tmp_path))
+
+
+def test_what_is_posted_says_how_long_it_was_trained(database: MemoryDatabase, tmp_path: Path) -> None:
+    train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+    versions = MemoryClient(database).model_versions(TRAINING.model)
+    posted = {line["version"]: line for line in read_history(tmp_path) if line["version"]}
+    assert [each.version for each in versions] == list(posted)
+    for each in versions:
+        line = posted[each.version]
+        assert (each.about.steps, each.about.loss) == (line["step"], line["validation"])
+        assert each.about.samples == line["step"] * TRAINING.batch_size
