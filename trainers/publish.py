@@ -134,6 +134,11 @@ class Publisher:
             prune(self._client, self._name, self._terms.prune)
         return version
 
+    @property
+    def looks_now(self) -> bool:
+        """Whether a version is on trial and it is time to look at it."""
+        return self.trial is not None and time.monotonic() - self._looked_at >= LOOK_EVERY_S
+
     def watch(self) -> int | None:
         """Look what solvers have reported of a version on trial, at most every half second.
 
@@ -143,7 +148,7 @@ class Publisher:
         Raises:
             ModelMissing, ModelRejected, DatabaseUnavailable: one could not go back.
         """
-        if self.trial is None or time.monotonic() - self._looked_at < LOOK_EVERY_S:
+        if self.trial is None or not self.looks_now:
             return None
         self._looked_at = time.monotonic()
         if self._live_version() != self.trial.version:  # somebody else has decided

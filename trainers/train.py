@@ -238,7 +238,7 @@ def _train(
             intake.stream.lowest = None if alone else told.lowest
             if rounds.stalled:
                 raise intake.stream.stalled()
-            if first and publisher.trial is not None:
+            if first and publisher.looks_now:
                 with loader.paused():
                     publisher.watch()
                 tell(history, publisher)
@@ -276,9 +276,10 @@ def _train(
                 state.save()
             if told.asked and not over:
                 raise TrainingStopped(state.step, path)
-        with loader.paused():
-            publisher.settle(unless=asked)
-        tell(history, publisher)
+        if first:
+            with loader.paused():
+                publisher.settle(unless=asked)
+            tell(history, publisher)
         state.over = True
         state.save()
     intake.stream.leave()
