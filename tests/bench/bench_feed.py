@@ -47,6 +47,7 @@ BATCHES = 4
 SAMPLES = 256
 AHEAD = (0, 2)
 IDLE_S = 5.0
+QUICK_IDLE_S = 1.0
 FIELDS = ("u", "v")
 ROOT = Path(__file__).parents[2]
 SOLVER = Path(__file__).with_name("feed_solver.py")
@@ -58,7 +59,7 @@ def run(quick: bool) -> dict[str, Any]:
     build = built_module(print)
     module = Module(build.module, (*build.load_arguments(), *ARENA))
     binary = system_binary() or wheel_binary()
-    rounds = 3 if quick else ROUNDS
+    rounds, idle_s = (3, QUICK_IDLE_S) if quick else (ROUNDS, IDLE_S)
     report: dict[str, Any] = {}
     with (
         tempfile.TemporaryDirectory() as directory,
@@ -76,7 +77,7 @@ def run(quick: bool) -> dict[str, Any]:
                 report[f"fetch, {placement}"] = _fetch(server, clients, rounds)
                 report[f"idle, {placement}"] = {
                     "series": [
-                        _idle(server, name, client, ahead, server_core)
+                        _idle(server, client, name, ahead, server_core, idle_s)
                         for name, client in clients.items()
                         for ahead in AHEAD
                     ]
@@ -186,7 +187,9 @@ class Network(torch.nn.Module):
         return out[:, 0]
 
 
-def _idle(server: RedisServer, name: str, client: NativeClient, ahead: int, core: int) -> dict[str, Any]:
+def _idle(
+    server: RedisServer, client: NativeClient, name: str, ahead: int, core: int, seconds: float
+) -> dict[str, Any]:
     """Return what a training feels of its feeding, beside the same steps on one batch that is there."""
     stream = f"idle_{time.monotonic_ns()}"
     client.bound_stream(Bound(items=64, policy="drop_oldest"), stream)
@@ -197,16 +200,16 @@ def _idle(server: RedisServer, name: str, client: NativeClient, ahead: int, core
         with Loader(intake, ahead=ahead) as loader:
             batch = loader.batch()
             assert batch is not None
-            alone = _steps(network, optimizer, lambda: batch, IDLE_S / 3)[0]
+            alone = _steps(network, optimizer, lambda: batch, seconds / 3)[0]
             waited, read, start = loader.idle_s, intake.stream.cursor, time.perf_counter()
-            steps = _steps(network, optimizer, _checked(loader.batch), IDLE_S)[1]
-            seconds = time.perf_counter() - start
+            steps = _steps(network, optimizer, _checked(loader.batch), seconds)[1]
+            took = time.perf_counter() - start
             waited, read = loader.idle_s - waited, intake.stream.cursor - read
     return {
         "client": name,
         "ahead": ahead,
-        "idle, %": 100 * waited / seconds,
-        "ms a step": 1e3 * seconds / steps,
+        "idle, %": 100 * waited / took,
+        "ms a step": 1e3 * took / steps,
         "ms alone": 1e3 * alone,
         "snapshots a step": read / steps,
     }
