@@ -270,8 +270,9 @@ def _train(
                 state.save()
             if told.asked and not over:
                 raise TrainingStopped(state.step, directory / CHECKPOINT)
-        with loader.paused():
-            publisher.settle(unless=asked)
+        if first:
+            with loader.paused():
+                publisher.settle(unless=asked)
         state.over = True
         state.save()
     intake.stream.leave()
