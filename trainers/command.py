@@ -28,7 +28,7 @@ _ATTRIBUTE = re.compile(r"^ {4}([a-z_, ]+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train as the arguments say; when the training is over, ask the solvers to stop.
+    """Train as the arguments say.
 
     Raises:
         SystemExit: with a sentence that says what went wrong.
@@ -44,7 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         network = network_named(given["network"])
         client = connect()
         train(network, client, training, buffer, given["directory"])
-        client.request_stop()
         client.close()
     except (ClientError, TrainerError) as error:
         sys.exit(f"trainers.train: {error}")

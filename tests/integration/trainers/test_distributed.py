@@ -104,7 +104,7 @@ def test_two_ranks_share_a_stream_and_post(server: RedisServer, tmp_path: Path) 
     assert lines[-1]["validation"] < lines[0]["validation"]
     client = connect(Address.parse(server.address))
     assert client.model_version("two") == lines[-1]["version"] == 2
-    assert client.stop_requested()
+    assert not client.stop_requested()  # nobody has said --stop_solvers
     assert sorted(path.name for path in directory.glob("checkpoint*")) == [
         "checkpoint.pt",
         "checkpoint.pt.1of2.1",
@@ -167,7 +167,9 @@ def test_told_to_end_all_ranks_end_at_a_checkpoint_and_one_goes_on(
         told = program.process.pid if whom == "torchrun" else rank_process(program, 1).pid
         os.kill(told, signal.SIGTERM)
         assert program.returncode() == 1
-        assert program.log().count("the training was told to end after step") == 2, program.log()
+        # of the two, torchrun may end the slower one while it says so: its checkpoint is written
+        assert "the training was told to end after step" in program.log(), program.log()
+        assert "has lost the others" not in program.log()
     step = read_history(directory)[-1]["step"]
     trained(server, directory, 1, steps=step + 20, validate_every=5)
     assert read_history(directory)[-1]["samples"] == 80
