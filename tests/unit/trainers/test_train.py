@@ -553,7 +553,7 @@ def test_every_checkpoint_has_all_that_was_read_and_not_learned(
         return mean_square(answer, target)
 
     def save(path: Path, state: dict[str, Any]) -> None:
-        loader = state["parts"]["loader"]
+        loader = state["loader"]
         kept = [*loader["intake"]["buffer"]["samples"], *(one for drawn in loader["drawn"] for one in drawn)]
         held = sorted([*learned, *(float(one["y_next"][0, 0]) for one in kept)])
         read = loader["intake"]["stream"]["cursor"]
