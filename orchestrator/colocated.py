@@ -61,6 +61,8 @@ def colocate(
 ) -> Application:
     """Return an Application that runs with a database of its own beside it.
 
+    Bounds of streams are for the program to set, by `bound_stream` before its first put.
+
     Args:
         application: the program; it finds the database's address in its environment.
         config: how the database is set up.

@@ -23,7 +23,7 @@ from sim_clients.errors import (
 )
 from sim_clients.fields import Array, model_inputs, wire_array
 from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_position, dropped
-from sim_clients.memory_streams import STANDARD, MemoryStream
+from sim_clients.memory_streams import MemoryStream
 from sim_clients.models import check_newer, check_post, checked_version
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
 from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected, with_read_only_fields
@@ -140,8 +140,7 @@ class MemoryClient:
 
     def _store(self, entry: str, snapshot: Snapshot, outcome: Outcome, flow: MemoryStream) -> None:
         if outcome is Outcome.SPILLED:
-            directory = (flow.bound or STANDARD).directory or ""
-            place = spill.write(directory, flow.name, snapshot.name, snapshot.fields)
+            place = spill.write(flow.directory or "", flow.name, snapshot.name, snapshot.fields)
             self._database.spilled[entry] = place
         self._database.datasets[entry] = tuple(snapshot.fields)
         self._database.abouts[entry] = snapshot.about

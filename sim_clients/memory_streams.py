@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sim_clients.errors import StreamError, StreamFull
 from sim_clients.flow import Bound, Fill, Outcome
@@ -35,12 +37,14 @@ class MemoryStream:
     Attributes:
         name: of the stream.
         remove: removes the data of a dataset.
+        directory: under `bound.directory`, this stream's own: others may have the same bound.
     """
 
     name: str
     remove: Callable[[str], None]
     entries: list[Entry] = field(default_factory=list)
     bound: Bound | None = None
+    directory: Path | None = None
     kept_from: int = 0
     dropped: int = 0
     skipped: int = 0
@@ -57,6 +61,8 @@ class MemoryStream:
         with self.changed:
             if self.bound not in (None, bound):
                 raise StreamError(self.name, f"it has the bound {self.bound}, not {bound}")
+            if bound.directory is not None and self.directory is None:
+                self.directory = Path(bound.directory) / secrets.token_hex(8)
             self.bound = bound
 
     def reserve(self, entry: str, size: int) -> Outcome:

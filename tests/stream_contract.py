@@ -278,7 +278,7 @@ class StreamContract:
         for name, value in fields.items():
             np.testing.assert_array_equal(found.fields[name], value)
             assert found.fields[name].dtype == value.dtype
-        place = tmp_path / "snapshots" / "heat%2F0.0.2"
+        (place,) = tmp_path.glob("**/snapshots/heat%2F0.0.2")
         np.testing.assert_array_equal(np.load(place / "u.npy"), U + 2)
         assert sorted(path.name for path in place.parent.iterdir()) == [
             "heat%2F0.0.2",
@@ -294,10 +294,12 @@ class StreamContract:
         client = open_client("heat_0")
         client.bound_stream(Bound(items=1, policy="spill", directory=tmp_path))
         put(client, 0, 1, 2)
-        (tmp_path / "snapshots" / "heat_0.0.1" / "u.npy").unlink()
+        (first,) = tmp_path.glob("**/snapshots/heat_0.0.1/u.npy")
+        first.unlink()
         with pytest.raises(IncompleteSnapshot, match=r"on host .* cannot be read.*heat_0\.0\.1/u\.npy"):
             client.get_snapshot(1)
-        (tmp_path / "snapshots" / "heat_0.0.2" / "u.npy").write_bytes(b"\x93NUMPYgarbage")
+        (second,) = tmp_path.glob("**/snapshots/heat_0.0.2/u.npy")
+        second.write_bytes(b"\x93NUMPYgarbage")
         with pytest.raises(ClientError, match=r"heat_0\.0\.2/u\.npy"):
             client.get_snapshot(2)
 
@@ -306,7 +308,7 @@ class StreamContract:
         (tmp_path / "file").write_text("")
         client.bound_stream(Bound(items=1, policy="spill", directory=tmp_path / "file"))
         put(client, 0)
-        with pytest.raises(ClientError, match=r"cannot be spilled to .*/file/snapshots"):
+        with pytest.raises(ClientError, match=r"cannot be spilled to .*/file/.*snapshots"):
             put(client, 1)
         assert client.announced() == 1
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainers.errors import CheckpointError
+from trainers.errors import CheckpointError, CheckpointNotWritten
 
 State = dict[str, Any]
 
@@ -25,6 +25,9 @@ def save(path: Path, state: State) -> None:
 
     Args:
         state: nested dicts, lists and tuples of numbers, texts, tensors and arrays.
+
+    Raises:
+        CheckpointNotWritten: for want of room or permission.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -33,6 +36,11 @@ def save(path: Path, state: State) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+    except (OSError, RuntimeError) as error:  # of torch's writer, which hides the OSError that it met
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise CheckpointNotWritten(path, cause.strerror or str(cause), has_older=path.exists()) from cause
     finally:
         draft.unlink(missing_ok=True)
 

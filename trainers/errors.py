@@ -10,9 +10,11 @@ TrainerError
 ├── NonFiniteField      a snapshot carries NaN or infinity
 ├── NonFiniteLoss       the loss is NaN or infinite
 ├── TrainingStopped     it was told to end before it was through; its checkpoint is written
+├── RankLost            another rank of the same training has failed, was killed or hangs
 ├── NoSamples           the stream has ended with too little to learn from or to judge by
 ├── SampleError         a snapshot lacks a field that the network is trained on
 ├── ExportMismatch      the exported network does not answer as the trained one
+├── CheckpointNotWritten  there was no room for a checkpoint, or no permission
 └── CheckpointError     a checkpoint cannot be read, or is of another training
 """
 
@@ -107,6 +109,21 @@ class TrainingStopped(TrainerError):
         self.checkpoint = checkpoint
 
 
+class RankLost(TrainerError):
+    """Another rank of the same training has failed, was killed or hangs: none can go on without it."""
+
+    def __init__(self, rank: int, world: int, task: str, reasons: dict[int, str]) -> None:
+        said = "; ".join(f"rank {other}: {reason}" for other, reason in reasons.items())
+        super().__init__(
+            f"rank {rank} of {world} has lost the others when it was to {task} "
+            f"({said or 'nothing is known of them'}); started again, also with another number of ranks, "
+            "the training goes on from its checkpoint"
+        )
+        self.rank = rank
+        self.world = world
+        self.reasons = reasons
+
+
 class NonFiniteLoss(TrainerError):
     """The loss is NaN or infinite: the training has diverged."""
 
@@ -160,3 +177,18 @@ class CheckpointError(TrainerError):
         super().__init__(f"the checkpoint {path} cannot be used: {reason}")
         self.path = path
         self.reason = reason
+
+
+class CheckpointNotWritten(TrainerError):
+    """A checkpoint could not be written; the training ends, for it could lose what it learns from now on."""
+
+    def __init__(self, path: Path, reason: str, *, has_older: bool) -> None:
+        remains = (
+            "the one written before it is whole, and is gone on from"
+            if has_older
+            else "there is none before it, and what was read is still in the database"
+        )
+        super().__init__(f"the checkpoint {path} could not be written: {reason}; {remains}")
+        self.path = path
+        self.reason = reason
+        self.has_older = has_older

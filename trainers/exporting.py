@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from trainers.errors import ExportMismatch
+from trainers.normalise import Normalised
 
 TOLERANCE = 1e-4
 
@@ -27,7 +28,7 @@ def export(network: torch.nn.Module, example: Sequence[torch.Tensor]) -> bytes:
     """
     trained = copy.deepcopy(network).cpu().eval()
     inputs = [tensor.detach().cpu() for tensor in example]
-    archive = _archive(trained)
+    archive = _archive(trained, inputs)
     with torch.no_grad():
         expected = trained(*inputs)
         found = _load(archive)(*inputs)
@@ -48,11 +49,19 @@ def check_same(found: torch.Tensor, expected: torch.Tensor, tolerance: float = T
         raise ExportMismatch(difference, tolerance)
 
 
-def _archive(network: torch.nn.Module) -> bytes:
+def _archive(network: torch.nn.Module, example: Sequence[torch.Tensor]) -> bytes:
     file = io.BytesIO()
     with _deprecation_accepted():
-        torch.jit.save(torch.jit.script(network), file)
+        torch.jit.save(_scripted(network, example), file)
     return file.getvalue()
+
+
+def _scripted(network: torch.nn.Module, example: Sequence[torch.Tensor]) -> Any:
+    """Return a network as TorchScript, which knows no functions of any number of fields: those are traced."""
+    if not isinstance(network, Normalised):
+        return torch.jit.script(network)
+    network.network = torch.jit.script(network.network)
+    return torch.jit.trace(network, tuple(example))  # type: ignore[no-untyped-call]
 
 
 def _load(archive: bytes) -> Any:

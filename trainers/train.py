@@ -1,8 +1,12 @@
-"""The loop: snapshots come in, gradient steps are made, better networks go out. Read it top to bottom.
+"""The loop: batches come in, gradient steps are made, better networks go out. Read it top to bottom.
 
-A script of an experiment builds the network and calls `train`; everything it needs is an argument. Killed at
-any moment and started again with the same directory, it goes on from its last checkpoint: a snapshot is
-acknowledged once a checkpoint holds it. A stream that fills up is answered by an early checkpoint.
+A script of an experiment builds the network and calls `train`; everything it needs is an argument. The
+batches are made by the loader's thread meanwhile. Killed at any moment and started again with the same
+directory, it goes on from its last checkpoint: a snapshot is acknowledged once a checkpoint holds it. A full
+stream is answered by an early checkpoint.
+
+Started by torchrun, the same loop runs in several processes. Each has its share of the snapshots; what all
+must do alike they agree on before each step (`rounds`), and rank 0 judges, posts and writes the history.
 """
 
 from __future__ import annotations
@@ -10,32 +14,47 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
-from sim_clients import Client, Snapshot
-from trainers import checkpoint
+from sim_clients import Client, ModelRejected
+from trainers.batches import Batch, batch_of, size_of
 from trainers.board import Board
 from trainers.buffer import Buffer
-from trainers.errors import CheckpointError, NonFiniteLoss, NoSamples, TrainingRefused, TrainingStopped
+from trainers.distributed import ALONE, Ranks, joined
+from trainers.errors import (
+    CheckpointError,
+    NonFiniteLoss,
+    RankLost,
+    TrainerError,
+    TrainingRefused,
+    TrainingStopped,
+)
 from trainers.history import History, buffer_facts
-from trainers.loader import Batch, Pairing, batch_of
+from trainers.intake import Intake
+from trainers.loader import Loader
+from trainers.losses import Loss, relative_square
+from trainers.normalise import FieldMoments, Normalise, Normalised
+from trainers.pairing import Pairing
 from trainers.pairs import Pairs
 from trainers.publish import Publisher
+from trainers.rounds import Rounds, Word
 from trainers.samples import NEXT, Sample
+from trainers.share import Share
+from trainers.shares import SharedCheckpoint
 from trainers.specimen import keep_specimen
 from trainers.stopping import asked_to_end
-from trainers.stream import LOOK_EVERY_S, SnapshotStream
+from trainers.stream import NonFinite, SnapshotStream
 
 CHECKPOINT = "checkpoint.pt"
 _POSITIVE = (
     *("steps", "seconds", "judges", "batch_size", "learning_rate"),
-    *("validate_every", "checkpoint_every", "timeout_s"),
+    *("validate_every", "checkpoint_every", "timeout_s", "rank_timeout_s"),
 )
-_OWN = ("judges", "step", "seconds", "loss", "over")
+_OWN = ("step", "seconds", "loss", "over")
 
 
 @dataclass(frozen=True)
@@ -52,13 +71,24 @@ class Training:
         steps: gradient steps; the learning rate falls to zero with the last.
         seconds: the training ends so long after its first step, also with fewer steps.
         judges: held-out samples that every network is judged by; later ones are not used.
+        batch_size: samples in a step; of several ranks, of each.
+        learning_rate: the highest.
         validate_every, checkpoint_every: in gradient steps.
         improvement: by which fraction a network must be better than the last one posted.
         timeout_s: how long the producers may be silent.
+        rank_timeout_s: how long one of several ranks may keep the others waiting, as the first does when it
+            judges and posts.
         converged: the training ends when the validation is at most this; by default it goes on.
         end_with_producers: when all producers have ended and all they put was taken in, the buffer is
             drained, and the training ends when nothing is left; by default it goes on learning from what it
             has, which is nothing where the buffer lets no sample be drawn twice.
+        prefetch: batches that are made ahead, beside the step; with 0 each is made when its step is due, so
+            that the same stream gives the same steps.
+        normalise: whether the network's inputs and answer are normalised, inside of what is posted: "no"; by
+            the moments of what had come before the first step, "frozen"; by those of all that has come,
+            looked at again at every judgement, "running".
+        non_finite: a snapshot that carries NaN or infinity ends the training, "refuse"; or is skipped, and
+            counted in the history, "skip".
         tensorboard: the history is written for TensorBoard too; needs its package.
     """
 
@@ -77,8 +107,12 @@ class Training:
     checkpoint_every: int = 200
     improvement: float = 0.02
     timeout_s: float = 60.0
+    rank_timeout_s: float = 300.0
     converged: float | None = None
     end_with_producers: bool = False
+    prefetch: int = 2
+    normalise: Normalise = "no"
+    non_finite: NonFinite = "refuse"
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
@@ -87,6 +121,11 @@ class Training:
                 raise TrainingRefused(name, getattr(self, name), "greater than 0")
         if self.converged is not None and not self.converged > 0:
             raise TrainingRefused("converged", self.converged, "greater than 0, or None")
+        if self.prefetch < 0:
+            raise TrainingRefused("prefetch", self.prefetch, "at least 0")
+        for name, words in (("normalise", Normalise), ("non_finite", NonFinite)):
+            if getattr(self, name) not in get_args(words):
+                raise TrainingRefused(name, getattr(self, name), f"one of {', '.join(get_args(words))}")
         for name in ("producers", "held_out", "inputs"):
             if not getattr(self, name):
                 raise TrainingRefused(name, getattr(self, name), "at least one name")
@@ -98,23 +137,31 @@ def train(
     training: Training,
     buffer: Buffer[Sample] | Pairs,
     directory: Path,
+    *,
+    loss: Loss = relative_square,
+    ranks: Ranks | None = None,
 ) -> Publisher:
     """Train a network on a stream of snapshots while it flows.
 
     Args:
         buffer: what the batches are drawn from; while it is full, no more is taken in.
         directory: for the checkpoint, the history and the specimens; an existing checkpoint is gone on from.
+        loss: what the steps minimise, of each sample; judged is by the relative L2 error in any case.
+        ranks: who trains it together; by default those that torchrun has started, or this process alone.
 
     Returns:
         The publisher, which knows the last version and its loss.
 
     Raises:
         TrainingStopped: this process was told to end (SIGTERM); the checkpoint is written.
+        RankLost: another rank has failed.
         TrainerError, ClientError: naming what went wrong.
     """
-    board = Board(directory) if training.tensorboard else None
-    with asked_to_end() as asked, History(directory, board) as history:
-        return _train(network, client, training, buffer, history, asked)
+    with asked_to_end() as asked:
+        if ranks is not None:
+            return _train(network, client, training, buffer, directory, loss, ranks, asked)
+        with joined(training.rank_timeout_s) as ranks:
+            return _train(network, client, training, buffer, directory, loss, ranks, asked)
 
 
 def _train(
@@ -122,74 +169,103 @@ def _train(
     client: Client,
     training: Training,
     buffer: Buffer[Sample] | Pairs,
-    history: History,
+    directory: Path,
+    loss: Loss,
+    ranks: Ranks,
     asked: Callable[[], bool],
 ) -> Publisher:
-    directory = history.directory
+    history = History(directory, Board(directory) if training.tensorboard else None)
+    device = next(network.parameters()).device
+    if training.normalise != "no":
+        network = Normalised(network, training.inputs, training.target).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
-    producers = training.producers + training.held_out
-    stream = SnapshotStream(client, producers, timeout_s=training.timeout_s, consumer=training.model)
-    pairing = Pairing(training.inputs, training.target, training.jump)
+    first, alone = ranks.rank == 0, ranks.world == 1
+    share = Share(
+        ranks.rank,
+        ranks.world,
+        training.producers,
+        training.held_out,
+        together=training.jump > 0 or isinstance(buffer, Pairs),
+    )
+    intake = Intake(
+        SnapshotStream(
+            client,
+            training.producers + training.held_out,
+            timeout_s=training.timeout_s,
+            consumer=training.model if first else None,
+            non_finite=training.non_finite,
+            share=None if alone else share,
+        ),
+        Pairing(training.inputs, training.target, training.jump),
+        buffer,
+        training.held_out,
+        judges_needed=training.judges if first else 0,
+        batch_size=training.batch_size,
+        moments=FieldMoments(() if training.normalise == "no" else (*training.inputs, training.target)),
+        alone=alone,
+    )
+    timeout_s = training.timeout_s if alone else math.inf  # of several ranks one may wait longer
+    loader = Loader(intake, ahead=training.prefetch, timeout_s=timeout_s, device=device)
     publisher = Publisher(client, training.model, improvement=training.improvement)
-    state = TrainingState(network, optimizer, stream, pairing, buffer, publisher)
-    state.resume(directory / CHECKPOINT)
-    stream.subscribe()
-    if publisher.is_lost():
-        judges = batch_of(state.judges)
+    checkpoint = SharedCheckpoint(directory / CHECKPOINT, ranks)
+    state = TrainingState(network, optimizer, loader, publisher, checkpoint)
+    state.resume(directory / CHECKPOINT, share)
+    intake.stream.subscribe()
+    if first and publisher.is_lost():
+        judges = loader.judges()
         example = [judges[name][:1] for name in training.inputs]
         publisher.post_again(network, example, judge(network, judges, training))
 
     over = state.over or state.progress(training) >= 1
-    while not over:
-        if asked():
-            state.save(directory / CHECKPOINT)
-            raise TrainingStopped(state.step, directory / CHECKPOINT)
+    replica, rounds = ranks.replicate(network), Rounds(ranks, training.timeout_s, device)
+    # From here on the loader reads beside the loop; the client is the loop's within loader.paused().
+    with history, loader:
+        while not over:
+            # 1. The next batch; it is waited for only while there is too little to learn from, and by several
+            #    ranks only while all of them wait. What follows they agree on.
+            ending = asked() or state.progress(training) >= 1
+            batch = None if ending else loader.batch(unless=rounds.until(asked, lambda: loader.waiting))
+            told = rounds.agree(state.word(training, batch, asked()), batch)
+            intake.stream.lowest = None if alone else told.lowest
+            if rounds.stalled:
+                raise intake.stream.stalled()
 
-        # 1. Take in what has been announced, no more than the buffer has room for and at most a batch a step,
-        #    so that fast solvers cannot keep the trainer from learning; wait only while there is too little
-        #    to learn from.
-        room = buffer.room()
-        starved = not buffer.ready(training.batch_size) or (room > 0 and not state.can_judge(training))
-        limit = room if starved else min(room, training.batch_size)
-        snapshots = stream.wait(limit, unless=asked) if starved else stream.new(limit)
-        for snapshot in snapshots:
-            state.take(snapshot, training)
-        if stream.presses(look_every_s=0 if starved else LOOK_EVERY_S):
-            state.save(directory / CHECKPOINT)
-        if starved:
-            if not snapshots and not asked():
-                state.stream_has_ended(training)
-            if not buffer.exhausted:
-                continue
+            # 2. One gradient step, unless time is over or the last sample has been used.
+            over = told.progress >= 1 or (told.exhausted and not told.samples)
+            stepped = told.samples > 0 and not over
+            if stepped:
+                if state.step == 0:
+                    normalise(network, loader, ranks)
+                state.start_clock()
+                optimizer.param_groups[0]["lr"] = training.learning_rate * schedule(told.progress)
+                mine, weight = rounds.weighed(batch)
+                state.loss = gradient_step(replica, optimizer, mine, training, loss, ranks, weight)
+                state.step += 1
+                if not math.isfinite(state.loss):
+                    raise NonFiniteLoss(state.step, state.loss)
+                over = told.exhausted or state.step >= training.steps
+            elif over and state.step == 0:
+                raise intake.too_few()
 
-        # 2. One gradient step, unless the last sample has been used.
-        if not buffer.exhausted:
-            state.start_clock()
-            optimizer.param_groups[0]["lr"] = training.learning_rate * schedule(state.progress(training))
-            batch = batch_of(buffer.sample(training.batch_size))
-            state.loss = gradient_step(network, optimizer, batch, training)
-            state.step += 1
-            if not math.isfinite(state.loss):
-                raise NonFiniteLoss(state.step, state.loss)
+            # 3. Judge it by members it never learns from, the last one in any case; post it if it is better.
+            version = None
+            if over or (stepped and state.step % training.validate_every == 0 and told.can_judge):
+                if training.end_with_producers:
+                    loader.drain_if_ended()
+                if training.normalise == "running":
+                    normalise(network, loader, ranks)
+                validation, version = examine(network, state, training, history, ranks)
+                over = over or (training.converged is not None and validation <= training.converged)
 
-        # 3. Judge it by members it never learns from, the last one in any case; post it if it is better.
-        over = state.progress(training) >= 1 or buffer.exhausted
-        version = None
-        if over or (state.step % training.validate_every == 0 and state.can_judge(training)):
-            if training.end_with_producers and stream.drained():
-                buffer.drain()
-            judges = state.judges_batch(training)
-            validation = judge(network, judges, training)
-            over = over or (training.converged is not None and validation <= training.converged)
-            version = publisher.offer(network, [judges[name][:1] for name in training.inputs], validation)
-            record(history, state, training, validation, version)
-
-        # 4. Remember.
-        if version is not None or state.step % training.checkpoint_every == 0:
-            state.save(directory / CHECKPOINT)
-    state.over = True
-    state.save(directory / CHECKPOINT)
-    stream.leave()
+            # 4. Remember, never between a batch and its step; producers that are out of room get it by that.
+            due = stepped and state.step % training.checkpoint_every == 0
+            if version is not None or due or told.pressed or told.asked:
+                state.save()
+            if told.asked and not over:
+                raise TrainingStopped(state.step, directory / CHECKPOINT)
+        state.over = True
+        state.save()
+    intake.stream.leave()
     return publisher
 
 
@@ -198,7 +274,6 @@ class TrainingState:
     """All that must survive a crash of the trainer.
 
     Attributes:
-        judges: the held-out samples.
         step: gradient steps made.
         seconds: spent on them, in earlier lives too.
         loss: of the last step.
@@ -207,54 +282,14 @@ class TrainingState:
 
     network: torch.nn.Module
     optimizer: torch.optim.Optimizer
-    stream: SnapshotStream
-    pairing: Pairing
-    buffer: Buffer[Sample] | Pairs
+    loader: Loader
     publisher: Publisher
-    judges: list[Sample] = field(default_factory=list)
+    checkpoint: SharedCheckpoint
     step: int = 0
     seconds: float = 0.0
     loss: float = 0.0
     over: bool = False
     _started_at: float | None = None
-
-    def take(self, snapshot: Snapshot, training: Training) -> None:
-        """Add a snapshot, or the sample that it completes, to the buffer or to the judges."""
-        if snapshot.producer in training.held_out:
-            if (sample := self.pairing.add(snapshot)) and not self.can_judge(training):
-                self.judges.append(sample)
-        elif isinstance(self.buffer, Pairs):
-            self.buffer.add(snapshot)
-        elif sample := self.pairing.add(snapshot):
-            self.buffer.add(sample)
-
-    def can_judge(self, training: Training) -> bool:
-        """Tell whether all the held-out samples are there."""
-        return len(self.judges) >= training.judges
-
-    def judges_batch(self, training: Training) -> Batch:
-        """Return the held-out samples, stacked.
-
-        Raises:
-            NoSamples: there are too few.
-        """
-        if not self.can_judge(training):
-            raise self._too_few(training)
-        return batch_of(self.judges)
-
-    def stream_has_ended(self, training: Training) -> None:
-        """Drain the buffer, if there was enough to begin with and to judge by.
-
-        Raises:
-            NoSamples
-        """
-        begun = self.step > 0 or len(self.buffer) >= self.buffer.watermark
-        if not begun or not self.can_judge(training):
-            raise self._too_few(training)
-        self.buffer.drain()
-
-    def _too_few(self, training: Training) -> NoSamples:
-        return NoSamples(len(self.buffer), self.buffer.watermark, len(self.judges), training.judges)
 
     def start_clock(self) -> None:
         """Count the seconds from now on, unless they are counted already; waiting for samples is free."""
@@ -270,23 +305,48 @@ class TrainingState:
         """Return how much of the training is done, 1 when it is over."""
         return max(self.step / training.steps, self.elapsed() / training.seconds)
 
-    def save(self, path: Path) -> None:
-        """Write a checkpoint; what it holds need not be kept in the database any more."""
-        parts = {name: part.state_dict() for name, part in self._parts().items()}
-        own = {name: getattr(self, name) for name in _OWN} | {"seconds": self.elapsed()}
-        checkpoint.save(path, {"parts": parts, "own": own, "torch": torch.get_rng_state()})
-        self.stream.acknowledge()
+    def held(self) -> dict[str, int]:
+        """Return what this rank has, in numbers that are added up over all of them."""
+        with self.loader.paused() as intake:
+            skipped = intake.stream.non_finite
+            return {
+                "samples": len(intake.buffer),
+                "unseen": intake.buffer.unseen,
+                "non_finite": skipped,
+            }
 
-    def resume(self, path: Path) -> None:
+    def word(self, training: Training, batch: Batch | None, asked: bool) -> Word:
+        """Return what this rank says before a step."""
+        return Word(
+            samples=0 if batch is None else size_of(batch),
+            exhausted=self.loader.exhausted,
+            can_judge=self.loader.intake.can_judge(),
+            pressed=self.loader.pressed,
+            asked=asked,
+            progress=self.progress(training),
+            cursor=self.loader.intake.stream.cursor,
+        )
+
+    def save(self) -> None:
+        """Write a checkpoint; what it holds need not be kept in the database any more."""
+        with self.loader.paused() as intake:
+            parts = {name: part.state_dict() for name, part in self._parts().items()}
+            own = {name: getattr(self, name) for name in _OWN} | {"seconds": self.elapsed()}
+            common = {"parts": parts, "own": own, "torch": torch.get_rng_state()}
+            intake.stream.acknowledge(self.checkpoint.save(common, self.loader.state_dict()))
+            self.loader.pressed = False
+
+    def resume(self, path: Path, share: Share) -> None:
         """Go on from a checkpoint, if there is one.
 
         Raises:
             CheckpointError: it is garbage, or of another network.
         """
-        state = checkpoint.load(path)
+        state = self.checkpoint.load(share.owns_trajectory)
         if state is None:
             return
         try:
+            self.loader.load_state_dict(state["loader"])
             for name, part in self._parts().items():
                 part.load_state_dict(state["parts"][name])
             for name in _OWN:
@@ -296,7 +356,7 @@ class TrainingState:
             raise CheckpointError(path, f"it is of another training: {error}") from error
 
     def _parts(self) -> dict[str, Any]:
-        names = ("network", "optimizer", "stream", "pairing", "buffer", "publisher")
+        names = ("network", "optimizer", "publisher")
         return {name: getattr(self, name) for name in names}
 
 
@@ -307,56 +367,114 @@ def schedule(progress: float, warm_up: float = 0.1) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
 
 
+def normalise(network: torch.nn.Module, loader: Loader, ranks: Ranks) -> None:
+    """Have a network normalise its fields by the moments of what all ranks have taken in, if it does so."""
+    if isinstance(network, Normalised):
+        with loader.paused() as intake:
+            own = intake.moments.state_dict()
+        network.follow(FieldMoments.merged(ranks.gather(own)))
+
+
 def gradient_step(
-    network: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, training: Training
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    training: Training,
+    loss: Loss = relative_square,
+    ranks: Ranks = ALONE,
+    weight: float = 1.0,
 ) -> float:
-    """Make one step down the mean square error, relative to the target's; return the relative L2 error."""
+    """Make one step down the mean loss of a batch; return it, of `relative_square` its root: an L2 error.
+
+    Args:
+        weight: of this rank's batch, so that the mean over ranks is that over the samples of all of them.
+    """
     network.train()
-    loss = square_error(network, batch, training).mean()
+    mean = loss(*answer_and_target(network, batch, training)).mean() * weight
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    ranks.backward(mean)
     optimizer.step()
-    return math.sqrt(loss.item()) if loss.item() >= 0 else loss.item()
+    value = sum(one for (one,) in ranks.numbers([mean.item()])) / ranks.world
+    return math.sqrt(value) if loss is relative_square and value >= 0 else value
+
+
+def examine(
+    network: torch.nn.Module, state: TrainingState, training: Training, history: History, ranks: Ranks
+) -> tuple[float, int | None]:
+    """Have rank 0 judge a network, and post it if it is better; all return its loss and the version.
+
+    Where it cannot be exported or posted, a checkpoint is written before that is raised.
+    """
+    held = ranks.gather(state.held())
+    validation, version, refusal = 0.0, None, None
+    if ranks.rank == 0:
+        judges = state.loader.judges()
+        validation = judge(network, judges, training)
+        with state.loader.paused():
+            try:
+                version = state.publisher.offer(network, [judges[n][:1] for n in training.inputs], validation)
+                record(history, state, training, validation, version, held)
+            except (TrainerError, ModelRejected) as error:
+                refusal = error
+    said = (validation, version, state.publisher.state_dict(), refusal and str(refusal))
+    validation, version, posted, why = ranks.broadcast(said)
+    state.publisher.load_state_dict(posted)
+    if why is not None:
+        state.save()
+        raise refusal or RankLost(ranks.rank, ranks.world, "post a network", {0: why})
+    return validation, version
 
 
 def judge(network: torch.nn.Module, batch: Batch, training: Training) -> float:
     """Return the mean relative L2 error."""
     network.eval()
     with torch.no_grad():
-        return float(square_error(network, batch, training).sqrt().mean())
+        return float(relative_square(*answer_and_target(network, batch, training)).sqrt().mean())
 
 
-def square_error(network: torch.nn.Module, batch: Batch, training: Training) -> torch.Tensor:
-    """Return each sample's squared L2 error relative to its target's squared norm: (batch,)."""
-    target = batch[training.target + NEXT]
-    error: torch.Tensor = network(*(batch[name] for name in training.inputs)) - target
-    return error.flatten(1).square().sum(1) / target.flatten(1).square().sum(1)
+def answer_and_target(
+    network: torch.nn.Module, batch: Batch, training: Training
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what a network answers to a batch, and what it should: (batch, …) each."""
+    return network(*(batch[name] for name in training.inputs)), batch[training.target + NEXT]
 
 
 def record(
-    history: History, state: TrainingState, training: Training, validation: float, version: int | None
+    history: History,
+    state: TrainingState,
+    training: Training,
+    validation: float,
+    version: int | None,
+    held: list[dict[str, int]],
 ) -> None:
     """Append one line to the history: what was reached when, and what was posted; its specimens beside it."""
+    intake = state.loader.intake
+    stream = intake.stream
     line = {
         "unix_time": time.time(),
         "seconds": state.elapsed(),
         "step": state.step,
-        "samples": len(state.buffer),
-        "unseen": state.buffer.unseen,
-        "snapshots": state.stream.cursor,
-        "announced": state.stream.announced,
-        "missed": state.stream.missed,
+        **{name: sum(one[name] for one in held) for name in ("samples", "unseen", "non_finite")},
+        "snapshots": stream.cursor,
+        "announced": stream.announced,
+        "missed": stream.missed,
         "batch_size": training.batch_size,
-        **buffer_facts(state.buffer),
+        **buffer_facts(intake.buffer),
+        "idle_s": state.loader.idle_s,
         "loss": state.loss,
         "validation": validation,
         "version": version,
     }
     history.append(line)
     if version is not None:
-        units = state.stream.units(training.target)
-        what = (training.inputs, training.target, units)
-        keep_specimen(history.directory, version, state.network, batch_of(state.judges), *what)
+        what = (training.inputs, training.target, stream.units(training.target))
+        keep_specimen(history.directory, version, state.network, batch_of(intake.judges), *what)
     posted = f"  posted as version {version}" if version else ""
     done = f"{100 * min(1.0, state.progress(training)):3.0f} %  step {state.step:5d}"
     print(f"{done}  loss {state.loss:.4f}  validation {validation:.4f}{posted}", flush=True)
+
+
+if __name__ == "__main__":  # torchrun -m trainers.train
+    from trainers.command import main
+
+    main()

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from sim_clients.fields import Array
 from trainers import buffer_named
-from trainers.loader import Batch, batch_of
+from trainers.batches import Batch, batch_of
 from trainers.samples import Sample
 from trainers.train import Training, gradient_step, judge, schedule
 

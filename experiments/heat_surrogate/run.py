@@ -38,6 +38,7 @@ def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | Non
     check(config)
     check_database(config)
     check_buffer(config["buffer"], config["training"])
+    check_ranks(config["trainer_ranks"], config["training"]["batch_size"])
     check_seeds(config)
     plate = plate_of(**config["plate"])
     seeds = iter(range(config["seed"], sys.maxsize))  # no two plates of a run share one
@@ -56,9 +57,14 @@ def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | Non
     held_out = Ensemble("held_out", waves, grid={"seed": seeds_for(config["held_out"])})
     names = ["--producers", *members(learned), "--held_out", *members(held_out)]
     settings = options(
-        {name: config[name] for name in ("seed", "buffer")} | config["network"] | config["training"]
+        {name: config[name] for name in ("seed", "buffer")}
+        | config["network"]
+        | config["training"]
+        | {"batch_size": config["training"]["batch_size"] // config["trainer_ranks"]}
     )
-    trainer = Application("trainer", program("train.py", *names, *settings))
+    trainer = Application(
+        "trainer", in_ranks(program("train.py", *names, *settings), config["trainer_ranks"])
+    )
     until = [f"--until={EXAMINED}"] * config["colocated"]
     coupled = Application("coupled", program("coupled.py", f"--seed={next(seeds)}", *until))
     examined = [str(seed) for seed in seeds_for(config["evaluation"]["members"])]
@@ -77,6 +83,14 @@ def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | Non
         exp.wait(timeout_s=TIMEOUT_S)
     if not exp.dry_run:
         report(exp.run_dir, config["bars"], solvers=members(learned) + members(held_out))
+
+
+def in_ranks(command: list[str | Path], ranks: int) -> list[str | Path]:
+    """Have torchrun start so many processes of a program, on one host."""
+    if ranks == 1:
+        return command
+    python, *program = command
+    return [python, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", *program]
 
 
 @contextmanager
@@ -116,6 +130,14 @@ def check_buffer(name: str, training: dict[str, Any]) -> None:
         buffer_named(name, training["capacity"], watermark=training["watermark"], seed=0)
     except BufferRefused as error:
         raise UsageError(str(error)) from error
+
+
+def check_ranks(ranks: int, batch_size: int) -> None:
+    """Refuse ranks that a batch cannot be divided among."""
+    if batch_size % ranks:
+        raise UsageError(
+            f"training.batch_size must be a multiple of trainer_ranks, {ranks}, got {batch_size}"
+        )
 
 
 def check_seeds(config: dict[str, Any]) -> None:

@@ -16,7 +16,11 @@
 namespace penstock {
 namespace {
 
-Status NoArena() { return Status::Error("this server has no arena: the load argument ARENA gives it one"); }
+Status Usable(RedisModuleCtx* context) {
+  if (arena_service() == nullptr)
+    return Status::Error("this server has no arena: the load argument ARENA gives it one");
+  return IsInScript(context) ? RefuseInScript() : Status::Ok();
+}
 
 // One client that waits for a block.
 class WaitingLease : public Blocked {
@@ -60,12 +64,11 @@ Result<TensorPtr> TensorIn(const ArenaBlockPtr& block, const ArenaPutWords& word
   return Tensor::Make(words.type, words.dims, block);
 }
 
-// The bytes of a large tensor are copied only when somebody gets them. In a transaction or a script it is not
-// known yet who will.
+// The bytes of a large tensor are copied only when somebody gets them. In a transaction it is not known yet
+// who will.
 void ReplicatePut(RedisModuleCtx* context, RedisModuleString* key, const Tensor& tensor) {
   constexpr size_t kSmall = 1 << 16;  // a copy takes less time than to ask
-  constexpr int kSentLater = redis::kMulti | redis::kLua;
-  bool later = (redis::GetContextFlags(context) & kSentLater) != 0;
+  bool later = (redis::GetContextFlags(context) & redis::kMulti) != 0;
   if (tensor.bytes().size() <= kSmall || later || SomebodyFollows(context)) {
     ReplicateTensor(context, key, tensor);
   } else {
@@ -119,8 +122,8 @@ int ArenaIntroduce(RedisModuleCtx* context, RedisModuleString** argv, int argc) 
   if (argc < 3) return WrongArity(context, argv[0]);
   auto words = ParseIntroduction(Words(argv, argc));
   if (!words.ok()) return Reply(context, words.status());
+  if (Status usable = Usable(context); !usable.ok()) return Reply(context, usable);
   ArenaService* service = arena_service();
-  if (service == nullptr) return Reply(context, NoArena());
   uint64_t client = redis::GetClientId(context);
   Status status = service->clients.Introduce(client, words->pid);
   if (!status.ok()) return Reply(context, status);
@@ -142,7 +145,7 @@ int ArenaLease(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   if (argc < 2) return WrongArity(context, argv[0]);
   auto words = ParseLease(Words(argv, argc));
   if (!words.ok()) return Reply(context, words.status());
-  if (arena_service() == nullptr) return Reply(context, NoArena());
+  if (Status usable = Usable(context); !usable.ok()) return Reply(context, usable);
   auto offset = arena_service()->clients.Lease(redis::GetClientId(context), words->bytes);
   if (offset.ok()) return redis::ReplyWithLongLong(context, static_cast<long long>(*offset));
   return words->timeout ? LeaseLater(context, *words) : Reply(context, offset.status());
@@ -152,7 +155,7 @@ int ArenaPut(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   if (argc < 5) return WrongArity(context, argv[0]);
   auto words = ParseArenaPut(Words(argv, argc));
   if (!words.ok()) return Reply(context, words.status());
-  if (arena_service() == nullptr) return Reply(context, NoArena());
+  if (Status usable = Usable(context); !usable.ok()) return Reply(context, usable);
   Status status = Put(context, argv[1], *words);
   if (!status.ok() || !words->lease) return Reply(context, status);
   auto next = arena_service()->clients.Lease(redis::GetClientId(context), *words->lease);
@@ -164,7 +167,7 @@ int ArenaMap(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   if (argc < 2) return WrongArity(context, argv[0]);
   auto blob = ParseMap(Words(argv, argc));
   if (!blob.ok()) return Reply(context, blob.status());
-  if (arena_service() == nullptr) return Reply(context, NoArena());
+  if (Status usable = Usable(context); !usable.ok()) return Reply(context, usable);
   auto tensor = GetTensor(context, argv[1]);
   if (!tensor.ok()) return Reply(context, tensor.status());
   auto* block = dynamic_cast<const ArenaBlock*>(&(*tensor)->buffer());
@@ -180,7 +183,7 @@ int ArenaRelease(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   if (argc < 2) return WrongArity(context, argv[0]);
   auto offsets = ParseRelease(Words(argv, argc));
   if (!offsets.ok()) return Reply(context, offsets.status());
-  if (arena_service() == nullptr) return Reply(context, NoArena());
+  if (Status usable = Usable(context); !usable.ok()) return Reply(context, usable);
   return Reply(context, arena_service()->clients.Release(redis::GetClientId(context), *offsets));
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "machine_memory.h"
 #include "options.h"
 
 namespace penstock {
@@ -59,6 +60,9 @@ uint64_t PhysicalMemory() {
   return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
+// Half of what the server may use, which its control group may say.
+int64_t AutoMegabytes() { return MachineBytes() / 2 >> 20; }
+
 Status Subscribe(RedisModuleCtx* context) {
   bool heard = redis::SubscribeToServerEvent(context, redis::kForkChildEvent, OnForkChild) == redis::kOk;
   return heard ? Status::Ok() : Status::Error("ARENA: the server refused to tell of children");
@@ -96,7 +100,7 @@ ArenaService* arena_service() { return service; }
 Status StartArena(RedisModuleCtx* context, int64_t megabytes) {
   if (megabytes == 0) return Status::Ok();
   if (megabytes != kArenaAuto) return StartSized(context, megabytes);
-  Status status = StartSized(context, static_cast<int64_t>(PhysicalMemory() >> 21));
+  Status status = StartSized(context, AutoMegabytes());
   if (!status.ok()) redis::Log(context, "notice", "no shared memory: %s", status.text().c_str());
   return Status::Ok();
 }

@@ -13,7 +13,8 @@ Result<uint64_t> NextUnsigned(Arguments* words, const char* what) {
   if (words->done()) return Status::Error(std::string(what) + " is missing");
   std::string text(words->Next());
   auto number = ParseUnsigned(text);
-  if (!number) return Status::Error(std::string(what) + ": '" + text + "' is no whole number");
+  if (!number || *number > INT64_MAX)  // which no answer could have
+    return Status::Error(std::string(what) + ": '" + text + "' is no whole number below 2^63");
   return *number;
 }
 

@@ -12,6 +12,7 @@ constexpr const char* kPolicyNames[] = {"block", "drop_oldest", "drop_newest", "
 constexpr int64_t kFarFromFull = 4;               // below this part of the bound
 constexpr int64_t kMostBytes = int64_t{1} << 50;  // of a snapshot: more than any machine has
 constexpr int64_t kMostCount = int64_t{1} << 60;  // in a meter, so that nothing overflows that is added to it
+constexpr int64_t kLongestMs = 1'000'000'000'000;  // decades: what is later overflows some clock
 
 struct MeterNumber {
   const char* name;
@@ -29,22 +30,23 @@ struct BoundNumber {
   const char* name;     // in a meter
   const char* keyword;  // in a command
   int64_t Bound::* value;
+  int64_t most;
 };
 
 constexpr BoundNumber kBoundNumbers[] = {
-    {"bound_items", "ITEMS", &Bound::items},
-    {"bound_bytes", "BYTES", &Bound::bytes},
-    {"keep_every", "EVERY", &Bound::keep_every},
-    {"wait_ms", "WAIT", &Bound::wait_ms},
+    {"bound_items", "ITEMS", &Bound::items, kMostCount},
+    {"bound_bytes", "BYTES", &Bound::bytes, kMostCount},
+    {"keep_every", "EVERY", &Bound::keep_every, kMostCount},
+    {"wait_ms", "WAIT", &Bound::wait_ms, kLongestMs},
 };
 
 Status TakeNumber(Arguments* words, const BoundNumber& number, Bound* bound) {
   if (words->done()) return Status::Error(std::string(number.keyword) + " lacks its number");
   std::string text(words->Peek());
   auto value = words->NextInteger();
-  if (!value || *value < 1) {
-    return Status::Error(std::string(number.keyword) + ": '" + text +
-                         "' is not a whole number of at least 1");
+  if (!value || *value < 1 || *value > number.most) {
+    return Status::Error(std::string(number.keyword) + ": '" + text + "' is not a whole number from 1 to " +
+                         std::to_string(number.most));
   }
   bound->*number.value = *value;
   return Status::Ok();
@@ -147,8 +149,9 @@ Result<int64_t> ParseTimeout(Arguments* words) {
   if (words->done()) return int64_t{0};
   bool timeout = words->Take("TIMEOUT");
   int64_t wait = timeout && words->left() == 1 ? words->NextInteger().value_or(0) : 0;
-  if (wait > 0) return wait;
-  return Status::Error("TIMEOUT is a whole number of at least 1, ms, and the last word");
+  if (wait > 0 && wait <= kLongestMs) return wait;
+  return Status::Error("TIMEOUT is a whole number from 1 to " + std::to_string(kLongestMs) +
+                       ", ms, and the last word");
 }
 
 bool HasRoom(const Bound& bound, const Load& load, int64_t bytes) {
@@ -195,7 +198,7 @@ std::optional<SeriesStep> ParseEntry(std::string_view entry) {
 
 const std::vector<std::string>& MeterFields() {
   static const auto* fields = [] {
-    auto* names = new std::vector<std::string>{"policy", "directory"};
+    auto* names = new std::vector<std::string>{"policy", "directory", "id"};
     for (const BoundNumber& number : kBoundNumbers) names->emplace_back(number.name);
     for (const MeterNumber& number : kNumbers) names->emplace_back(number.name);
     return names;
@@ -204,7 +207,7 @@ const std::vector<std::string>& MeterFields() {
 }
 
 std::vector<std::string> MeterTexts(const Meter& meter) {
-  std::vector<std::string> texts{PolicyName(meter.bound.policy), meter.bound.directory};
+  std::vector<std::string> texts{PolicyName(meter.bound.policy), meter.bound.directory, meter.id};
   for (const BoundNumber& number : kBoundNumbers) texts.push_back(std::to_string(meter.bound.*number.value));
   for (const MeterNumber& number : kNumbers) texts.push_back(std::to_string(meter.*number.value));
   return texts;
@@ -215,9 +218,14 @@ Meter ParseMeter(std::span<const std::optional<std::string>> texts) {
   size_t at = 0;
   meter.bound.policy = ParsePolicy(texts[at++].value_or("")).value_or(Policy::kBlock);
   meter.bound.directory = texts[at++].value_or("");
+  meter.id = texts[at++].value_or("");
   for (const BoundNumber& number : kBoundNumbers) meter.bound.*number.value = Number(texts[at++]);
   for (const MeterNumber& number : kNumbers) meter.*number.value = Number(texts[at++]);
   return meter;
+}
+
+std::string SpillDirectory(const Meter& meter) {
+  return meter.id.empty() ? meter.bound.directory : meter.bound.directory + "/" + meter.id;
 }
 
 int64_t AcknowledgedBy(const Consumers& consumers, const Meter& meter, int64_t announced) {

@@ -79,6 +79,7 @@ std::optional<SeriesStep> ParseEntry(std::string_view entry);
 /// What is kept of a stream beside its list: the fields of its meter.
 struct Meter {
   Bound bound;
+  std::string id;     // of the stream in this database, in the paths of what is spilled; "" where nothing is
   int64_t given = 0;  // 1: somebody has set the bound
   int64_t items = 0;
   int64_t bytes = 0;
@@ -98,6 +99,9 @@ std::vector<std::string> MeterTexts(const Meter& meter);
 /// A text is none where the database has no such field.
 Meter ParseMeter(std::span<const std::optional<std::string>> texts);
 
+/// Where the snapshots of a stream are spilled to: two databases with the same directory do not share files.
+std::string SpillDirectory(const Meter& meter);
+
 using Consumers = std::map<std::string, int64_t>;
 /// Up to where every consumer has acknowledged.
 int64_t AcknowledgedBy(const Consumers& consumers, const Meter& meter, int64_t announced);
@@ -110,6 +114,7 @@ class Promises {
   /// False when there was none.
   bool End(uint64_t client);
   bool Has(uint64_t client) const { return of_.count(client) > 0; }
+  bool empty() const { return of_.empty(); }
   bool IsPromised(const std::string& entry) const { return entries_.count(entry) > 0; }
   const Load& load() const { return load_; }
   /// Without that of one client.

@@ -15,6 +15,8 @@ namespace {
 
 constexpr long long kLookMs = 10;  // memory is given back in the background: nothing tells
 constexpr int64_t kPlentyShare = 2;
+// The arena may take half of it. The rest is for the programs.
+constexpr int64_t kMachineShare = 4;
 // While a large argument is on its way the server has a buffer of its size ready for the next one.
 constexpr int64_t kOnItsWay = 2;
 
@@ -102,7 +104,7 @@ void MeasureMemoryLimit(RedisModuleCtx* context) {
 
 int64_t StandardBytes() {
   static const int64_t machine = MachineBytes();
-  return limit > 0 ? Share() : machine / 2;
+  return limit > 0 ? Share() : machine / kMachineShare;
 }
 
 void EndMemoryPromise(uint64_t client) { promises.End(client); }
@@ -116,6 +118,7 @@ int Room(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   if (!bytes.ok()) return Reply(context, bytes.status());
   auto wait = ParseTimeout(&words);
   if (!wait.ok()) return Reply(context, wait.status());
+  if (IsInScript(context)) return Reply(context, RefuseInScript());
   if (limit < 0) MeasureMemoryLimit(context);
   uint64_t client = redis::GetClientId(context);
   int64_t needed = kOnItsWay * *bytes;

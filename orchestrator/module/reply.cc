@@ -43,6 +43,12 @@ Status RefuseToBlock() {
   return Status::Error("Cannot run RedisAI command within a transaction or a LUA script");
 }
 
+bool IsInScript(RedisModuleCtx* context) { return (redis::GetContextFlags(context) & redis::kLua) != 0; }
+
+Status RefuseInScript() {
+  return Status::Error("not in a script: what it gives belongs to a connection and ends with that");
+}
+
 Status RefuseOnReplica(RedisModuleCtx* context) {
   bool refused = (redis::GetContextFlags(context) & redis::kReadOnly) != 0;
   bool hands_over = redis::AvoidReplicaTraffic() != 0;

@@ -22,6 +22,9 @@ bool IsLoading(RedisModuleCtx* context);
 /// Not within MULTI, Lua or another command, and not for the master or the append-only file.
 bool MayBlock(RedisModuleCtx* context);
 Status RefuseToBlock();
+/// A script has no connection of its own, with which what is promised or leased would end.
+bool IsInScript(RedisModuleCtx* context);
+Status RefuseInScript();
 /// What was begun on a master and ends on its replica must change nothing. Nor while a replica is taking
 /// over: it waits for this server's last word, and would wait in vain if more came.
 Status RefuseOnReplica(RedisModuleCtx* context);

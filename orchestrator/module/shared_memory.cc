@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,25 +9,16 @@
 #include <cstring>
 
 #include "arena_allocator.h"
+#include "random_id.h"
 
 namespace penstock {
 namespace {
 
 constexpr char kMark[] = "PENSTOCK";
+constexpr size_t kIdDigits = 32;
 
 Status SystemError(const std::string& what) {
   return Status::Error("the arena: " + what + ": " + std::strerror(errno));
-}
-
-Result<std::string> RandomId() {
-  unsigned char bytes[16];
-  if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes) return SystemError("no random id");
-  std::string id;
-  for (unsigned char byte : bytes) {
-    id += "0123456789abcdef"[byte >> 4];
-    id += "0123456789abcdef"[byte & 15];
-  }
-  return id;
 }
 
 }  // namespace
@@ -60,8 +50,8 @@ Status SharedMemory::Open(uint64_t bytes) {
 Status SharedMemory::WriteHead() {
   Status status = Populate(0, kArenaPage);
   if (!status.ok()) return status;
-  auto id = RandomId();
-  if (!id.ok()) return id.status();
+  auto id = RandomId(kIdDigits);
+  if (!id.ok()) return Status::Error("the arena: " + id.status().text());
   id_ = *id;
   std::memcpy(base_, kMark, sizeof kMark - 1);
   std::memcpy(base_ + sizeof kMark - 1, id_.data(), id_.size());

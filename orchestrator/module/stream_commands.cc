@@ -5,6 +5,7 @@
 
 #include "commands.h"
 #include "held_string.h"
+#include "random_id.h"
 #include "reply.h"
 #include "stream_waiting.h"
 
@@ -16,7 +17,7 @@ struct Asked {
   RedisModuleCtx* context;
   StreamKey key;
   StreamState stream;
-  Promises& promises() const { return PromisesOf(key); }
+  const Promises& promises() const { return PromisesOf(key); }
   uint64_t client() const { return redis::GetClientId(context); }
 };
 
@@ -102,10 +103,19 @@ int Skip(Asked* asked, std::string_view entry) {
   return ReplyText(asked->context, "skip");
 }
 
-int Spill(RedisModuleCtx* context, const Bound& bound) {
+int Spill(RedisModuleCtx* context, const Meter& meter) {
   redis::ReplyWithArray(context, 2);
   ReplyText(context, "spill");
-  return ReplyText(context, bound.directory);
+  return ReplyText(context, SpillDirectory(meter));
+}
+
+// A stream that spills has an id, in this database alone.
+Status Identify(Meter* meter) {
+  constexpr size_t kIdDigits = 16;
+  if (meter->bound.policy != Policy::kSpill || !meter->id.empty()) return Status::Ok();
+  auto id = RandomId(kIdDigits);
+  if (id.ok()) meter->id = *id;
+  return id.status();
 }
 
 int FindRoom(Asked* asked, const Wanted& wanted) {
@@ -125,7 +135,7 @@ int FindRoom(Asked* asked, const Wanted& wanted) {
     case Policy::kThin:
       return IsThinnedOut(*asked, wanted.entry) ? Skip(asked, wanted.entry) : Wait(asked, wanted);
     case Policy::kSpill:
-      return Spill(asked->context, stream.meter.bound);
+      return Spill(asked->context, stream.meter);
     default:
       return Wait(asked, wanted);
   }
@@ -137,14 +147,14 @@ int ReserveIn(Asked* asked, const Wanted& wanted) {
     std::string text = "a snapshot of " + DescribeBytes(wanted.bytes) + " never fits, its bound is ";
     return Reply(asked->context, Status::Coded("STREAMFULL", text + Describe(bound)));
   }
-  asked->promises().End(asked->client());
+  EndPromise(asked->key, asked->client());
   const Load& promised = asked->promises().load();
   Load load{asked->stream.meter.items + promised.items, asked->stream.meter.bytes + promised.bytes};
   bool may_go = IsNext(asked->key, asked->client()) && HasRoom(bound, load, wanted.bytes);
   if (!may_go) return FindRoom(asked, wanted);
   NoteKept(*asked, wanted.entry);
   TakeTurn(asked->key, asked->client());
-  asked->promises().Make(asked->client(), wanted.bytes, wanted.entry);
+  Promise(asked->key, asked->client(), wanted.bytes, wanted.entry);
   return ReplyGo(asked->context);
 }
 
@@ -178,8 +188,9 @@ bool PromiseNext(Asked* asked, int64_t bytes) {
   const Meter& meter = asked->stream.meter;
   const Load& promised = asked->promises().load();
   Load load{meter.items + promised.items, meter.bytes + promised.bytes};
-  if (CountWaiting(asked->key) > 0 || !IsFarFromFull(meter.bound, load, bytes)) return false;
-  asked->promises().Make(asked->client(), bytes);
+  if (IsInScript(asked->context) || CountWaiting(asked->key) > 0) return false;
+  if (!IsFarFromFull(meter.bound, load, bytes)) return false;
+  Promise(asked->key, asked->client(), bytes);
   return true;
 }
 
@@ -187,7 +198,7 @@ int AnnounceIn(Asked* asked, std::string_view entry, const Announced& announced)
   bool repeated = false;
   Status status = asked->stream.Announce(entry, announced.size, &repeated);
   if (!status.ok()) return Reply(asked->context, status);
-  asked->promises().End(asked->client());
+  EndPromise(asked->key, asked->client());
   bool promised = announced.next && !repeated && PromiseNext(asked, *announced.next);
   if (CountWaiting(asked->key) > 0) asked->stream.KeepUnacknowledged();
   status = Settle(asked);
@@ -252,6 +263,8 @@ int StreamBound(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   }
   meter.bound = *bound;
   meter.given = 1;
+  Status status = Identify(&meter);
+  if (!status.ok()) return Reply(context, status);
   return Reply(context, Settle(&*asked));
 }
 
@@ -262,6 +275,7 @@ int StreamReserve(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   std::string_view name = words.Next();
   auto wanted = ParseWanted(&words);
   if (!wanted.ok()) return Reply(context, wanted.status());
+  if (IsInScript(context)) return Reply(context, RefuseInScript());
   auto asked = Open(context, name);
   if (!asked.ok()) return Reply(context, asked.status());
   return ReserveIn(&*asked, *wanted);
@@ -272,7 +286,7 @@ int StreamRelease(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   if (argc != 2) return WrongArity(context, argv[0]);
   auto asked = Open(context, View(argv[1]));
   if (!asked.ok()) return Reply(context, asked.status());
-  asked->promises().End(asked->client());
+  EndPromise(asked->key, asked->client());
   return Reply(context, Settle(&*asked));
 }
 

@@ -27,12 +27,24 @@ struct Line {
   std::deque<Waiter> waiters;
   int64_t stuck_at = -1;  // `freed_from` when the last sweep found something to be removed
   uint64_t told = 0;      // who was first, and has left the line to remove it
+  bool IsIdle() const { return promises.empty() && waiters.empty() && told == 0; }
 };
 
 // Never deleted, as all that the module keeps for as long as the server lives.
 std::map<StreamKey, Line>& lines() {
   static auto* map = new std::map<StreamKey, Line>;
   return *map;
+}
+
+// Of a stream whose line is idle: none of its own.
+const Line& Find(const StreamKey& key) {
+  static const Line idle;
+  auto found = lines().find(key);
+  return found == lines().end() ? idle : found->second;
+}
+
+void ForgetIdle() {
+  std::erase_if(lines(), [](const auto& one) { return one.second.IsIdle(); });
 }
 
 // What a client is answered that has waited.
@@ -99,6 +111,7 @@ void Sweep(RedisModuleCtx* context, void*) {
     if (!line.waiters.empty() && stream->HasRemovals()) TellToRemove(&*stream, &line);
     wait |= !line.waiters.empty();
   }
+  ForgetIdle();
   if (!wait) return;
   is_sweeping = true;
   redis::CreateTimer(context, kSweepMs, Sweep, nullptr);
@@ -117,25 +130,37 @@ void EndPromises(uint64_t client) {
     line.promises.End(client);
     if (line.told == client) line.told = 0;
   }
+  ForgetIdle();
 }
 
-Promises& PromisesOf(const StreamKey& key) { return lines()[key].promises; }
+const Promises& PromisesOf(const StreamKey& key) { return Find(key).promises; }
+
+void Promise(const StreamKey& key, uint64_t client, int64_t bytes, std::string entry) {
+  lines()[key].promises.Make(client, bytes, std::move(entry));
+}
+
+void EndPromise(const StreamKey& key, uint64_t client) {
+  auto found = lines().find(key);
+  if (found == lines().end()) return;
+  found->second.promises.End(client);
+  if (found->second.IsIdle()) lines().erase(found);
+}
 
 bool IsNext(const StreamKey& key, uint64_t client) {
-  const Line& line = lines()[key];
+  const Line& line = Find(key);
   return line.waiters.empty() || line.told == client;
 }
 
 void TakeTurn(const StreamKey& key, uint64_t client) {
-  Line& line = lines()[key];
-  if (line.told == client) line.told = 0;
+  auto found = lines().find(key);
+  if (found != lines().end() && found->second.told == client) found->second.told = 0;
 }
 
-int64_t CountWaiting(const StreamKey& key) { return static_cast<int64_t>(lines()[key].waiters.size()); }
+int64_t CountWaiting(const StreamKey& key) { return static_cast<int64_t>(Find(key).waiters.size()); }
 
 std::vector<std::string> EntriesWaiting(const StreamKey& key) {
   std::vector<std::string> entries;
-  for (const Waiter& waiter : lines()[key].waiters) entries.push_back(waiter.entry);
+  for (const Waiter& waiter : Find(key).waiters) entries.push_back(waiter.entry);
   return entries;
 }
 
@@ -178,7 +203,10 @@ void WaitForRoom(RedisModuleCtx* context, const StreamKey& key, const std::strin
 }
 
 void ServeWaiting(StreamState* stream, const StreamKey& key) {
-  Line& line = lines()[key];
+  stream->meter.waiting = 0;
+  auto found = lines().find(key);
+  if (found == lines().end()) return;
+  Line& line = found->second;
   while (!line.waiters.empty()) {
     const Waiter& first = line.waiters.front();
     Load load{stream->meter.items + line.promises.load().items,

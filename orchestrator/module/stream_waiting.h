@@ -4,7 +4,8 @@
 //   A promise and a wait belong to a connection and end with it, so that a client that is killed leaves
 //   nothing behind; a server that starts again has none. Who waits is served when room is made by a command,
 //   when a promise ends, and a few times a second: then the first in the line is told to remove what another
-//   client was to remove and did not. Main thread only.
+//   client was to remove and did not. A stream that nobody waits for, and of which nothing is promised, takes
+//   no memory here. Main thread only.
 #pragma once
 
 #include <string>
@@ -21,7 +22,10 @@ using StreamKey = std::pair<int, std::string>;
 /// The client has left: what it was promised ends, of streams and of memory.
 void EndPromises(uint64_t client);
 
-Promises& PromisesOf(const StreamKey& key);
+/// What is promised of a stream.
+const Promises& PromisesOf(const StreamKey& key);
+void Promise(const StreamKey& key, uint64_t client, int64_t bytes, std::string entry = "");
+void EndPromise(const StreamKey& key, uint64_t client);
 /// Whether no other client waits before this one, which may have left the line to make room.
 bool IsNext(const StreamKey& key, uint64_t client);
 /// The client has its place.

@@ -88,8 +88,11 @@ typedef struct psk_put {
 void psk_put_of(psk_put* put, const char* name, const penstock_array* array);
 // The link by which this key's arrays go through shared memory, or NULL. The three texts are the key.
 psk_link* psk_shared_link(penstock_client* client, const char* first, const char* second, const char* third);
-// Lease what is needed and copy, by round trips of its own; then a new message may be built.
-int psk_puts_prepare(penstock_client* client, psk_link* link, psk_put* puts, int count);
+// Lease what is needed and copy, by round trips of its own; then a new message may be built. `may_wait` 0:
+// what finds no room goes through the socket.
+int psk_puts_prepare(penstock_client* client, psk_link* link, psk_put* puts, int count, int may_wait);
+// Bytes of those that go through the socket, once they are prepared.
+size_t psk_puts_by_socket(const psk_put* puts, int count);
 // Build the whole command.
 void psk_put_command(penstock_client* client, psk_put* put, const char* first, const char* second,
                      const char* third);

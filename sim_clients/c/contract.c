@@ -36,25 +36,53 @@ static int append_field(psk_bytes* text, const penstock_field* field, const pens
   return status;
 }
 
+typedef struct told {
+  const penstock_field* field;
+  const penstock_about* about;
+} told;
+
 static int by_name(const void* one, const void* other) {
-  return strcmp((*(const penstock_field* const*)one)->name, (*(const penstock_field* const*)other)->name);
+  return strcmp(((const told*)one)->field->name, ((const told*)other)->field->name);
 }
 
-// The contract that a snapshot would begin, terminated; to be freed. NULL: no memory.
-char* psk_contract_text(const penstock_client* client, const char* stream, const char* snapshot,
-                        const penstock_field* fields, int count) {
-  const penstock_field** sorted = calloc((size_t)count, sizeof *sorted);
+// Terminated, to be freed. NULL: no memory. Sorts the fields.
+static char* text_of(const char* snapshot, told* fields, int count) {
   psk_bytes text = {0};
-  int status = sorted ? append(&text, "since ") || append(&text, snapshot) : PENSTOCK_MEMORY;
-  for (int i = 0; sorted && i < count; i++) sorted[i] = &fields[i];
-  if (sorted) qsort(sorted, (size_t)count, sizeof *sorted, by_name);
-  for (int i = 0; !status && i < count; i++)
-    status = append_field(&text, sorted[i], psk_about(client, stream, sorted[i]->name));
+  int status = append(&text, "since ") || append(&text, snapshot);
+  qsort(fields, (size_t)count, sizeof *fields, by_name);
+  for (int i = 0; !status && i < count; i++) status = append_field(&text, fields[i].field, fields[i].about);
   if (!status) status = psk_append(&text, "", 1);
-  free(sorted);
   if (!status) return text.at;
   free(text.at);
   return NULL;
+}
+
+char* psk_contract_text(const penstock_client* client, const char* stream, const char* snapshot,
+                        const penstock_field* fields, int count) {
+  told* all = calloc((size_t)count, sizeof *all);
+  for (int i = 0; all && i < count; i++)
+    all[i] = (told){&fields[i], psk_about(client, stream, fields[i].name)};
+  char* text = all ? text_of(snapshot, all, count) : NULL;
+  free(all);
+  return text;
+}
+
+// The same of what was read.
+static char* text_of_found(const penstock_client* client, const char* snapshot) {
+  int count = client->n_found;
+  told* all = calloc((size_t)count + 1, sizeof *all);
+  penstock_field* fields = calloc((size_t)count + 1, sizeof *fields);
+  for (int i = 0; all && fields && i < count; i++) {
+    const penstock_found* one = &client->found_fields[i];
+    fields[i].name = one->name;
+    fields[i].array =
+        (penstock_array){.dtype = one->info.dtype, .rank = one->info.rank, .dims = one->info.dims};
+    all[i] = (told){&fields[i], &one->about};
+  }
+  char* text = all && fields ? text_of(snapshot, all, count) : NULL;
+  free(fields);
+  free(all);
+  return text;
 }
 
 // A line of a contract, up to its end. `name` is what stands before ": ", `type` what stands behind.
@@ -168,6 +196,22 @@ int psk_contract_agree(penstock_client* client, const char* stream, const char* 
   if (!status && !*agreed)
     status = psk_fail(client, PENSTOCK_SNAPSHOT, stream, "the stream was forgotten while it began");
   return status ? status : check_contract(client, stream, *agreed);
+}
+
+int psk_contract_check_found(penstock_client* client, const char* stream, const char* snapshot) {
+  char* agreed = NULL;
+  psk_again(client);
+  ask(client, stream, &agreed);
+  int status = psk_run(client);
+  psk_again(client);
+  if (!status) status = check_contract(client, stream, agreed);
+  char* mine = !status && agreed ? text_of_found(client, snapshot) : NULL;
+  if (!status && agreed)
+    status = mine ? psk_contract_differs(client, stream, snapshot, agreed, mine)
+                  : psk_fail(client, PENSTOCK_MEMORY, snapshot, "no memory for a contract");
+  free(mine);
+  free(agreed);
+  return status;
 }
 
 int penstock_contract(penstock_client* client, const char* stream, const char** text) {

@@ -40,16 +40,16 @@ char* psk_entry(penstock_client* client, const char* prefix, const char* name) {
 
 // ---- Storing
 
-static void put_names(penstock_client* client, const char* entry, const penstock_field* fields, int count,
-                      const psk_metadata_list* metadata) {
+static void put_names(penstock_client* client, const psk_storing* what) {
   psk_metadata_list names = {0};
-  for (int i = 0; i < count; i++)
-    if (psk_add_string(&names, PSK_TENSOR_NAMES, fields[i].name)) client->no_memory = 1;
+  const psk_metadata_list* metadata = what->metadata;
+  for (int i = 0; i < what->count; i++)
+    if (psk_add_string(&names, PSK_TENSOR_NAMES, what->fields[i].name)) client->no_memory = 1;
   int lists = metadata->count + names.count;
   if (lists > 0) {
     psk_command_begin(client, 2 + 2 * lists, psk_reply_ok, NULL);
     psk_word(client, "HSET");
-    psk_key(client, entry, ".meta", NULL);
+    psk_key(client, what->entry, ".meta", NULL);
     for (int i = 0; i < lists; i++) {
       const psk_metadata* one = i < names.count ? &names.of[i] : &metadata->of[i - names.count];
       psk_word(client, one->name);
@@ -59,24 +59,33 @@ static void put_names(penstock_client* client, const char* entry, const penstock
   psk_free_metadata(&names);
 }
 
-int psk_store(penstock_client* client, const char* entry, const penstock_field* fields, int count,
-              const psk_metadata_list* metadata, int tensors, size_t ahead) {
+// Lease, wait for memory, and build the message.
+static int begin_store(penstock_client* client, const psk_storing* what, psk_put* puts, int count) {
+  psk_link* link = psk_shared_link(client, what->entry, "", "");
+  int status = psk_puts_prepare(client, link, puts, count, !what->of_stream);
+  size_t by_socket = what->of_stream ? psk_puts_by_socket(puts, count) : 0;
+  if (!status) status = psk_find_memory(client, what->entry, by_socket);
+  if (status) return status;
+  psk_again(client);
+  psk_command_begin(client, 2, psk_reply_ok, NULL);
+  psk_word(client, "DEL");
+  psk_key(client, what->entry, ".meta", NULL);
+  put_names(client, what);
+  for (int i = 0; i < count; i++) psk_put_command(client, &puts[i], what->entry, ".", puts[i].name);
+  if (by_socket) psk_room_ahead(client, what->entry, by_socket);
+  return 0;
+}
+
+int psk_store(penstock_client* client, const psk_storing* what) {
+  int status, count = what->names_only ? 0 : what->count;
   psk_put* puts = calloc((size_t)count + 1, sizeof *puts);
   if (!puts) return psk_fail(client, PENSTOCK_MEMORY, NULL, "no memory for %d tensors", count);
-  for (int i = 0; i < count; i++) psk_put_of(&puts[i], fields[i].name, &fields[i].array);
-  int status;
+  for (int i = 0; i < count; i++) psk_put_of(&puts[i], what->fields[i].name, &what->fields[i].array);
   psk_again(client);
   do {
-    status = psk_puts_prepare(client, psk_shared_link(client, entry, "", ""), puts, tensors ? count : 0);
-    if (status) break;
-    psk_command_begin(client, 2, psk_reply_ok, NULL);
-    psk_word(client, "DEL");
-    psk_key(client, entry, ".meta", NULL);
-    put_names(client, entry, fields, count, metadata);
-    for (int i = 0; tensors && i < count; i++) psk_put_command(client, &puts[i], entry, ".", fields[i].name);
-    if (ahead) psk_room_ahead(client, entry, ahead);
-    status = psk_run(client);
-  } while (!status && psk_puts_again(puts, tensors ? count : 0));
+    status = begin_store(client, what, puts, count);
+    if (!status) status = psk_run(client);
+  } while (!status && psk_puts_again(puts, count));
   psk_puts_end(puts, count);
   free(puts);
   return status;
@@ -197,7 +206,9 @@ int penstock_put_dataset(penstock_client* client, const penstock_dataset* datase
     fields[i] = (penstock_field){dataset->tensors[i]->name, dataset->tensors[i]->array};
   int status = PENSTOCK_MEMORY;
   if (entry && fields) {
-    status = psk_store(client, entry, fields, dataset->count, &dataset->metadata, 1, 0);
+    const psk_storing what = {
+        .entry = entry, .fields = fields, .count = dataset->count, .metadata = &dataset->metadata};
+    status = psk_store(client, &what);
     if (!status) {
       psk_complete(client, entry);
       status = psk_run(client);

@@ -10,7 +10,8 @@
 //   strided.c   arrays with gaps, or in another order, through a buffer of fixed size
 //   npy.c spill.c   fields as .npy files, snapshots as directories of them
 //   about.c contract.c series.c   what is known of fields, what all agree on, what this client has put
-//   tensor.c dataset.c stream.c flow.c forget.c flag.c model.c wait.c async.c   the calls of penstock.h
+//   flow.h      bounded streams, in files of its own
+//   tensor.c dataset.c stream.c flag.c model.c wait.c async.c   the calls of penstock.h
 //   client.c address.c error.c names.c                                   around them
 //
 // Ownership: a client owns its links, its message and its error; nothing is shared between clients. Functions
@@ -376,10 +377,17 @@ int psk_reply_metadata(penstock_client* client, psk_link* link, psk_command* com
 // "prefix.{name}", what the keys of a dataset begin with, to be freed. NULL: no memory, and psk_fail was
 // called.
 char* psk_entry(penstock_client* client, const char* prefix, const char* name);
-// Store fields as a dataset, its metadata with them. `tensors` 0: the names of the fields alone. `ahead`:
-// bytes that the shard is asked to keep room for, behind them; 0: not asked.
-int psk_store(penstock_client* client, const char* entry, const penstock_field* fields, int count,
-              const psk_metadata_list* metadata, int tensors, size_t ahead);
+// A dataset that is to be stored, its metadata with it.
+typedef struct psk_storing {
+  const char* entry;
+  const penstock_field* fields;
+  int count;
+  const psk_metadata_list* metadata;
+  int names_only;  // the fields are elsewhere
+  int of_stream;   // waits for room in the server's memory, see flow.c, and for none in shared memory
+} psk_storing;
+
+int psk_store(penstock_client* client, const psk_storing* what);
 // How long a list is. `what` says in an error what the name is of: "list" or "stream".
 int psk_list_length(penstock_client* client, const char* what, const char* list, int64_t* length);
 
@@ -401,15 +409,20 @@ int psk_npy_read(const char* path, const psk_sink* sink, char* why, size_t room)
 
 #define PSK_SPILLED ".spilled"
 
-// Write the fields below `directory`, and add to the metadata where they are.
+// Write the fields below `directory`, as the database names it, and add to the metadata where they are.
 int psk_spill(penstock_client* client, const char* directory, const char* stream, const char* name,
               const penstock_field* fields, int count, psk_metadata_list* metadata);
 // Read fields that were spilled.
 int psk_load_spilled(penstock_client* client, const psk_bytes* packed, const char* name, psk_sink* sinks,
                      int count);
-void psk_remove_spilled(const psk_bytes* packed);
+// Read what the files of client->found_fields have, without their numbers, and hold it to the contract of the
+// stream.
+int psk_check_spilled(penstock_client* client, const char* stream, const char* name, const psk_bytes* packed);
+// Remove the arrays of a snapshot, where the path is one of its stream's, and their directory. `forget`:
+// those above it too where they are empty then.
+void psk_remove_spilled(const psk_bytes* packed, const char* stream, const char* name, int forget);
 
-// ---- flow.c: room in streams
+// ---- flow.c: room in streams; meter.c: psk_explain_missing
 
 typedef struct psk_flow psk_flow;
 void psk_free_flows(psk_flow* flows);
@@ -420,9 +433,20 @@ typedef struct psk_verdict {
   char* directory;
 } psk_verdict;
 
+// Bytes of the tensors of a snapshot: all of them, and those that the server takes from its own memory, for
+// they come through the socket.
+typedef struct psk_size {
+  size_t all, by_socket;
+} psk_size;
+
+// lease.c: as far as it is known before anything is leased.
+size_t psk_bytes_by_socket(penstock_client* client, const char* entry, const penstock_field* fields,
+                           int count);
 // Get room for a snapshot, by the client's deadline; the deadline begins anew.
-int psk_reserve(penstock_client* client, const char* stream, const char* entry, size_t bytes,
+int psk_reserve(penstock_client* client, const char* stream, const char* entry, psk_size size,
                 psk_verdict* verdict);
+// Get memory for so many bytes through the socket, by the client's deadline, where it is not promised yet.
+int psk_find_memory(penstock_client* client, const char* entry, size_t bytes);
 // Give the room back after an error, which is kept.
 void psk_release(penstock_client* client, const char* stream);
 // Ask the shard of an entry to keep room for the next snapshot, behind the tensors of this one.
@@ -467,6 +491,9 @@ int psk_contract_agree(penstock_client* client, const char* stream, const char* 
 // Fail where a snapshot, by the contract it would begin, does not keep the one that holds.
 int psk_contract_differs(penstock_client* client, const char* stream, const char* snapshot,
                          const char* agreed, const char* mine);
+
+// Fail where client->found_fields do not keep the contract of a stream. Where it has none, all do.
+int psk_contract_check_found(penstock_client* client, const char* stream, const char* snapshot);
 
 // ---- series.c, stream.c, flag.c, async.c
 

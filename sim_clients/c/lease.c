@@ -3,8 +3,9 @@
 //
 // An array that lies in a lease of a view is not copied. A put brings the lease of the next one of its size,
 // where such a size has been put before, so that a steady put costs one round trip. Where there is no room a
-// put waits, by the time of the call. What the server refuses for another reason than the tensor itself goes
-// through the socket.
+// put waits, by the time of the call; that of a snapshot waits briefly and goes through the socket, for
+// whether there is room in a stream is for the stream's policy to say. What the server refuses for another
+// reason than the tensor itself goes through the socket.
 
 #include <stdlib.h>
 #include <string.h>
@@ -116,15 +117,22 @@ static void ask(penstock_client* client, psk_link* link, request* asked, int64_t
   psk_word_number(client, milliseconds);
 }
 
-// Wait for room, by the deadline of the call.
-static int wait_for_room(penstock_client* client, psk_link* link, request* asked, const char* name) {
+// How long a snapshot's array waits for room: as long as it takes through the socket instead. Memory that the
+// server is just taking from the system is there by then.
+static double socket_time(size_t bytes) { return 1e-3 + 1e-9 * (double)bytes; }
+
+// Wait for room, by the deadline of the call, or briefly: then to find none is no error.
+static int wait_for_room(penstock_client* client, psk_link* link, request* asked, const char* name,
+                         int briefly) {
   psk_end_ahead(link);
   psk_again(client);
   psk_arena_flush(client);
   double left = client->deadline - psk_now();
-  ask(client, link, asked, left > 0 ? (int64_t)(1e3 * left * (1 - kReserve)) : 0);
+  double most = briefly ? socket_time(asked->bytes) : left * (1 - kReserve);
+  ask(client, link, asked, left > 0 ? (int64_t)(1e3 * (most < left ? most : left)) : 0);
   int status = psk_run(client);
-  return !status && asked->full ? psk_fail(client, PENSTOCK_FULL, name, "%s", asked->text) : status;
+  return !status && asked->full && !briefly ? psk_fail(client, PENSTOCK_FULL, name, "%s", asked->text)
+                                            : status;
 }
 
 psk_hold* psk_lease_block(penstock_client* client, psk_link* link, size_t bytes, const char* name,
@@ -136,7 +144,7 @@ psk_hold* psk_lease_block(penstock_client* client, psk_link* link, size_t bytes,
   psk_arena_flush(client);
   ask(client, link, &asked, -1);
   *status = psk_run(client);
-  if (!*status && asked.full) *status = wait_for_room(client, link, &asked, name);
+  if (!*status && asked.full) *status = wait_for_room(client, link, &asked, name, 0);
   if (*status) psk_hold_end(asked.hold);
   return *status ? NULL : asked.hold;
 }
@@ -160,7 +168,8 @@ static int held(const psk_put* puts, int count) {
 
 // Lease what is still without room, all of it in one round trip where there is room. Who waits holds nothing:
 // where another array of this put has its room already, one that finds none goes through the socket.
-static int lease_all(penstock_client* client, psk_link* link, psk_put* puts, int count, int missing) {
+static int lease_all(penstock_client* client, psk_link* link, psk_put* puts, int count, int missing,
+                     int may_wait) {
   request* asked = calloc((size_t)missing, sizeof *asked);
   if (!asked) return psk_fail(client, PENSTOCK_MEMORY, NULL, "no memory for %d leases", missing);
   psk_again(client);
@@ -175,7 +184,7 @@ static int lease_all(penstock_client* client, psk_link* link, psk_put* puts, int
     if (!puts[i].shared || puts[i].hold) continue;
     request* one = &asked[k++];
     int alone = k == missing && !held(puts, count);
-    if (!status && one->full && alone) status = wait_for_room(client, link, one, puts[i].name);
+    if (!status && one->full && alone) status = wait_for_room(client, link, one, puts[i].name, !may_wait);
     puts[i].hold = one->hold;
   }
   free(asked);
@@ -212,14 +221,35 @@ static psk_hold* in_place(const psk_link* link, const psk_put* puts, int i) {
   return hold;
 }
 
-int psk_puts_prepare(penstock_client* client, psk_link* link, psk_put* puts, int count) {
+static int is_shared(const penstock_client* client, const psk_link* link, size_t bytes) {
+  return link && link->arena && !link->no_leases && bytes >= client->shared_from &&
+         bytes < link->arena->bytes;
+}
+
+size_t psk_bytes_by_socket(penstock_client* client, const char* entry, const penstock_field* fields,
+                           int count) {
+  const psk_link* link = psk_shared_link(client, entry, "", "");
+  size_t sum = 0;
+  for (int i = 0; i < count; i++) {
+    size_t bytes = psk_nbytes(fields[i].array.dtype, fields[i].array.rank, fields[i].array.dims);
+    if (!is_shared(client, link, bytes)) sum += bytes;
+  }
+  return sum;
+}
+
+size_t psk_puts_by_socket(const psk_put* puts, int count) {
+  size_t bytes = 0;
+  for (int i = 0; i < count; i++)
+    if (!puts[i].shared) bytes += puts[i].bytes;
+  return bytes;
+}
+
+int psk_puts_prepare(penstock_client* client, psk_link* link, psk_put* puts, int count, int may_wait) {
   int missing = 0;
-  int usable = link && link->arena && !link->no_leases;
-  if (usable) age_ahead(link);
+  if (link && link->arena && !link->no_leases) age_ahead(link);
   for (int i = 0; i < count; i++) {
     psk_put* put = &puts[i];
-    put->shared =
-        usable && put->shared && put->bytes >= client->shared_from && put->bytes < link->arena->bytes;
+    put->shared = put->shared && is_shared(client, link, put->bytes);
     if (!put->shared) continue;
     put->link = link;
     put->hold = in_place(link, puts, i);
@@ -227,7 +257,7 @@ int psk_puts_prepare(penstock_client* client, psk_link* link, psk_put* puts, int
     if (!put->hold) put->hold = take_ahead(link, put->bytes);
     missing += !put->hold;
   }
-  int status = missing ? lease_all(client, link, puts, count, missing) : 0;
+  int status = missing ? lease_all(client, link, puts, count, missing, may_wait) : 0;
   for (int i = 0, ahead = 0; !status && i < count; i++) {
     psk_put* put = &puts[i];
     put->shared = put->hold != NULL;

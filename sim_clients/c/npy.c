@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -81,20 +82,21 @@ int psk_npy_write(const char* path, const penstock_array* array, char* why, size
   char head[kPrefix + kMostHeader + kAlignment];
   size_t length = make_head(head, dtype, array);
   FILE* file = fopen(path, "wb");
-  if (!file) return say(why, room, PENSTOCK_REFUSED, path, strerror(errno));
+  if (!file) return say(why, room, PENSTOCK_SNAPSHOT, path, strerror(errno));
   int failed = fwrite(head, 1, length, file) != length || write_elements(file, array);
   int error = errno;
   if (fclose(file) && !failed) {
     failed = 1;
     error = errno;
   }
-  return failed ? say(why, room, PENSTOCK_REFUSED, path, strerror(error)) : 0;
+  return failed ? say(why, room, PENSTOCK_SNAPSHOT, path, strerror(error)) : 0;
 }
 
 // ---- Reading
 
 static int parse_shape(const char* text, penstock_info* info) {
   info->rank = 0;
+  text += strspn(text, " ");
   while (*text != ')') {
     char* end;
     errno = 0;
@@ -119,7 +121,9 @@ static int parse_head(const char* text, penstock_info* info) {
   }
   if (!info->dtype || parse_shape(shape + strlen("'shape': ("), info)) return -1;
   info->nbytes = psk_nbytes(info->dtype, info->rank, info->dims);
-  return 0;
+  for (int i = 0; i < info->rank; i++)
+    if (info->dims[i] == 0) return 0;
+  return info->nbytes ? 0 : -1;  // more than any memory has
 }
 
 static int read_head(FILE* file, penstock_info* info) {
@@ -130,6 +134,13 @@ static int read_head(FILE* file, penstock_info* info) {
   if (length >= sizeof text || fread(text, 1, length, file) != length) return -1;
   text[length] = '\0';
   return parse_head(text, info);
+}
+
+// Whether the file has as many elements as its head tells of: no memory is taken by its word alone.
+static int is_whole(FILE* file, const penstock_info* info) {
+  struct stat about;
+  long here = ftell(file);
+  return here >= 0 && !fstat(fileno(file), &about) && about.st_size - here == (off_t)info->nbytes;
 }
 
 static int fits(const penstock_array* array, const penstock_info* info) {
@@ -153,23 +164,30 @@ static int scatter(FILE* file, const penstock_array* array, size_t left) {
   return failed;
 }
 
+static int read_elements(FILE* file, const char* path, const psk_sink* sink, const penstock_info* info,
+                         char* why, size_t room) {
+  int failed;
+  if (sink->array) {
+    failed = scatter(file, sink->array, info->nbytes);
+  } else {
+    void* to = sink->place(sink->context, sink->name, info);
+    if (!to) return say(why, room, PENSTOCK_MEMORY, path, "no memory was given for it");
+    failed = fread(to, 1, info->nbytes, file) != info->nbytes;
+  }
+  if (!failed) return 0;
+  return say(why, room, PENSTOCK_SNAPSHOT, path, ferror(file) ? strerror(errno) : "it ends too early");
+}
+
 static int read_file(FILE* file, const char* path, const psk_sink* sink, char* why, size_t room) {
   penstock_info info = {0};
   if (read_head(file, &info)) return say(why, room, PENSTOCK_SNAPSHOT, path, "it is no file of an array");
+  if (!is_whole(file, &info))
+    return say(why, room, PENSTOCK_SNAPSHOT, path, "its header tells of another size than the file has");
   if (sink->info) *sink->info = info;
   if (!sink->array && !sink->place) return 0;  // only what it is
   if (sink->array && !fits(sink->array, &info))
     return say(why, room, PENSTOCK_TENSOR, path, "the array to be filled has another dtype or shape");
-  int failed;
-  if (sink->array) {
-    failed = scatter(file, sink->array, info.nbytes);
-  } else {
-    void* to = sink->place(sink->context, sink->name, &info);
-    if (!to) return say(why, room, PENSTOCK_MEMORY, path, "no memory was given for it");
-    failed = fread(to, 1, info.nbytes, file) != info.nbytes;
-  }
-  if (!failed) return 0;
-  return say(why, room, PENSTOCK_SNAPSHOT, path, ferror(file) ? strerror(errno) : "it ends too early");
+  return read_elements(file, path, sink, &info, why, room);
 }
 
 int psk_npy_read(const char* path, const psk_sink* sink, char* why, size_t room) {

@@ -243,9 +243,10 @@ PENSTOCK_API int penstock_describe_field(penstock_client* client, const char* st
 // each field as `T: float32 (128, 128) in blocks, K, dims y x`. It holds until the next call with the client.
 PENSTOCK_API int penstock_contract(penstock_client* client, const char* stream, const char** text);
 
-// Remove all that was put in a stream: the snapshots it announces, its contract, that ranks have ended in it.
-// It may then begin anew. Clients that have put in it keep to what they know: let them leave first. A
-// snapshot is known by its producer, rank and step alone: one that another stream announces too goes with it.
+// Remove all that was put in a stream: the snapshots it announces, files too that this host sees, its
+// contract, its bound and consumers, that ranks have ended in it. It may then begin anew. Clients that have
+// put in it keep to what they know: let them leave first. A snapshot is known by its producer, rank and step
+// alone: one that another stream announces too goes with it.
 PENSTOCK_API int penstock_forget_stream(penstock_client* client, const char* stream);
 
 // Receive the snapshot at a position of the stream, 0 being the first. `place` is called for each field.
@@ -290,11 +291,12 @@ typedef enum penstock_policy {
   PENSTOCK_DROP_OLDEST = 1,  // the oldest are dropped, read or not
   PENSTOCK_DROP_NEWEST = 2,  // it is skipped
   PENSTOCK_THIN = 3,         // of `keep_every` of a rank that find no room one waits, the others are skipped
-  PENSTOCK_SPILL = 4,        // it goes to .npy files below `directory`, and is read from there
+  PENSTOCK_SPILL = 4,        // it goes to .npy files below `directory`, and is read from there. What the disk
+                             // refuses is PENSTOCK_SNAPSHOT, with the path
 } penstock_policy;
 
 // At least one of items and bytes (of tensors); what is 0 or NULL is not given.
-//   wait  s that a put waits at most, where that is less than the client's timeout
+//   wait  s that a put waits at most, where that is less than the client's timeout; 1e9 at most
 typedef struct penstock_bound {
   int64_t items;
   int64_t bytes;
@@ -348,8 +350,8 @@ PENSTOCK_API int penstock_unsubscribe(penstock_client* client, const char* strea
 // more go through it: a put is one copy, a get another. The calls here save these too. They are the same
 // where there is none, and then copy. PENSTOCK_SHARED_MEMORY in the environment is another size than 32 KB,
 // in bytes, or 0 to do without. Where it is full, a put waits for room, by the client's timeout:
-// PENSTOCK_FULL then says which processes hold it. A child of fork() has neither views nor leases of its
-// parent's.
+// PENSTOCK_FULL then says which processes hold it. That of a snapshot goes through the socket instead. A
+// child of fork() has neither views nor leases of its parent's.
 
 // Room for an array that is to be put: compute into penstock_view_array(view, 0).data, then put that array,
 // whole, with this client: as a tensor, or as a field. It is not copied. From then on it is read-only: it

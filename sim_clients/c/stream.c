@@ -73,7 +73,13 @@ static int store(penstock_client* client, const char* stream, const char* name, 
   client->doing = "put snapshot";
   client->subject = name;
   int status = spilled ? psk_spill(client, verdict->directory, stream, name, fields, count, metadata) : 0;
-  if (!status) status = psk_store(client, entry, fields, count, metadata, !spilled, spilled ? 0 : bytes);
+  const psk_storing what = {.entry = entry,
+                            .fields = fields,
+                            .count = count,
+                            .metadata = metadata,
+                            .names_only = spilled,
+                            .of_stream = 1};
+  if (!status) status = psk_store(client, &what);
   return status ? status : announce(client, stream, entry, spilled ? -1 : (int64_t)bytes);
 }
 
@@ -81,8 +87,11 @@ int psk_put_prepared(penstock_client* client, const char* stream, psk_prepared* 
                      const penstock_field* fields, int count) {
   psk_verdict verdict = {0};
   char* entry = psk_entry(client, client->written, prepared->name);
-  int status =
-      entry ? psk_reserve(client, stream, entry, bytes_of(fields, count), &verdict) : PENSTOCK_MEMORY;
+  int status = PENSTOCK_MEMORY;
+  if (entry) {
+    const psk_size size = {bytes_of(fields, count), psk_bytes_by_socket(client, entry, fields, count)};
+    status = psk_reserve(client, stream, entry, size, &verdict);
+  }
   if (!status) {
     client->outcome = verdict.outcome;
     if (verdict.outcome != PENSTOCK_SKIPPED)
@@ -214,8 +223,8 @@ static int load_fields(penstock_client* client, const char* entry, const char* n
   return status ? status : psk_check_found(client, name);
 }
 
-static int load_snapshot(penstock_client* client, const char* entry, const char* name, const reading* how,
-                         penstock_snapshot* snapshot) {
+static int load_snapshot(penstock_client* client, const char* stream, const char* entry, const char* name,
+                         const reading* how, penstock_snapshot* snapshot) {
   psk_metadata_list metadata = {0};
   psk_again(client);
   psk_command_begin(client, 2, psk_reply_metadata, &metadata);
@@ -229,6 +238,7 @@ static int load_snapshot(penstock_client* client, const char* entry, const char*
         psk_fail(client, PENSTOCK_INCOMPLETE, name, "announced, but not in the database: any of its fields");
   const psk_metadata* spilled = psk_find_metadata(&metadata, PSK_SPILLED);
   if (!status) status = psk_take_found(client, name, &metadata, fields, count);
+  if (!status && spilled) status = psk_check_spilled(client, stream, name, &spilled->packed);
   if (!status) status = load_fields(client, entry, name, how, spilled);
   client->outcome = spilled ? PENSTOCK_SPILLED : PENSTOCK_STORED;
   if (!status) take_time(&metadata, snapshot);
@@ -261,7 +271,7 @@ static int read_snapshot(penstock_client* client, const char* stream, int64_t po
   if (!status && !(name = psk_name_of(entry)))
     status = psk_fail(client, PENSTOCK_MEMORY, stream, "no memory for a name");
   if (!status) status = parse_name(client, name, snapshot);
-  if (!status) status = load_snapshot(client, entry, name, how, snapshot);
+  if (!status) status = load_snapshot(client, stream, entry, name, how, snapshot);
   if (status == PENSTOCK_INCOMPLETE) status = psk_explain_missing(client, stream, position, name);
   free(name);
   free(entry);

@@ -192,7 +192,7 @@ int penstock_put_tensor(penstock_client* client, const char* name, const penstoc
   psk_put put;
   psk_put_of(&put, name, array);
   do {
-    status = psk_puts_prepare(client, psk_shared_link(client, prefix, dot, name), &put, 1);
+    status = psk_puts_prepare(client, psk_shared_link(client, prefix, dot, name), &put, 1, 1);
     if (status) break;
     psk_put_command(client, &put, prefix, dot, name);
     status = psk_run(client);

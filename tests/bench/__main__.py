@@ -21,7 +21,18 @@ from tests.bench.own_python import PEERS
 from tests.bench.report import write_report
 
 WIDE = 150
-NAMES = ("start", "launch", "transfer", "clients", "shared", "solver", "cluster", "inference", "buffers")
+NAMES = (
+    "start",
+    "launch",
+    "transfer",
+    "clients",
+    "shared",
+    "solver",
+    "cluster",
+    "inference",
+    "buffers",
+    "feed",
+)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from sim_clients import Snapshot
 from tests.bench.measure import ROUNDS, Series, compare
 from trainers import Fifo, Firo, Pairs, Reservoir
-from trainers.loader import batch_of
+from trainers.batches import batch_of
 
 BATCH = 16
 FIELD = np.zeros((48, 48), np.float32)

@@ -50,6 +50,23 @@ def test_the_short_form_measures_the_buffers(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_short_form_measures_what_feeds_a_network(tmp_path: Path) -> None:
+    printed, report = measured("feed", tmp_path)
+    assert {"memory, one core", "fetch, one core", "idle, one core"} < set(report)
+    names = [row["name"] for row in report["memory, one core"]["series"]]
+    assert names == ["DataLoader", "batch_of", "Loader, 0 ahead", "Loader, 2 ahead"]
+    rows = report["idle, one core"]["series"]
+    assert [(row["client"], row["ahead"]) for row in rows] == [
+        ("shared memory", 0),
+        ("shared memory", 2),
+        ("socket", 0),
+        ("socket", 2),
+    ]
+    assert all(row["snapshots a step"] > 0 for row in rows)
+    assert "redis-py MGET" in printed
+
+
+@pytest.mark.slow
 def test_the_short_form_measures_launching(tmp_path: Path) -> None:
     printed, report = measured("launch", tmp_path)
     *rates, gap, memory, parsl = list(report.values())[1:]

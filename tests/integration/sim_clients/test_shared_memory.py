@@ -18,7 +18,18 @@ import numpy as np
 import pytest
 import redis
 
-from sim_clients import Address, ClientError, DatabaseFull, KeyMissing, TensorError, native_client
+from sim_clients import (
+    Address,
+    Bound,
+    ClientError,
+    DatabaseFull,
+    KeyMissing,
+    Outcome,
+    StreamFull,
+    TensorError,
+    native_client,
+)
+from sim_clients.flow import Policy
 from sim_clients.identity import Identity
 from sim_clients.native_binding import loaded
 from sim_clients.native_client import NativeClient
@@ -395,12 +406,57 @@ def test_who_finds_it_full_is_told_by_whom(start_server: StartServer, open_nativ
         client.put_tensor("t", field())
     assert caught.value.key == "t"
     with pytest.raises(DatabaseFull):
-        client.put_snapshot(1, {"u": field()})
-    with pytest.raises(DatabaseFull):
         client.new_field(LARGE)
     view.pop()
-    client.put_snapshot(1, {"u": field()})
-    np.testing.assert_array_equal(client.get_snapshot(0).fields["u"], field())
+    client.put_tensor("t", field())
+    np.testing.assert_array_equal(client.get_tensor("t"), field())
+
+
+@pytest.mark.parametrize("policy", ["block", "drop_oldest", "drop_newest", "spill"])
+def test_where_it_is_full_the_policy_of_a_stream_alone_decides(
+    start_server: StartServer, open_native: OpenNative, tmp_path: Path, policy: Policy
+) -> None:
+    server = start_server(arguments=("ARENA", "4"))
+    client = open_native(server, timeout_s=20.0)
+    directory = tmp_path if policy == "spill" else None
+    client.bound_stream(Bound(items=3, policy=policy, directory=directory))
+    view = [client.new_field(LARGE) for _ in range(3)]
+    outcomes = [client.put_snapshot(step, {"u": field(step)}).outcome for step in range(3)]
+    assert outcomes == [Outcome.STORED] * 3
+    for position in range(3):
+        np.testing.assert_array_equal(client.get_snapshot(position).fields["u"], field(position))
+    expected = {"drop_oldest": Outcome.STORED, "drop_newest": Outcome.SKIPPED, "spill": Outcome.SPILLED}
+    if policy in expected:
+        assert client.put_snapshot(3, {"u": field(3)}).outcome is expected[policy]
+    assert len(view) == 3
+
+
+def test_what_lies_in_it_asks_for_no_room_in_the_servers_own_memory(
+    start_server: StartServer, open_native: OpenNative
+) -> None:
+    server = start_server(arguments=("ARENA", "64"), options={"maxmemory": "12mb"})
+    client = open_native(server)
+    for name in "abcdefghijklmnopqrst":
+        client.put_tensor(name, field())  # which waits until the server has taken the memory from the system
+    with server.connect() as db:
+        db.flushall()
+    client.bound_stream(Bound(items=64))
+    for step in range(16):
+        assert client.put_snapshot(step, {"u": field(step)}).outcome is Outcome.STORED
+    with server.connect() as db:
+        calls = {name.lower(): facts["calls"] for name, facts in db.info("commandstats").items()}
+    assert "cmdstat_penstock.room" not in calls
+
+
+def test_fields_by_the_socket_still_ask_for_room(start_server: StartServer, open_native: OpenNative) -> None:
+    server = start_server(arguments=("ARENA", "4"), options={"maxmemory": "16mb"})
+    client = open_native(server, timeout_s=1.0)
+    client.bound_stream(Bound(items=64))
+    view = [client.new_field(LARGE) for _ in range(3)]
+    with pytest.raises(StreamFull, match=r"the database has no memory for 1\.0 MB more"):
+        for step in range(64):
+            client.put_snapshot(step, {"u": field(step)})
+    assert 0 < client.announced() < 16 and len(view) == 3
 
 
 def test_a_put_waits_for_room(start_server: StartServer, open_native: OpenNative) -> None:

@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).parents[3]
 EXIT_TIMEOUT_S = 60.0
@@ -31,15 +33,26 @@ class Program:
 
 @contextmanager
 def running(
-    script: Path, *arguments: str, name: str, directory: Path, environment: Mapping[str, str]
+    script: Path,
+    *arguments: str,
+    name: str,
+    directory: Path,
+    environment: Mapping[str, str],
+    ranks: int = 1,
+    restarts: int = 0,
 ) -> Iterator[Program]:
-    """Start a program; it is dead when the block ends."""
+    """Start a program, of several ranks by torchrun; all of it is dead when the block ends.
+
+    Args:
+        script: or -m, before the name of a module.
+        restarts: how often torchrun starts the ranks again when one fails.
+    """
     directory.mkdir(exist_ok=True)
     own = {"PENSTOCK_NAME": name, "PENSTOCK_JOB_DIR": str(directory), "PYTHONPATH": str(ROOT)}
     limits = {"SR_CMD_TIMEOUT": "2", "OMP_NUM_THREADS": "1"}
     with (directory / "log.txt").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, str(script), *arguments],
+            [sys.executable, *(torchrun(ranks, restarts) if ranks > 1 else ()), str(script), *arguments],
             cwd=directory,
             env={**os.environ, **environment, **own, **limits},
             stdin=subprocess.DEVNULL,
@@ -49,5 +62,15 @@ def running(
     try:
         yield Program(process, directory / "log.txt")
     finally:
+        of_torchrun = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.kill()
         process.wait()
+        for child in of_torchrun:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+
+
+def torchrun(ranks: int, restarts: int) -> list[str]:
+    """Return what Python is told to start so many ranks on this host, who meet at a free port."""
+    count = [f"--nproc-per-node={ranks}", f"--max-restarts={restarts}"]
+    return ["-m", "torch.distributed.run", "--standalone", *count]

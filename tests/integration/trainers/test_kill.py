@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim_clients import Address, Client, ModelMissing, connect
+from sim_clients import Address, Bound, Client, ModelMissing, connect
 from tests.integration.servers import RedisServer, StartServer, wait_until
 from tests.integration.trainers.programs import ROOT, running
+from trainers import checkpoint
 from trainers.history import HISTORY, read_history
+from trainers.train import CHECKPOINT
 
 HERE = Path(__file__).parent
 SINE = ROOT / "experiments" / "sine_hello"
@@ -84,6 +87,70 @@ def test_a_killed_trainer_goes_on_from_its_checkpoint(
     versions = [line["version"] for line in lines if line["version"]]
     assert versions == sorted(set(versions))
     assert client.model_version("line") == versions[-1]
+
+
+def noted(directory: Path) -> list[list[int]]:
+    """Return the numbers of each batch that a trainer began a step with."""
+    path = directory / "notes.txt"
+    return [[*map(int, line.split())] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def steps_kept(directory: Path) -> int:
+    state = checkpoint.load(directory / CHECKPOINT)
+    return 0 if state is None else state["own"]["step"]
+
+
+@pytest.mark.parametrize(
+    ("kills", "checkpoint_every"),
+    [
+        pytest.param((5,), 3, id="once"),
+        pytest.param((1, 2, 9, 30), 7, id="often", marks=pytest.mark.slow),
+        pytest.param((1, 3, 10, 30), 1, id="while it writes checkpoints", marks=pytest.mark.slow),
+    ],
+)
+def test_killed_at_any_moment_a_trainer_learns_each_snapshot_once(
+    server: RedisServer,
+    client: Client,
+    environment: dict[str, str],
+    tmp_path: Path,
+    kills: tuple[int, ...],
+    checkpoint_every: int,
+) -> None:
+    """It learns again what it had learned since its checkpoint, and only that; what it had not yet, later."""
+    count = 40 + 8 * sum(kills)
+    client.bound_stream(Bound(items=24, wait_s=120))
+    solver = threading.Thread(target=count_to, args=(server, count), daemon=True)
+    solver.start()
+    start = {"name": "trainer", "directory": tmp_path, "environment": environment}
+    learned: list[int] = []
+    before = 0
+    for kill in (*kills, None):
+        begun = len(noted(tmp_path))
+        end = begun + (kill or 0)
+        with running(HERE / "counting_trainer.py", str(checkpoint_every), **start) as trainer:
+            if kill is None:
+                assert trainer.returncode() == 0, trainer.log()
+            else:
+                wait_until(lambda end=end: len(noted(tmp_path)) >= end, f"{kill} batches")
+                trainer.process.kill()
+                assert trainer.returncode() == -signal.SIGKILL, trainer.log()
+        kept = steps_kept(tmp_path) - before
+        batches = noted(tmp_path)[begun:]
+        assert len(batches) - kept <= checkpoint_every + 1, "more is lost than there is between checkpoints"
+        learned += [number for batch in batches[:kept] for number in batch]
+        before += kept
+    assert learned == list(range(count))
+    solver.join(10)
+    assert not solver.is_alive()
+    assert client.fill().consumers == {}
+
+
+def count_to(server: RedisServer, count: int) -> None:
+    for name, numbers in (("b", 1), ("a", count)):
+        solver = connect(Address.parse(server.address), producer=name)
+        for number in range(numbers):
+            solver.put_snapshot(number, {"x": np.full(1, number, np.float32)})
+        solver.end_stream()
 
 
 @pytest.mark.slow

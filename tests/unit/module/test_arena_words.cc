@@ -17,7 +17,7 @@ void IntroductionsNameAProcess() {
   CHECK_EQUAL(Text(ParseIntroduction(Words({"PID", "x"}))), "PID: the number of a process is missing");
   CHECK_EQUAL(Text(ParseIntroduction(Words({"PID", "7", "FORMER"}))), "FORMER is missing");
   CHECK_EQUAL(Text(ParseIntroduction(Words({"PID", "7", "FORMER", "-1"}))),
-              "FORMER: '-1' is no whole number");
+              "FORMER: '-1' is no whole number below 2^63");
   CHECK_EQUAL(Text(ParseIntroduction(Words({"PID", "7", "more"}))), "unexpected word 'more'");
   CHECK_EQUAL(Text(ParseIntroduction(Words({"PID", "7", "FORMER", "12"}))),
               "FORMER: the id of its arena is missing");
@@ -29,11 +29,12 @@ void IntroductionsNameAProcess() {
 
 void LeasesHaveASizeAndPerhapsATimeout() {
   CHECK_EQUAL(Text(ParseLease(Words({"0"}))), "a lease has one byte at least");
-  CHECK_EQUAL(Text(ParseLease(Words({"-1"}))), "the size of a lease: '-1' is no whole number");
+  CHECK_EQUAL(Text(ParseLease(Words({"-1"}))), "the size of a lease: '-1' is no whole number below 2^63");
   CHECK_EQUAL(Text(ParseLease(Words({"18446744073709551616"}))),
-              "the size of a lease: '18446744073709551616' is no whole number");
+              "the size of a lease: '18446744073709551616' is no whole number below 2^63");
   CHECK_EQUAL(Text(ParseLease(Words({"8", "TIMEOUT"}))), "TIMEOUT is missing");
-  CHECK_EQUAL(Text(ParseLease(Words({"8", "TIMEOUT", "1e3"}))), "TIMEOUT: '1e3' is no whole number");
+  CHECK_EQUAL(Text(ParseLease(Words({"8", "TIMEOUT", "1e3"}))),
+              "TIMEOUT: '1e3' is no whole number below 2^63");
   CHECK_EQUAL(Text(ParseLease(Words({"8", "TIMEOUT", "1000000000001"}))),
               "TIMEOUT: 1000000000001 ms is beyond decades");
   CHECK_EQUAL(Text(ParseLease(Words({"8", "soon"}))), "unexpected word 'soon'");
@@ -56,7 +57,7 @@ void PutsHaveAShapeAndALease() {
   CHECK_EQUAL(Text(ParseArenaPut(Words({"k", "FLOAT", "1", "2"}))), "OFFSET is missing");
   CHECK_EQUAL(Text(ParseArenaPut(Words({"k", "FLOAT", "1", "OFFSET"}))), "OFFSET is missing");
   CHECK_EQUAL(Text(ParseArenaPut(Words({"k", "FLOAT", "1", "OFFSET", "-64"}))),
-              "OFFSET: '-64' is no whole number");
+              "OFFSET: '-64' is no whole number below 2^63");
   CHECK_EQUAL(Text(ParseArenaPut(Words({"k", "FLOAT", "1", "OFFSET", "64", "LEASE"}))),
               "the size of a lease is missing");
   CHECK_EQUAL(Text(ParseArenaPut(Words({"k", "FLOAT", "1", "OFFSET", "64", "LEASE", "0"}))),
@@ -78,7 +79,9 @@ void PutsHaveAShapeAndALease() {
 }
 
 void ReleasesAreOffsets() {
-  CHECK_EQUAL(Text(ParseRelease(Words({"64", "x"}))), "an offset: 'x' is no whole number");
+  CHECK_EQUAL(Text(ParseRelease(Words({"64", "x"}))), "an offset: 'x' is no whole number below 2^63");
+  CHECK_EQUAL(Text(ParseRelease(Words({"9223372036854775808"}))),
+              "an offset: '9223372036854775808' is no whole number below 2^63");
   CHECK_EQUAL(ParseRelease(Words({"64", "128"}))->at(1), 128u);
 }
 

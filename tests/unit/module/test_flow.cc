@@ -28,8 +28,15 @@ void ABoundIsRead() {
 void WhatIsWrongWithABoundIsNamed() {
   CHECK_EQUAL(Text(Parse({})), "a bound has ITEMS, BYTES or both");
   CHECK_EQUAL(Text(Parse({"ITEMS"})), "ITEMS lacks its number");
-  CHECK_EQUAL(Text(Parse({"ITEMS", "many"})), "ITEMS: 'many' is not a whole number of at least 1");
-  CHECK_EQUAL(Text(Parse({"BYTES", "0"})), "BYTES: '0' is not a whole number of at least 1");
+  CHECK_EQUAL(Text(Parse({"ITEMS", "many"})),
+              "ITEMS: 'many' is not a whole number from 1 to 1152921504606846976");
+  CHECK_EQUAL(Text(Parse({"BYTES", "0"})), "BYTES: '0' is not a whole number from 1 to 1152921504606846976");
+  for (const char* huge : {"1152921504606846977", "9223372036854775807", "9223372036854775808",
+                           "18446744073709551617", "-1", "inf"})
+    CHECK_EQUAL(Text(Parse({"ITEMS", huge})),
+                std::string("ITEMS: '") + huge + "' is not a whole number from 1 to 1152921504606846976");
+  CHECK_EQUAL(Text(Parse({"ITEMS", "1", "WAIT", "1000000000001"})),
+              "WAIT: '1000000000001' is not a whole number from 1 to 1000000000000");
   CHECK_EQUAL(Text(Parse({"COLOUR", "blue"})), "unexpected word 'COLOUR'");
   CHECK_EQUAL(Text(Parse({"ITEMS", "1", "POLICY"})), "POLICY lacks its value");
   CHECK_EQUAL(Text(Parse({"ITEMS", "1", "POLICY", "keep"})),
@@ -52,9 +59,13 @@ void ATimeoutIsTheLastWord() {
   CHECK_EQUAL(*timeout({"X", "timeout", "7"}), 7);
   for (std::vector<std::string_view> wrong : {std::vector<std::string_view>{"X", "TIMEOUT"},
                                               {"X", "TIMEOUT", "0"},
+                                              {"X", "TIMEOUT", "1000000000001"},
+                                              {"X", "TIMEOUT", "9223372036854775808"},
+                                              {"X", "TIMEOUT", "inf"},
                                               {"X", "TIMEOUT", "1", "2"},
                                               {"X", "1"}})
-    CHECK_EQUAL(Text(timeout(wrong)), "TIMEOUT is a whole number of at least 1, ms, and the last word");
+    CHECK_EQUAL(Text(timeout(wrong)),
+                "TIMEOUT is a whole number from 1 to 1000000000000, ms, and the last word");
 }
 
 void RoomIsByItemsAndByBytes() {
@@ -90,6 +101,14 @@ void EntriesAreRead() {
   CHECK(prefixed && prefixed->series == "out.heat_0.1");
   for (auto other : {"", "}", "heat", ".4", "heat.x", "heat.", "heat.-1", "heat.18446744073709551615"})
     CHECK(!ParseEntry(other));
+}
+
+void TheIdOfAStreamIsInThePathsOfItsFiles() {
+  Meter meter;
+  meter.bound.directory = "/scratch";
+  CHECK_EQUAL(SpillDirectory(meter), "/scratch");
+  meter.id = "00ff";
+  CHECK_EQUAL(SpillDirectory(meter), "/scratch/00ff");
 }
 
 void AMeterComesBackAsItWasWritten() {
@@ -165,6 +184,7 @@ int main() {
   RoomIsByItemsAndByBytes();
   OnlyWhatHoldsMemoryGivesRoomWhenItGoes();
   EntriesAreRead();
+  TheIdOfAStreamIsInThePathsOfItsFiles();
   AMeterComesBackAsItWasWritten();
   NobodyWhoEverCameAcknowledgesNothing();
   PromisesBelongToClients();

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from trainers import CheckpointError, checkpoint
+from trainers import CheckpointError, CheckpointNotWritten, checkpoint
 
 
 def test_everything_comes_back(tmp_path: Path) -> None:
@@ -75,3 +79,44 @@ def test_a_save_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
         checkpoint.save(path, {"step": 2, "bad": Unpicklable()})
     assert checkpoint.load(path) == {"step": 1}
     assert [found.name for found in tmp_path.iterdir()] == ["c.pt"]
+
+
+@contextmanager
+def room_for(nbytes: int) -> Iterator[None]:
+    """Let no file of this process grow beyond so many bytes: a write fails in the middle."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_told_with_what_is_still_there(tmp_path: Path) -> None:
+    path, large = tmp_path / "c.pt", {"tensor": torch.zeros(100_000)}
+    with room_for(20_000), pytest.raises(CheckpointNotWritten, match="none before it, and what was read"):
+        checkpoint.save(path, large)
+    assert not list(tmp_path.iterdir())
+    checkpoint.save(path, {"step": 1})
+    with room_for(20_000), pytest.raises(CheckpointNotWritten) as caught:
+        checkpoint.save(path, large)
+    assert str(caught.value) == (
+        f"the checkpoint {path} could not be written: File too large; "
+        "the one written before it is whole, and is gone on from"
+    )
+    assert checkpoint.load(path) == {"step": 1}
+    assert [found.name for found in tmp_path.iterdir()] == ["c.pt"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_disk_that_is_full_from_the_first_byte(tmp_path: Path) -> None:
+    (tmp_path / f".c.pt.{os.getpid()}").symlink_to("/dev/full")
+    with pytest.raises(CheckpointNotWritten, match="No space left on device"):
+        checkpoint.save(tmp_path / "c.pt", {"step": 1})
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_state_is_no_matter_of_the_disk(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="pickle") as caught:
+        checkpoint.save(tmp_path / "c.pt", {"function": lambda: None})
+    assert not isinstance(caught.value, CheckpointNotWritten)

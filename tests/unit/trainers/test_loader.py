@@ -1,60 +1,179 @@
-"""Pairs of successive snapshots, and batches of them."""
+"""The loader: batches are ready when they are needed, and nothing that it read is lost or drawn twice."""
 
 from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 
-from sim_clients import Snapshot
-from trainers import SampleError
-from trainers.loader import Pairing, batch_of
+from sim_clients import Bound, MemoryClient, MemoryDatabase
+from trainers import Fifo, NonFiniteField, NoSamples, Reservoir, StreamStalled
+from trainers.batches import batch_of, moved, pinned
+from trainers.intake import Intake
+from trainers.loader import Loader
+from trainers.pairing import Pairing
+from trainers.stream import SnapshotStream
+
+BATCH = 4
+HELD_OUT = 2
 
 
-def snapshot(step: int, producer: str = "a", rank: int = 0) -> Snapshot:
-    fields = {"u": np.full((2, 2), step, np.float32), "s": np.full(1, -step, np.float32)}
-    return Snapshot(producer, rank, step, fields)
+@pytest.fixture
+def database() -> MemoryDatabase:
+    return MemoryDatabase()
 
 
-def test_only_snapshots_one_jump_apart_make_a_sample() -> None:
-    pairs = Pairing(["u", "s"], "u", jump=10)
-    assert pairs.add(snapshot(0)) is None
-    sample = pairs.add(snapshot(10))
-    assert sample is not None
-    assert {name: float(value.flat[0]) for name, value in sample.items()} == {"u": 0, "s": 0, "u_next": 10}
-    assert pairs.add(snapshot(30)) is None
-    assert pairs.add(snapshot(40)) is not None
+def put(database: MemoryDatabase, steps: range, *, end: bool = True) -> None:
+    """Have `a` put values to learn from, 0, 1, 2, …, and `b` two to judge by, -1 and -2, before them."""
+    judge, solver = (MemoryClient(database, name) for name in ("b", "a"))
+    for step in range(HELD_OUT) if steps.start == 0 else ():
+        judge.put_snapshot(step, {"x": np.full(2, -1 - step, np.float32)})
+    for step in steps:
+        solver.put_snapshot(step, {"x": np.full(2, step, np.float32)})
+    if end:
+        judge.end_stream()
+        solver.end_stream()
 
 
-def test_ranks_and_producers_are_apart() -> None:
-    pairs = Pairing(["u"], "u", jump=1)
-    for producer, rank in (("a", 0), ("a", 1), ("b", 0)):
-        assert pairs.add(snapshot(0, producer, rank)) is None
-    for producer, rank in (("a", 0), ("a", 1), ("b", 0)):
-        assert pairs.add(snapshot(1, producer, rank)) is not None
+def intake_of(database: MemoryDatabase, buffer: Fifo | Reservoir) -> Intake:
+    stream = SnapshotStream(MemoryClient(database), ("a", "b"), consumer="net")
+    stream.subscribe()
+    return Intake(stream, Pairing(["x"], "x", 0), buffer, ("b",), judges_needed=HELD_OUT, batch_size=BATCH)
 
 
-def test_a_jump_of_0_takes_both_from_one_snapshot() -> None:
-    sample = Pairing(["s"], "u", jump=0).add(snapshot(3))
-    assert sample is not None
-    assert {name: float(value.flat[0]) for name, value in sample.items()} == {"s": -3, "u_next": 3}
+def values(loader: Loader) -> Iterator[float]:
+    """Take batches until there are no more, and yield the value of each of their samples."""
+    while (batch := loader.batch()) is not None:
+        yield from batch["x"][:, 0].tolist()
 
 
-@pytest.mark.parametrize(("inputs", "target"), [(["u", "p"], "u"), (["u"], "p")])
-def test_a_field_that_is_not_there_is_named(inputs: list[str], target: str) -> None:
-    with pytest.raises(SampleError, match=r"'a\.0\.5' has no field 'p', it has u, s") as caught:
-        Pairing(inputs, target, jump=1).add(snapshot(5))
-    assert caught.value.field == "p"
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+def test_every_sample_comes_once_and_in_order(database: MemoryDatabase, ahead: int) -> None:
+    put(database, range(30))
+    with Loader(intake_of(database, Fifo(8, seed=0)), ahead=ahead) as loader:
+        assert list(values(loader)) == list(range(30))
+        assert loader.exhausted
+        assert loader.judges()["x"][:, 0].tolist() == [-1, -2]
+        assert loader.batch() is None
 
 
-def test_resumed_pairs_lose_none() -> None:
-    before, after = Pairing(["u"], "u", jump=1), Pairing(["u"], "u", jump=1)
-    before.add(snapshot(0))
-    after.load_state_dict(before.state_dict())
-    assert after.add(snapshot(1)) is not None
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_what_was_drawn_and_not_taken_is_in_the_state(database: MemoryDatabase, ahead: int) -> None:
+    put(database, range(40))
+    first = intake_of(database, Fifo(12, seed=0))
+    with Loader(first, ahead=ahead) as loader:
+        taken = [loader.batch() for _ in range(3)]
+        with loader.paused() as intake:
+            state = loader.state_dict()
+            read = intake.stream.cursor
+    learned = [value for batch in taken if batch for value in batch["x"][:, 0].tolist()]
+    assert read > len(learned) + HELD_OUT or ahead == 0  # there was something to lose
+    again = Loader(intake_of(database, Fifo(12, seed=0)), ahead=ahead)
+    again.load_state_dict(state)
+    with again:
+        assert learned + list(values(again)) == list(range(40))
 
 
-def test_a_batch_stacks_each_field() -> None:
-    batch = batch_of([{"u": np.zeros((2, 3), np.float32)}, {"u": np.ones((2, 3), np.float32)}])
-    assert batch["u"].shape == (2, 2, 3)
-    assert batch["u"].dtype == torch.float32
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_what_goes_wrong_in_reading_is_raised_where_a_batch_is_asked_for(
+    database: MemoryDatabase, ahead: int
+) -> None:
+    put(database, range(8), end=False)
+    MemoryClient(database, "a").put_snapshot(8, {"x": np.array([np.nan, 0], np.float32)})
+    with (
+        Loader(intake_of(database, Fifo(100, seed=0)), ahead=ahead) as loader,
+        pytest.raises(NonFiniteField, match=r"'x' of the snapshot 'a\.0\.8' has 1 values") as caught,
+    ):
+        list(values(loader))
+    frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert "check_finite" in frames and "values" in frames
+
+
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_a_stream_without_snapshots_is_told_by_name(database: MemoryDatabase, ahead: int) -> None:
+    with (
+        Loader(intake_of(database, Fifo(8, seed=0)), ahead=ahead, timeout_s=0.05) as loader,
+        pytest.raises(StreamStalled, match=r"0 snapshots were read \(still running: a\.0, b\.0\)"),
+    ):
+        loader.batch()
+    put(database, range(0))
+    with (
+        Loader(intake_of(database, Fifo(8, seed=0)), ahead=ahead) as loader,
+        pytest.raises(NoSamples, match="0 samples to learn from, 1 are needed, and 2 held-out ones"),
+    ):
+        loader.batch()
+
+
+def test_no_more_is_ready_than_was_asked_for_and_the_rest_waits_with_the_producers(
+    database: MemoryDatabase,
+) -> None:
+    MemoryClient(database).bound_stream(Bound(items=6))
+    intake = intake_of(database, Fifo(8, seed=0))
+    solver = threading.Thread(target=put, args=(database, range(100)), daemon=True)
+    solver.start()
+    with Loader(intake, ahead=2) as loader:
+        learned: list[float] = []
+        while not loader.exhausted:
+            batch = loader.batch()
+            with loader.paused():
+                ready = len(loader.state_dict()["drawn"])
+                assert ready <= 2 and len(intake.buffer) <= 8
+                fill = MemoryClient(database).fill()
+                assert fill.announced - len(learned) <= 6 + 8 + 3 * BATCH + HELD_OUT
+                if loader.pressed:
+                    intake.stream.acknowledge()
+                    loader.pressed = False
+            learned += [] if batch is None else batch["x"][:, 0].tolist()
+    solver.join(10)
+    assert not solver.is_alive()
+    assert learned == list(range(100))
+
+
+def test_who_has_paused_it_has_the_stream_for_himself(database: MemoryDatabase) -> None:
+    intake = intake_of(database, Reservoir(100, watermark=4, seed=0))
+    put(database, range(8), end=False)
+    with Loader(intake, ahead=2) as loader:
+        assert loader.batch() is not None
+        with loader.paused():
+            before = intake.stream.cursor
+            for step in range(8, 16):
+                put(database, range(step, step + 1), end=False)
+            assert loader.batch() is not None and intake.stream.cursor == before
+        while intake.stream.cursor < HELD_OUT + 16:
+            assert loader.batch() is not None
+
+
+def test_it_ends_at_once_while_it_waits_for_snapshots(database: MemoryDatabase) -> None:
+    def interrupted() -> bool:
+        raise KeyboardInterrupt
+
+    loader = Loader(intake_of(database, Fifo(8, seed=0)), ahead=2)
+    with pytest.raises(KeyboardInterrupt), loader:
+        loader.batch(unless=interrupted)
+    assert not [thread for thread in threading.enumerate() if thread.name == "penstock-loader"]
+
+
+def test_who_is_told_to_end_gets_no_batch(database: MemoryDatabase) -> None:
+    with Loader(intake_of(database, Fifo(8, seed=0)), ahead=2) as loader:
+        assert loader.batch(unless=lambda: True) is None
+        assert not loader.exhausted
+        assert loader.idle_s > 0
+
+
+def test_a_batch_goes_to_the_device() -> None:
+    batch = batch_of([{"x": np.zeros((2, 3), np.float32)}])
+    assert moved(batch, torch.device("meta"))["x"].device.type == "meta"
+    cpu = torch.device("cpu")
+    assert moved(pinned(batch, cpu), cpu) is batch
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_batch_for_a_gpu_leaves_from_page_locked_memory() -> None:
+    gpu = torch.device("cuda")
+    batch = pinned(batch_of([{"x": np.ones((2, 3), np.float32)}]), gpu)
+    assert batch["x"].is_pinned()
+    assert moved(batch, gpu)["x"].sum().item() == 6

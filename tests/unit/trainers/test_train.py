@@ -17,8 +17,10 @@ from sim_clients import Bound, MemoryClient, MemoryDatabase, keys
 from tests.unit.trainers.test_publish import load_torchscript
 from trainers import (
     CheckpointError,
+    ExportMismatch,
     Fifo,
     Firo,
+    NonFiniteField,
     NonFiniteLoss,
     NoSamples,
     Pairs,
@@ -29,6 +31,7 @@ from trainers import (
     checkpoint,
 )
 from trainers.history import HISTORY, read_history
+from trainers.losses import mean_square
 from trainers.networks import Mlp
 from trainers.samples import Sample
 from trainers.train import CHECKPOINT, Training, schedule, train
@@ -47,6 +50,9 @@ TRAINING = Training(
     learning_rate=2e-2,
     checkpoint_every=25,
 )
+
+IN_STEP = dataclasses.replace(TRAINING, prefetch=0)
+"""Each batch is made when its step is due: the steps depend on no thread."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning")
 
@@ -103,7 +109,7 @@ def test_stopped_and_resumed_it_ends_as_if_it_had_run_through(
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
     through = network()
-    train(through, MemoryClient(database), TRAINING, reservoir(), tmp_path / "whole")
+    train(through, MemoryClient(database), IN_STEP, reservoir(), tmp_path / "whole")
 
     class Killed(MemoryClient):
         def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
@@ -113,10 +119,10 @@ def test_stopped_and_resumed_it_ends_as_if_it_had_run_through(
 
     database.live.clear()
     with pytest.raises(KeyboardInterrupt):
-        train(network(), Killed(database), TRAINING, reservoir(), tmp_path / "parts")
+        train(network(), Killed(database), IN_STEP, reservoir(), tmp_path / "parts")
     database.live.clear()
     resumed = network()
-    train(resumed, MemoryClient(database), TRAINING, reservoir(seed=7), tmp_path / "parts")
+    train(resumed, MemoryClient(database), IN_STEP, reservoir(seed=7), tmp_path / "parts")
     for ours, theirs in zip(resumed.parameters(), through.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)  # the first learning rate depends on the clock a little
     ends = [read_history(tmp_path / part)[-1]["validation"] for part in ("parts", "whole")]
@@ -228,7 +234,7 @@ def test_it_ends_when_it_has_converged_and_is_not_repeated(database: MemoryDatab
 
 
 def test_it_ends_with_its_producers(database: MemoryDatabase, tmp_path: Path) -> None:
-    training = dataclasses.replace(TRAINING, steps=10_000, end_with_producers=True)
+    training = dataclasses.replace(IN_STEP, steps=10_000, end_with_producers=True)
     train(network(), MemoryClient(database), training, reservoir(), tmp_path)
     last = read_history(tmp_path)[-1]
     assert last["step"] == 12  # the ten after which it looks, and the 20 samples in batches of 16
@@ -422,8 +428,8 @@ def test_resumed_in_the_middle_of_a_drain_it_draws_the_rest(
     kind: type[Fifo | Firo | Reservoir], database: MemoryDatabase, tmp_path: Path
 ) -> None:
     training = dataclasses.replace(
-        TRAINING, batch_size=5, checkpoint_every=1, validate_every=1, end_with_producers=True
-    )
+        IN_STEP, batch_size=5, judges=20, checkpoint_every=1, validate_every=1, end_with_producers=True
+    )  # so many judges that all is read before the first step
     buffers = [kind(50, seed=seed) for seed in (1, 2)]
     first, second = (Recording(buffer, most) for buffer, most in zip(buffers, (15, 99), strict=True))
     with pytest.raises(KeyboardInterrupt):
@@ -434,3 +440,133 @@ def test_resumed_in_the_middle_of_a_drain_it_draws_the_rest(
     assert set(before) | set(after) == put
     assert len(after) == len(set(after))
     assert buffers[1].exhausted
+
+
+def far_off(count: int = 20, *, broken: int | None = None) -> MemoryDatabase:
+    """Return snapshots of large means and small deviations, of which one may be broken."""
+    database = MemoryDatabase(load=load_torchscript)
+    generator = np.random.default_rng(0)
+    for name in ("a", "b"):
+        client = MemoryClient(database, name)
+        for step in range(count):
+            x = generator.normal(0, 1, (4, 1)).astype(np.float32)
+            y = 5000 + 50 * x if (name, step) != ("a", broken) else np.full((4, 1), np.nan, np.float32)
+            client.put_snapshot(step, {"x": 300 + 10 * x, "y": y.astype(np.float32)})
+        client.end_stream()
+    client.subscribe("examiner")
+    return database
+
+
+def test_a_network_that_does_not_export_ends_the_training_whose_state_is_kept(
+    database: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*arguments: object) -> bytes:
+        raise ExportMismatch(0.5, 1e-4)
+
+    with monkeypatch.context() as patched, pytest.raises(ExportMismatch, match=r"answer is 0\.5 away"):
+        patched.setattr("trainers.publish.export", refused)
+        train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    assert state is not None and state["own"]["step"] == 10
+    train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+    assert [line["step"] for line in read_history(tmp_path)] == [20, 30, 40, 50, 60]
+
+
+@pytest.mark.parametrize("normalise", ["frozen", "running"])
+def test_fields_far_from_0_are_learned_where_they_are_normalised(normalise: Any, tmp_path: Path) -> None:
+    database = far_off()
+    training = dataclasses.replace(TRAINING, normalise=normalise, validate_every=30)
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path)
+    assert read_history(tmp_path)[-1]["validation"] < 2e-3  # that of the mean alone is 1e-2
+    answer = MemoryClient(database).infer("line", np.array([[310.0]], np.float32))
+    assert abs(answer[0, 0] - 5050) < 10  # it takes raw fields and gives raw ones
+
+
+def test_fields_far_from_0_are_not_learned_as_they_are(tmp_path: Path) -> None:
+    training = dataclasses.replace(TRAINING, validate_every=60)
+    train(network(), MemoryClient(far_off()), training, reservoir(), tmp_path)
+    assert read_history(tmp_path)[-1]["validation"] > 0.5
+
+
+def test_moments_are_in_the_checkpoint_and_count_nothing_twice(tmp_path: Path) -> None:
+    database = far_off()
+    short = dataclasses.replace(TRAINING, steps=20, normalise="running")
+    train(network(), MemoryClient(database), short, reservoir(), tmp_path)
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    assert state is not None
+    learned = np.concatenate([database.tensors[f"{{a.0.{step}}}.x"] for step in range(20)]).astype(float)
+    moments = state["loader"]["intake"]["moments"]["x"]
+    assert moments == pytest.approx([80, learned.mean(), ((learned - learned.mean()) ** 2).sum()])
+    assert state["parts"]["network"]["means"][0].item() == pytest.approx(learned.mean())
+    with pytest.raises(CheckpointError, match="another training"):
+        train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+
+
+@pytest.mark.parametrize(("setting", "words"), [("normalise", "no, frozen"), ("non_finite", "refuse, skip")])
+def test_a_word_that_is_none_is_refused_with_those_that_are(setting: str, words: str) -> None:
+    with pytest.raises(TrainingRefused, match=f"{setting} is 'maybe', and must be one of {words}"):
+        dataclasses.replace(TRAINING, **{setting: "maybe"})
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_nan_ends_the_training_by_name_or_is_skipped_and_counted(prefetch: int, tmp_path: Path) -> None:
+    database = far_off(broken=3)
+    training = dataclasses.replace(TRAINING, prefetch=prefetch, steps=20)
+    with pytest.raises(NonFiniteField, match=r"field 'y' of the snapshot 'a\.0\.3' has 4 values"):
+        train(network(), MemoryClient(database), training, reservoir(), tmp_path)
+    assert not database.live
+    skipping = dataclasses.replace(training, non_finite="skip")
+    buffer = reservoir()
+    train(network(), MemoryClient(database), skipping, buffer, tmp_path)
+    last = read_history(tmp_path)[-1]
+    assert (last["non_finite"], last["missed"], last["samples"]) == (1, 0, 19)
+
+
+def test_a_loss_of_the_users_is_what_the_steps_minimise(database: MemoryDatabase, tmp_path: Path) -> None:
+    seen = []
+
+    def largest(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        seen.append(answer.shape)
+        return (answer - target).abs().flatten(1).amax(1)
+
+    training = dataclasses.replace(TRAINING, validate_every=30)
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path, loss=largest)
+    assert len(seen) == 60 and set(seen) == {(16, 4, 1)}
+    lines = read_history(tmp_path)
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert lines[-1]["validation"] < 0.3  # judged by the relative L2 error all the same
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 3])
+def test_every_checkpoint_has_all_that_was_read_and_not_learned(
+    prefetch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that are written because producers wait for one, at whatever moment that is noticed."""
+    count = 60
+    database, solvers = stream_of(count, Bound(items=12, wait_s=30))
+    learned: list[float] = []
+    checked: list[int] = []
+    write = checkpoint.save
+
+    def noted(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        learned.extend(target[:, 0, 0].tolist())
+        return mean_square(answer, target)
+
+    def save(path: Path, state: dict[str, Any]) -> None:
+        loader = state["parts"]["loader"]
+        kept = [*loader["intake"]["buffer"]["samples"], *(one for drawn in loader["drawn"] for one in drawn)]
+        held = sorted([*learned, *(float(one["y_next"][0, 0]) for one in kept)])
+        read = loader["intake"]["stream"]["cursor"]
+        expected = [float(np.float32(0.5) * np.float32(step / count) + 2) for step in range(-(-read // 2))]
+        assert held == pytest.approx(expected)
+        checked.append(read)
+        write(path, state)
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    solvers.start()
+    training = dataclasses.replace(
+        TRAINING, batch_size=2, prefetch=prefetch, steps=10**6, validate_every=10**6, checkpoint_every=10**6
+    )
+    train(network(), MemoryClient(database), training, Fifo(8, seed=0), tmp_path, loss=noted)
+    assert len(learned) == count
+    assert len(checked) > 3

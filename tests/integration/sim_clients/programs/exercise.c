@@ -77,12 +77,28 @@ static void* place_small(void* context, const char* name, const penstock_info* i
   return context;
 }
 
+static void spilled_without_a_place(void) {
+  penstock_snapshot snapshot;
+  OK(penstock_snapshot_info(client, "spilled", 1, &snapshot));
+  TRUE(snapshot.count == 1 && snapshot.fields[0].info.nbytes == sizeof u && snapshot.step == 1);
+  TRUE(penstock_last_outcome(client) == PENSTOCK_SPILLED);
+  penstock_view* view;
+  OK(penstock_map_snapshot(client, "spilled", 1, &snapshot, &view));
+  penstock_array array = penstock_view_array(view, 0);
+  TRUE(!penstock_view_is_shared(view, 0) && !memcmp(u, array.data, sizeof u));
+  penstock_unmap(view);
+  penstock_field turned[] = {{"u", {back, PENSTOCK_FLOAT64, 2, kTurned, NULL}}};
+  FAILS(penstock_get_snapshot_fields(client, "spilled", 1, turned, 1, NULL), PENSTOCK_TENSOR);
+}
+
 static void bounds(const char* directory) {
   penstock_bound none = {0}, three = {.items = 3, .wait = 0.02}, four = {.items = 4};
   penstock_bound spill = {.items = 1, .policy = PENSTOCK_SPILL, .directory = directory};
   FAILS(penstock_bound_stream(client, "bounded", NULL), PENSTOCK_INVALID);
   FAILS(penstock_bound_stream(client, "bounded", &none), PENSTOCK_REFUSED);
   FAILS(penstock_bound_stream(client, "b s", &three), PENSTOCK_NAME);
+  penstock_bound endless = {.items = 3, .wait = INFINITY};
+  FAILS(penstock_bound_stream(client, "bounded", &endless), PENSTOCK_INVALID);
   OK(penstock_bound_stream(client, "bounded", &three));
   FAILS(penstock_bound_stream(client, "bounded", &four), PENSTOCK_REFUSED);
   int64_t position = -1;
@@ -115,9 +131,16 @@ static void bounds(const char* directory) {
   memset(back, 0, sizeof back);
   OK(penstock_get_snapshot(client, "spilled", 2, place, NULL, &snapshot));
   TRUE(snapshot.step == 2 && !memcmp(u, back, sizeof u));
+  spilled_without_a_place();
   OK(penstock_subscribe(client, "spilled", "reader", NULL));
   OK(penstock_acknowledge(client, "spilled", "reader", 3));
   FAILS(penstock_get_snapshot(client, "spilled", 2, place, NULL, &snapshot), PENSTOCK_DROPPED);
+  OK(penstock_put_snapshot(client, "spilled", 3, NAN, fields, 1));
+  OK(penstock_put_snapshot(client, "spilled", 4, NAN, fields, 1));
+  TRUE(penstock_last_outcome(client) == PENSTOCK_SPILLED);
+  OK(penstock_forget_stream(client, "spilled"));
+  OK(penstock_stream_fill(client, "spilled", &fill));
+  TRUE(fill.announced == 0 && fill.spilled == 0 && fill.acknowledged == -1);
 }
 
 static void snapshots(void) {

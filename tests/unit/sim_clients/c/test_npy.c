@@ -77,7 +77,47 @@ static void damaged_files_are_refused(void) {
   }
   CHECK(psk_npy_read("/there/is/none.npy", &sink, why, sizeof why) == PENSTOCK_INCOMPLETE);
   CHECK_TEXT(why, "/there/is/none.npy: No such file or directory");
-  CHECK(psk_npy_write("/there/is/none.npy", &array, why, sizeof why) == PENSTOCK_REFUSED);
+  CHECK(psk_npy_write("/there/is/none.npy", &array, why, sizeof why) == PENSTOCK_SNAPSHOT);
+  CHECK_TEXT(why, "/there/is/none.npy: No such file or directory");
+  CHECK(psk_npy_write("/dev/full", &array, why, sizeof why) == PENSTOCK_SNAPSHOT);
+  CHECK_TEXT(why, "/dev/full: No space left on device");
+}
+
+// No place is asked for before the size that a header tells of was compared with the file's.
+static void* give_none(void* context, const char* name, const penstock_info* info) {
+  (void)name, (void)info;
+  *(int*)context = 1;
+  return NULL;
+}
+
+static void a_header_that_tells_of_another_size_is_refused(void) {
+  static const char* const kShapes[] = {"(999999999999,)", "(0,)", "(2,)", "(9223372036854775807, 8)"};
+  for (int i = 0; i < 4; i++) {
+    char text[128], head[] = "\x93NUMPY\x01\x00";
+    int asked = 0;
+    FILE* file = fopen(path, "wb");
+    int length =
+        snprintf(text, sizeof text, "{'descr': '<f8', 'fortran_order': False, 'shape': %s, }\n", kShapes[i]);
+    fwrite(head, 1, 8, file);
+    fputc(length, file);
+    fputc(0, file);
+    fwrite(text, 1, (size_t)length, file);
+    fwrite("12345678", 1, 8, file);
+    fclose(file);
+    psk_sink sink = {.place = give_none, .context = &asked, .name = "u"};
+    CHECK(psk_npy_read(path, &sink, why, sizeof why) == PENSTOCK_SNAPSHOT);
+    CHECK(!asked);
+  }
+}
+
+static void what_it_is_is_told_without_a_place(void) {
+  float numbers[6] = {0};
+  int64_t dims[] = {2, 3};
+  penstock_array array = {numbers, PENSTOCK_FLOAT32, 2, dims, NULL};
+  penstock_info info = {0};
+  CHECK(psk_npy_write(path, &array, why, sizeof why) == 0);
+  CHECK(psk_npy_read(path, &(psk_sink){.name = "u", .info = &info}, why, sizeof why) == 0);
+  CHECK(info.dtype == PENSTOCK_FLOAT32 && info.rank == 2 && info.dims[1] == 3 && info.nbytes == 24);
 }
 
 int main(void) {
@@ -87,6 +127,8 @@ int main(void) {
   every_dtype_comes_back();
   an_array_of_another_shape_is_not_filled();
   damaged_files_are_refused();
+  a_header_that_tells_of_another_size_is_refused();
+  what_it_is_is_told_without_a_place();
   unlink(path);
   return report();
 }

@@ -1,0 +1,210 @@
+"""torchrun starts ranks that train together, over a real database and gloo on loopback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from sim_clients import Address, connect
+from tests.integration.servers import Module, RedisServer, ServerConfig, wait_until, wheel_binary
+from tests.integration.trainers.programs import Program, running
+from trainers.history import HISTORY, read_history
+
+OPTIONS = {
+    "network": "tests.integration.trainers.line_network:line",
+    "producers": ("a", "c"),
+    "held_out": "b",
+    "inputs": "x",
+    "target": "y",
+    "jump": 0,
+    "seconds": 600,
+    "judges": 4,
+    "improvement": 0.01,
+    "watermark": 8,
+    "capacity": 100,
+}
+
+
+@pytest.fixture(scope="module")
+def server(module: Module) -> Iterator[RedisServer]:
+    """One server; what these tests are about does not depend on its version."""
+    with (
+        tempfile.TemporaryDirectory(prefix="penstock-") as path,
+        RedisServer(ServerConfig(wheel_binary(), Path(path), (module,))) as server,
+    ):
+        put_lines(server)
+        yield server
+
+
+def put_lines(server: RedisServer) -> None:
+    generator = np.random.default_rng(0)
+    clients = [connect(Address.parse(server.address), producer=name) for name in "acb"]
+    clients[0].subscribe("examiner")  # keeps them for all tests
+    for step in range(40):
+        for client in clients:
+            x = generator.uniform(-1, 1, (4, 1)).astype(np.float32)
+            client.put_snapshot(step, {"x": x, "y": 0.5 * x + 2})
+    for client in clients:
+        client.end_stream()
+
+
+def options(**changes: object) -> list[str]:
+    words = []
+    for name, value in (OPTIONS | changes).items():
+        words += [f"--{name}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+    return words
+
+
+def trained(server: RedisServer, directory: Path, ranks: int, **changes: object) -> Program:
+    """Train to the end."""
+    with started(server, directory, ranks, **changes) as program:
+        assert program.returncode() == 0, program.log()
+    return program
+
+
+def started(
+    server: RedisServer, directory: Path, ranks: int, restarts: int = 0, **changes: object
+) -> AbstractContextManager[Program]:
+    return running(
+        Path("-m"),
+        "trainers.train",
+        *options(model=directory.name, **changes),
+        name="trainer",
+        directory=directory,
+        environment=Address.parse(server.address).environment(),
+        ranks=ranks,
+        restarts=restarts,
+    )
+
+
+def judgements(directory: Path) -> int:
+    return len(read_history(directory)) if (directory / HISTORY).exists() else 0
+
+
+def rank_process(program: Program, rank: int) -> psutil.Process:
+    """Return the process of a rank, which torchrun has started."""
+    children = psutil.Process(program.process.pid).children(recursive=True)
+    return next(child for child in children if child.environ().get("RANK") == str(rank))
+
+
+def test_two_ranks_share_a_stream_and_post(server: RedisServer, tmp_path: Path) -> None:
+    directory = tmp_path / "two"
+    trained(server, directory, 2, steps=40, validate_every=20, batch_size=8)
+    lines = read_history(directory)
+    assert [line["step"] for line in lines] == [20, 40]
+    assert lines[-1]["samples"] == 80
+    assert lines[-1]["validation"] < lines[0]["validation"]
+    client = connect(Address.parse(server.address))
+    assert client.model_version("two") == lines[-1]["version"] == 2
+    assert client.stop_requested()
+    assert sorted(path.name for path in directory.glob("checkpoint*")) == [
+        "checkpoint.pt",
+        "checkpoint.pt.1of2.1",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_and_four_ranks_have_the_curve_of_one(server: RedisServer, tmp_path: Path) -> None:
+    curves = {}
+    for ranks in (1, 2, 4):
+        directory = tmp_path / f"of_{ranks}"
+        trained(
+            server,
+            directory,
+            ranks,
+            steps=5,
+            validate_every=1,
+            batch_size=16 // ranks,
+            buffer="fifo",
+            prefetch=0,
+            watermark=80 // ranks,  # all has come before the first step, so that all normalise alike
+            normalise="frozen",
+        )
+        curves[ranks] = read_history(directory)
+    for ranks in (2, 4):
+        for name in ("loss", "validation"):
+            ones, alls = ([line[name] for line in curves[each]] for each in (1, ranks))
+            np.testing.assert_allclose(alls, ones, rtol=1e-4, err_msg=f"{name} of {ranks} ranks")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_killed_rank_ends_the_others_by_name_and_more_go_on(server: RedisServer, tmp_path: Path) -> None:
+    directory = tmp_path / "killed"
+    often = {"validate_every": 5, "checkpoint_every": 5}
+    with started(server, directory, 2, steps=10**6, **often) as program:
+        wait_until(lambda: judgements(directory) >= 3, "three judgements")
+        rank_process(program, 1).send_signal(signal.SIGKILL)
+        assert program.returncode() == 1
+        assert "rank 0 of 2 has lost the others" in program.log()
+        assert "rank 1: it was killed, or hangs" in program.log()
+    before = read_history(directory)
+    trained(server, directory, 3, steps=before[-1]["step"] + 20, **often)
+    after = read_history(directory)[len(before) :]
+    assert 0 < after[0]["step"] <= before[-1]["step"] + 5
+    assert after[-1]["step"] == before[-1]["step"] + 20
+    assert after[-1]["samples"] == 80
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("whom", ["torchrun", "rank 1"])
+def test_told_to_end_all_ranks_end_at_a_checkpoint_and_one_goes_on(
+    server: RedisServer, tmp_path: Path, whom: str
+) -> None:
+    directory = tmp_path / whom.replace(" ", "_")
+    with started(server, directory, 2, steps=10**6, validate_every=5) as program:
+        wait_until(lambda: judgements(directory) >= 1, "a judgement")
+        told = program.process.pid if whom == "torchrun" else rank_process(program, 1).pid
+        os.kill(told, signal.SIGTERM)
+        assert program.returncode() == 1
+        assert program.log().count("the training was told to end after step") == 2, program.log()
+    step = read_history(directory)[-1]["step"]
+    trained(server, directory, 1, steps=step + 20, validate_every=5)
+    assert read_history(directory)[-1]["samples"] == 80
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_rank_that_hangs_ends_the_others_by_name(server: RedisServer, tmp_path: Path) -> None:
+    directory = tmp_path / "hung"
+    with started(server, directory, 2, steps=10**6, validate_every=5, rank_timeout_s=3) as program:
+        wait_until(lambda: judgements(directory) >= 1, "a judgement")
+        hung = rank_process(program, 1)
+        hung.suspend()
+        wait_until(lambda: "rank 1: it was killed, or hangs" in program.log(), "a sentence")
+        hung.kill()  # torchrun would do so after half a minute
+        assert program.returncode() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_torchrun_starts_all_ranks_again_from_their_checkpoint(server: RedisServer, tmp_path: Path) -> None:
+    directory = tmp_path / "again"
+    often = {"steps": 200, "validate_every": 5, "checkpoint_every": 5}
+    with started(server, directory, 2, restarts=1, **often) as program:
+        wait_until(lambda: judgements(directory) >= 3, "three judgements")
+        rank_process(program, 1).kill()
+        assert program.returncode() == 0, program.log()
+    steps = [line["step"] for line in read_history(directory)]
+    assert steps[-1] == 200
+    assert steps.count(5) == 1, "it began anew"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_rank_that_fails_is_repeated_by_the_others(server: RedisServer, tmp_path: Path) -> None:
+    with started(server, tmp_path / "failed", 2, steps=10, judges=99) as program:
+        assert program.returncode() == 1
+        assert "rank 0: NoSamples: the stream has ended with" in program.log()
+        *_, end = program.log().partition("Root Cause")
+        assert "NoSamples: the stream has ended with" in end  # not hidden behind what torchrun says

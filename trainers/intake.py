@@ -1,0 +1,135 @@
+"""What becomes of a snapshot: it is read, made into a sample and kept, to learn from or to judge by.
+
+No threads: whoever calls has the stream, the buffer and the judges for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sim_clients import Snapshot
+from trainers.buffer import Buffer
+from trainers.errors import NoSamples
+from trainers.normalise import FieldMoments
+from trainers.pairing import Pairing
+from trainers.pairs import Pairs
+from trainers.samples import Sample
+from trainers.stream import LOOK_EVERY_S, SnapshotStream
+
+
+@dataclass
+class Intake:
+    """The way of snapshots from the stream into the buffer, and of samples out of it.
+
+    Attributes:
+        held_out: whose snapshots only judge.
+        judges_needed: held-out samples there must be; later ones are not used.
+        batch_size: samples of a batch, and the most snapshots that are taken in at a time.
+        moments: of the fields of all snapshots that are learned from; of none by default.
+        judges: the held-out samples.
+        begun: a batch has been drawn.
+        alone: nobody else learns from the stream; else there may be too little here, and enough elsewhere.
+    """
+
+    stream: SnapshotStream
+    pairing: Pairing
+    buffer: Buffer[Sample] | Pairs
+    held_out: tuple[str, ...]
+    judges_needed: int
+    batch_size: int
+    moments: FieldMoments = field(default_factory=lambda: FieldMoments(()))
+    judges: list[Sample] = field(default_factory=list)
+    begun: bool = False
+    alone: bool = True
+
+    def starved(self) -> bool:
+        """Tell whether there is too little to draw a batch from, or to judge by."""
+        if not self.buffer.ready(self.batch_size):
+            return True
+        return not self.can_judge() and self.buffer.room() > 0
+
+    def can_judge(self) -> bool:
+        """Tell whether all the held-out samples are there."""
+        return len(self.judges) >= self.judges_needed
+
+    def take_in(self) -> bool:
+        """Take in what has been announced, no more than there is room for and at most a batch.
+
+        So fast solvers do not keep anybody from drawing. When the stream has ended and there is too little to
+        go on drawing, the buffer is drained.
+
+        Returns:
+            Whether anything changed.
+
+        Raises:
+            NoSamples: the stream has ended with too little; and what reading a stream raises.
+        """
+        starved = self.starved()
+        ended = starved and self.stream.ended()  # asked first: what an ended producer announced is then read
+        before = self.stream.cursor
+        snapshots = self.stream.new(min(self.buffer.room(), self.batch_size))
+        for snapshot in snapshots:
+            self._take(snapshot)
+        if starved and ended and not snapshots:
+            self._drain()
+            return True
+        return self.stream.cursor != before
+
+    def presses(self) -> bool:
+        """Tell whether producers wait, or soon will, for a checkpoint that lets go what was read."""
+        return self.stream.presses(look_every_s=0 if self.starved() else LOOK_EVERY_S)
+
+    def draw(self) -> list[Sample]:
+        """Draw the samples of a batch."""
+        self.begun = True
+        return self.buffer.sample(self.batch_size)
+
+    def drain_if_ended(self) -> None:
+        """Drain the buffer if all producers have ended and all that they put was taken in."""
+        if self.stream.drained():
+            self.buffer.drain()
+
+    def too_few(self) -> NoSamples:
+        """Return the error that counts what there is and what is needed."""
+        return NoSamples(len(self.buffer), self.buffer.watermark, len(self.judges), self.judges_needed)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint needs."""
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return {**parts, "judges": list(self.judges), "begun": self.begun}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken.
+
+        Raises:
+            KeyError, ValueError: the state is of another training.
+        """
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.judges[:] = state["judges"]
+        self.begun = state["begun"]
+
+    def _parts(self) -> dict[str, Any]:
+        names = ("stream", "pairing", "buffer", "moments")
+        return {name: getattr(self, name) for name in names}
+
+    def _take(self, snapshot: Snapshot) -> None:
+        """Add a snapshot, or the sample that it completes, to the buffer or to the judges."""
+        if snapshot.producer in self.held_out:
+            if (sample := self.pairing.add(snapshot)) and not self.can_judge():
+                self.judges.append(sample)
+            return
+        self.moments.add(snapshot.fields)
+        if isinstance(self.buffer, Pairs):
+            self.buffer.add(snapshot)
+        elif sample := self.pairing.add(snapshot):
+            self.buffer.add(sample)
+
+    def _drain(self) -> None:
+        """Drain the buffer, if there was enough to begin with and to judge by."""
+        enough = not self.alone or self.begun or len(self.buffer) >= self.buffer.watermark
+        if not enough or not self.can_judge():
+            raise self.too_few()
+        self.buffer.drain()

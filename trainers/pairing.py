@@ -1,0 +1,46 @@
+"""From snapshots to samples: pairs of successive snapshots of one rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sim_clients import Snapshot
+from trainers.samples import Sample, fields_of, paired
+
+
+class Pairing:
+    """Makes a sample of two snapshots of the same rank that are `jump` steps apart.
+
+    The sample has the inputs of the first and the target of the second: `{"u", "source", "u_next"}`. With a
+    jump of 0 both are of the same snapshot. An input that is called "jump" is the jump itself.
+    """
+
+    def __init__(self, inputs: Sequence[str], target: str, jump: int) -> None:
+        self._inputs = tuple(inputs)
+        self._target = target
+        self._jump = jump
+        self._last: dict[str, tuple[int, Sample]] = {}
+
+    def add(self, snapshot: Snapshot) -> Sample | None:
+        """Return the sample that a snapshot completes, None where it follows no other.
+
+        Raises:
+            SampleError: it lacks a field that the network is trained on.
+        """
+        inputs, target = fields_of(snapshot, self._inputs), fields_of(snapshot, (self._target,))
+        rank = f"{snapshot.producer}.{snapshot.rank}"
+        before, self._last[rank] = self._last.get(rank), (snapshot.step, inputs)
+        if self._jump == 0:
+            before = self._last[rank]
+        if before is None or snapshot.step - before[0] != self._jump:
+            return None
+        return paired(self._inputs, self._target, before[1], target, self._jump)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint needs."""
+        return {"last": {rank: list(last) for rank, last in self._last.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self._last = {rank: (step, inputs) for rank, (step, inputs) in state["last"].items()}
