@@ -30,6 +30,7 @@ from sim_clients.errors import (
 )
 from sim_clients.flow import Bound, Fill, Outcome
 from sim_clients.memory_client import MemoryClient, MemoryDatabase
+from sim_clients.registry import ModelAbout, ModelVersion, ReportedError
 from sim_clients.snapshot import Snapshot
 
 __all__ = [
@@ -55,10 +56,13 @@ __all__ = [
     "KeyMissing",
     "MemoryClient",
     "MemoryDatabase",
+    "ModelAbout",
     "ModelMissing",
     "ModelRejected",
+    "ModelVersion",
     "NameRefused",
     "Outcome",
+    "ReportedError",
     "Snapshot",
     "SnapshotDropped",
     "SnapshotError",

@@ -17,6 +17,7 @@ from sim_clients.fields import Array
 from sim_clients.flow import Bound, Fill
 from sim_clients.keys import DEFAULT_STREAM, SnapshotName
 from sim_clients.new_fields import Shape
+from sim_clients.registry import ModelAbout, ModelVersion, ReportedError
 from sim_clients.snapshot import Place, Snapshot
 
 
@@ -237,18 +238,75 @@ class Client(Protocol):
         """Tell whether anyone has called `request_stop`; a solver looks between its steps."""
         ...
 
-    def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
+    def put_model(
+        self,
+        name: str,
+        model: bytes,
+        version: int,
+        *,
+        device: str = "CPU",
+        about: ModelAbout | None = None,
+        promote: bool = True,
+    ) -> None:
         """Store an immutable version `name@version`, then make it the live one, last.
+
+        In a cluster every shard has the version before any answers by it; then all swap at once.
 
         Args:
             name: the model's name; plain SmartRedis programs run it under this name.
             model: TorchScript archive.
-            version: greater than that of the live model.
+            version: greater than that of the live model, and never used before.
+            device: where it runs: CPU, GPU, CPU:n or GPU:n.
+            about: what is known of it; who posted it when, after which version, the client adds.
+            promote: False: it is stored only.
 
         Raises:
-            ModelRejected: the version is not newer than the live one, or the database could not load the
-                model; the live model stays.
+            ModelRejected: the version is not newer than the live one, or was used before, or some shard could
+                not load the model; the live model stays. Where a shard fails in the swap itself all are told
+                to go back, and the message says what came of it.
         """
+        ...
+
+    def promote(self, name: str, version: int) -> None:
+        """Make a version that is stored the live one, on every shard: a later one, or one from before.
+
+        Raises:
+            ModelMissing: it is not stored.
+            ModelRejected: it does not load, or as by `put_model`.
+        """
+        ...
+
+    def model_versions(self, name: str) -> list[ModelVersion]:
+        """Return the versions of a model, oldest first, with what is known of them; none is an empty list.
+
+        `registry.previous` tells which of them one can go back to.
+        """
+        ...
+
+    def remove_model_version(self, name: str, version: int) -> None:
+        """Remove the archive of a version, and what was reported of it; what is known of it stays.
+
+        Raises:
+            ModelMissing: there is no such version.
+            ModelRejected: it is the live one.
+        """
+        ...
+
+    def report_error(self, name: str, value: float, version: int) -> None:
+        """Tell whoever posts a model how well a version does here.
+
+        A trainer may go back to the version before where this one is worse, or NaN. The last 1000 reports of
+        a version are kept.
+
+        Args:
+            name: of the model.
+            value: by any measure of the solver's, of which less is better; NaN where it has blown up.
+            version: that has answered.
+        """
+        ...
+
+    def reported_errors(self, name: str, version: int) -> list[ReportedError]:
+        """Return what solvers have reported of a version, oldest first."""
         ...
 
     def model_version(self, name: str) -> int:
@@ -270,6 +328,14 @@ class Client(Protocol):
             ModelMissing: no model of this name, or not this version of it.
             TensorError: an input that the wire cannot carry.
             InferenceFailed: with the text of the database, for example a wrong shape.
+        """
+        ...
+
+    def infer_versioned(self, name: str, *inputs: Array) -> tuple[Array, int]:
+        """Run the live version of a model, and return its output and which version has answered.
+
+        Raises:
+            ModelMissing, TensorError, InferenceFailed: see `infer`.
         """
         ...
 

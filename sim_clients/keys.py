@@ -174,3 +174,30 @@ def scratch(client_id: str, name: str) -> str:
     The tag in braces keeps all of a client's tensors in one shard.
     """
     return f"{{scratch.{client_id}}}.{name}"
+
+
+def model_versions(name: str) -> str:
+    """Return the hash of what is known of each version of a model; see `registry`."""
+    return f"{{{name}}}.versions"
+
+
+def model_lived(name: str) -> str:
+    """Return the sorted set of the versions that were live."""
+    return f"{{{name}}}.lived"
+
+
+def model_errors(name: str, version: int) -> str:
+    """Return the list of what solvers have reported of a version."""
+    return f"{{{name}}}.errors.{version}"
+
+
+def model_place(tag: bytes, name: str, version: int = 0) -> bytes:
+    """Return the key of a model in one of its places: a cluster has one for each range of slots.
+
+    Args:
+        tag: two bytes whose slot is in the range; empty where there is no cluster.
+        name: of the model.
+        version: 0: the live one.
+    """
+    key = (model_version(name, version) if version else name).encode()
+    return b"{" + tag + b"}." + key if tag else key

@@ -19,16 +19,16 @@ from sim_clients.errors import (
     InferenceFailed,
     KeyMissing,
     ModelMissing,
-    ModelRejected,
 )
 from sim_clients.fields import Array, model_inputs, wire_array
 from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_position, dropped
+from sim_clients.memory_models import MemoryModels, Network
 from sim_clients.memory_streams import MemoryStream
-from sim_clients.models import check_newer, check_post, checked_version
+from sim_clients.models import check_post, checked_error, checked_version
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
+from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_about
 from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected, with_read_only_fields
 
-Network = Callable[..., Array]
 Loader = Callable[[bytes], Network]
 NO_PREFIXES = keys.Prefixes()
 
@@ -44,8 +44,7 @@ class MemoryDatabase:
 
     Attributes:
         load: turns the bytes of a model into a function of numpy arrays, or raises.
-        versions: `name@version` -> network.
-        live: name -> version.
+        models: their versions.
     """
 
     load: Loader = no_loader
@@ -57,8 +56,7 @@ class MemoryDatabase:
     streams: dict[str, MemoryStream] = field(default_factory=dict)
     contracts: dict[str, Contract] = field(default_factory=dict)
     flags: set[str] = field(default_factory=set)
-    versions: dict[str, Network] = field(default_factory=dict)
-    live: dict[str, int] = field(default_factory=dict)
+    models: MemoryModels = field(default_factory=MemoryModels)
 
     def stream(self, name: str) -> MemoryStream:
         """Return a stream, an empty one where there is none."""
@@ -281,36 +279,76 @@ class MemoryClient:
         """Tell whether anyone has called `request_stop`."""
         return self.flag_raised(keys.STOP)
 
-    def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
+    def put_model(
+        self,
+        name: str,
+        model: bytes,
+        version: int,
+        *,
+        device: str = "CPU",
+        about: ModelAbout | None = None,
+        promote: bool = True,
+    ) -> None:
         """Store a version and make it the live one; see `Client.put_model`. The device is not used."""
         check_post(name, model, device)
         version = checked_version(name, version)
-        check_newer(name, version, self._database.live.get(name, 0))
-        try:
-            network = self._database.load(model)
-        except Exception as error:
-            raise ModelRejected(name, str(error)) from error
-        self._database.versions[keys.model_version(name, version)] = network
-        self._database.live[name] = version
+        checked_about(name, about)
+        self._models.post(
+            name,
+            version,
+            lambda: self._database.load(model),
+            size=len(model),
+            about=about,
+            promote=promote,
+        )
+
+    @property
+    def _models(self) -> MemoryModels:
+        return self._database.models
+
+    def promote(self, name: str, version: int) -> None:
+        """Make a version the live one; see `Client.promote`."""
+        self._models.promote(keys.checked("model", name), checked_version(name, version))
+
+    def model_versions(self, name: str) -> list[ModelVersion]:
+        """Return the versions of a model; see `Client.model_versions`."""
+        return self._models.versions(keys.checked("model", name))
+
+    def remove_model_version(self, name: str, version: int) -> None:
+        """Remove a version; see `Client.remove_model_version`."""
+        self._models.remove(keys.checked("model", name), checked_version(name, version))
+
+    def report_error(self, name: str, value: float, version: int) -> None:
+        """Tell how well a version does here; see `Client.report_error`."""
+        report = ReportedError(checked_error(name, value), self.producer, self.rank)
+        self._models.report(keys.checked("model", name), checked_version(name, version), report)
+
+    def reported_errors(self, name: str, version: int) -> list[ReportedError]:
+        """Return what solvers have reported of a version."""
+        at = keys.checked("model", name), checked_version(name, version)
+        return list(self._models.reports.get(at, ()))
 
     def model_version(self, name: str) -> int:
         """Return the version that is live; see `Client.model_version`."""
-        if keys.checked("model", name) not in self._database.live:
+        if keys.checked("model", name) not in self._models.live:
             raise ModelMissing(name)
-        return self._database.live[name]
+        return self._models.live[name]
 
     def infer(self, name: str, *inputs: Array, version: int | None = None) -> Array:
         """Run a model; see `Client.infer`."""
         arrays = model_inputs(keys.checked("model", name), inputs)
-        key = keys.model_version(
-            name, self.model_version(name) if version is None else checked_version(name, version)
-        )
-        if key not in self._database.versions:
-            raise ModelMissing(name, version)
+        at = self.model_version(name) if version is None else checked_version(name, version)
+        network = self._models.network(name, at)
         try:
-            return np.array(self._database.versions[key](*arrays), order="C")
+            return np.array(network(*arrays), order="C")
         except Exception as error:
             raise InferenceFailed(name, str(error)) from error
+
+    def infer_versioned(self, name: str, *inputs: Array) -> tuple[Array, int]:
+        """Run a model, and tell which version has answered; see `Client.infer_versioned`."""
+        model_inputs(keys.checked("model", name), inputs)
+        version = self.model_version(name)
+        return self.infer(name, *inputs, version=version), version
 
     def close(self) -> None:
         """Leave; there is nothing to remove."""

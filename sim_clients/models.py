@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from numbers import Integral
+from numbers import Integral, Real
 
 from sim_clients import keys
 from sim_clients.errors import ModelRejected
@@ -35,6 +35,17 @@ def check_post(name: str, model: bytes, device: str) -> None:
         raise ModelRejected(name, f"a model is the bytes of a TorchScript archive, got {kind}")
     if not isinstance(device, str) or not _DEVICE.fullmatch(device):
         raise ModelRejected(name, f"a device is CPU, GPU, CPU:n or GPU:n, got {device!r}")
+
+
+def checked_error(name: str, value: float) -> float:
+    """Return a reported error as a plain float.
+
+    Raises:
+        ModelRejected: it is no number.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise ModelRejected(name, f"an error is a number, got {value!r}")
+    return float(value)
 
 
 def check_newer(name: str, version: int, live: int) -> None:

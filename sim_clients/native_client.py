@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ from sim_clients.flow import (
     refusals_of,
 )
 from sim_clients.identity import Identity
-from sim_clients.models import check_post, checked_version
+from sim_clients.models import check_post, checked_error, checked_version
 from sim_clients.native_arrays import about_of, c_about, c_array, c_arrays, c_fields, dtype_code, type_of
 from sim_clients.native_binding import EACH, CBound, CSnapshot, loaded
 from sim_clients.native_calls import Calls
@@ -38,7 +39,11 @@ from sim_clients.native_library import cached_library
 from sim_clients.native_memory import Memory
 from sim_clients.native_views import View
 from sim_clients.new_fields import Shape, checked_layout, spending
+from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_about
 from sim_clients.snapshot import Place, Snapshot, prepared, wanted
+
+if TYPE_CHECKING:
+    from sim_clients.redis_models import RedisModels
 
 TIMEOUT_S = 600.0
 """How long the database may take to answer one call, s: a model may run for minutes."""
@@ -77,6 +82,7 @@ class NativeClient:
             raise UnsupportedClientError(
                 "libpenstock has not been compiled: `penstock build` does it, in seconds"
             )
+        self._address = address
         self._identity = identity
         self._told: dict[tuple[str, str], About] = {}
         self._call = Calls(loaded(library), str(address), connect_timeout_s)
@@ -326,11 +332,51 @@ class NativeClient:
         """Tell whether anyone has called `request_stop`."""
         return self.flag_raised(keys.STOP)
 
-    def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
+    def put_model(
+        self,
+        name: str,
+        model: bytes,
+        version: int,
+        *,
+        device: str = "CPU",
+        about: ModelAbout | None = None,
+        promote: bool = True,
+    ) -> None:
         """Store a version on every shard, then make it the live one; see `Client.put_model`."""
         check_post(name, model, device)
         version = checked_version(name, version)
-        self._call(self._c.put_model, name.encode(), model, len(model), version, device.encode())
+        known = checked_about(name, about).encode()
+        self._call(
+            self._c.post_model,
+            *(name.encode(), model, len(model), version, device.encode(), known, int(promote)),
+        )
+
+    def promote(self, name: str, version: int) -> None:
+        """Make a version the live one, on every shard; see `Client.promote`."""
+        at = checked_version(keys.checked("model", name), version)
+        self._call(self._c.promote_model, name.encode(), at, version=at)
+
+    def model_versions(self, name: str) -> list[ModelVersion]:
+        """Return the versions of a model; see `Client.model_versions`."""
+        return self._models().versions(keys.checked("model", name))
+
+    def remove_model_version(self, name: str, version: int) -> None:
+        """Remove a version; see `Client.remove_model_version`."""
+        self._models().remove(keys.checked("model", name), checked_version(name, version))
+
+    def report_error(self, name: str, value: float, version: int) -> None:
+        """Tell how well a version does here; see `Client.report_error`."""
+        at = checked_version(keys.checked("model", name), version)
+        self._call(self._c.report_error, name.encode(), checked_error(name, value), at)
+
+    def reported_errors(self, name: str, version: int) -> list[ReportedError]:
+        """Return what solvers have reported of a version."""
+        return self._models().reported_errors(keys.checked("model", name), checked_version(name, version))
+
+    def _models(self) -> RedisModels:
+        from sim_clients.redis_models import RedisModels  # noqa: PLC0415  solvers do without
+
+        return RedisModels(self._address)
 
     def model_version(self, name: str) -> int:
         """Return the version that is live; see `Client.model_version`."""
@@ -350,6 +396,17 @@ class NativeClient:
             version=version,
         )
         return outputs[_OUTPUT]
+
+    def infer_versioned(self, name: str, *inputs: Array) -> tuple[Array, int]:
+        """Run a model, and learn by the same message which version it was; see `Client.infer_versioned`."""
+        arrays = model_inputs(keys.checked("model", name), inputs, sendable)
+        answered = ctypes.c_int64()
+        place, given = self._call.places.callback, c_arrays(arrays)
+        outputs = self._call(
+            self._c.infer_versioned_to,
+            *(name.encode(), given, len(arrays), 1, place, None, ctypes.byref(answered)),
+        )
+        return outputs[_OUTPUT], answered.value
 
     def wait_for_tensor(self, name: str, timeout_s: float) -> None:
         """Wait until a tensor is there.

@@ -45,9 +45,11 @@ from sim_clients.errors import (
 from sim_clients.fields import WIRE_DTYPES, Array, model_inputs, wire_array
 from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_position, dropped, refusals_of
 from sim_clients.identity import Identity
-from sim_clients.models import check_newer, check_post, checked_version
+from sim_clients.models import check_post, checked_error, checked_version
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
+from sim_clients.redis_models import RedisModels
 from sim_clients.redis_streams import SPILLED, TENSOR_NAMES, RedisStreams, unpacked
+from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_about, claim_of
 from sim_clients.smartredis_environment import environment_for
 from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected, with_read_only_fields
 
@@ -76,6 +78,7 @@ class SmartRedisClient:
         self._series: dict[str, SnapshotSeries] = {}
         self._scratch: set[str] = set()
         self._streams = RedisStreams(address)
+        self._models = RedisModels(address)
         self._prefixes_of_keys = keys.Prefixes.from_environment(os.environ)
         with environment_for(address), self._translated("connect"):
             self._wheel = Wheel(None, logger_name=self._id)
@@ -306,17 +309,57 @@ class SmartRedisClient:
         """Tell whether anyone has called `request_stop`."""
         return self.flag_raised(keys.STOP)
 
-    def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
+    def put_model(
+        self,
+        name: str,
+        model: bytes,
+        version: int,
+        *,
+        device: str = "CPU",
+        about: ModelAbout | None = None,
+        promote: bool = True,
+    ) -> None:
         """Store a version on every shard, then make it the live one; see `Client.put_model`."""
         check_post(name, model, device)
         version = checked_version(name, version)
-        check_newer(name, version, self._live_version(name) or 0)
+        checked_about(name, about)
+
+        def store(key: str) -> None:
+            with self._translated("put model", key):
+                self._wheel.set_model(key, model, "TORCH", device, tag=str(version))
+
         try:
-            for key in (keys.model_version(name, version), name):
-                with self._translated("put model", key):
-                    self._wheel.set_model(key, model, "TORCH", device, tag=str(version))
+            self._models.post(
+                *(name, version),
+                size=len(model),
+                about=about,
+                promote=promote,
+                claim=claim_of(self.producer, self.rank),
+                store=store,
+            )
         except DatabaseRefused as error:
             raise ModelRejected(name, error.reason) from error
+
+    def promote(self, name: str, version: int) -> None:
+        """Make a version the live one, on every shard; see `Client.promote`."""
+        self._models.promote(keys.checked("model", name), checked_version(name, version))
+
+    def model_versions(self, name: str) -> list[ModelVersion]:
+        """Return the versions of a model; see `Client.model_versions`."""
+        return self._models.versions(keys.checked("model", name))
+
+    def remove_model_version(self, name: str, version: int) -> None:
+        """Remove a version; see `Client.remove_model_version`."""
+        self._models.remove(keys.checked("model", name), checked_version(name, version))
+
+    def report_error(self, name: str, value: float, version: int) -> None:
+        """Tell how well a version does here; see `Client.report_error`."""
+        report = ReportedError(checked_error(name, value), self.producer, self.rank)
+        self._models.report_error(keys.checked("model", name), checked_version(name, version), report)
+
+    def reported_errors(self, name: str, version: int) -> list[ReportedError]:
+        """Return what solvers have reported of a version."""
+        return self._models.reported_errors(keys.checked("model", name), checked_version(name, version))
 
     def model_version(self, name: str) -> int:
         """Return the version that is live; see `Client.model_version`."""
@@ -354,6 +397,16 @@ class SmartRedisClient:
             given = ", ".join(f"{array.dtype} {array.shape}" for array in arrays)
             raise InferenceFailed(key, f"{error.reason}; given was {given}") from error.__cause__
         return self._answer(key, answer)
+
+    def infer_versioned(self, name: str, *inputs: Array) -> tuple[Array, int]:
+        """Run the version that is live now, and tell which it is; see `Client.infer_versioned`."""
+        while True:
+            version = self.model_version(name)
+            try:
+                return self.infer(name, *inputs, version=version), version
+            except ModelMissing:
+                if version == self.model_version(name):
+                    raise  # it was not posted as a version, or somebody has removed it
 
     def _answer(self, model: str, key: str) -> Array:
         try:

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -27,6 +26,7 @@ from sim_clients import (
 )
 from sim_clients.fields import WIRE_DTYPES
 from tests.field_contract import FieldContract, OpenClient
+from tests.model_contract import ModelContract, Networks, field
 from tests.stream_contract import StreamContract
 
 OpenPrefixed = Callable[..., Client]
@@ -34,23 +34,8 @@ OpenPrefixed = Callable[..., Client]
 RemoveTensor = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Networks:
-    """Models in the form that a client's database loads."""
-
-    doubles: bytes
-    triples: bytes
-    multiplies_matrices: bytes
-    """Of two inputs: x @ y."""
-    garbage: bytes = b"this is no network"
-
-
-def field(shape: tuple[int, ...] = (3, 4), dtype: str = "float32") -> np.ndarray:
-    return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
-
-
-class ClientContract(FieldContract, StreamContract):
-    """The tests, with those of what is known of fields; see the module's docstring."""
+class ClientContract(FieldContract, ModelContract, StreamContract):
+    """The tests, with those of fields, versions of models and streams; see the module's docstring."""
 
     def test_a_snapshot_comes_back_as_it_was_put(self, open_client: OpenClient) -> None:
         u, p = field(), field((5,), "float64")

@@ -1,34 +1,114 @@
-"""From the trainer to the solver: a network is exported, and posted when it is better."""
+"""From the trainer to the solver: a network is exported, posted when it is better, and watched while new."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from sim_clients import Client, ModelMissing
+from sim_clients import Client, ModelAbout, ModelMissing
+from sim_clients.registry import newest, previous
+from trainers.commit import git_commit
 from trainers.exporting import export
+from trainers.gate import Canary, Finding, Gate, HeldOut, Prune, Verdict, prune
+
+LOOK_EVERY_S = 0.5
+"""How often at most the database is asked what solvers have reported, s."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On which terms a network is posted, and keeps its place.
+
+    Attributes:
+        gate: compares it with the live version; None: with the last loss that was posted.
+        canary: its trial in the solvers; None: none.
+        prune: which old versions are removed after a new one is posted; None: none.
+        improvement: by which fraction a network must be better than the last one posted, without a gate.
+    """
+
+    gate: Gate | None = None
+    canary: Canary | None = None
+    prune: Prune | None = None
+    improvement: float = 0.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A version that has to prove itself.
+
+    Attributes:
+        version: the new one.
+        before: the one to go back to.
+        since: when it was posted, unix time, s.
+    """
+
+    version: int
+    before: int
+    since: float
 
 
 class Publisher:
-    """Posts a network whenever its validation loss is better than that of the last one posted."""
+    """Posts networks that are better, and goes back where one turns out to be worse.
 
-    def __init__(self, client: Client, name: str, *, device: str = "CPU", improvement: float = 0.0) -> None:
+    Attributes:
+        version: the last one that was posted.
+        best_loss: its validation loss.
+        verdict: what the gate found last.
+        trial: the version that is on trial.
+        rolled_back: the versions that did not pass their trial.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        *,
+        device: str = "CPU",
+        improvement: float = 0.0,
+        terms: Terms | None = None,
+    ) -> None:
         """Post under a name.
 
         Args:
             improvement: by which fraction of the last posted loss a network must be better.
+            terms: others than that.
         """
         self._client = client
         self._name = name
         self._device = device
-        self._improvement = improvement
+        self._terms = Terms(improvement=improvement) if terms is None else terms
+        self._commit = git_commit()
+        self._looked_at = -math.inf
         self.version = 0
         self.best_loss = float("inf")
+        self.bar = float("inf")
+        self.verdict: Verdict | None = None
+        self.trial: Trial | None = None
+        self.rolled_back: list[int] = []
 
-    def offer(self, network: torch.nn.Module, example: Sequence[torch.Tensor], loss: float) -> int | None:
-        """Post a network if it is better.
+    def offer(
+        self,
+        network: torch.nn.Module,
+        example: Sequence[torch.Tensor],
+        loss: float,
+        *,
+        held_out: HeldOut | None = None,
+        about: ModelAbout | None = None,
+    ) -> int | None:
+        """Post a network if it is better; not while another version is on trial.
+
+        Args:
+            network: takes inputs as the solvers have them.
+            example: one batch of inputs, in the order of forward's arguments.
+            loss: of the validation.
+            held_out: samples by which the gate judges it; without them it is judged by the loss.
+            about: what else is known of it.
 
         Returns:
             The version it was posted as, None where it was not.
@@ -36,35 +116,131 @@ class Publisher:
         Raises:
             ExportMismatch, ModelRejected, DatabaseUnavailable: nothing was posted, the live version stays.
         """
-        if not loss < self.best_loss * (1 - self._improvement):
+        self.watch()
+        if self.trial is not None or not self._may_pass(network, loss, held_out):
             return None
-        archive = export(network, example)
-        version = max(self.version, self._live_version()) + 1
-        self._client.put_model(self._name, archive, version, device=self._device)
-        self.version, self.best_loss = version, loss
+        version = self._post(export(network, example), loss, about)
+        self.version, self.best_loss, self.bar = version, loss, float("inf")
+        before = previous(self._client.model_versions(self._name))
+        if self._terms.canary is not None and before is not None:
+            self.trial = Trial(version, before, time.time())
+        if self._terms.prune is not None:
+            prune(self._client, self._name, self._terms.prune)
         return version
+
+    def watch(self) -> int | None:
+        """Look what solvers have reported of a version on trial, at most every half second.
+
+        Returns:
+            The version that was gone back from, None where there was none.
+
+        Raises:
+            ModelMissing, ModelRejected, DatabaseUnavailable: one could not go back.
+        """
+        if self.trial is None or time.monotonic() - self._looked_at < LOOK_EVERY_S:
+            return None
+        self._looked_at = time.monotonic()
+        if self._live_version() != self.trial.version:  # somebody else has decided
+            self.trial = None
+            return None
+        finding = self._finding(self.trial)
+        if finding is Finding.OPEN:
+            return None
+        trial, self.trial = self.trial, None
+        if finding is Finding.PASSED:
+            return None
+        self._client.promote(self._name, trial.before)
+        self.bar = self.verdict.candidate if self.verdict is not None else self.best_loss
+        self.rolled_back.append(trial.version)
+        return trial.version
+
+    def settle(self, *, unless: Callable[[], bool]) -> None:
+        """Wait for the end of a trial, which has one; `unless` ends the waiting early."""
+        while self.trial is not None and not unless():
+            self.watch()
+            time.sleep(LOOK_EVERY_S / 10)
 
     def is_lost(self) -> bool:
         """Tell whether the database has not what was posted last: it came back as it was before, or empty."""
-        return self._live_version() < self.version
+        return max(newest(self._client.model_versions(self._name)), self._live_version()) < self.version
 
     def post_again(
         self, network: torch.nn.Module, example: Sequence[torch.Tensor], loss: float
     ) -> int | None:
         """Post a network whatever was posted before; raises what `offer` does."""
-        self.best_loss = float("inf")
+        self.best_loss, self.trial = float("inf"), None
         return self.offer(network, example, loss)
+
+    def told(self) -> dict[str, Any]:
+        """Return what a line of the history has of the gate and of trials."""
+        live = None if self.verdict is None else self.verdict.live
+        return {
+            "gate": None if self.verdict is None else self.verdict.candidate,
+            "gate_live": live if live is not None and math.isfinite(live) else None,
+            "rolled_back": list(self.rolled_back),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
-        return {"version": self.version, "best_loss": self.best_loss}
+        trial = None if self.trial is None else list(dataclasses.astuple(self.trial))
+        own = {name: getattr(self, name) for name in ("version", "best_loss", "bar")}
+        return own | {"trial": trial, "rolled_back": list(self.rolled_back)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
-        self.version, self.best_loss = state["version"], state["best_loss"]
+        self.version, self.best_loss, self.bar = (state[name] for name in ("version", "best_loss", "bar"))
+        self.trial = None if state["trial"] is None else Trial(*state["trial"])
+        self.rolled_back = list(state["rolled_back"])
+
+    def _may_pass(self, network: torch.nn.Module, loss: float, held_out: HeldOut | None) -> bool:
+        gate = self._terms.gate
+        if gate is None or held_out is None:
+            bar = min(self.best_loss, self.bar)
+            return loss < bar * (1 - self._terms.improvement)
+        prediction = _predicted(network, held_out)
+        self.verdict = gate.judge(self._client, self._name, prediction, held_out, self.bar)
+        return self.verdict.passed
+
+    def _post(self, archive: bytes, loss: float, about: ModelAbout | None) -> int:
+        known = ModelAbout() if about is None else about
+        metrics = dict(known.metrics)
+        if self.verdict is not None:
+            metrics["gate"] = self.verdict.candidate
+            if self.verdict.live is not None and math.isfinite(self.verdict.live):
+                metrics["gate_live"] = self.verdict.live
+        commit = known.git_commit or self._commit
+        form = known.format or "torchscript"
+        known = dataclasses.replace(known, loss=loss, metrics=metrics, git_commit=commit, format=form)
+        used = newest(self._client.model_versions(self._name))
+        version = max(self.version, used, self._live_version()) + 1
+        self._client.put_model(self._name, archive, version, device=self._device, about=known)
+        return version
+
+    def _finding(self, trial: Trial) -> Finding:
+        canary = self._terms.canary
+        if canary is None:
+            return Finding.PASSED
+        now, before = (
+            [report.value for report in self._client.reported_errors(self._name, version)]
+            for version in (trial.version, trial.before)
+        )
+        return canary.look(now, before, time.time() - trial.since)
 
     def _live_version(self) -> int:
         try:
             return self._client.model_version(self._name)
         except ModelMissing:
             return 0
+
+
+def _predicted(network: torch.nn.Module, held_out: HeldOut) -> Any:
+    """Return what a network answers to held-out samples, and leave it in the mode it is in."""
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            inputs = (torch.from_numpy(array).to(device) for array in held_out.inputs)
+            return network(*inputs).cpu().numpy()
+    finally:
+        network.train(training)

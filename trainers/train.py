@@ -14,13 +14,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
-from sim_clients import Client, ModelRejected
+from sim_clients import Client, ModelAbout, ModelRejected
 from trainers.batches import Batch, batch_of, size_of
 from trainers.board import Board
 from trainers.buffer import Buffer
@@ -33,6 +33,7 @@ from trainers.errors import (
     TrainingRefused,
     TrainingStopped,
 )
+from trainers.gate import Gate, HeldOut, better_by, keep_last_and_best
 from trainers.history import History, buffer_facts
 from trainers.intake import Intake
 from trainers.loader import Loader
@@ -40,7 +41,7 @@ from trainers.losses import Loss, relative_square
 from trainers.normalise import FieldMoments, Normalise, Normalised
 from trainers.pairing import Pairing
 from trainers.pairs import Pairs
-from trainers.publish import Publisher
+from trainers.publish import Publisher, Terms
 from trainers.rounds import Rounds, Word
 from trainers.samples import NEXT, Sample
 from trainers.share import Share
@@ -48,13 +49,15 @@ from trainers.shares import SharedCheckpoint
 from trainers.specimen import keep_specimen
 from trainers.stopping import asked_to_end
 from trainers.stream import NonFinite, SnapshotStream
+from trainers.until import Reached, Target, Until, first_reason
 
 CHECKPOINT = "checkpoint.pt"
+VERSIONS_KEPT = 10
 _POSITIVE = (
     *("steps", "seconds", "judges", "batch_size", "learning_rate"),
     *("validate_every", "checkpoint_every", "timeout_s", "rank_timeout_s"),
 )
-_OWN = ("step", "seconds", "loss", "over")
+_OWN = ("step", "seconds", "loss", "over", "validations")
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,10 @@ class Training:
         rank_timeout_s: how long one of several ranks may keep the others waiting, as the first does when it
             judges and posts.
         converged: the training ends when the validation is at most this; by default it goes on.
+        until: rules that end it besides (`trainers.until`).
+        stop_solvers: when the training ends all programs of the database are asked to (`request_stop`).
+        terms: on which a network is posted and keeps its place; by default it must beat the live version on
+            the judges by `improvement`, and the newest ten versions and the best one are kept.
         end_with_producers: when all producers have ended and all they put was taken in, the buffer is
             drained, and the training ends when nothing is left; by default it goes on learning from what it
             has, which is nothing where the buffer lets no sample be drawn twice.
@@ -109,6 +116,9 @@ class Training:
     timeout_s: float = 60.0
     rank_timeout_s: float = 300.0
     converged: float | None = None
+    until: tuple[Until, ...] = ()
+    stop_solvers: bool = False
+    terms: Terms | None = None
     end_with_producers: bool = False
     prefetch: int = 2
     normalise: Normalise = "no"
@@ -206,9 +216,9 @@ def _train(
     )
     timeout_s = training.timeout_s if alone else math.inf  # of several ranks one may wait longer
     loader = Loader(intake, ahead=training.prefetch, timeout_s=timeout_s, device=device)
-    publisher = Publisher(client, training.model, improvement=training.improvement)
+    publisher = Publisher(client, training.model, terms=terms_of(training))
     checkpoint = SharedCheckpoint(directory / CHECKPOINT, ranks)
-    state = TrainingState(network, optimizer, loader, publisher, checkpoint)
+    state = TrainingState(network, optimizer, loader, publisher, checkpoint, ranks.world)
     state.resume(directory / CHECKPOINT, share)
     intake.stream.subscribe()
     if first and publisher.is_lost():
@@ -229,6 +239,9 @@ def _train(
             intake.stream.lowest = None if alone else told.lowest
             if rounds.stalled:
                 raise intake.stream.stalled()
+            if first and publisher.trial is not None:
+                with loader.paused():
+                    publisher.watch()
 
             # 2. One gradient step, unless time is over or the last sample has been used.
             over = told.progress >= 1 or (told.exhausted and not told.samples)
@@ -254,8 +267,8 @@ def _train(
                     loader.drain_if_ended()
                 if training.normalise == "running":
                     normalise(network, loader, ranks)
-                validation, version = examine(network, state, training, history, ranks)
-                over = over or (training.converged is not None and validation <= training.converged)
+                version, enough = examine(network, state, training, history, ranks)
+                over = over or enough
 
             # 4. Remember, never between a batch and its step; producers that are out of room get it by that.
             due = stepped and state.step % training.checkpoint_every == 0
@@ -263,9 +276,13 @@ def _train(
                 state.save()
             if told.asked and not over:
                 raise TrainingStopped(state.step, directory / CHECKPOINT)
+        with loader.paused():
+            publisher.settle(unless=asked)
         state.over = True
         state.save()
     intake.stream.leave()
+    if first and training.stop_solvers:
+        client.request_stop()
     return publisher
 
 
@@ -274,10 +291,12 @@ class TrainingState:
     """All that must survive a crash of the trainer.
 
     Attributes:
+        world: how many ranks train together.
         step: gradient steps made.
         seconds: spent on them, in earlier lives too.
         loss: of the last step.
         over: the training has ended.
+        validations: all so far.
     """
 
     network: torch.nn.Module
@@ -285,10 +304,12 @@ class TrainingState:
     loader: Loader
     publisher: Publisher
     checkpoint: SharedCheckpoint
+    world: int
     step: int = 0
     seconds: float = 0.0
     loss: float = 0.0
     over: bool = False
+    validations: list[float] = field(default_factory=list)
     _started_at: float | None = None
 
     def start_clock(self) -> None:
@@ -304,6 +325,16 @@ class TrainingState:
     def progress(self, training: Training) -> float:
         """Return how much of the training is done, 1 when it is over."""
         return max(self.step / training.steps, self.elapsed() / training.seconds)
+
+    def samples(self, training: Training) -> int:
+        """Return how many samples were learned from, each as often as it was drawn."""
+        return self.step * training.batch_size * self.world
+
+    def reason(self, training: Training) -> str | None:
+        """Return why the training is to end after this validation, if so."""
+        target = () if training.converged is None else (Target(training.converged),)
+        now = Reached(self.step, self.elapsed(), self.samples(training), self.validations)
+        return first_reason((*target, *training.until), now)
 
     def held(self) -> dict[str, int]:
         """Return what this rank has, in numbers that are added up over all of them."""
@@ -360,6 +391,20 @@ class TrainingState:
         return {name: getattr(self, name) for name in names}
 
 
+def terms_of(training: Training) -> Terms:
+    """Return on which terms a network is posted."""
+    if training.terms is not None:
+        return training.terms
+    gate = Gate(rule=better_by(training.improvement))
+    return Terms(gate=gate, prune=keep_last_and_best(VERSIONS_KEPT), improvement=training.improvement)
+
+
+def held_out(judges: Batch, training: Training) -> HeldOut:
+    """Return the judges as the gate takes them."""
+    inputs = tuple(judges[name].cpu().numpy() for name in training.inputs)
+    return HeldOut(inputs, judges[training.target + NEXT].cpu().numpy())
+
+
 def schedule(progress: float, warm_up: float = 0.1) -> float:
     """Return the fraction of the highest learning rate: a short rise, then half a cosine down to zero."""
     if progress < warm_up:
@@ -400,29 +445,41 @@ def gradient_step(
 
 def examine(
     network: torch.nn.Module, state: TrainingState, training: Training, history: History, ranks: Ranks
-) -> tuple[float, int | None]:
-    """Have rank 0 judge a network, and post it if it is better; all return its loss and the version.
+) -> tuple[int | None, bool]:
+    """Have rank 0 judge a network, and post it if it is better.
 
     Where it cannot be exported or posted, a checkpoint is written before that is raised.
+
+    Returns:
+        The version it was posted as, and whether the training is to end; the same for all ranks.
     """
     held = ranks.gather(state.held())
-    validation, version, refusal = 0.0, None, None
+    validation, version, refusal, enough = 0.0, None, None, False
     if ranks.rank == 0:
         judges = state.loader.judges()
         validation = judge(network, judges, training)
+        state.validations.append(validation)
+        enough = state.reason(training) is not None
         with state.loader.paused():
             try:
-                version = state.publisher.offer(network, [judges[n][:1] for n in training.inputs], validation)
+                version = state.publisher.offer(
+                    network,
+                    [judges[name][:1] for name in training.inputs],
+                    validation,
+                    held_out=held_out(judges, training),
+                    about=ModelAbout(steps=state.step, samples=state.samples(training)),
+                )
                 record(history, state, training, validation, version, held)
             except (TrainerError, ModelRejected) as error:
                 refusal = error
-    said = (validation, version, state.publisher.state_dict(), refusal and str(refusal))
-    validation, version, posted, why = ranks.broadcast(said)
+    posted = state.publisher.state_dict()
+    said = (version, enough, state.validations, posted, refusal and str(refusal))
+    version, enough, state.validations, posted, why = ranks.broadcast(said)
     state.publisher.load_state_dict(posted)
     if why is not None:
         state.save()
         raise refusal or RankLost(ranks.rank, ranks.world, "post a network", {0: why})
-    return validation, version
+    return version, enough
 
 
 def judge(network: torch.nn.Module, batch: Batch, training: Training) -> float:
@@ -464,6 +521,7 @@ def record(
         "loss": state.loss,
         "validation": validation,
         "version": version,
+        **state.publisher.told(),
     }
     history.append(line)
     if version is not None:

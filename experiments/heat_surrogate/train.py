@@ -47,11 +47,11 @@ def main() -> None:
         batch_size=given.batch_size,
         learning_rate=given.learning_rate,
         validate_every=given.validate_every,
+        stop_solvers=True,
     )
     buffer = buffer_named(given.buffer, given.capacity, watermark=given.watermark, seed=given.seed)
     client = connect()
     train(network, client, training, buffer, Path.cwd())
-    client.request_stop()
     client.close()
 
 

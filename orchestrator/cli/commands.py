@@ -15,7 +15,7 @@ from orchestrator.script import exit_code
 
 
 class Entry(NamedTuple):
-    """Where a command is: a file of this package and a function in it."""
+    """Where a command is: a file of this package, and a function or a group of commands in it."""
 
     file: str
     function: str
@@ -31,6 +31,7 @@ COMMANDS = {
     "stop": Entry("stop", "stop"),
     "report": Entry("report", "report"),
     "db": Entry("db", "db"),
+    "model": Entry("model", "model"),
     "smartsim-setup": Entry("smartsim_setup", "smartsim_setup"),
 }
 
@@ -47,9 +48,14 @@ class LazyCommands(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         entry = COMMANDS[cmd_name]
-        module = import_module(f"orchestrator.cli.{entry.file}")
+        found = getattr(import_module(f"orchestrator.cli.{entry.file}"), entry.function)
+        if isinstance(found, typer.Typer):
+            group = get_command(found)
+            for each in getattr(group, "commands", {}).values():
+                each.callback = _at_the_edge(each.callback)
+            return group
         single = typer.Typer(add_completion=False)
-        single.command(cmd_name)(getattr(module, entry.function))
+        single.command(cmd_name)(found)
         command = get_command(single)
         command.callback = _at_the_edge(command.callback)
         return command

@@ -10,6 +10,7 @@ int TensorGet(RedisModuleCtx*, RedisModuleString**, int);
 int ModelStore(RedisModuleCtx*, RedisModuleString**, int);
 int ModelSet(RedisModuleCtx*, RedisModuleString**, int);
 int ModelGet(RedisModuleCtx*, RedisModuleString**, int);
+int Promote(RedisModuleCtx*, RedisModuleString**, int);
 int ModelDel(RedisModuleCtx*, RedisModuleString**, int);
 int ModelExecute(RedisModuleCtx*, RedisModuleString**, int);
 int ModelRun(RedisModuleCtx*, RedisModuleString**, int);

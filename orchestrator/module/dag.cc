@@ -30,6 +30,7 @@ constexpr StepEntry kStepTable[] = {
     {"AI.MODELRUN", Kind::kModel, kModelRunWords, true, false, true},
     {"AI.SCRIPTEXECUTE", Kind::kScript, kScriptExecuteWords, false, true, false},
     {"AI.SCRIPTRUN", Kind::kScript, kScriptRunWords, true, false, true},
+    {"PENSTOCK.TAG", Kind::kTag, 2, false, true, true},
 };
 
 Result<const StepEntry*> FindStep(std::string_view name, DagForm form) {
@@ -167,6 +168,8 @@ class Parser {
         return PutRun(form_.deprecated ? ParseModelRun(words) : ParseModelExecute(words), step);
       case Kind::kScript:
         return PutRun(form_.deprecated ? ParseScriptRun(words) : ParseScriptExecute(words), step);
+      case Kind::kTag:
+        return words.size() == 2 ? Status::Ok() : WrongNumberOfArguments("PENSTOCK.TAG");
     }
     return Status::Error("Unsupported command within DAG");
   }
@@ -230,7 +233,7 @@ std::vector<size_t> Dag::Keys() const {
   for (const Persist& entry : persist) keys.push_back(entry.key);
   if (routing) keys.push_back(*routing);
   for (const DagStep& step : steps) {
-    if (step.runs()) keys.push_back(step.key());
+    if (step.has_key()) keys.push_back(step.key());
     for (size_t at : step.run.keys) keys.push_back(step.first + at);
   }
   return keys;

@@ -28,7 +28,7 @@ struct DagForm {
 };
 
 struct DagStep {
-  enum class Kind { kTensorSet, kTensorGet, kModel, kScript };
+  enum class Kind { kTensorSet, kTensorGet, kModel, kScript, kTag };
   Kind kind;
   size_t first;                // position of its command's name; positions in what follows count from there
   TensorSetWords set;          // of kTensorSet
@@ -37,8 +37,9 @@ struct DagStep {
   std::vector<size_t> inputs;  // slots
   std::vector<size_t> outputs;
 
-  /// Position of the model or script.
+  /// Position of the model or script; that of kTag is only looked at.
   size_t key() const { return first + 1; }
+  bool has_key() const { return runs() || kind == Kind::kTag; }
   bool runs() const { return kind == Kind::kModel || kind == Kind::kScript; }
 };
 

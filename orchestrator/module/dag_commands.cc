@@ -23,6 +23,7 @@ int ReplyStep(RedisModuleCtx* context, const DagWalk& walk, size_t index) {
   const DagStep& step = walk.dag().steps[index];
   const auto& outcome = walk.outcome(index);
   if (!outcome) return redis::ReplyWithSimpleString(context, "NA");
+  if (outcome->ok() && step.kind == DagStep::Kind::kTag) return ReplyText(context, walk.tag(index));
   if (!outcome->ok() || step.kind != DagStep::Kind::kTensorGet) return Reply(context, *outcome);
   return ReplyTensor(context, *walk.tensor(step.inputs[0]), step.get);
 }

@@ -59,7 +59,7 @@ class Planner {
     if (step.kind == DagStep::Kind::kTensorGet) return Status::Ok();
     RunRequest& request = plan_.runs[index];
     Status status = Find(step, &request.executable);
-    if (!status.ok()) return status;
+    if (!status.ok() || step.kind == DagStep::Kind::kTag) return status;
     request.output_count = step.outputs.size();
     request.client = redis::GetClientId(context_);
     request.cancellation = cancellation_;
@@ -71,8 +71,8 @@ class Planner {
 
   Status Find(const DagStep& step, std::shared_ptr<Executable>* executable) {
     RedisModuleString* key = argv_[step.key()];
-    if (step.kind == DagStep::Kind::kModel) return Put(GetModel(context_, key), executable);
-    return Put(GetScript(context_, key), executable);
+    if (step.kind == DagStep::Kind::kScript) return Put(GetScript(context_, key), executable);
+    return Put(GetModel(context_, key), executable);
   }
 
   template <class T>

@@ -28,7 +28,7 @@ namespace penstock {
 struct DagPlan {
   Dag dag;
   std::vector<RunArray> slots;   // those of LOAD and of AI.TENSORSET are filled
-  std::vector<RunRequest> runs;  // for each step; of models and scripts all but the inputs
+  std::vector<RunRequest> runs;  // for each step; of models and scripts all but the inputs, of kTag the model
 };
 
 class DagWalk : public std::enable_shared_from_this<DagWalk> {
@@ -46,6 +46,8 @@ class DagWalk : public std::enable_shared_from_this<DagWalk> {
   bool ok() const;
   /// What became of a step; none: it was not run.
   const std::optional<Status>& outcome(size_t step) const { return outcomes_[step]; }
+  /// Of the model that a kTag step names, as it was looked up with those that run.
+  const std::string& tag(size_t step) const { return plan_.runs[step].executable->tag(); }
   /// What a slot that leaves the DAG holds.
   const TensorPtr& tensor(size_t slot) const { return leaving_[slot]; }
 

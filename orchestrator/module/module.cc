@@ -28,6 +28,7 @@ struct CommandEntry {
   redis::Command function;
   const char* flags;
   int key;  // position of the first key; 0: there need be none. With getkeys-api the command tells all
+  int last_key = 0;  // position, where there are several in a row
 };
 
 constexpr CommandEntry kCommands[] = {
@@ -53,6 +54,7 @@ constexpr CommandEntry kCommands[] = {
     {"AI._SCRIPTSCAN", ScriptScan, "readonly", 0},
     {"AI.INFO", RunInfo, "readonly", 1},
     {"AI.CONFIG", Config, "write", 0},
+    {"PENSTOCK.PROMOTE", Promote, "write", 1, 2},
     {"PENSTOCK.BOUND", StreamBound, "write", 1},
     {"PENSTOCK.RESERVE", StreamReserve, "write", 1},
     {"PENSTOCK.UNRESERVE", StreamRelease, "write", 1},
@@ -72,8 +74,9 @@ constexpr CommandEntry kCommands[] = {
 
 Status CreateCommands(RedisModuleCtx* context) {
   for (const CommandEntry& entry : kCommands) {
-    int made = redis::CreateCommand(context, entry.name, entry.function, entry.flags, entry.key, entry.key,
-                                    entry.key);
+    int last = entry.last_key > 0 ? entry.last_key : entry.key;
+    int step = entry.key > 0 ? 1 : 0;
+    int made = redis::CreateCommand(context, entry.name, entry.function, entry.flags, entry.key, last, step);
     if (made != redis::kOk) return Status::Error(std::string("the server refused the command ") + entry.name);
   }
   return Status::Ok();

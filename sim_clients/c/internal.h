@@ -11,7 +11,7 @@
 //   npy.c spill.c   fields as .npy files, snapshots as directories of them
 //   about.c contract.c series.c   what is known of fields, what all agree on, what this client has put
 //   flow.h      bounded streams, in files of its own
-//   tensor.c dataset.c stream.c flag.c model.c wait.c async.c   the calls of penstock.h
+//   tensor.c dataset.c stream.c flag.c model.c post.c wait.c async.c   the calls of penstock.h
 //   client.c address.c error.c names.c                                   around them
 //
 // Ownership: a client owns its links, its message and its error; nothing is shared between clients. Functions
@@ -297,6 +297,14 @@ typedef struct psk_address {
 
 int psk_address_parse(penstock_client* client, const char* text);
 int psk_identity(penstock_client* client);
+
+// ---- model.c
+
+// Where a model is stored: once in each range of slots, `tag` NULL where there is no cluster.
+int psk_places(const penstock_client* client);
+const char* psk_place_tag(const penstock_client* client, int place);
+// 0: there is none.
+int psk_live_version(penstock_client* client, const char* name, int64_t* version);
 
 // ---- tensor.c
 

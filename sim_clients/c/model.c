@@ -1,4 +1,4 @@
-// Models: stored on every shard, run on one.
+// Models: which version is live, and runs on one shard; post.c stores them on all.
 //
 // In a cluster SmartRedis keeps a model once in each range of slots, as `{xx}.name`, and so it is found by
 // both. A run is one AI.DAGEXECUTE_RO, which sets the inputs, runs the model and gets the outputs under names
@@ -11,14 +11,11 @@
 
 #include "internal.h"
 
-static const size_t kPiece = (size_t)511 << 20;  // Redis takes words of up to 512 MB
 static const char kTraceback[] = " (The following operation failed in the TorchScript interpreter";
 
-static int n_places(const penstock_client* client) {
-  return client->cluster.on ? client->cluster.n_ranges : 1;
-}
+int psk_places(const penstock_client* client) { return client->cluster.on ? client->cluster.n_ranges : 1; }
 
-static const char* tag_of(const penstock_client* client, int place) {
+const char* psk_place_tag(const penstock_client* client, int place) {
   return client->cluster.on ? client->cluster.ranges[place].tag : NULL;
 }
 
@@ -64,12 +61,12 @@ static int reply_live(penstock_client* client, psk_link* link, psk_command* comm
   return take_version(client, found, tag);
 }
 
-static int live_version(penstock_client* client, const char* name, int64_t* version) {
+int psk_live_version(penstock_client* client, const char* name, int64_t* version) {
   live found = {0, name};
   psk_again(client);
   psk_command_begin(client, 2, reply_live, &found);
   psk_word(client, "AI.INFO");
-  psk_word_model(client, tag_of(client, 0), name, 0, 1);
+  psk_word_model(client, psk_place_tag(client, 0), name, 0, 1);
   int status = psk_run(client);
   *version = found.version;
   return status;
@@ -79,77 +76,10 @@ int penstock_model_version(penstock_client* client, const char* name, int64_t* v
   psk_begin(client, "ask for the version of", name);
   int status = psk_check_name(client, "model", name);
   int64_t found = 0;
-  if (!status) status = live_version(client, name, &found);
+  if (!status) status = psk_live_version(client, name, &found);
   if (!status && found == 0)
     status = psk_fail(client, PENSTOCK_MODEL_MISSING, name, "no model '%s' yet", name);
   if (!status) *version = found;
-  return status;
-}
-
-// ---- Posting
-
-static int reply_stored(penstock_client* client, psk_link* link, psk_command* command,
-                        const psk_token* token) {
-  if (token->kind != '-') return psk_reply_ok(client, link, command, token);
-  if (has(token, "OOM command not allowed")) return psk_refused(client, token->text, token->length);
-  return psk_fail(client, PENSTOCK_MODEL_REJECTED, command->context, "%.*s", (int)token->length, token->text);
-}
-
-static int is_device(const char* device) {
-  if (strncmp(device, "CPU", 3) && strncmp(device, "GPU", 3)) return 0;
-  if (!device[3]) return 1;
-  return device[3] == ':' && device[4] && strspn(device + 4, "0123456789") == strlen(device + 4);
-}
-
-static int check_post(penstock_client* client, const char* name, const void* model, size_t size,
-                      int64_t version, const char* device) {
-  int status = psk_check_name(client, "model", name);
-  if (status) return status;
-  if (!model || size == 0)
-    return psk_fail(client, PENSTOCK_MODEL_REJECTED, name,
-                    "a model is the bytes of a TorchScript archive, got an empty one");
-  if (!is_device(device))
-    return psk_fail(client, PENSTOCK_MODEL_REJECTED, name, "a device is CPU, GPU, CPU:n or GPU:n, got '%s'",
-                    device);
-  if (version < 1)
-    return psk_fail(client, PENSTOCK_MODEL_REJECTED, name,
-                    "a version is a whole number, 1 or greater, got %lld", (long long)version);
-  return 0;
-}
-
-// On every shard at once: version 0 is the plain name.
-static int store_everywhere(penstock_client* client, const char* name, int64_t as, const void* model,
-                            size_t size, int64_t version, const char* device) {
-  int pieces = (int)((size + kPiece - 1) / kPiece);
-  psk_again(client);
-  for (int place = 0; place < n_places(client); place++) {
-    psk_command_begin(client, 7 + pieces, reply_stored, (void*)(uintptr_t)name);
-    psk_word(client, "AI.MODELSTORE");
-    psk_word_model(client, tag_of(client, place), name, as, 1);
-    psk_word(client, "TORCH");
-    psk_word(client, device);
-    psk_word(client, "TAG");
-    psk_word_number(client, version);
-    psk_word(client, "BLOB");
-    for (size_t at = 0; at < size; at += kPiece)
-      psk_word_memory(client, (const char*)model + at, size - at < kPiece ? size - at : kPiece);
-  }
-  return psk_run(client);
-}
-
-int penstock_put_model(penstock_client* client, const char* name, const void* model, size_t size,
-                       int64_t version, const char* device) {
-  psk_begin(client, "put model", name);
-  if (!device) device = "CPU";
-  int64_t live = 0;
-  int status = check_post(client, name, model, size, version, device);
-  if (!status) status = live_version(client, name, &live);
-  if (!status && version <= live)
-    status =
-        psk_fail(client, PENSTOCK_MODEL_REJECTED, name,
-                 "version %lld is not newer than the live version %lld", (long long)version, (long long)live);
-  if (!status) status = store_everywhere(client, name, version, model, size, version, device);
-  if (!status) status = store_everywhere(client, name, 0, model, size, version, device);
   return status;
 }
 
@@ -162,6 +92,7 @@ typedef struct run {
   int n_inputs;
   psk_sink* outputs;
   int n_outputs;
+  int64_t* answered;  // not NULL: set to the version that has answered
 } run;
 
 // What was given, as the last words of an error: it is nearly always the shape.
@@ -195,7 +126,17 @@ static int failed(penstock_client* client, const run* one, const psk_token* toke
   return psk_fail(client, PENSTOCK_INFERENCE, key, "%.*s; given was %s", (int)length, text, given);
 }
 
-// One entry for each step: inputs set, the model run, outputs got.
+static int read_answered(penstock_client* client, psk_link* link, const run* one, const psk_token* token) {
+  char tag[256] = "";
+  live found = {0, one->name};
+  if (token->kind != '$') return psk_garbage(client, link, "the version of a model");
+  int status = psk_body_text(client, link, token, tag, sizeof tag);
+  if (!status) status = take_version(client, &found, tag);
+  if (!status) *one->answered = found.version;
+  return status;
+}
+
+// One entry for each step: inputs set, the model run, outputs got, and what the version is.
 static int reply_run(penstock_client* client, psk_link* link, psk_command* command, const psk_token* token) {
   const run* one = command->context;
   if (token->kind == '-') return failed(client, one, token);
@@ -203,15 +144,17 @@ static int reply_run(penstock_client* client, psk_link* link, psk_command* comma
     psk_token over = {.text = "its time was over before it was run", .length = 35};
     return failed(client, one, &over);
   }
-  if (token->kind != '*' || token->number != one->n_inputs + 1 + one->n_outputs)
-    return psk_garbage(client, link, "the answers to a run");
+  int steps = one->n_inputs + 1 + one->n_outputs + (one->answered != NULL);
+  if (token->kind != '*' || token->number != steps) return psk_garbage(client, link, "the answers to a run");
   int status = 0;
-  for (int i = 0; i < one->n_inputs + 1 + one->n_outputs && status != PSK_BROKEN; i++) {
+  for (int i = 0; i < steps && status != PSK_BROKEN; i++) {
     int output = i - one->n_inputs - 1;
     psk_token entry;
     int now = psk_next(client, link, &entry);
     if (!now && entry.kind == '-')
       now = failed(client, one, &entry);
+    else if (!now && output == one->n_outputs)
+      now = entry.kind == '+' ? psk_pass(client, link, &entry) : read_answered(client, link, one, &entry);
     else if (!now && output >= 0 && entry.kind == '*')
       now = psk_read_tensor(client, link, &one->outputs[output], &entry);
     else if (!now)
@@ -244,10 +187,11 @@ static void add_input(penstock_client* client, int i, const penstock_array* arra
 
 static int send_run(penstock_client* client, const run* one) {
   // Ranks and members spread over the shards.
-  int place = (int)((uint64_t)(client->rank + getpid()) % (uint64_t)n_places(client));
-  const char* tag = tag_of(client, place);
+  int place = (int)((uint64_t)(client->rank + getpid()) % (uint64_t)psk_places(client));
+  const char* tag = psk_place_tag(client, place);
   int words = 3 + 7 + one->n_inputs + one->n_outputs;
   for (int i = 0; i < one->n_inputs; i++) words += 3 + psk_count_tensor_words(&one->inputs[i]);
+  if (one->answered) words += 3;
   psk_command_begin(client, words + 5 * one->n_outputs, reply_run, (void*)(uintptr_t)one);
   psk_word(client, "AI.DAGEXECUTE_RO");
   psk_word(client, "ROUTING");
@@ -266,6 +210,11 @@ static int send_run(penstock_client* client, const run* one) {
     psk_word(client, name);
     psk_word(client, "META");
     psk_word(client, "BLOB");
+  }
+  if (one->answered) {
+    psk_word(client, "|>");
+    psk_word(client, "PENSTOCK.TAG");
+    psk_word_model(client, tag, one->name, one->version, 0);
   }
   return psk_run(client);
 }
@@ -312,13 +261,26 @@ static int infer(penstock_client* client, run* one, const penstock_array* output
 
 int penstock_infer(penstock_client* client, const char* name, int64_t version, const penstock_array* inputs,
                    int n_inputs, const penstock_array* outputs, int n_outputs) {
-  run one = {name, version, inputs, n_inputs, NULL, outputs ? n_outputs : 0};
+  run one = {name, version, inputs, n_inputs, NULL, outputs ? n_outputs : 0, NULL};
   return infer(client, &one, outputs, (psk_sink){0});
 }
 
 int penstock_infer_to(penstock_client* client, const char* name, int64_t version,
                       const penstock_array* inputs, int n_inputs, int n_outputs, penstock_place place,
                       void* context) {
-  run one = {name, version, inputs, n_inputs, NULL, place ? n_outputs : 0};
+  run one = {name, version, inputs, n_inputs, NULL, place ? n_outputs : 0, NULL};
+  return infer(client, &one, NULL, (psk_sink){.place = place, .context = context});
+}
+
+int penstock_infer_versioned(penstock_client* client, const char* name, const penstock_array* inputs,
+                             int n_inputs, const penstock_array* outputs, int n_outputs, int64_t* version) {
+  run one = {name, 0, inputs, n_inputs, NULL, outputs ? n_outputs : 0, version};
+  return infer(client, &one, outputs, (psk_sink){0});
+}
+
+int penstock_infer_versioned_to(penstock_client* client, const char* name, const penstock_array* inputs,
+                                int n_inputs, int n_outputs, penstock_place place, void* context,
+                                int64_t* version) {
+  run one = {name, 0, inputs, n_inputs, NULL, place ? n_outputs : 0, version};
   return infer(client, &one, NULL, (psk_sink){.place = place, .context = context});
 }

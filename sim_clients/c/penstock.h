@@ -387,12 +387,27 @@ PENSTOCK_API int penstock_stop_requested(penstock_client* client, int* requested
 
 // ---- Models
 
-// Store an immutable version name@version on every shard, then make it the live one, last.
+// Store an immutable version name@version on every shard, then make it the live one, last, on all of them in
+// one turn. Where a shard refuses it, none is promoted.
 //   model    a TorchScript archive of `size` bytes
-//   version  1 or more, greater than that of the live one
+//   version  1 or more, greater than that of the live one, and never used before
 //   device   "CPU", "GPU", "CPU:n" or "GPU:n"; NULL: "CPU"
 PENSTOCK_API int penstock_put_model(penstock_client* client, const char* name, const void* model, size_t size,
                                     int64_t version, const char* device);
+
+// The same, and what is known of it besides (docs/models.md), an object in JSON, for example
+// "{\"loss\": 0.02}", or NULL. Where `promote` is 0 it is stored only.
+PENSTOCK_API int penstock_post_model(penstock_client* client, const char* name, const void* model,
+                                     size_t size, int64_t version, const char* device, const char* about,
+                                     int promote);
+
+// Make a version that is stored the live one, on every shard: a later one, or one from before.
+PENSTOCK_API int penstock_promote_model(penstock_client* client, const char* name, int64_t version);
+
+// Tell whoever posts a model how well a version does here, by any measure of which less is better: a trainer
+// may go back to the version before where it is worse, or NaN. The last 1000 of a version are kept.
+PENSTOCK_API int penstock_report_error(penstock_client* client, const char* name, double value,
+                                       int64_t version);
 
 // The version that is live.
 PENSTOCK_API int penstock_model_version(penstock_client* client, const char* name, int64_t* version);
@@ -406,6 +421,14 @@ PENSTOCK_API int penstock_infer(penstock_client* client, const char* name, int64
 PENSTOCK_API int penstock_infer_to(penstock_client* client, const char* name, int64_t version,
                                    const penstock_array* inputs, int n_inputs, int n_outputs,
                                    penstock_place place, void* context);
+
+// The same by the live version, and which version it was.
+PENSTOCK_API int penstock_infer_versioned(penstock_client* client, const char* name,
+                                          const penstock_array* inputs, int n_inputs,
+                                          const penstock_array* outputs, int n_outputs, int64_t* version);
+PENSTOCK_API int penstock_infer_versioned_to(penstock_client* client, const char* name,
+                                             const penstock_array* inputs, int n_inputs, int n_outputs,
+                                             penstock_place place, void* context, int64_t* version);
 
 // ---- Waiting
 

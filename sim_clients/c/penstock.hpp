@@ -246,6 +246,14 @@ class Client {
     check(penstock_model_version(c(), name.c_str(), &version));
     return version;
   }
+  // Make a version that is stored the live one, on every shard.
+  void promote_model(const std::string& name, std::int64_t version) {
+    check(penstock_promote_model(c(), name.c_str(), version));
+  }
+  // Tell whoever posts a model how well a version does here; less is better, NaN where it has blown up.
+  void report_error(const std::string& name, double value, std::int64_t version) {
+    check(penstock_report_error(c(), name.c_str(), value, version));
+  }
   // Run a model: one round trip, and nothing is stored. version: exactly this one; 0: the live one.
   void infer(const std::string& name, std::initializer_list<Array> inputs,
              std::initializer_list<Output> outputs, std::int64_t version = 0) {

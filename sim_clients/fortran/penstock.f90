@@ -63,7 +63,7 @@ module penstock
     procedure :: bound_stream, stream_fill, subscribe, acknowledge, unsubscribe, last_outcome
     procedure :: describe_field, field_info, contract => contract_of, forget_stream
     procedure :: raise_flag, flag_raised, request_stop, stop_requested
-    procedure :: put_model, put_model_file, model_version, infer
+    procedure :: put_model, put_model_file, model_version, promote_model, report_error, infer
     procedure :: wait_tensor, wait_dataset, wait_flag, wait_list, wait_model
     procedure :: flush => flush_queue, set_queue
     procedure, private :: new_real64, new_real32, new_int64, new_int32, new_int16, &
@@ -759,6 +759,30 @@ contains
     call settle(self, penstock_model_version(self%handle, c_text(name), answer), stat, errmsg)
     version = int(answer)
   end function
+
+  ! Make a version that is stored the live one, on every shard.
+  subroutine promote_model(self, name, version, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    character(len=*), intent(in) :: name
+    integer, intent(in) :: version
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    if (closed(self, stat, errmsg)) return
+    call settle(self, penstock_promote_model(self%handle, c_text(name), int(version, c_int64_t)), stat, errmsg)
+  end subroutine
+
+  ! Tell whoever posts a model how well a version does here; less is better, NaN where it has blown up.
+  subroutine report_error(self, name, error, version, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    character(len=*), intent(in) :: name
+    real(real64), intent(in) :: error
+    integer, intent(in) :: version
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    if (closed(self, stat, errmsg)) return
+    call settle(self, penstock_report_error(self%handle, c_text(name), real(error, c_double), &
+                                            int(version, c_int64_t)), stat, errmsg)
+  end subroutine
 
   ! Run a model: one round trip, and nothing is stored. Outputs have the type and shape the model puts out.
   ! version: exactly this one; the live one by default.

@@ -265,6 +265,23 @@ module penstock_c
       integer(c_int) :: status
     end function
 
+    function penstock_promote_model(client, name, version) bind(c) result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      integer(c_int64_t), value :: version
+      integer(c_int) :: status
+    end function
+
+    function penstock_report_error(client, name, error, version) bind(c) result(status)
+      import :: c_char, c_double, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: name(*)
+      real(c_double), value :: error
+      integer(c_int64_t), value :: version
+      integer(c_int) :: status
+    end function
+
     function penstock_wait_tensor(client, name, timeout) bind(c) result(status)
       import :: c_char, c_double, c_int, c_ptr
       type(c_ptr), value :: client

@@ -44,6 +44,10 @@ def test_the_python_of_the_page_on_inference_runs(server: RedisServer, tmp_path:
     run_beside(server, tmp_path / "first.py", *snippets(DOCS / "inference.md")[1:])
 
 
+def test_the_python_of_the_page_on_models_runs(server: RedisServer, tmp_path: Path) -> None:
+    run_beside(server, tmp_path / "models.py", *snippets(DOCS / "models.md"))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_compiled_package_of_the_page_on_inference_runs(
@@ -145,6 +149,7 @@ def test_no_page_has_python_that_no_test_runs() -> None:
         "clients.md",
         "streams.md",
         "training.md",
+        "models.md",
     }
     assert with_python == {
         *expected,

@@ -17,6 +17,8 @@ KEYS = [
     ("AI.MODELSTORE m TORCH CPU BLOB x", "m"),
     ("AI.MODELGET m", "m"),
     ("AI.MODELDEL m", "m"),
+    ("PENSTOCK.PROMOTE m m@1", "m m@1"),
+    ("AI.DAGEXECUTE_RO ROUTING r |> PENSTOCK.TAG m", "r m"),
     ("AI.SCRIPTSET s CPU SOURCE x", "s"),
     ("AI.SCRIPTSTORE s CPU ENTRY_POINTS 1 f SOURCE x", "s"),
     ("AI.SCRIPTGET s", "s"),

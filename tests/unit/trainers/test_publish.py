@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from sim_clients import MemoryClient, MemoryDatabase
+from sim_clients import MemoryClient, MemoryDatabase, ModelAbout
 from trainers import ExportMismatch, Publisher, export
+from trainers.commit import git_commit
 from trainers.exporting import check_same
+from trainers.gate import Canary, Gate, HeldOut, keep_last_and_best
 from trainers.networks import FourierNetwork, Mlp
+from trainers.publish import Terms
 
 
 def load_torchscript(model: bytes) -> Callable[..., np.ndarray]:
@@ -81,3 +86,151 @@ def test_a_resumed_publisher_goes_on_behind_the_live_version(client: MemoryClien
     second.load_state_dict(state)
     assert second.offer(network, example, 1.0) is None
     assert second.offer(network, example, 0.8) == 3
+
+
+class Factor(torch.nn.Module):
+    """Multiplies its input by a number."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.tensor(factor))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.factor * x
+
+
+X = np.array([[1.0], [2.0]], np.float32)
+HELD_OUT = HeldOut((X,), X)
+
+
+def offer(publisher: Publisher, factor: float) -> int | None:
+    """Offer a network whose relative error is `factor - 1`."""
+    return publisher.offer(Factor(factor), [torch.ones(1, 1)], factor - 1, held_out=HELD_OUT)
+
+
+@pytest.fixture
+def look_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainers.publish.LOOK_EVERY_S", 0.0)
+
+
+def test_the_gate_judges_by_the_version_that_is_live(client: MemoryClient) -> None:
+    publisher = Publisher(client, "net", terms=Terms(gate=Gate()))
+    network = Factor(1.5).train()
+    assert publisher.offer(network, [torch.ones(1, 1)], 0.5, held_out=HELD_OUT) == 1
+    assert network.training
+    assert [offer(publisher, factor) for factor in (1.495, 1.2, float("nan"))] == [None, 2, None]
+    assert publisher.verdict is not None
+    assert (publisher.verdict.live, publisher.verdict.version) == (pytest.approx(0.2), 2)
+    client.promote("net", 1)  # somebody goes back
+    assert offer(publisher, 1.3) == 3
+
+
+def test_what_is_known_is_posted_with_it(client: MemoryClient) -> None:
+    publisher = Publisher(client, "net", terms=Terms(gate=Gate()))
+    offer(publisher, 1.5)
+    about = ModelAbout(metrics={"mass": 0.25}, steps=40, samples=640)
+    publisher.offer(Factor(1.2), [torch.ones(1, 1)], 0.2, held_out=HELD_OUT, about=about)
+    found = client.model_versions("net")[-1].about
+    assert (found.loss, found.steps, found.samples, found.parent) == (0.2, 40, 640, 1)
+    assert found.format == "torchscript"
+    assert found.metrics == {
+        "mass": 0.25,
+        "gate": pytest.approx(0.2, rel=1e-5),
+        "gate_live": pytest.approx(0.5, rel=1e-5),
+    }
+
+
+@pytest.mark.usefixtures("look_at_once")
+def test_a_version_that_does_worse_in_the_solvers_is_gone_back_from(client: MemoryClient) -> None:
+    publisher = Publisher(client, "net", terms=Terms(gate=Gate(), canary=Canary(reports=2, seconds=600)))
+    offer(publisher, 1.5)
+    assert publisher.trial is None  # there is nothing to go back to
+    for _ in range(3):
+        client.report_error("net", 1.0, 1)
+    assert offer(publisher, 1.2) == 2
+    assert publisher.watch() is None
+    client.report_error("net", 5.0, 2)
+    assert offer(publisher, 1.1) is None  # not while another is on trial
+    client.report_error("net", 5.0, 2)
+    assert publisher.watch() == 2
+    assert client.model_version("net") == 1
+    assert (publisher.trial, publisher.rolled_back) == (None, [2])
+    assert not publisher.is_lost()
+    assert offer(publisher, 1.199) is None  # no better than what did not pass
+    assert offer(publisher, 1.1) == 3
+    assert client.model_version("net") == 3
+
+
+@pytest.mark.usefixtures("look_at_once")
+def test_nan_ends_a_trial_at_once_and_good_reports_pass_it(client: MemoryClient) -> None:
+    publisher = Publisher(client, "net", terms=Terms(canary=Canary(reports=2, seconds=600)))
+    offer(publisher, 1.5)
+    offer(publisher, 1.4)
+    client.report_error("net", float("nan"), 2)
+    assert publisher.watch() == 2
+    assert client.model_version("net") == 1
+    assert offer(publisher, 1.3) == 3
+    for _ in range(2):
+        client.report_error("net", 0.5, 3)
+    assert offer(publisher, 1.2) == 4
+    assert client.model_version("net") == 4
+
+
+@pytest.mark.usefixtures("look_at_once")
+def test_a_trial_goes_on_after_a_restart_and_ends_where_somebody_else_decides(client: MemoryClient) -> None:
+    terms = Terms(canary=Canary(reports=1, seconds=600))
+    first = Publisher(client, "net", terms=terms)
+    offer(first, 1.5)
+    offer(first, 1.4)
+    second = Publisher(client, "net", terms=terms)
+    second.load_state_dict(first.state_dict())
+    client.promote("net", 1)
+    assert second.watch() is None
+    assert second.trial is None
+    third = Publisher(client, "net", terms=terms)
+    third.load_state_dict(first.state_dict())
+    client.promote("net", 2)
+    client.report_error("net", float("inf"), 2)
+    assert third.watch() == 2
+    assert client.model_version("net") == 1
+
+
+@pytest.mark.usefixtures("look_at_once")
+def test_at_the_end_a_trial_is_waited_for(client: MemoryClient) -> None:
+    publisher = Publisher(client, "net", terms=Terms(canary=Canary(seconds=1e-3)))
+    offer(publisher, 1.5)
+    offer(publisher, 1.4)
+    publisher.settle(unless=lambda: False)
+    assert publisher.trial is None
+    assert client.model_version("net") == 2
+
+
+def test_old_versions_are_pruned(client: MemoryClient) -> None:
+    publisher = Publisher(client, "net", terms=Terms(prune=keep_last_and_best(2)))
+    for factor in (1.5, 1.4, 1.3, 1.2):
+        offer(publisher, factor)
+    assert [each.version for each in client.model_versions("net") if each.state == "stored"] == [3, 4]
+
+
+def test_numbers_that_were_used_are_not_used_again(client: MemoryClient) -> None:
+    """A trainer that died between a post and its checkpoint, or whose last version was removed."""
+    publisher = Publisher(client, "net")
+    offer(publisher, 1.5)
+    offer(publisher, 1.4)
+    client.promote("net", 1)
+    client.remove_model_version("net", 2)
+    assert offer(Publisher(client, "net"), 1.3) == 3
+
+
+def test_the_commit_is_that_of_the_scripts_repository(tmp_path: Path) -> None:
+    assert git_commit(tmp_path / "train.py") is None
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@y"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    (tmp_path / "train.py").touch()
+    subprocess.run([*git, "add", "train.py"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "-m", "x"], check=True)
+    told = git_commit(tmp_path / "train.py")
+    assert told is not None
+    assert len(told) == 12
+    (tmp_path / "train.py").write_text("changed")
+    assert git_commit(tmp_path / "train.py") == f"{told}-dirty"

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from sim_clients import MemoryClient, MemoryDatabase
+from sim_clients.memory_models import MemoryModels
 from tests.unit.trainers.rank_threads import on_ranks
 from tests.unit.trainers.test_publish import load_torchscript
 from trainers import Fifo, NonFiniteField, NoSamples, Pairs, Reservoir, StreamStalled, TrainingStopped
@@ -129,7 +130,7 @@ def test_ranks_have_the_curve_of_one_rank_with_the_same_total_batch(
         training = dataclasses.replace(TRAINING, batch_size=16 // ranks, steps=5)
         trained(database, tmp_path / name, ranks, training, lambda: Fifo(100, seed=0))
         curves.append(read_history(tmp_path / name))
-        database.live.clear()
+        database.models = MemoryModels()
     assert [line["step"] for line in curves[0]] == [line["step"] for line in curves[1]] == [1, 2, 3, 4, 5]
     for name in ("loss", "validation"):
         ones, alls = ([line[name] for line in curve] for curve in curves)
@@ -146,7 +147,7 @@ def test_the_last_batches_weigh_as_many_samples_as_they_have(
         training = dataclasses.replace(TRAINING, batch_size=8 // ranks)
         trained(database, tmp_path / name, ranks, training, lambda: Fifo(100, seed=0))
         curves.append([line["loss"] for line in read_history(tmp_path / name)])
-        database.live.clear()
+        database.models = MemoryModels()
     assert len(curves[0]) == 2
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-5)
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from sim_clients import Bound, MemoryClient, MemoryDatabase, keys
+from sim_clients.memory_models import MemoryModels
 from tests.unit.trainers.test_publish import load_torchscript
 from trainers import (
     CheckpointError,
@@ -29,12 +30,16 @@ from trainers import (
     TrainingRefused,
     TrainingStopped,
     checkpoint,
+    export,
 )
+from trainers.gate import Gate
 from trainers.history import HISTORY, read_history
 from trainers.losses import mean_square
 from trainers.networks import Mlp
+from trainers.publish import Terms
 from trainers.samples import Sample
 from trainers.train import CHECKPOINT, Training, schedule, train
+from trainers.until import Budget, Reached
 
 TRAINING = Training(
     model="line",
@@ -112,15 +117,15 @@ def test_stopped_and_resumed_it_ends_as_if_it_had_run_through(
     train(through, MemoryClient(database), IN_STEP, reservoir(), tmp_path / "whole")
 
     class Killed(MemoryClient):
-        def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
+        def put_model(self, name: str, model: bytes, version: int, **options: Any) -> None:
             if version == 3:
                 raise KeyboardInterrupt
-            super().put_model(name, model, version, device=device)
+            super().put_model(name, model, version, **options)
 
-    database.live.clear()
+    database.models = MemoryModels()
     with pytest.raises(KeyboardInterrupt):
         train(network(), Killed(database), IN_STEP, reservoir(), tmp_path / "parts")
-    database.live.clear()
+    database.models = MemoryModels()
     resumed = network()
     train(resumed, MemoryClient(database), IN_STEP, reservoir(seed=7), tmp_path / "parts")
     for ours, theirs in zip(resumed.parameters(), through.parameters(), strict=True):
@@ -139,7 +144,7 @@ def test_a_checkpoint_is_written_in_time_also_when_nothing_is_posted(
             return super().forward(x)
 
     class NothingIsBetter(Publisher):
-        def offer(self, *arguments: object) -> None:
+        def offer(self, *offered: Any, **more: Any) -> int | None:
             return None
 
     monkeypatch.setattr("trainers.train.Publisher", NothingIsBetter)
@@ -165,7 +170,7 @@ def test_a_diverged_training_says_so(database: MemoryDatabase, tmp_path: Path) -
         next(broken.parameters()).fill_(float("nan"))
     with pytest.raises(NonFiniteLoss, match="nan at training step 1"):
         train(broken, MemoryClient(database), TRAINING, reservoir(), tmp_path)
-    assert not database.live
+    assert not database.models.live
 
 
 def test_too_few_samples_are_counted(database: MemoryDatabase, tmp_path: Path) -> None:
@@ -245,8 +250,8 @@ def test_told_to_end_it_writes_its_checkpoint_and_goes_on_later(
     database: MemoryDatabase, tmp_path: Path
 ) -> None:
     class Telling(MemoryClient):
-        def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
-            super().put_model(name, model, version, device=device)
+        def put_model(self, name: str, model: bytes, version: int, **options: Any) -> None:
+            super().put_model(name, model, version, **options)
             if version == 2:
                 signal.raise_signal(signal.SIGTERM)
 
@@ -272,8 +277,7 @@ def test_a_database_that_came_back_without_its_models_gets_the_last_one(
     database: MemoryDatabase, tmp_path: Path
 ) -> None:
     last = train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path).version
-    database.live.clear()
-    database.versions.clear()
+    database.models = MemoryModels()
     train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
     client = MemoryClient(database)
     assert client.model_version("line") == last + 1
@@ -316,7 +320,7 @@ def test_what_was_taken_in_is_acknowledged_with_a_checkpoint_and_not_before(tmp_
     solvers.join(30)
 
     class Killed(MemoryClient):
-        def put_model(self, name: str, model: bytes, version: int, *, device: str = "CPU") -> None:
+        def put_model(self, name: str, model: bytes, version: int, **options: Any) -> None:
             raise KeyboardInterrupt
 
     training = dataclasses.replace(TRAINING, judges=2)
@@ -514,7 +518,7 @@ def test_nan_ends_the_training_by_name_or_is_skipped_and_counted(prefetch: int, 
     training = dataclasses.replace(TRAINING, prefetch=prefetch, steps=20)
     with pytest.raises(NonFiniteField, match=r"field 'y' of the snapshot 'a\.0\.3' has 4 values"):
         train(network(), MemoryClient(database), training, reservoir(), tmp_path)
-    assert not database.live
+    assert not database.models.live
     skipping = dataclasses.replace(training, non_finite="skip")
     buffer = reservoir()
     train(network(), MemoryClient(database), skipping, buffer, tmp_path)
@@ -553,7 +557,7 @@ def test_every_checkpoint_has_all_that_was_read_and_not_learned(
         return mean_square(answer, target)
 
     def save(path: Path, state: dict[str, Any]) -> None:
-        loader = state["parts"]["loader"]
+        loader = state["loader"]
         kept = [*loader["intake"]["buffer"]["samples"], *(one for drawn in loader["drawn"] for one in drawn)]
         held = sorted([*learned, *(float(one["y_next"][0, 0]) for one in kept)])
         read = loader["intake"]["stream"]["cursor"]
@@ -570,3 +574,66 @@ def test_every_checkpoint_has_all_that_was_read_and_not_learned(
     train(network(), MemoryClient(database), training, Fifo(8, seed=0), tmp_path, loss=noted)
     assert len(learned) == count
     assert len(checked) > 3
+
+
+def test_a_rule_ends_the_training_and_asks_the_solvers_to_stop(
+    database: MemoryDatabase, tmp_path: Path
+) -> None:
+    training = dataclasses.replace(TRAINING, until=(Budget(steps=20),), stop_solvers=True)
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path)
+    assert read_history(tmp_path)[-1]["step"] == 20
+    assert MemoryClient(database).stop_requested()
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path)  # it is over
+    assert read_history(tmp_path)[-1]["step"] == 20
+
+
+def test_without_being_told_to_it_stops_no_solver(database: MemoryDatabase, tmp_path: Path) -> None:
+    seen = []
+
+    def enough(reached: Reached) -> str | None:
+        seen.append(reached)
+        return "enough" if len(reached.validations) == 2 else None
+
+    train(
+        network(),
+        MemoryClient(database),
+        dataclasses.replace(TRAINING, until=(enough,)),
+        reservoir(),
+        tmp_path,
+    )
+    assert not MemoryClient(database).stop_requested()
+    every = TRAINING.validate_every
+    assert [(each.step, each.samples) for each in seen] == [
+        (steps, steps * TRAINING.batch_size) for steps in (every, 2 * every)
+    ]
+
+
+def test_a_better_live_version_is_not_replaced(database: MemoryDatabase, tmp_path: Path) -> None:
+    """Somebody else has posted one that the network cannot beat, and its versions carry on after it."""
+    perfect = torch.nn.Linear(1, 1)
+    judge_client = MemoryClient(database)
+
+    class Refusing(MemoryClient):
+        def put_model(self, name: str, model: bytes, version: int, **options: Any) -> None:
+            raise AssertionError("nothing is better")
+
+    judge_client.put_model(TRAINING.model, export(perfect, [torch.ones(1, 1)]), 4)
+    terms = Terms(gate=Gate(rule=lambda candidate, live: False))
+    publisher = train(
+        network(), Refusing(database), dataclasses.replace(TRAINING, terms=terms), reservoir(), tmp_path
+    )
+    assert publisher.version == 0
+    assert publisher.verdict is not None
+    assert publisher.verdict.version == 4
+    assert all(line["version"] is None and line["gate"] > 0 for line in read_history(tmp_path))
+
+
+def test_what_is_posted_says_how_long_it_was_trained(database: MemoryDatabase, tmp_path: Path) -> None:
+    train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+    versions = MemoryClient(database).model_versions(TRAINING.model)
+    posted = {line["version"]: line for line in read_history(tmp_path) if line["version"]}
+    assert [each.version for each in versions] == list(posted)
+    for each in versions:
+        line = posted[each.version]
+        assert (each.about.steps, each.about.loss) == (line["step"], line["validation"])
+        assert each.about.samples == line["step"] * TRAINING.batch_size

@@ -96,6 +96,8 @@ static void models(const char* path) {
   const penstock_array output = {y, PENSTOCK_FLOAT32, 1, dims, NULL};
   refused(penstock_infer(client, "twice", 0, &input, 1, &output, 1), PENSTOCK_MODEL_MISSING, "twice");
   done(penstock_put_model(client, "twice", model, size, 1, NULL), "put model");
+  done(penstock_promote_model(client, "twice", 1), "promote model");
+  done(penstock_report_error(client, "twice", 0.25, 1), "report an error");
   int64_t version;
   done(penstock_wait_model(client, "twice", 0, 10, &version), "wait for a model");
   expect(version == 1, "version");

@@ -1,0 +1,301 @@
+// Posting a model: a version is stored on every shard, and then the plain name becomes it, last.
+//
+//   1. its number is claimed in the registry, the hash {name}.versions: a version never changes
+//   2. AI.MODELSTORE on every shard at once. Where one refuses it, the version is taken back
+//   3. what is known of it goes into the registry, and into {name}.lived that it is to be live
+//   4. PENSTOCK.PROMOTE .. CHECK on every shard at once: all of them have loaded it
+//   5. PENSTOCK.PROMOTE on every shard at once. Where one refuses, all are told to go back
+//
+// The registry is in the slot of {name}. sim_clients/registry.py says what its values are, and
+// sim_clients/redis_models.py does the same.
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "internal.h"
+
+static const size_t kPiece = (size_t)511 << 20;  // Redis takes words of up to 512 MB
+
+enum { kReportsKept = 1000 };
+
+typedef struct post {
+  const char* name;
+  const void* model;
+  size_t size;
+  int64_t version;
+  int64_t live;  // 0: none
+  const char* device;
+  const char* about;
+} post;
+
+// ---- Replies
+
+static int reply_stored(penstock_client* client, psk_link* link, psk_command* command,
+                        const psk_token* token) {
+  if (token->kind != '-') return psk_reply_ok(client, link, command, token);
+  if (psk_begins(token, "OOM command not allowed")) return psk_refused(client, token->text, token->length);
+  return psk_fail(client, PENSTOCK_MODEL_REJECTED, command->context, "%.*s", (int)token->length, token->text);
+}
+
+static int reply_promoted(penstock_client* client, psk_link* link, psk_command* command,
+                          const psk_token* token) {
+  static const char kMissing[] = "there is no such model";
+  const post* one = command->context;
+  if (token->kind != '-') return psk_reply_ok(client, link, command, token);
+  if (memmem(token->text, token->length, kMissing, sizeof kMissing - 1))
+    return psk_fail(client, PENSTOCK_MODEL_MISSING, one->name, "no version %lld of the model '%s'",
+                    (long long)one->version, one->name);
+  return psk_fail(client, PENSTOCK_MODEL_REJECTED, one->name, "%.*s", (int)token->length, token->text);
+}
+
+// An error counts for nothing; `context`, an int, counts the others.
+static int reply_if_done(penstock_client* client, psk_link* link, psk_command* command,
+                         const psk_token* token) {
+  if (token->kind == '-') return 0;
+  *(int*)command->context += 1;
+  return psk_pass(client, link, token);
+}
+
+// ---- The registry
+
+static void registry_key(penstock_client* client, const char* name, const char* what) {
+  psk_key(client, "{", name, "}.", what, NULL);
+}
+
+static int claim(penstock_client* client, const post* one) {
+  char mine[512], rank[24], *held = NULL;
+  snprintf(rank, sizeof rank, "%lld", (long long)client->rank);
+  snprintf(mine, sizeof mine, "posting by %.400s.%s", client->producer, rank);
+  psk_again(client);
+  psk_command_begin(client, 4, psk_reply_ignored, NULL);
+  psk_word(client, "HSETNX");
+  registry_key(client, one->name, "versions");
+  psk_word_number(client, one->version);
+  psk_word(client, mine);
+  psk_command_begin(client, 3, psk_reply_text, &held);
+  psk_word(client, "HGET");
+  registry_key(client, one->name, "versions");
+  psk_word_number(client, one->version);
+  int status = psk_run(client);
+  if (!status && (!held || strcmp(held, mine)))
+    status = psk_fail(client, PENSTOCK_MODEL_REJECTED, one->name,
+                      "there was a version %lld before, and a version never changes; take the next number",
+                      (long long)one->version);
+  free(held);
+  return status;
+}
+
+// The braces of an object in JSON around what is known here and what the caller knows.
+static int record(penstock_client* client, const post* one) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  char facts[160], parent[24] = "null";
+  if (one->live) snprintf(parent, sizeof parent, "%lld", (long long)one->live);
+  snprintf(facts, sizeof facts, "{\"parent\": %s, \"unix_time\": %lld.%03ld, \"bytes\": %zu", parent,
+           (long long)now.tv_sec, now.tv_nsec / 1000000, one->size);
+  const char* more = one->about + 1 + strspn(one->about + 1, " \t\n");
+  psk_again(client);
+  psk_command_begin(client, 4, psk_reply_ignored, NULL);
+  psk_word(client, "HSET");
+  registry_key(client, one->name, "versions");
+  psk_word_number(client, one->version);
+  psk_word_joined(client, facts, *more == '}' ? "" : ", ", more, NULL);
+  return psk_run(client);
+}
+
+// It is the last that was live, and what came after it was not good.
+static int note_live(penstock_client* client, const post* one) {
+  char version[24], after[26];
+  snprintf(version, sizeof version, "%lld", (long long)one->version);
+  snprintf(after, sizeof after, "(%s", version);
+  psk_again(client);
+  psk_command_begin(client, 4, psk_reply_ignored, NULL);
+  psk_word(client, "ZREMRANGEBYSCORE");
+  registry_key(client, one->name, "lived");
+  psk_word(client, after);
+  psk_word(client, "+inf");
+  psk_command_begin(client, 4, psk_reply_ignored, NULL);
+  psk_word(client, "ZADD");
+  registry_key(client, one->name, "lived");
+  psk_word(client, version);
+  psk_word(client, version);
+  return psk_run(client);
+}
+
+// ---- Storing
+
+static int is_device(const char* device) {
+  if (strncmp(device, "CPU", 3) && strncmp(device, "GPU", 3)) return 0;
+  if (!device[3]) return 1;
+  return device[3] == ':' && device[4] && strspn(device + 4, "0123456789") == strlen(device + 4);
+}
+
+static int check_version(penstock_client* client, const char* name, int64_t version) {
+  if (version >= 1) return 0;
+  return psk_fail(client, PENSTOCK_MODEL_REJECTED, name,
+                  "a version is a whole number, 1 or greater, got %lld", (long long)version);
+}
+
+static int check_post(penstock_client* client, const post* one) {
+  int status = psk_check_name(client, "model", one->name);
+  if (status) return status;
+  if (!one->model || one->size == 0)
+    return psk_fail(client, PENSTOCK_MODEL_REJECTED, one->name,
+                    "a model is the bytes of a TorchScript archive, got an empty one");
+  if (!is_device(one->device))
+    return psk_fail(client, PENSTOCK_MODEL_REJECTED, one->name,
+                    "a device is CPU, GPU, CPU:n or GPU:n, got '%s'", one->device);
+  size_t length = strlen(one->about);
+  if (length < 2 || one->about[0] != '{' || one->about[length - 1] != '}')
+    return psk_fail(client, PENSTOCK_MODEL_REJECTED, one->name,
+                    "what is known of it is an object in JSON, got '%.60s'", one->about);
+  return check_version(client, one->name, one->version);
+}
+
+static int store_everywhere(penstock_client* client, const post* one) {
+  int pieces = (int)((one->size + kPiece - 1) / kPiece);
+  psk_again(client);
+  for (int place = 0; place < psk_places(client); place++) {
+    psk_command_begin(client, 7 + pieces, reply_stored, (void*)(uintptr_t)one->name);
+    psk_word(client, "AI.MODELSTORE");
+    psk_word_model(client, psk_place_tag(client, place), one->name, one->version, 1);
+    psk_word(client, "TORCH");
+    psk_word(client, one->device);
+    psk_word(client, "TAG");
+    psk_word_number(client, one->version);
+    psk_word(client, "BLOB");
+    for (size_t at = 0; at < one->size; at += kPiece)
+      psk_word_memory(client, (const char*)one->model + at,
+                      one->size - at < kPiece ? one->size - at : kPiece);
+  }
+  return psk_run(client);
+}
+
+static void build_deletions(penstock_client* client, const char* name, int64_t version, int* done) {
+  for (int place = 0; place < psk_places(client); place++) {
+    psk_command_begin(client, 2, reply_if_done, done);
+    psk_word(client, "AI.MODELDEL");
+    psk_word_model(client, psk_place_tag(client, place), name, version, 1);
+  }
+}
+
+// Nobody has seen the version yet. A shard that does not answer may keep it, under a number that is claimed.
+static void take_back(penstock_client* client, const post* one) {
+  int done = 0, status = client->error.status;
+  if (status == PENSTOCK_UNAVAILABLE || status == PENSTOCK_INTERRUPTED) return;
+  psk_again(client);
+  build_deletions(client, one->name, one->version, &done);
+  psk_command_begin(client, 3, reply_if_done, &done);
+  psk_word(client, "HDEL");
+  registry_key(client, one->name, "versions");
+  psk_word_number(client, one->version);
+  (void)psk_run(client);  // the error of the call is that of the store
+}
+
+// ---- Promoting
+
+static void build_promotions(penstock_client* client, const char* name, int64_t version, int only_check,
+                             psk_reply reply, void* context) {
+  psk_again(client);
+  for (int place = 0; place < psk_places(client); place++) {
+    const char* tag = psk_place_tag(client, place);
+    psk_command_begin(client, 3 + only_check, reply, context);
+    psk_word(client, "PENSTOCK.PROMOTE");
+    psk_word_model(client, tag, name, 0, 1);
+    psk_word_model(client, tag, name, version, 0);
+    if (only_check) psk_word(client, "CHECK");
+  }
+}
+
+// A promotion has failed on some shard: all are to answer as before. Makes the error say what came of it.
+static int go_back(penstock_client* client, const post* one) {
+  psk_error cause = client->error;
+  int done = 0, gone = cause.status == PENSTOCK_UNAVAILABLE || cause.status == PENSTOCK_INTERRUPTED;
+  int kind = gone ? cause.status : PENSTOCK_MODEL_REJECTED;
+  client->error.status = 0;
+  if (one->live) {
+    build_promotions(client, one->name, one->live, 0, reply_if_done, &done);
+  } else {
+    psk_again(client);
+    build_deletions(client, one->name, 0, &done);
+  }
+  int status = psk_run(client);
+  int back = !status && (done == psk_places(client) || !one->live);
+  client->error.status = 0;
+  if (back && one->live)
+    return psk_fail(client, kind, one->name, "%s; version %lld is live again", cause.reason,
+                    (long long)one->live);
+  if (back) return psk_fail(client, kind, one->name, "%s; none is live", cause.reason);
+  return psk_fail(client, kind, one->name,
+                  "%s; some shards may answer by version %lld and others not: promote one when all answer",
+                  cause.reason, (long long)one->version);
+}
+
+static int make_live(penstock_client* client, const post* one) {
+  build_promotions(client, one->name, one->version, 1, reply_promoted, (void*)(uintptr_t)one);
+  int status = psk_run(client);
+  if (!status) status = note_live(client, one);
+  if (status) return status;
+  build_promotions(client, one->name, one->version, 0, reply_promoted, (void*)(uintptr_t)one);
+  status = psk_run(client);
+  return status ? go_back(client, one) : 0;
+}
+
+int penstock_post_model(penstock_client* client, const char* name, const void* model, size_t size,
+                        int64_t version, const char* device, const char* about, int promote) {
+  post one = {name, model, size, version, 0, device ? device : "CPU", about ? about : "{}"};
+  psk_begin(client, "put model", name);
+  int status = check_post(client, &one);
+  if (!status) status = psk_live_version(client, name, &one.live);
+  if (!status && version <= one.live)
+    status = psk_fail(client, PENSTOCK_MODEL_REJECTED, name,
+                      "version %lld is not newer than the live version %lld", (long long)version,
+                      (long long)one.live);
+  if (!status) status = claim(client, &one);
+  if (status) return status;
+  status = store_everywhere(client, &one);
+  if (status) {
+    take_back(client, &one);
+    return status;
+  }
+  status = record(client, &one);
+  return status || !promote ? status : make_live(client, &one);
+}
+
+int penstock_put_model(penstock_client* client, const char* name, const void* model, size_t size,
+                       int64_t version, const char* device) {
+  return penstock_post_model(client, name, model, size, version, device, NULL, 1);
+}
+
+int penstock_promote_model(penstock_client* client, const char* name, int64_t version) {
+  post one = {.name = name, .version = version};
+  psk_begin(client, "promote model", name);
+  int status = psk_check_name(client, "model", name);
+  if (!status) status = check_version(client, name, version);
+  if (!status) status = psk_live_version(client, name, &one.live);
+  return status ? status : make_live(client, &one);
+}
+
+// ---- What solvers say of a version
+
+int penstock_report_error(penstock_client* client, const char* name, double value, int64_t version) {
+  char at[24], text[600];
+  psk_begin(client, "report an error of", name);
+  int status = psk_check_name(client, "model", name);
+  if (!status) status = check_version(client, name, version);
+  if (status) return status;
+  snprintf(at, sizeof at, "%lld", (long long)version);
+  snprintf(text, sizeof text, "%.17g %.400s %lld", value, client->producer, (long long)client->rank);
+  psk_command_begin(client, 3, psk_reply_ignored, NULL)->only_once = 1;
+  psk_word(client, "RPUSH");
+  psk_key(client, "{", name, "}.errors.", at, NULL);
+  psk_word(client, text);
+  psk_command_begin(client, 4, psk_reply_ignored, NULL);
+  psk_word(client, "LTRIM");
+  psk_key(client, "{", name, "}.errors.", at, NULL);
+  psk_word_number(client, -kReportsKept);
+  psk_word_number(client, -1);
+  return psk_run(client);
+}

@@ -1,0 +1,97 @@
+"""The models of a MemoryDatabase: versions, what is known of them, which is live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sim_clients import keys, registry
+from sim_clients.errors import ModelMissing, ModelRejected
+from sim_clients.fields import Array
+from sim_clients.models import check_newer
+from sim_clients.registry import ModelAbout, ModelVersion, ReportedError
+
+Network = Callable[..., Array]
+
+
+@dataclass
+class MemoryModels:
+    """What a database keeps of all models.
+
+    Attributes:
+        networks: `name@version` -> network.
+        live: name -> version.
+        entries: name -> version -> what is kept of it.
+        lived: name -> the versions that were live.
+        reports: name and version -> what solvers have said.
+    """
+
+    networks: dict[str, Network] = field(default_factory=dict)
+    live: dict[str, int] = field(default_factory=dict)
+    entries: dict[str, dict[str, str]] = field(default_factory=dict)
+    lived: dict[str, set[int]] = field(default_factory=dict)
+    reports: dict[tuple[str, int], list[ReportedError]] = field(default_factory=dict)
+
+    def post(
+        self,
+        name: str,
+        version: int,
+        load: Callable[[], Network],
+        *,
+        size: int,
+        about: ModelAbout | None,
+        promote: bool,
+    ) -> None:
+        """Store a version, and make it the live one; see `Client.put_model`."""
+        live = self.live.get(name, 0)
+        check_newer(name, version, live)
+        entries = self.entries.setdefault(name, {})
+        registry.check_unused(name, version, entries.get(str(version)), None)
+        try:
+            network = load()
+        except Exception as error:
+            raise ModelRejected(name, str(error)) from error
+        self.networks[keys.model_version(name, version)] = network
+        entries[str(version)] = registry.entry_of(about, size, live)
+        if promote:
+            self.promote(name, version)
+
+    def promote(self, name: str, version: int) -> None:
+        """Make a version the live one; see `Client.promote`."""
+        self.network(name, version)
+        before = {one for one in self.lived.get(name, set()) if one < version}
+        self.lived[name] = before | {version}
+        self.live[name] = version
+
+    def remove(self, name: str, version: int) -> None:
+        """Remove a version; see `Client.remove_model_version`."""
+        registry.check_removable(name, version, self.versions(name))
+        entries = self.entries.get(name, {})
+        if str(version) not in entries:
+            raise ModelMissing(name, version)
+        entries[str(version)] = registry.removed_entry(entries[str(version)])
+        self.networks.pop(keys.model_version(name, version), None)
+        self.lived.get(name, set()).discard(version)
+        self.reports.pop((name, version), None)
+
+    def network(self, name: str, version: int) -> Network:
+        """Return a version.
+
+        Raises:
+            ModelMissing
+        """
+        try:
+            return self.networks[keys.model_version(name, version)]
+        except KeyError as error:
+            raise ModelMissing(name, version) from error
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """Return the versions of a model, oldest first."""
+        entries, lived = self.entries.get(name, {}), self.lived.get(name, set())
+        return registry.versions_from(name, entries, lived, self.live.get(name, 0))
+
+    def report(self, name: str, version: int, report: ReportedError) -> None:
+        """Keep what a solver says of a version."""
+        reports = self.reports.setdefault((name, version), [])
+        reports.append(report)
+        del reports[: -registry.REPORTS_KEPT]

@@ -1,0 +1,219 @@
+"""The versions of a model: what is known of each, and what solvers have reported of it.
+
+Beside the models, in the slot of `{name}`, the database keeps
+
+    {name}.versions        a hash: version -> what is known of it
+    {name}.lived           a sorted set: the versions that were live and not left for an earlier one
+    {name}.errors.<v>      a list: what solvers have reported of version v, oldest first
+
+What is known of a version is an object in JSON, which never changes. Before it stands `removed ` when the
+archive has been removed; while it is being posted there is `posting by <producer>.<rank>` in its place.
+Other programs may read all of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from sim_clients.errors import ModelRejected
+
+State = Literal["stored", "posting", "removed"]
+
+REPORTS_KEPT = 1000
+"""How many reports of a version are kept, the newest."""
+
+_REMOVED = "removed "
+_POSTING = "posting by "
+
+
+@dataclass(frozen=True)
+class ModelAbout:
+    """What is known of a version of a model; None is not known.
+
+    Attributes:
+        loss: by which it was judged before it was posted.
+        metrics: others, by their names.
+        samples: that it has learned from, each as often as it was drawn.
+        steps: of training.
+        git_commit: of the code that trained it.
+        format: of the archive: `torchscript`, `aotinductor`.
+        parent: the version that was live when it was posted; the client fills it in.
+        unix_time: when it was posted, s; the client fills it in.
+        bytes: of the archive; the client fills it in.
+    """
+
+    loss: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    samples: int | None = None
+    steps: int | None = None
+    git_commit: str | None = None
+    format: str | None = None
+    parent: int | None = None
+    unix_time: float | None = None
+    bytes: int | None = None
+
+    def as_json(self) -> str:
+        """Return what is known, as an object in JSON."""
+        known = {name: value for name, value in dataclasses.asdict(self).items() if value not in (None, {})}
+        return json.dumps(known)
+
+
+class ReportedError(NamedTuple):
+    """What one solver has said of a version, by a measure of its own of which less is better."""
+
+    value: float
+    producer: str
+    rank: int
+
+    def __str__(self) -> str:
+        return f"{self.value!r} {self.producer} {self.rank}"
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One version of a model.
+
+    Attributes:
+        version: its number.
+        state: `stored`; `posting`, while it is on its way, or for ever where that was cut off; `removed`.
+        about: what is known of it.
+        live: the plain name answers as it.
+        was_live: it is live, or was so before the live one: one can go back to it.
+    """
+
+    version: int
+    state: State
+    about: ModelAbout
+    live: bool = False
+    was_live: bool = False
+
+
+def previous(versions: Iterable[ModelVersion]) -> int | None:
+    """Return the version to go back to, None where there is none."""
+    versions = list(versions)
+    live = next((each.version for each in versions if each.live), 0)
+    before = (each.version for each in versions if each.was_live and each.state == "stored")
+    return max((version for version in before if version < live), default=None)
+
+
+def newest(versions: Iterable[ModelVersion]) -> int:
+    """Return the greatest number that was ever used, 0 where there is none."""
+    return max((each.version for each in versions), default=0)
+
+
+def claim_of(producer: str, rank: int) -> str:
+    """Return what stands for a version while somebody posts it."""
+    return f"{_POSTING}{producer}.{rank}"
+
+
+def entry_of(about: ModelAbout | None, size: int, live: int) -> str:
+    """Return what is kept of a version.
+
+    Args:
+        about: what the user says of it.
+        size: of its archive, bytes.
+        live: the version that is live, 0 where there is none.
+    """
+    facts = {"parent": live or None, "unix_time": round(time.time(), 3), "bytes": size}
+    return json.dumps(facts | json.loads((about or ModelAbout()).as_json()))
+
+
+def removed_entry(entry: str) -> str:
+    """Return what is kept of a version when its archive is gone."""
+    return entry if entry.startswith(_REMOVED) else _REMOVED + entry
+
+
+def versions_from(name: str, entries: Mapping[str, str], lived: set[int], live: int) -> list[ModelVersion]:
+    """Read the registry of a model.
+
+    Args:
+        name: of the model, for errors.
+        entries: what is kept of each version.
+        lived: those that were live.
+        live: 0 where none is.
+
+    Returns:
+        The versions, oldest first; the live one also where another program has posted it.
+
+    Raises:
+        ModelRejected: another program has written there.
+    """
+    found = {int(key): _parsed(name, key, text) for key, text in entries.items() if key.isdigit()}
+    if live and live not in found:
+        found[live] = ("stored", ModelAbout())
+    return [
+        ModelVersion(
+            version, state, about, live=version == live, was_live=version in lived or version == live
+        )
+        for version, (state, about) in sorted(found.items())
+    ]
+
+
+def check_unused(name: str, version: int, held: str | None, claim: str | None) -> None:
+    """Check that a claim was successful.
+
+    Args:
+        name: of the model.
+        version: its number.
+        held: what is kept of it now.
+        claim: what should be, None where nothing should.
+
+    Raises:
+        ModelRejected
+    """
+    if held != claim:
+        reason = f"there was a version {version} before, and a version never changes; take the next number"
+        raise ModelRejected(name, reason)
+
+
+def check_removable(name: str, version: int, versions: Sequence[ModelVersion]) -> None:
+    """Check that a version may be removed.
+
+    Raises:
+        ModelRejected: it is live.
+    """
+    if any(each.live and each.version == version for each in versions):
+        raise ModelRejected(name, f"version {version} is live; promote another one before it is removed")
+
+
+def reported(text: str) -> ReportedError:
+    """Read what a solver has reported."""
+    value, producer, rank = text.split()
+    return ReportedError(float(value), producer, int(rank))
+
+
+def checked_about(name: str, about: ModelAbout | None) -> str:
+    """Return what the user says of a version, as JSON.
+
+    Raises:
+        ModelRejected: it is no ModelAbout, or has what JSON has not.
+    """
+    if about is None:
+        return "{}"
+    if not isinstance(about, ModelAbout):
+        raise ModelRejected(name, f"what is known of it is a ModelAbout, got {type(about).__name__}")
+    for what, number in {"loss": about.loss, **about.metrics}.items():
+        if number is not None and not math.isfinite(number):
+            raise ModelRejected(name, f"its {what} is {number}")
+    return about.as_json()
+
+
+def _parsed(name: str, version: str, text: str) -> tuple[State, ModelAbout]:
+    if text.startswith(_POSTING):
+        return "posting", ModelAbout()
+    state: State = "removed" if text.startswith(_REMOVED) else "stored"
+    text = text.removeprefix(_REMOVED)
+    if text.startswith(_POSTING):
+        return state, ModelAbout()
+    try:
+        known: dict[str, Any] = json.loads(text)
+        names = {each.name for each in dataclasses.fields(ModelAbout)}
+        return state, ModelAbout(**{key: value for key, value in known.items() if key in names})
+    except (ValueError, TypeError) as error:
+        raise ModelRejected(name, f"what is kept of version {version} is not ours: {text[:60]!r}") from error

@@ -1,0 +1,157 @@
+"""Posts that fail half-way on a cluster: no shard is left with another version than the others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import redis
+
+from sim_clients import Address, Client, DatabaseFull, ModelMissing, ModelRejected, connect
+from tests.client_contract import Networks, field
+from tests.integration.servers import ShardCluster, wait_until
+
+OpenNamed = Callable[[str], Client]
+pytestmark = pytest.mark.usefixtures("native_library")
+
+
+@pytest.fixture(params=["native", "smartredis"])
+def open_client(request: pytest.FixtureRequest, cluster_address: Address) -> Iterator[OpenNamed]:
+    opened: list[Client] = []
+
+    def open_named(producer: str) -> Client:
+        opened.append(connect(cluster_address, producer=producer, client=request.param))
+        return opened[-1]
+
+    yield open_named
+    for client in opened:
+        client.close()
+
+
+def keys_of(cluster: ShardCluster, version: int = 0) -> list[list[bytes]]:
+    """Return for each shard the keys of a version of `closure`, 0 the plain name."""
+    pattern = f"{{*}}.closure@{version}" if version else "{*}.closure"
+    found = []
+    for shard in cluster.shards:
+        with shard.connect() as db:
+            found.append(db.keys(pattern))
+    return found
+
+
+def live_tags(cluster: ShardCluster) -> list[bytes | None]:
+    """Return the TAG of the plain name in each shard."""
+    tags: list[bytes | None] = []
+    for shard, names in zip(cluster.shards, keys_of(cluster), strict=True):
+        with shard.connect() as db:
+            tags.append(db.execute_command("AI.MODELGET", names[0], "META")[5] if names else None)
+    return tags
+
+
+def promotions(db: redis.Redis) -> int:
+    """Return how often a server was asked to promote, or whether it could."""
+    stats = {name.lower(): facts for name, facts in db.info("commandstats").items()}
+    return int(stats.get("cmdstat_penstock.promote", {"calls": 0})["calls"])
+
+
+def test_a_version_is_sent_once_and_shared_by_its_name(
+    open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks
+) -> None:
+    client = open_client("trainer")
+    before = []
+    for shard in shared_cluster.shards:
+        with shard.connect() as db:
+            db.config_resetstat()
+    client.put_model("closure", networks.doubles, 1)
+    for shard in shared_cluster.shards:
+        with shard.connect() as db:
+            stats = {name.lower(): facts["calls"] for name, facts in db.info("commandstats").items()}
+            before.append((stats["cmdstat_ai.modelstore"], stats["cmdstat_penstock.promote"]))
+    assert before == [(1, 2)] * 3
+    assert live_tags(shared_cluster) == [b"1"] * 3
+
+
+def test_where_one_shard_refuses_the_version_none_has_it(
+    open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks
+) -> None:
+    client = open_client("trainer")
+    client.put_model("closure", networks.doubles, 1)
+    with shared_cluster.shards[2].connect() as full:
+        full.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(DatabaseFull):
+                client.put_model("closure", networks.triples, 2)
+        finally:
+            full.config_set("maxmemory", 0)
+    assert keys_of(shared_cluster, 2) == [[], [], []]
+    assert live_tags(shared_cluster) == [b"1"] * 3
+    assert [each.version for each in client.model_versions("closure")] == [1]
+    client.put_model("closure", networks.triples, 2)
+    assert live_tags(shared_cluster) == [b"2"] * 3
+
+
+def test_where_one_shard_has_lost_the_version_none_swaps(
+    open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks
+) -> None:
+    client = open_client("trainer")
+    client.put_model("closure", networks.doubles, 1)
+    client.put_model("closure", networks.triples, 2, promote=False)
+    with shared_cluster.shards[1].connect() as db:
+        assert db.delete(keys_of(shared_cluster, 2)[1][0]) == 1
+    with pytest.raises(ModelMissing, match="version 2 of the model 'closure'"):
+        client.promote("closure", 2)
+    assert live_tags(shared_cluster) == [b"1"] * 3
+
+
+@pytest.mark.parametrize("live", [1, 0])
+def test_where_the_swap_itself_fails_on_a_shard_all_go_back(
+    open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks, live: int
+) -> None:
+    """The last shard takes no writes for a while; meanwhile the first, which agreed, loses the version."""
+    client = open_client("trainer")
+    if live:
+        client.put_model("closure", networks.doubles, 1)
+    client.put_model("closure", networks.triples, 2, promote=False)
+    raised: list[BaseException] = []
+
+    def promote() -> None:
+        try:
+            client.promote("closure", 2)
+        except ModelRejected as error:
+            raised.append(error)
+
+    with shared_cluster.shards[0].connect() as first, shared_cluster.shards[2].connect() as last:
+        asked = promotions(first)
+        last.execute_command("CLIENT", "PAUSE", 60000, "WRITE")
+        thread = threading.Thread(target=promote)
+        thread.start()
+        try:
+            wait_until(lambda: promotions(first) > asked, "the first shard to be asked")
+            assert first.delete(keys_of(shared_cluster, 2)[0][0]) == 1
+        finally:
+            last.execute_command("CLIENT", "UNPAUSE")
+            thread.join()
+    (error,) = raised
+    assert "there is no such model" in str(error) or "no version 2 of" in str(error)
+    if live:
+        assert "; version 1 is live again" in str(error)
+        assert live_tags(shared_cluster) == [b"1"] * 3
+        np.testing.assert_array_equal(open_client("solver").infer("closure", field()), 2 * field())
+    else:
+        assert "; none is live" in str(error)
+        assert live_tags(shared_cluster) == [None] * 3
+
+
+def test_the_number_of_a_post_that_was_cut_off_is_that_posters_alone(
+    open_client: OpenNamed, cluster_address: Address, networks: Networks
+) -> None:
+    port = cluster_address.endpoints[0].port
+    with redis.RedisCluster(host="127.0.0.1", port=port) as db:
+        db.hset("{closure}.versions", "1", "posting by trainer.0")
+    trainer, other = open_client("trainer"), open_client("other")
+    assert [(each.version, each.state) for each in trainer.model_versions("closure")] == [(1, "posting")]
+    with pytest.raises(ModelRejected, match="there was a version 1 before"):
+        other.put_model("closure", networks.doubles, 1)
+    trainer.put_model("closure", networks.doubles, 1)
+    assert [(each.version, each.live) for each in other.model_versions("closure")] == [(1, True)]

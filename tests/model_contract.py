@@ -1,0 +1,193 @@
+"""What every client must do with the versions of models; see `tests.client_contract`."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from sim_clients import (
+    InferenceFailed,
+    ModelAbout,
+    ModelMissing,
+    ModelRejected,
+    NameRefused,
+    TensorError,
+)
+from sim_clients.registry import newest, previous
+from tests.field_contract import OpenClient
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Models in the form that a client's database loads."""
+
+    doubles: bytes
+    triples: bytes
+    multiplies_matrices: bytes
+    """Of two inputs: x @ y."""
+    garbage: bytes = b"this is no network"
+
+
+def field(shape: tuple[int, ...] = (3, 4), dtype: str = "float32") -> np.ndarray:
+    return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+
+
+class ModelContract:
+    """Versions, which of them is live, and what is known and said of them."""
+
+    def test_a_version_never_changes(self, open_client: OpenClient, networks: Networks) -> None:
+        client = open_client("trainer")
+        client.put_model("closure", networks.doubles, 1)
+        client.put_model("closure", networks.triples, 2)
+        client.promote("closure", 1)
+        with pytest.raises(ModelRejected, match="there was a version 2 before, and a version never changes"):
+            client.put_model("closure", networks.doubles, 2)
+        np.testing.assert_allclose(client.infer("closure", field(), version=2), 3 * field())
+        client.put_model("closure", networks.triples, 3)
+        assert client.model_version("closure") == 3
+
+    def test_a_version_that_is_only_stored_is_promoted_later(
+        self, open_client: OpenClient, networks: Networks
+    ) -> None:
+        trainer, solver = open_client("trainer"), open_client("solver", 3)
+        trainer.put_model("closure", networks.doubles, 1, promote=False)
+        with pytest.raises(ModelMissing, match="'closure' yet"):
+            solver.infer_versioned("closure", field())
+        np.testing.assert_allclose(solver.infer("closure", field(), version=1), 2 * field())
+        trainer.promote("closure", 1)
+        trainer.put_model("closure", networks.triples, 2, promote=False)
+        for version, factor in ((1, 2), (2, 3), (1, 2)):
+            trainer.promote("closure", version)
+            assert solver.model_version("closure") == version
+            answer, answered = solver.infer_versioned("closure", field())
+            assert answered == version
+            np.testing.assert_allclose(answer, factor * field())
+
+    def test_what_cannot_be_promoted_is_named_and_the_live_version_stays(
+        self, open_client: OpenClient, networks: Networks
+    ) -> None:
+        client = open_client("trainer")
+        client.put_model("closure", networks.doubles, 1)
+        with pytest.raises(ModelMissing, match="version 7 of the model 'closure'") as caught:
+            client.promote("closure", 7)
+        assert (caught.value.name, caught.value.version) == ("closure", 7)
+        with pytest.raises(ModelMissing, match="version 1 of the model 'other'"):
+            client.promote("other", 1)
+        with pytest.raises(ModelRejected, match="a version is a whole number"):
+            client.promote("closure", 0)
+        with pytest.raises(NameRefused):
+            client.promote("clo{sure", 1)
+        assert client.model_version("closure") == 1
+
+    def test_what_is_known_of_a_version(self, open_client: OpenClient, networks: Networks) -> None:
+        trainer, reader = open_client("trainer"), open_client("reader")
+        assert reader.model_versions("closure") == []
+        about = ModelAbout(
+            0.02, {"bias": -1.5}, samples=640, steps=40, git_commit="3c07a0a", format="torchscript"
+        )
+        trainer.put_model("closure", networks.doubles, 1)
+        trainer.put_model("closure", networks.triples, 4, about=about)
+        first, second = reader.model_versions("closure")
+        assert (first.version, first.state, first.live, first.was_live) == (1, "stored", False, True)
+        assert (second.version, second.state, second.live, second.was_live) == (4, "stored", True, True)
+        assert (first.about.parent, first.about.loss, first.about.bytes) == (
+            None,
+            None,
+            len(networks.doubles),
+        )
+        assert first.about.unix_time is not None
+        assert second.about.unix_time is not None
+        assert 0 <= second.about.unix_time - first.about.unix_time < 600
+        filled = {"parent": 1, "unix_time": second.about.unix_time, "bytes": len(networks.triples)}
+        assert second.about == dataclasses.replace(about, **filled)
+
+    def test_what_is_known_must_be_numbers(self, open_client: OpenClient, networks: Networks) -> None:
+        client = open_client("trainer")
+        with pytest.raises(ModelRejected, match="its loss is nan"):
+            client.put_model("closure", networks.doubles, 1, about=ModelAbout(loss=float("nan")))
+        with pytest.raises(ModelRejected, match="a ModelAbout, got dict"):
+            client.put_model("closure", networks.doubles, 1, about={"loss": 1.0})  # type: ignore[arg-type]
+        assert client.model_versions("closure") == []
+
+    def test_a_refused_version_may_be_posted_again(self, open_client: OpenClient, networks: Networks) -> None:
+        client = open_client("trainer")
+        with pytest.raises(ModelRejected):
+            client.put_model("closure", networks.garbage, 1)
+        assert client.model_versions("closure") == []
+        client.put_model("closure", networks.doubles, 1)
+        assert [each.version for each in client.model_versions("closure")] == [1]
+
+    def test_the_version_to_go_back_to(self, open_client: OpenClient, networks: Networks) -> None:
+        """One goes back step by step; what was left for an earlier one is none to go back to."""
+        client = open_client("trainer")
+
+        def back() -> int | None:
+            return previous(client.model_versions("closure"))
+
+        for version in (1, 2, 3):
+            client.put_model("closure", networks.doubles, version)
+        client.put_model("closure", networks.doubles, 4, promote=False)
+        assert back() == 2
+        client.promote("closure", 2)
+        assert back() == 1
+        client.put_model("closure", networks.triples, 5)
+        assert back() == 2
+        client.remove_model_version("closure", 2)
+        assert back() == 1
+        client.promote("closure", 1)
+        assert back() is None
+        assert newest(client.model_versions("closure")) == 5
+
+    def test_removing_versions(self, open_client: OpenClient, networks: Networks) -> None:
+        client = open_client("trainer")
+        about = ModelAbout(loss=0.5)
+        client.put_model("closure", networks.doubles, 1, about=about)
+        client.put_model("closure", networks.triples, 2)
+        client.report_error("closure", 0.1, 1)
+        with pytest.raises(ModelRejected, match="version 2 is live; promote another one"):
+            client.remove_model_version("closure", 2)
+        with pytest.raises(ModelMissing, match="version 7"):
+            client.remove_model_version("closure", 7)
+        client.remove_model_version("closure", 1)
+        with pytest.raises(ModelMissing, match="version 1"):
+            client.infer("closure", field(), version=1)
+        with pytest.raises(ModelMissing, match="version 1"):
+            client.promote("closure", 1)
+        first, second = client.model_versions("closure")
+        assert (first.state, first.about.loss, first.was_live) == ("removed", 0.5, False)
+        assert (second.state, second.live) == ("stored", True)
+        assert client.reported_errors("closure", 1) == []
+        client.remove_model_version("closure", 1)  # twice is harmless
+        np.testing.assert_allclose(client.infer("closure", field()), 3 * field())
+
+    def test_solvers_report_how_well_a_version_does(self, open_client: OpenClient) -> None:
+        trainer, one, other = open_client("trainer"), open_client("heat_0"), open_client("heat_1", 2)
+        assert trainer.reported_errors("closure", 3) == []
+        one.report_error("closure", 0.25, 3)
+        other.report_error("closure", np.float32(0.5), 3)
+        one.report_error("closure", float("nan"), 3)
+        one.report_error("closure", float("-inf"), 4)
+        first, second, third = trainer.reported_errors("closure", 3)
+        assert first == (0.25, "heat_0", 0)
+        assert second == (0.5, "heat_1", 2)
+        assert np.isnan(third.value)
+        assert trainer.reported_errors("closure", 4)[0].value == float("-inf")
+        with pytest.raises(ModelRejected, match="an error is a number, got 'bad'"):
+            one.report_error("closure", "bad", 3)  # type: ignore[arg-type]
+        with pytest.raises(ModelRejected, match="a version is a whole number"):
+            one.report_error("closure", 1.0, 0)
+
+    def test_inference_that_fails_by_the_live_version(
+        self, open_client: OpenClient, networks: Networks
+    ) -> None:
+        client = open_client("solver")
+        client.put_model("product", networks.multiplies_matrices, 1)
+        with pytest.raises(InferenceFailed, match="'product"):
+            client.infer_versioned("product", field((3, 4)), field((3, 4)))
+        with pytest.raises(TensorError, match="at least one input"):
+            client.infer_versioned("product")
+        answer, version = client.infer_versioned("product", field((3, 4)), field((4, 2)))
+        assert (answer.shape, version) == ((3, 2), 1)
