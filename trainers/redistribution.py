@@ -87,23 +87,28 @@ def dealt(lists: Sequence[Sequence[Any]], rank: int, world: int) -> list[Any]:
 
 
 def _samples_of(states: Sequence[State], rank: int, world: int) -> dict[str, Any]:
-    """Deal the samples, those that were never drawn, which are at the front, apart from the others."""
-    held = [
+    """Deal the samples, those that were never drawn, which are at the front, apart from the others.
+
+    Each stays as old as it was: so many additions have come after it.
+    """
+    aged = [
         [
             (sample, state["added"] - number)
             for sample, number in zip(state["samples"], state["numbers"], strict=True)
         ]
         for state in states
     ]
-    unseen = dealt([each[: state["unseen"]] for each, state in zip(held, states, strict=True)], rank, world)
-    seen = dealt([each[state["unseen"] :] for each, state in zip(held, states, strict=True)], rank, world)
-    added, drawn = (len(range(rank, sum(state[n] for state in states), world)) for n in ("added", "drawn"))
+    firsts = [state["unseen"] for state in states]
+    unseen = dealt([samples[:first] for samples, first in zip(aged, firsts, strict=True)], rank, world)
+    seen = dealt([samples[first:] for samples, first in zip(aged, firsts, strict=True)], rank, world)
+    total, drawn = (sum(state[name] for state in states) for name in ("added", "drawn"))
+    added = len(range(rank, total, world))
     return {
         "samples": [sample for sample, _ in unseen + seen],
         "numbers": [added - age for _, age in unseen + seen],
         "unseen": len(unseen),
         "added": added,
-        "drawn": drawn,
+        "drawn": len(range(rank, drawn, world)),
     }
 
 

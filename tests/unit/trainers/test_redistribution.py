@@ -67,6 +67,24 @@ def test_samples_are_dealt_those_never_drawn_apart(kind: Any, world: int) -> Non
     assert values(drawn) == values(held)
 
 
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_a_sample_that_is_dealt_stays_as_old_as_it_was(world: int) -> None:
+    states = []
+    for first in (0, 100):
+        buffer = Fifo(10, seed=0)
+        for number in range(10):
+            buffer.add(sample(first + number))
+        states.append(buffer.state_dict())
+    if world == 2:
+        states = states[:1]  # of as many ranks each goes on with its own
+    for rank in range(world):
+        buffer = Fifo(30, seed=0)
+        state = buffer_of(states, rank, world, anybody)
+        buffer.load_state_dict({**state, "bound": [30, None]})
+        drawn = buffer.sample(len(buffer))
+        assert buffer.ages() == [9 - int(each["x"][0]) % 100 for each in drawn]
+
+
 def test_a_rank_that_holds_more_than_its_bound_takes_nothing_in_before_it_has_learned() -> None:
     states = []
     for rank in range(3):
