@@ -259,6 +259,17 @@ class Client(Protocol):
         """
         ...
 
+    def get_model(self, name: str, version: int | None = None) -> bytes:
+        """Return the archive of a model as it was stored, to be run elsewhere.
+
+        Args:
+            version: exactly this version; the live one by default.
+
+        Raises:
+            ModelMissing: no model of this name, or not this version of it.
+        """
+        ...
+
     def infer(self, name: str, *inputs: Array, version: int | None = None) -> Array:
         """Run a model in the database on some inputs and return its (only) output.
 
@@ -270,6 +281,22 @@ class Client(Protocol):
             ModelMissing: no model of this name, or not this version of it.
             TensorError: an input that the wire cannot carry.
             InferenceFailed: with the text of the database, for example a wrong shape.
+        """
+        ...
+
+    def infer_outputs(
+        self, name: str, *inputs: Array, count: int, version: int | None = None
+    ) -> tuple[Array, ...]:
+        """Run a model in the database and return all its outputs, for example a mean and a spread.
+
+        Args:
+            inputs: one array for each argument of the model.
+            count: how many outputs it has.
+            version: exactly this version; the live one by default.
+
+        Raises:
+            InferenceFailed: also where the model has another number of outputs.
+            ModelMissing, TensorError: as by `infer`.
         """
         ...
 

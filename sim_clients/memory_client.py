@@ -24,11 +24,11 @@ from sim_clients.errors import (
 from sim_clients.fields import Array, model_inputs, wire_array
 from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_position, dropped
 from sim_clients.memory_streams import STANDARD, MemoryStream
-from sim_clients.models import check_newer, check_post, checked_version
+from sim_clients.models import check_newer, check_post, checked_count, checked_version
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
 from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected, with_read_only_fields
 
-Network = Callable[..., Array]
+Network = Callable[..., Array | tuple[Array, ...]]
 Loader = Callable[[bytes], Network]
 NO_PREFIXES = keys.Prefixes()
 
@@ -44,7 +44,8 @@ class MemoryDatabase:
 
     Attributes:
         load: turns the bytes of a model into a function of numpy arrays, or raises.
-        versions: `name@version` -> network.
+        versions: `name@version` -> network, which returns a tuple where it has several outputs.
+        archives: `name@version` -> what was posted.
         live: name -> version.
     """
 
@@ -58,6 +59,7 @@ class MemoryDatabase:
     contracts: dict[str, Contract] = field(default_factory=dict)
     flags: set[str] = field(default_factory=set)
     versions: dict[str, Network] = field(default_factory=dict)
+    archives: dict[str, bytes] = field(default_factory=dict)
     live: dict[str, int] = field(default_factory=dict)
 
     def stream(self, name: str) -> MemoryStream:
@@ -292,6 +294,7 @@ class MemoryClient:
         except Exception as error:
             raise ModelRejected(name, str(error)) from error
         self._database.versions[keys.model_version(name, version)] = network
+        self._database.archives[keys.model_version(name, version)] = model
         self._database.live[name] = version
 
     def model_version(self, name: str) -> int:
@@ -300,18 +303,38 @@ class MemoryClient:
             raise ModelMissing(name)
         return self._database.live[name]
 
+    def get_model(self, name: str, version: int | None = None) -> bytes:
+        """Return the archive of a model; see `Client.get_model`."""
+        return self._database.archives[self._version_key(name, version)]
+
     def infer(self, name: str, *inputs: Array, version: int | None = None) -> Array:
         """Run a model; see `Client.infer`."""
+        return self.infer_outputs(name, *inputs, count=1, version=version)[0]
+
+    def infer_outputs(
+        self, name: str, *inputs: Array, count: int, version: int | None = None
+    ) -> tuple[Array, ...]:
+        """Run a model that has several outputs; see `Client.infer_outputs`."""
+        count = checked_count(name, count)
         arrays = model_inputs(keys.checked("model", name), inputs)
+        network = self._database.versions[self._version_key(name, version)]
+        try:
+            answer = network(*arrays)
+        except Exception as error:
+            raise InferenceFailed(name, str(error)) from error
+        outputs = answer if isinstance(answer, tuple) else (answer,)
+        if len(outputs) != count:
+            raise InferenceFailed(name, f"it has {len(outputs)} outputs, and {count} were asked for")
+        return tuple(np.array(output, order="C") for output in outputs)
+
+    def _version_key(self, name: str, version: int | None) -> str:
+        keys.checked("model", name)
         key = keys.model_version(
             name, self.model_version(name) if version is None else checked_version(name, version)
         )
         if key not in self._database.versions:
             raise ModelMissing(name, version)
-        try:
-            return np.array(self._database.versions[key](*arrays), order="C")
-        except Exception as error:
-            raise InferenceFailed(name, str(error)) from error
+        return key
 
     def close(self) -> None:
         """Leave; there is nothing to remove."""

@@ -6,7 +6,7 @@ import re
 from numbers import Integral
 
 from sim_clients import keys
-from sim_clients.errors import ModelRejected
+from sim_clients.errors import ModelRejected, TensorError
 
 _DEVICE = re.compile(r"(CPU|GPU)(:\d+)?")
 
@@ -20,6 +20,17 @@ def checked_version(name: str, version: int) -> int:
     if not isinstance(version, Integral) or isinstance(version, bool) or version < 1:
         raise ModelRejected(name, f"a version is a whole number, 1 or greater, got {version!r}")
     return int(version)
+
+
+def checked_count(name: str, count: int) -> int:
+    """Return how many outputs a model is asked for.
+
+    Raises:
+        TensorError: it is no whole number of 1 or more.
+    """
+    if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
+        raise TensorError(name, f"a model has at least one output, got the count {count!r}")
+    return int(count)
 
 
 def check_post(name: str, model: bytes, device: str) -> None:

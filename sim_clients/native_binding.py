@@ -138,6 +138,7 @@ _CALLS: dict[str, tuple[Any, ...]] = {
     "raise_flag": (_client, _text),
     "flag_raised": (_client, _text, _flag),
     "put_model": (_client, _text, c_char_p, c_size_t, c_int64, _text),
+    "get_model": (_client, _text, c_int64, PLACE, c_void_p),
     "model_version": (_client, _text, _integer),
     "infer_to": (_client, _text, c_int64, _array, c_int, c_int, PLACE, c_void_p),
     "put_tensor_async": (_client, _text, _array),

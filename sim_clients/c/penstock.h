@@ -395,6 +395,11 @@ PENSTOCK_API int penstock_put_model(penstock_client* client, const char* name, c
 // The version that is live.
 PENSTOCK_API int penstock_model_version(penstock_client* client, const char* name, int64_t* version);
 
+// Receive the archive of a model, as it was stored: `place` is asked once for room, as for a tensor of bytes.
+//   version  exactly this one; 0: the live one
+PENSTOCK_API int penstock_get_model(penstock_client* client, const char* name, int64_t version,
+                                    penstock_place place, void* context);
+
 // Run a model in the database: one round trip to one shard, in a cluster too, and nothing is stored.
 //   version  exactly this one; 0: the live one
 //   outputs  arrays to be filled, of the dtype and shape that the model puts out

@@ -335,6 +335,19 @@ PSF_API int psf_field_info(penstock_client* client, const char* stream, int64_t 
   return 0;
 }
 
+static void* allocate_bytes(void* context, const char* name, const penstock_info* info) {
+  (void)name;
+  CFI_cdesc_t* array = context;
+  CFI_index_t lower[] = {1}, upper[] = {(CFI_index_t)info->nbytes};
+  if (array->base_addr) CFI_deallocate(array);
+  return CFI_allocate(array, lower, upper, array->elem_len) ? NULL : array->base_addr;
+}
+
+// The array is of one dimension and of int8.
+PSF_API int psf_get_model(penstock_client* client, const char* model, int64_t version, CFI_cdesc_t* array) {
+  return penstock_get_model(client, model, version, allocate_bytes, array);
+}
+
 PSF_API int psf_infer(penstock_client* client, const char* model, int64_t version, psf_fields* inputs,
                       psf_fields* outputs) {
   int status = check_fields(inputs);

@@ -63,7 +63,7 @@ module penstock
     procedure :: bound_stream, stream_fill, subscribe, acknowledge, unsubscribe, last_outcome
     procedure :: describe_field, field_info, contract => contract_of, forget_stream
     procedure :: raise_flag, flag_raised, request_stop, stop_requested
-    procedure :: put_model, put_model_file, model_version, infer
+    procedure :: put_model, put_model_file, get_model, model_version, infer
     procedure :: wait_tensor, wait_dataset, wait_flag, wait_list, wait_model
     procedure :: flush => flush_queue, set_queue
     procedure, private :: new_real64, new_real32, new_int64, new_int32, new_int16, &
@@ -743,6 +743,21 @@ contains
     else
       call give(status, "the model " // trim(path) // " cannot be read: " // trim(reason), stat, errmsg)
     end if
+  end subroutine
+
+  ! Receive the archive of a model, as it was stored. version: exactly this one; the live one by default.
+  subroutine get_model(self, name, model, version, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    character(len=*), intent(in) :: name
+    integer(int8), allocatable, intent(inout) :: model(:)
+    integer, intent(in), optional :: version
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    integer(c_int64_t) :: number
+    if (closed(self, stat, errmsg)) return
+    number = 0
+    if (present(version)) number = version
+    call settle(self, psf_get_model(self%handle, c_text(name), number, model), stat, errmsg)
   end subroutine
 
   ! The version that is live.

@@ -498,6 +498,15 @@ module penstock_c
       integer(c_int) :: status
     end function
 
+    function psf_get_model(client, model, version, array) bind(c) result(status)
+      import :: c_char, c_int, c_int8_t, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: model(*)
+      integer(c_int64_t), value :: version
+      integer(c_int8_t), allocatable, intent(inout) :: array(:)
+      integer(c_int) :: status
+    end function
+
     function psf_infer(client, model, version, inputs, outputs) bind(c) result(status)
       import :: c_char, c_int, c_int64_t, c_ptr
       type(c_ptr), value :: client, inputs, outputs

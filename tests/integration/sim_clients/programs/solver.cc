@@ -142,6 +142,8 @@ void Models(penstock::Client& client, const char* path) {
   Refused<penstock::ModelMissing>("twice", [&] { client.infer("twice", {x}, {y}); });
   client.put_model("twice", archive, 1);
   Expect(client.wait_model("twice", 10s) == 1 && client.model_version("twice") == 1, "version");
+  Expect(client.get_model("twice") == archive && client.get_model("twice", 1) == archive, "its archive");
+  Refused<penstock::ModelMissing>("version 2", [&] { client.get_model("twice", 2); });
   client.infer("twice", {x}, {y});
   Expect(y == std::vector<float>{2, 4, 6}, "the model's answer");
   Expect(client.infer("twice", {{x.data(), {3, 1}}}, 1).dims() == std::vector<std::int64_t>{3, 1},
