@@ -29,6 +29,7 @@ from sim_clients.errors import (
     WaitTimeout,
 )
 from sim_clients.flow import Bound, Fill, Outcome
+from sim_clients.local_model import LocalModel
 from sim_clients.memory_client import MemoryClient, MemoryDatabase
 from sim_clients.snapshot import Snapshot
 
@@ -53,6 +54,7 @@ __all__ = [
     "IncompleteSnapshot",
     "InferenceFailed",
     "KeyMissing",
+    "LocalModel",
     "MemoryClient",
     "MemoryDatabase",
     "ModelMissing",

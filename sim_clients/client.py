@@ -16,6 +16,7 @@ from sim_clients.contract import Contract
 from sim_clients.fields import Array
 from sim_clients.flow import Bound, Fill
 from sim_clients.keys import DEFAULT_STREAM, SnapshotName
+from sim_clients.local_model import FOLLOW_EVERY_S, LocalModel
 from sim_clients.new_fields import Shape
 from sim_clients.snapshot import Place, Snapshot
 
@@ -267,6 +268,28 @@ class Client(Protocol):
 
         Raises:
             ModelMissing: no model of this name, or not this version of it.
+        """
+        ...
+
+    def local_model(
+        self,
+        name: str,
+        *,
+        follow_every_s: float | None = FOLLOW_EVERY_S,
+        wait_s: float = 0.0,
+        compiled: bool = False,
+    ) -> LocalModel:
+        """Return a model that torch runs in this process; it follows the live version between its calls.
+
+        Args:
+            follow_every_s: how long a call may take for granted what is live, s; 0 looks at every call, None
+                never, but for the first call and `LocalModel.refresh`.
+            wait_s: how long the first call waits for a first version, s.
+            compiled: accept AOTInductor packages, compiled code that runs with this process' rights.
+
+        Raises:
+            UnsupportedClientError: torch cannot be imported.
+            NameRefused: the name cannot be part of a key.
         """
         ...
 

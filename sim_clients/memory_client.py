@@ -23,6 +23,7 @@ from sim_clients.errors import (
 )
 from sim_clients.fields import Array, model_inputs, wire_array
 from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_position, dropped
+from sim_clients.local_model import FOLLOW_EVERY_S, LocalModel
 from sim_clients.memory_streams import STANDARD, MemoryStream
 from sim_clients.models import check_newer, check_post, checked_count, checked_version
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
@@ -306,6 +307,17 @@ class MemoryClient:
     def get_model(self, name: str, version: int | None = None) -> bytes:
         """Return the archive of a model; see `Client.get_model`."""
         return self._database.archives[self._version_key(name, version)]
+
+    def local_model(
+        self,
+        name: str,
+        *,
+        follow_every_s: float | None = FOLLOW_EVERY_S,
+        wait_s: float = 0.0,
+        compiled: bool = False,
+    ) -> LocalModel:
+        """Return a model to be run in this process; see `Client.local_model`."""
+        return LocalModel(self, name, follow_every_s=follow_every_s, wait_s=wait_s, compiled=compiled)
 
     def infer(self, name: str, *inputs: Array, version: int | None = None) -> Array:
         """Run a model; see `Client.infer`."""

@@ -30,6 +30,7 @@ from sim_clients.flow import (
     refusals_of,
 )
 from sim_clients.identity import Identity
+from sim_clients.local_model import FOLLOW_EVERY_S, LocalModel
 from sim_clients.models import check_post, checked_count, checked_version
 from sim_clients.native_arrays import about_of, c_about, c_array, c_arrays, c_fields, dtype_code, type_of
 from sim_clients.native_binding import EACH, CBound, CSnapshot, loaded
@@ -343,6 +344,17 @@ class NativeClient:
         place, key = self._call.places.callback, keys.checked("model", name).encode()
         found = self._call(self._c.get_model, key, at, place, None, version=version)
         return found[name].tobytes()
+
+    def local_model(
+        self,
+        name: str,
+        *,
+        follow_every_s: float | None = FOLLOW_EVERY_S,
+        wait_s: float = 0.0,
+        compiled: bool = False,
+    ) -> LocalModel:
+        """Return a model to be run in this process; see `Client.local_model`."""
+        return LocalModel(self, name, follow_every_s=follow_every_s, wait_s=wait_s, compiled=compiled)
 
     def infer(self, name: str, *inputs: Array, version: int | None = None) -> Array:
         """Run a model in the database, in one round trip to one shard; see `Client.infer`."""

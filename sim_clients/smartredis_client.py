@@ -45,6 +45,7 @@ from sim_clients.errors import (
 from sim_clients.fields import WIRE_DTYPES, Array, model_inputs, wire_array
 from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_position, dropped, refusals_of
 from sim_clients.identity import Identity
+from sim_clients.local_model import FOLLOW_EVERY_S, LocalModel
 from sim_clients.models import check_newer, check_post, checked_count, checked_version
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
 from sim_clients.redis_streams import SPILLED, TENSOR_NAMES, RedisStreams, unpacked
@@ -354,6 +355,17 @@ class SmartRedisClient:
             if _NO_MODEL in error.reason:
                 raise ModelMissing(name, version) from error
             raise
+
+    def local_model(
+        self,
+        name: str,
+        *,
+        follow_every_s: float | None = FOLLOW_EVERY_S,
+        wait_s: float = 0.0,
+        compiled: bool = False,
+    ) -> LocalModel:
+        """Return a model to be run in this process; see `Client.local_model`."""
+        return LocalModel(self, name, follow_every_s=follow_every_s, wait_s=wait_s, compiled=compiled)
 
     def infer(self, name: str, *inputs: Array, version: int | None = None) -> Array:
         """Run a model in the database; see `Client.infer`."""
