@@ -243,7 +243,7 @@ class Client(Protocol):
 
         Args:
             name: the model's name; plain SmartRedis programs run it under this name.
-            model: TorchScript archive.
+            model: TorchScript archive, AOTInductor package or ONNX file.
             version: greater than that of the live model.
 
         Raises:

@@ -8,6 +8,8 @@ from numbers import Integral
 from sim_clients import keys
 from sim_clients.errors import ModelRejected, TensorError
 
+# An ONNX file begins with its field 1, a number; one of its fields 2 to 5, 7, 8 and 14 is next (protobuf).
+_ONNX = re.compile(rb"\x08[\x01-\x7f][\x12\x1a\x22\x28\x3a\x42\x72]")
 _DEVICE = re.compile(r"(CPU|GPU)(:\d+)?")
 
 
@@ -56,3 +58,8 @@ def check_newer(name: str, version: int, live: int) -> None:
     """
     if version <= live:
         raise ModelRejected(name, f"version {version} is not newer than the live version {live}")
+
+
+def backend_of(model: bytes) -> str:
+    """Return what runs a file: ONNX for an ONNX file, TORCH for TorchScript, packages and what is neither."""
+    return "ONNX" if _ONNX.match(model) else "TORCH"

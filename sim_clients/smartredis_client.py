@@ -46,7 +46,7 @@ from sim_clients.fields import WIRE_DTYPES, Array, model_inputs, wire_array
 from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_position, dropped, refusals_of
 from sim_clients.identity import Identity
 from sim_clients.local_model import FOLLOW_EVERY_S, LocalModel
-from sim_clients.models import check_newer, check_post, checked_count, checked_version
+from sim_clients.models import backend_of, check_newer, check_post, checked_count, checked_version
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
 from sim_clients.redis_streams import SPILLED, TENSOR_NAMES, RedisStreams, unpacked
 from sim_clients.smartredis_environment import environment_for
@@ -315,7 +315,7 @@ class SmartRedisClient:
         try:
             for key in (keys.model_version(name, version), name):
                 with self._translated("put model", key):
-                    self._wheel.set_model(key, model, "TORCH", device, tag=str(version))
+                    self._wheel.set_model(key, model, backend_of(model), device, tag=str(version))
         except DatabaseRefused as error:
             raise ModelRejected(name, error.reason) from error
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         BufferFull,
         BufferRefused,
         CheckpointError,
+        ExportFailed,
         ExportMismatch,
         NonFiniteField,
         NonFiniteLoss,
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
         TrainingStopped,
     )
     from trainers.exporting import export
+    from trainers.formats import Format
     from trainers.pairs import Pairs
     from trainers.publish import Publisher
     from trainers.reservoir import Fifo, Firo, Reservoir, buffer_named
     from trainers.stream import SnapshotStream
+    from trainers.uncertainty import DeepEnsemble, McDropout
 
 __all__ = [
     "Buffer",
@@ -38,9 +41,13 @@ __all__ = [
     "BufferFull",
     "BufferRefused",
     "CheckpointError",
+    "DeepEnsemble",
+    "ExportFailed",
     "ExportMismatch",
     "Fifo",
     "Firo",
+    "Format",
+    "McDropout",
     "NoSamples",
     "NonFiniteField",
     "NonFiniteLoss",
@@ -64,9 +71,13 @@ _HOMES = {
     "BufferFull": "trainers.errors",
     "BufferRefused": "trainers.errors",
     "CheckpointError": "trainers.errors",
+    "DeepEnsemble": "trainers.uncertainty",
+    "ExportFailed": "trainers.errors",
     "ExportMismatch": "trainers.errors",
     "Fifo": "trainers.reservoir",
     "Firo": "trainers.reservoir",
+    "Format": "trainers.formats",
+    "McDropout": "trainers.uncertainty",
     "NoSamples": "trainers.errors",
     "NonFiniteField": "trainers.errors",
     "NonFiniteLoss": "trainers.errors",

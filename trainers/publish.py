@@ -9,21 +9,32 @@ import torch
 
 from sim_clients import Client, ModelMissing
 from trainers.exporting import export
+from trainers.formats import Format
 
 
 class Publisher:
     """Posts a network whenever its validation loss is better than that of the last one posted."""
 
-    def __init__(self, client: Client, name: str, *, device: str = "CPU", improvement: float = 0.0) -> None:
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        *,
+        device: str = "CPU",
+        improvement: float = 0.0,
+        format: Format = Format.TORCHSCRIPT,
+    ) -> None:
         """Post under a name.
 
         Args:
+            format: what the networks are exported as.
             improvement: by which fraction of the last posted loss a network must be better.
         """
         self._client = client
         self._name = name
         self._device = device
         self._improvement = improvement
+        self._format = format
         self.version = 0
         self.best_loss = float("inf")
 
@@ -38,7 +49,7 @@ class Publisher:
         """
         if not loss < self.best_loss * (1 - self._improvement):
             return None
-        archive = export(network, example)
+        archive = export(network, example, format=self._format)
         version = max(self.version, self._live_version()) + 1
         self._client.put_model(self._name, archive, version, device=self._device)
         self.version, self.best_loss = version, loss

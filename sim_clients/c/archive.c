@@ -1,4 +1,4 @@
-// The archive of a model, as it was stored: for who runs it in a process of their own.
+// What a model is stored as: which backend runs it, and the same bytes again for who runs it elsewhere.
 //
 // The database answers AI.MODELGET with one bulk, or with pieces where the archive is longer than its
 // MODEL_CHUNK_SIZE. How long it is in all is known only behind the last piece.
@@ -8,6 +8,14 @@
 #include <unistd.h>
 
 #include "internal.h"
+
+// An ONNX file begins with its field 1, a number, and then has one of its fields 2 to 5, 7, 8 or 14
+// (protobuf).
+const char* psk_backend_of(const void* model, size_t size) {
+  const unsigned char* bytes = model;
+  int numbered = size > 2 && bytes[0] == 0x08 && bytes[1] > 0 && bytes[1] < 0x80;
+  return numbered && memchr("\x12\x1a\x22\x28\x3a\x42\x72", bytes[2], 7) ? "ONNX" : "TORCH";
+}
 
 typedef struct fetch {
   const char* name;

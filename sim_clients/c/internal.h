@@ -10,8 +10,8 @@
 //   strided.c   arrays with gaps, or in another order, through a buffer of fixed size
 //   npy.c spill.c   fields as .npy files, snapshots as directories of them
 //   about.c contract.c series.c   what is known of fields, what all agree on, what this client has put
-//   tensor.c dataset.c stream.c flow.c forget.c flag.c model.c wait.c async.c   the calls of penstock.h
-//   client.c address.c error.c names.c                                   around them
+//   tensor.c dataset.c stream.c flow.c forget.c flag.c model.c archive.c wait.c async.c   the calls of
+//   penstock.h client.c address.c error.c names.c                                   around them
 //
 // Ownership: a client owns its links, its message and its error; nothing is shared between clients. Functions
 // that return int give 0 or a penstock_status, unless they say otherwise.
@@ -296,6 +296,11 @@ typedef struct psk_address {
 
 int psk_address_parse(penstock_client* client, const char* text);
 int psk_identity(penstock_client* client);
+
+// ---- archive.c
+
+// What runs a file: "ONNX" for an ONNX file, "TORCH" for TorchScript, packages and what is neither.
+const char* psk_backend_of(const void* model, size_t size);
 
 // ---- tensor.c
 

@@ -126,7 +126,7 @@ static int store_everywhere(penstock_client* client, const char* name, int64_t a
     psk_command_begin(client, 7 + pieces, reply_stored, (void*)(uintptr_t)name);
     psk_word(client, "AI.MODELSTORE");
     psk_word_model(client, tag_of(client, place), name, as, 1);
-    psk_word(client, "TORCH");
+    psk_word(client, psk_backend_of(model, size));
     psk_word(client, device);
     psk_word(client, "TAG");
     psk_word_number(client, version);

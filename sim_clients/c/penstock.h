@@ -386,7 +386,7 @@ PENSTOCK_API int penstock_stop_requested(penstock_client* client, int* requested
 // ---- Models
 
 // Store an immutable version name@version on every shard, then make it the live one, last.
-//   model    a TorchScript archive of `size` bytes
+//   model    a TorchScript archive, an AOTInductor package or an ONNX file, of `size` bytes
 //   version  1 or more, greater than that of the live one
 //   device   "CPU", "GPU", "CPU:n" or "GPU:n"; NULL: "CPU"
 PENSTOCK_API int penstock_put_model(penstock_client* client, const char* name, const void* model, size_t size,
