@@ -361,3 +361,22 @@ PSF_API int psf_infer(penstock_client* client, const char* model, int64_t versio
   free_fields(inputs, status);
   return free_fields(outputs, status);
 }
+
+typedef int (*psf_runner)(void* model, const penstock_array* inputs, int n_inputs,
+                          const penstock_array* outputs, int n_outputs);
+
+// Run what another library runs. *refused: the arrays were not such as can be given to it, and psf_error has
+// the text.
+PSF_API int psf_run_by(psf_runner run, void* model, psf_fields* inputs, psf_fields* outputs, int* refused) {
+  int status = check_fields(inputs);
+  if (!status) status = check_fields(outputs);
+  *refused = status != 0;
+  if (!status) {
+    penstock_array from[kMaxFields], to[kMaxFields];
+    for (int i = 0; i < inputs->count; i++) from[i] = inputs->of[i].array;
+    for (int i = 0; i < outputs->count; i++) to[i] = outputs->of[i].array;
+    status = run(model, from, inputs->count, to, outputs->count);
+  }
+  free_fields(inputs, status);
+  return free_fields(outputs, status);
+}

@@ -53,7 +53,7 @@ module penstock
     private
     type(c_ptr) :: handle = c_null_ptr
   contains
-    procedure :: connect, close, is_connected, set_identity, set_timeout
+    procedure :: connect, close, is_connected, c_handle, set_identity, set_timeout
     procedure :: producer => producer_of, rank => rank_of
     procedure :: put_tensor, get_tensor, tensor_shape, tensor_exists, delete_tensor
     generic :: get_tensor_new => new_real64, new_real32, new_int64, new_int32, new_int16, &
@@ -116,6 +116,13 @@ contains
     class(penstock_client), intent(in) :: self
     logical :: yes
     yes = c_associated(self%handle)
+  end function
+
+  ! The penstock_client* of C, null where there is no connection: for libraries that take one.
+  function c_handle(self) result(handle)
+    class(penstock_client), intent(in) :: self
+    type(c_ptr) :: handle
+    handle = self%handle
   end function
 
   ! Announce snapshots under another name or rank than the environment's.
