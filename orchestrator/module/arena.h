@@ -83,6 +83,7 @@ class ArenaBlock : public Buffer {
       : arena_(arena), offset_(offset), capacity_(capacity), bytes_(capacity) {}
   ~ArenaBlock() override { arena_->Return(offset_); }
   std::string_view view() const override { return {arena_->memory().base() + offset_, bytes_}; }
+  bool stays() const override { return true; }
   uint64_t offset() const { return offset_; }
   /// What may be written.
   uint64_t capacity() const { return capacity_; }

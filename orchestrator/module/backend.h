@@ -42,7 +42,7 @@ enum class BackendKind : uint8_t { kTensorflow, kTflite, kTorch, kOnnx };
 namespace backend {
 
 /// Raised whenever anything in this file changes.
-inline constexpr int kInterfaceVersion = 7;
+inline constexpr int kInterfaceVersion = 8;
 
 /// Text or bytes, not NUL-terminated.
 struct Bytes {
@@ -60,7 +60,10 @@ class Resident {
   virtual void ToHost(Sink& out) const noexcept = 0;
 };
 
-/// A dense, row-major array. `data` is aligned to 64 bytes when the core hands it out, and null when the
+/// Of the arrays that the core hands out, in bytes.
+inline constexpr size_t kAlignment = 64;
+
+/// A dense, row-major array. `data` is aligned to kAlignment when the core hands it out, and null when the
 /// array is a resident, which goes only to a program of the backend that made it, on the same device.
 struct TensorView {
   DataType type;
@@ -153,6 +156,8 @@ class Program {
   virtual void Inputs(Sink& out) const noexcept = 0;
   /// Emits the name of each output, in order; nothing where the format has no names for them.
   virtual void Outputs(Sink& out) const noexcept = 0;
+  /// A run may change what it is given: it gets copies. Where it surely does not, stored tensors themselves.
+  virtual bool WritesInputs() const noexcept { return true; }
   /// No loops or branches: what a run takes depends on the shapes of its inputs alone.
   virtual bool StraightLine() const noexcept = 0;
   /// Bytes that the program's own arrays take.

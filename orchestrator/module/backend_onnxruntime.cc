@@ -258,6 +258,7 @@ class OnnxModel : public backend::Program {
     for (const std::string& name : output_names_) out.Name(ToBytes(name));
   }
   bool StraightLine() const noexcept override { return straight_line_; }
+  bool WritesInputs() const noexcept override { return false; }
   uint64_t MemoryBytes() const noexcept override { return bytes_; }
 
  private:

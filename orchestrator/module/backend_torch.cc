@@ -64,6 +64,7 @@ class Form {
     GuardContainers(*module_._ivalue()->compilation_unit());
   }
   const torch::jit::Method& forward() const { return forward_; }
+  bool writes_inputs() const { return writes_inputs_; }
   uint64_t Bytes() const {
     uint64_t bytes = 0;
     for (const at::Tensor& array : module_.parameters()) bytes += SizeOf(array);
@@ -96,6 +97,7 @@ class TorchModel : public backend::Program {
     for (size_t i = 1; i < arguments.size(); ++i) inputs_.push_back(arguments[i].name());
     bytes_ = form_.Bytes() + (wide_ ? wide_->Bytes() : 0);
     straight_line_ = IsStraightLine(form_.forward());
+    writes_inputs_ = form_.writes_inputs() || (wide_ && wide_->writes_inputs());
   }
   void Run(const Call& call, Sink& out) noexcept override {
     Guard(out, [&] {
@@ -111,6 +113,7 @@ class TorchModel : public backend::Program {
   }
   void Outputs(Sink&) const noexcept override {}
   bool StraightLine() const noexcept override { return straight_line_; }
+  bool WritesInputs() const noexcept override { return writes_inputs_; }
   uint64_t MemoryBytes() const noexcept override { return bytes_; }
 
  private:
@@ -121,6 +124,7 @@ class TorchModel : public backend::Program {
   std::vector<std::string> inputs_;
   uint64_t bytes_ = 0;
   bool straight_line_ = false;
+  bool writes_inputs_ = true;
 };
 
 // Lets torch read the pieces of a model file where they lie.

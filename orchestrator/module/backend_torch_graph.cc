@@ -205,6 +205,12 @@ uint64_t ConstantBytes(const torch::jit::Method& forward) { return BytesIn(Inlin
 
 bool WritesInputs(const torch::jit::Method& forward) {
   std::shared_ptr<Graph> graph = Inlined(forward);
+  std::vector<Node*> nodes;
+  Collect(graph->block(), &nodes);
+  // What is forked and never waited for counts for nothing in torch's own answer.
+  bool forks = std::any_of(nodes.begin(), nodes.end(),
+                           [](const Node* node) { return node->kind() == c10::prim::fork; });
+  if (forks) return true;
   torch::jit::AliasDb aliases(graph);
   auto inputs = graph->inputs();
   return std::any_of(inputs.begin() + 1, inputs.end(),

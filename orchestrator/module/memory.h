@@ -35,6 +35,8 @@ class Buffer {
   Buffer& operator=(const Buffer&) = delete;
   /// Asked for anew at each use: a held argument may move until the command that brought it is over.
   virtual std::string_view view() const = 0;
+  /// Whether the bytes surely are where they are for as long as this lives.
+  virtual bool stays() const { return false; }
   size_t size() const { return view().size(); }
 };
 

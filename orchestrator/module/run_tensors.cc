@@ -35,9 +35,26 @@ Status InKnownType(const backend::TensorView& view, bool native, Then then) {
   return then({wide->type, view.dims, view.rank, wide->bytes.data(), wide->bytes.size()});
 }
 
+bool StaysAligned(const Buffer& buffer) {
+  return buffer.stays() && reinterpret_cast<uintptr_t>(buffer.view().data()) % backend::kAlignment == 0;
+}
+
+bool MayLend(const Executable& executable) {
+  ProgramPtr program = executable.program();
+  return program != nullptr && !program->WritesInputs();
+}
+
 }  // namespace
 
 void InstallOutputBuffers(BufferPtr (*make)(std::string_view bytes)) { make_buffer = make; }
+
+void RunInputs::Lend(const TensorPtr& stored) {
+  std::string_view bytes = stored->bytes();
+  dims_.push_back(stored->dims());
+  views_.push_back({stored->type(), dims_.back().data(), dims_.back().size(), const_cast<char*>(bytes.data()),
+                    bytes.size()});
+  lent_.push_back(stored);
+}
 
 Status RunInputs::Add(const std::vector<TensorPtr>& parts) {
   size_t bytes = 0;
@@ -59,6 +76,7 @@ Status RunInputs::Add(const std::vector<TensorPtr>& parts) {
 
 Status RunInputs::Fill(const Executable& executable,
                        const std::vector<const std::vector<RunArray>*>& members) {
+  bool may_lend = members.size() == 1 && MayLend(executable);
   for (size_t i = 0; i < members[0]->size(); ++i) {
     const RunArray& first = (*members[0])[i];
     if (first.kept != nullptr && first.kept->FitsInto(executable)) {
@@ -70,6 +88,10 @@ Status RunInputs::Fill(const Executable& executable,
       auto part = (*inputs)[i].ToHost();
       if (!part.ok()) return part.status();
       parts.push_back(*part);
+    }
+    if (may_lend && StaysAligned(parts[0]->buffer())) {
+      Lend(parts[0]);
+      continue;
     }
     Status status = Add(parts);
     if (!status.ok()) return status;

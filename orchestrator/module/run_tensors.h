@@ -3,8 +3,9 @@
 // DESIGN
 //   What goes in is copied to aligned memory, because held arguments start anywhere and a model may write to
 //   what it is given; the copies of a batch's members lie one after another along the first dimension, so
-//   that batching costs no copy of its own. What comes out becomes tensors in the server's memory, cut into
-//   the members' parts.
+//   that batching costs no copy of its own. A tensor in shared memory, which stays where it is, is
+//   itself given to a program that surely writes to nothing and runs for one member: the run holds it. What
+//   comes out becomes tensors in the server's memory, cut into the members' parts.
 #pragma once
 
 #include <string_view>
@@ -21,18 +22,20 @@ namespace penstock {
 /// Returns null when there is not enough memory. Set once, at load.
 void InstallOutputBuffers(BufferPtr (*make)(std::string_view bytes));
 
-/// Private, aligned copies of the inputs of one run, or of the members of a batch.
+/// The inputs of one run, or of the members of a batch: aligned, and private where the program may write.
 class RunInputs {
  public:
-  /// The members' inputs fit together (batch.h). Kept arrays stay where they are when `executable` takes
-  /// them.
+  /// The members' inputs fit together (batch.h) and outlive this. Kept arrays stay where they are when
+  /// `executable` takes them. It is loaded.
   Status Fill(const Executable& executable, const std::vector<const std::vector<RunArray>*>& members);
   const std::vector<backend::TensorView>& views() const { return views_; }
 
  private:
+  void Lend(const TensorPtr& stored);
   Status Add(const std::vector<TensorPtr>& parts);
 
   std::vector<AlignedBytes> copies_;
+  std::vector<TensorPtr> lent_;
   std::vector<std::vector<int64_t>> dims_;
   std::vector<backend::TensorView> views_;
 };

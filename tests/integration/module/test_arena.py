@@ -15,7 +15,7 @@ from tests.integration.ai_commands import ALL_TYPES, execute, get, put, refusal,
 from tests.integration.module.arena_client import ArenaClient, arena, wait_for
 from tests.integration.module.long_runs import blocked_clients
 from tests.integration.servers import RedisServer, ServerDiedError, StartServer, wait_until
-from tests.integration.torchscript import adder
+from tests.integration.torchscript import adder, identity, torchscript
 
 MEGABYTE = 1 << 20
 ARENA_MB = 8
@@ -211,6 +211,42 @@ def test_models_read_what_lies_in_the_arena(client: ArenaClient) -> None:
     client.put("x", x)
     execute(client.db, "m", ["x", "x"], ["y"])
     np.testing.assert_array_equal(get(client.db, "y"), x + x)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def forward(self, x):\n    return x.add_(1)\n",
+        "def forward(self, x):\n    view = x.view(-1)[1:]\n    view.mul_(2)\n    return x + 1 - 1\n",
+        "def late(self, x):\n    return x.fill_(7)\ndef forward(self, x):\n"
+        "    y = x + 1\n    torch.jit.fork(self.late, x)\n    return y\n",
+    ],
+    ids=["itself", "a view", "a fork"],
+)
+def test_a_model_that_writes_to_its_input_changes_a_copy(client: ArenaClient, source: str) -> None:
+    store_model(client.db, "m", torchscript(source))
+    x = np.arange(100_000, dtype=np.float32)
+    client.put("x", x)
+    for _ in range(2):
+        execute(client.db, "m", ["x"], ["y"])
+        assert get(client.db, "y")[0] in (0, 1)
+    np.testing.assert_array_equal(get(client.db, "x"), x)
+
+
+def test_an_answer_that_is_the_input_outlives_it(client: ArenaClient) -> None:
+    """The second step of the DAG takes what the first one was given, when its key has another value."""
+    store_model(client.db, "id", identity())
+    store_model(client.db, "add", adder())
+    x = np.arange(100_000, dtype=np.float32)
+    client.put("x", x)
+    steps = "AI.DAGEXECUTE LOAD 1 x PERSIST 1 z |> AI.MODELEXECUTE id INPUTS 1 x OUTPUTS 1 y"
+    steps += " |> AI.MODELEXECUTE add INPUTS 2 y y OUTPUTS 1 z"
+    client.db.execute_command(*steps.split())
+    execute(client.db, "id", ["x"], ["w"])
+    client.db.delete("x")
+    client.put("other", -x)
+    np.testing.assert_array_equal(get(client.db, "z"), x + x)
+    np.testing.assert_array_equal(get(client.db, "w"), x)
 
 
 @pytest.mark.parametrize(
