@@ -29,6 +29,7 @@ from sim_clients.errors import (
     WaitTimeout,
 )
 from sim_clients.flow import Bound, Fill, Outcome
+from sim_clients.local_model import LocalModel
 from sim_clients.memory_client import MemoryClient, MemoryDatabase
 from sim_clients.registry import ModelAbout, ModelVersion, ReportedError
 from sim_clients.snapshot import Snapshot
@@ -54,6 +55,7 @@ __all__ = [
     "IncompleteSnapshot",
     "InferenceFailed",
     "KeyMissing",
+    "LocalModel",
     "MemoryClient",
     "MemoryDatabase",
     "ModelAbout",

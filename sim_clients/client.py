@@ -16,6 +16,7 @@ from sim_clients.contract import Contract
 from sim_clients.fields import Array
 from sim_clients.flow import Bound, Fill
 from sim_clients.keys import DEFAULT_STREAM, SnapshotName
+from sim_clients.local_model import FOLLOW_EVERY_S, LocalModel
 from sim_clients.new_fields import Shape
 from sim_clients.registry import ModelAbout, ModelVersion, ReportedError
 from sim_clients.snapshot import Place, Snapshot
@@ -254,7 +255,7 @@ class Client(Protocol):
 
         Args:
             name: the model's name; plain SmartRedis programs run it under this name.
-            model: TorchScript archive.
+            model: TorchScript archive, AOTInductor package or ONNX file.
             version: greater than that of the live model, and never used before.
             device: where it runs: CPU, GPU, CPU:n or GPU:n.
             about: what is known of it; who posted it when, after which version, the client adds.
@@ -317,6 +318,39 @@ class Client(Protocol):
         """
         ...
 
+    def get_model(self, name: str, version: int | None = None) -> bytes:
+        """Return the archive of a model as it was stored, to be run elsewhere.
+
+        Args:
+            version: exactly this version; the live one by default.
+
+        Raises:
+            ModelMissing: no model of this name, or not this version of it.
+        """
+        ...
+
+    def local_model(
+        self,
+        name: str,
+        *,
+        follow_every_s: float | None = FOLLOW_EVERY_S,
+        wait_s: float = 0.0,
+        compiled: bool = False,
+    ) -> LocalModel:
+        """Return a model that torch runs in this process; it follows the live version between its calls.
+
+        Args:
+            follow_every_s: how long a call may take for granted what is live, s; 0 looks at every call, None
+                never, but for the first call and `LocalModel.refresh`.
+            wait_s: how long the first call waits for a first version, s.
+            compiled: accept AOTInductor packages, compiled code that runs with this process' rights.
+
+        Raises:
+            UnsupportedClientError: torch cannot be imported.
+            NameRefused: the name cannot be part of a key.
+        """
+        ...
+
     def infer(self, name: str, *inputs: Array, version: int | None = None) -> Array:
         """Run a model in the database on some inputs and return its (only) output.
 
@@ -336,6 +370,22 @@ class Client(Protocol):
 
         Raises:
             ModelMissing, TensorError, InferenceFailed: see `infer`.
+        """
+        ...
+
+    def infer_outputs(
+        self, name: str, *inputs: Array, count: int, version: int | None = None
+    ) -> tuple[Array, ...]:
+        """Run a model in the database and return all its outputs, for example a mean and a spread.
+
+        Args:
+            inputs: one array for each argument of the model.
+            count: how many outputs it has.
+            version: exactly this version; the live one by default.
+
+        Raises:
+            InferenceFailed: also where the model has another number of outputs.
+            ModelMissing, TensorError: as by `infer`.
         """
         ...
 

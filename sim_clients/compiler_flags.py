@@ -8,6 +8,8 @@ from pathlib import Path
 
 from sim_clients.fortran_library import built_fortran_library
 from sim_clients.native_library import SOURCE, built_library
+from sim_clients.torch_library import SOURCE as TORCH_SOURCE
+from sim_clients.torch_library import built_torch_fortran_library, built_torch_library
 
 
 class Language(Enum):
@@ -31,17 +33,29 @@ class CompilerFlags:
     linking: tuple[str, ...]
 
 
-def compiler_flags(language: Language) -> CompilerFlags:
+def compiler_flags(language: Language, *, local_model: bool = False) -> CompilerFlags:
     """Return the flags for a language; compile the client first where that has not been done.
+
+    Args:
+        local_model: with the library that runs models in the solver's process.
 
     Raises:
         ClientBuildError: no compiler, no room, or the compilation failed.
     """
     library = _linked(built_library().parent, "penstock")
+    headers: tuple[str, ...] = (f"-I{SOURCE}",)
+    if local_model:
+        library = (*_linked(built_torch_library().parent, "penstock_torch"), *library)
+        headers = (*headers, f"-I{TORCH_SOURCE}")
     if language is not Language.FORTRAN:
-        return CompilerFlags((f"-I{SOURCE}",), library)
+        return CompilerFlags(headers, library)
     folder = built_fortran_library()
-    return CompilerFlags((f"-I{folder}",), (*_linked(folder, "penstock_fortran"), *library))
+    modules: tuple[str, ...] = (f"-I{folder}",)
+    library = (*_linked(folder, "penstock_fortran"), *library)
+    if local_model:
+        beside = built_torch_fortran_library()
+        modules, library = (f"-I{beside}", *modules), (*_linked(beside, "penstock_torch_fortran"), *library)
+    return CompilerFlags(modules, library)
 
 
 def _linked(folder: Path, name: str) -> tuple[str, ...]:

@@ -22,9 +22,10 @@ from sim_clients.errors import (
 )
 from sim_clients.fields import Array, model_inputs, wire_array
 from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_position, dropped
+from sim_clients.local_model import FOLLOW_EVERY_S, LocalModel
 from sim_clients.memory_models import MemoryModels, Network
 from sim_clients.memory_streams import MemoryStream
-from sim_clients.models import check_post, checked_error, checked_version
+from sim_clients.models import check_post, checked_count, checked_error, checked_version
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
 from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_about
 from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected, with_read_only_fields
@@ -297,7 +298,7 @@ class MemoryClient:
             name,
             version,
             lambda: self._database.load(model),
-            size=len(model),
+            archive=model,
             about=about,
             promote=promote,
         )
@@ -334,15 +335,43 @@ class MemoryClient:
             raise ModelMissing(name)
         return self._models.live[name]
 
+    def get_model(self, name: str, version: int | None = None) -> bytes:
+        """Return the archive of a model; see `Client.get_model`."""
+        return self._models.archive(keys.checked("model", name), self._at(name, version))
+
+    def local_model(
+        self,
+        name: str,
+        *,
+        follow_every_s: float | None = FOLLOW_EVERY_S,
+        wait_s: float = 0.0,
+        compiled: bool = False,
+    ) -> LocalModel:
+        """Return a model to be run in this process; see `Client.local_model`."""
+        return LocalModel(self, name, follow_every_s=follow_every_s, wait_s=wait_s, compiled=compiled)
+
     def infer(self, name: str, *inputs: Array, version: int | None = None) -> Array:
         """Run a model; see `Client.infer`."""
+        return self.infer_outputs(name, *inputs, count=1, version=version)[0]
+
+    def infer_outputs(
+        self, name: str, *inputs: Array, count: int, version: int | None = None
+    ) -> tuple[Array, ...]:
+        """Run a model that has several outputs; see `Client.infer_outputs`."""
+        count = checked_count(name, count)
         arrays = model_inputs(keys.checked("model", name), inputs)
-        at = self.model_version(name) if version is None else checked_version(name, version)
-        network = self._models.network(name, at)
+        network = self._models.network(name, self._at(name, version))
         try:
-            return np.array(network(*arrays), order="C")
+            answer = network(*arrays)
         except Exception as error:
             raise InferenceFailed(name, str(error)) from error
+        outputs = answer if isinstance(answer, tuple) else (answer,)
+        if len(outputs) != count:
+            raise InferenceFailed(name, f"it has {len(outputs)} outputs, and {count} were asked for")
+        return tuple(np.array(output, order="C") for output in outputs)
+
+    def _at(self, name: str, version: int | None) -> int:
+        return self.model_version(name) if version is None else checked_version(name, version)
 
     def infer_versioned(self, name: str, *inputs: Array) -> tuple[Array, int]:
         """Run a model, and tell which version has answered; see `Client.infer_versioned`."""

@@ -11,7 +11,7 @@ from sim_clients.fields import Array
 from sim_clients.models import check_newer
 from sim_clients.registry import ModelAbout, ModelVersion, ReportedError
 
-Network = Callable[..., Array]
+Network = Callable[..., Array | tuple[Array, ...]]
 
 
 @dataclass
@@ -19,7 +19,8 @@ class MemoryModels:
     """What a database keeps of all models.
 
     Attributes:
-        networks: `name@version` -> network.
+        networks: `name@version` -> network, which returns a tuple where it has several outputs.
+        archives: `name@version` -> what was posted.
         live: name -> version.
         entries: name -> version -> what is kept of it.
         lived: name -> the versions that were live.
@@ -27,6 +28,7 @@ class MemoryModels:
     """
 
     networks: dict[str, Network] = field(default_factory=dict)
+    archives: dict[str, bytes] = field(default_factory=dict)
     live: dict[str, int] = field(default_factory=dict)
     entries: dict[str, dict[str, str]] = field(default_factory=dict)
     lived: dict[str, set[int]] = field(default_factory=dict)
@@ -38,7 +40,7 @@ class MemoryModels:
         version: int,
         load: Callable[[], Network],
         *,
-        size: int,
+        archive: bytes,
         about: ModelAbout | None,
         promote: bool,
     ) -> None:
@@ -52,7 +54,8 @@ class MemoryModels:
         except Exception as error:
             raise ModelRejected(name, str(error)) from error
         self.networks[keys.model_version(name, version)] = network
-        entries[str(version)] = registry.entry_of(about, size, live)
+        self.archives[keys.model_version(name, version)] = archive
+        entries[str(version)] = registry.entry_of(about, len(archive), live)
         if promote:
             self.promote(name, version)
 
@@ -71,6 +74,7 @@ class MemoryModels:
             raise ModelMissing(name, version)
         entries[str(version)] = registry.removed_entry(entries[str(version)])
         self.networks.pop(keys.model_version(name, version), None)
+        self.archives.pop(keys.model_version(name, version), None)
         self.lived.get(name, set()).discard(version)
         self.reports.pop((name, version), None)
 
@@ -84,6 +88,15 @@ class MemoryModels:
             return self.networks[keys.model_version(name, version)]
         except KeyError as error:
             raise ModelMissing(name, version) from error
+
+    def archive(self, name: str, version: int) -> bytes:
+        """Return what was posted as a version.
+
+        Raises:
+            ModelMissing
+        """
+        self.network(name, version)
+        return self.archives[keys.model_version(name, version)]
 
     def versions(self, name: str) -> list[ModelVersion]:
         """Return the versions of a model, oldest first."""

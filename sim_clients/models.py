@@ -6,8 +6,10 @@ import re
 from numbers import Integral, Real
 
 from sim_clients import keys
-from sim_clients.errors import ModelRejected
+from sim_clients.errors import ModelRejected, TensorError
 
+# An ONNX file begins with its field 1, a number; one of its fields 2 to 5, 7, 8 and 14 is next (protobuf).
+_ONNX = re.compile(rb"\x08[\x01-\x7f][\x12\x1a\x22\x28\x3a\x42\x72]")
 _DEVICE = re.compile(r"(CPU|GPU)(:\d+)?")
 
 
@@ -20,6 +22,17 @@ def checked_version(name: str, version: int) -> int:
     if not isinstance(version, Integral) or isinstance(version, bool) or version < 1:
         raise ModelRejected(name, f"a version is a whole number, 1 or greater, got {version!r}")
     return int(version)
+
+
+def checked_count(name: str, count: int) -> int:
+    """Return how many outputs a model is asked for.
+
+    Raises:
+        TensorError: it is no whole number of 1 or more.
+    """
+    if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
+        raise TensorError(name, f"a model has at least one output, got the count {count!r}")
+    return int(count)
 
 
 def check_post(name: str, model: bytes, device: str) -> None:
@@ -56,3 +69,8 @@ def check_newer(name: str, version: int, live: int) -> None:
     """
     if version <= live:
         raise ModelRejected(name, f"version {version} is not newer than the live version {live}")
+
+
+def backend_of(model: bytes) -> str:
+    """Return what runs a file: ONNX for an ONNX file, TORCH for TorchScript, packages and what is neither."""
+    return "ONNX" if _ONNX.match(model) else "TORCH"

@@ -141,6 +141,7 @@ _CALLS: dict[str, tuple[Any, ...]] = {
     "post_model": (_client, _text, c_char_p, c_size_t, c_int64, _text, _text, c_int),
     "promote_model": (_client, _text, c_int64),
     "report_error": (_client, _text, c_double, c_int64),
+    "get_model": (_client, _text, c_int64, PLACE, c_void_p),
     "model_version": (_client, _text, _integer),
     "infer_versioned_to": (_client, _text, _array, c_int, c_int, PLACE, c_void_p, _integer),
     "infer_to": (_client, _text, c_int64, _array, c_int, c_int, PLACE, c_void_p),

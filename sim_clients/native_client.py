@@ -31,7 +31,8 @@ from sim_clients.flow import (
     refusals_of,
 )
 from sim_clients.identity import Identity
-from sim_clients.models import check_post, checked_error, checked_version
+from sim_clients.local_model import FOLLOW_EVERY_S, LocalModel
+from sim_clients.models import check_post, checked_count, checked_error, checked_version
 from sim_clients.native_arrays import about_of, c_about, c_array, c_arrays, c_fields, dtype_code, type_of
 from sim_clients.native_binding import EACH, CBound, CSnapshot, loaded
 from sim_clients.native_calls import Calls
@@ -50,7 +51,6 @@ TIMEOUT_S = 600.0
 CONNECT_TIMEOUT_S = 5.0
 """How long a database that is not there is looked for, s."""
 _NO_TIME = float("nan")
-_OUTPUT = "0"
 
 
 class NativeClient:
@@ -384,18 +384,43 @@ class NativeClient:
         self._call(self._c.model_version, keys.checked("model", name).encode(), ctypes.byref(version))
         return version.value
 
+    def get_model(self, name: str, version: int | None = None) -> bytes:
+        """Return the archive of a model; see `Client.get_model`."""
+        at = 0 if version is None else checked_version(name, version)
+        place, key = self._call.places.callback, keys.checked("model", name).encode()
+        found = self._call(self._c.get_model, key, at, place, None, version=version)
+        return found[name].tobytes()
+
+    def local_model(
+        self,
+        name: str,
+        *,
+        follow_every_s: float | None = FOLLOW_EVERY_S,
+        wait_s: float = 0.0,
+        compiled: bool = False,
+    ) -> LocalModel:
+        """Return a model to be run in this process; see `Client.local_model`."""
+        return LocalModel(self, name, follow_every_s=follow_every_s, wait_s=wait_s, compiled=compiled)
+
     def infer(self, name: str, *inputs: Array, version: int | None = None) -> Array:
         """Run a model in the database, in one round trip to one shard; see `Client.infer`."""
+        return self.infer_outputs(name, *inputs, count=1, version=version)[0]
+
+    def infer_outputs(
+        self, name: str, *inputs: Array, count: int, version: int | None = None
+    ) -> tuple[Array, ...]:
+        """Run a model that has several outputs; see `Client.infer_outputs`."""
+        count = checked_count(name, count)
         arrays = model_inputs(keys.checked("model", name), inputs, sendable)
         at = 0 if version is None else checked_version(name, version)
         place = self._call.places.callback
         given = c_arrays(arrays)
         outputs = self._call(
             self._c.infer_to,
-            *(name.encode(), at, given, len(arrays), 1, place, None),
+            *(name.encode(), at, given, len(arrays), count, place, None),
             version=version,
         )
-        return outputs[_OUTPUT]
+        return tuple(outputs[str(i)] for i in range(count))
 
     def infer_versioned(self, name: str, *inputs: Array) -> tuple[Array, int]:
         """Run a model, and learn by the same message which version it was; see `Client.infer_versioned`."""
@@ -406,7 +431,7 @@ class NativeClient:
             self._c.infer_versioned_to,
             *(name.encode(), given, len(arrays), 1, place, None, ctypes.byref(answered)),
         )
-        return outputs[_OUTPUT], answered.value
+        return outputs["0"], answered.value
 
     def wait_for_tensor(self, name: str, timeout_s: float) -> None:
         """Wait until a tensor is there.

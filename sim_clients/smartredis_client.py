@@ -45,7 +45,8 @@ from sim_clients.errors import (
 from sim_clients.fields import WIRE_DTYPES, Array, model_inputs, wire_array
 from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_position, dropped, refusals_of
 from sim_clients.identity import Identity
-from sim_clients.models import check_post, checked_error, checked_version
+from sim_clients.local_model import FOLLOW_EVERY_S, LocalModel
+from sim_clients.models import backend_of, check_post, checked_count, checked_error, checked_version
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
 from sim_clients.redis_models import RedisModels
 from sim_clients.redis_streams import SPILLED, TENSOR_NAMES, RedisStreams, unpacked
@@ -326,7 +327,7 @@ class SmartRedisClient:
 
         def store(key: str) -> None:
             with self._translated("put model", key):
-                self._wheel.set_model(key, model, "TORCH", device, tag=str(version))
+                self._wheel.set_model(key, model, backend_of(model), device, tag=str(version))
 
         try:
             self._models.post(
@@ -382,21 +383,55 @@ class SmartRedisClient:
             raise ModelRejected(name, f"its tag {tag!r} is not a version; it was not posted by put_model")
         return int(tag)
 
+    def get_model(self, name: str, version: int | None = None) -> bytes:
+        """Return the archive of a model; see `Client.get_model`.
+
+        SmartRedis cannot put an archive together that the database sends in pieces (more than 511 MB).
+        """
+        key = keys.checked("model", name)
+        if version is not None:
+            key = keys.model_version(name, checked_version(name, version))
+        try:
+            with self._translated("get model", key):
+                return bytes(self._wheel.get_model(key))
+        except DatabaseRefused as error:
+            if _NO_MODEL in error.reason:
+                raise ModelMissing(name, version) from error
+            raise
+
+    def local_model(
+        self,
+        name: str,
+        *,
+        follow_every_s: float | None = FOLLOW_EVERY_S,
+        wait_s: float = 0.0,
+        compiled: bool = False,
+    ) -> LocalModel:
+        """Return a model to be run in this process; see `Client.local_model`."""
+        return LocalModel(self, name, follow_every_s=follow_every_s, wait_s=wait_s, compiled=compiled)
+
     def infer(self, name: str, *inputs: Array, version: int | None = None) -> Array:
         """Run a model in the database; see `Client.infer`."""
+        return self.infer_outputs(name, *inputs, count=1, version=version)[0]
+
+    def infer_outputs(
+        self, name: str, *inputs: Array, count: int, version: int | None = None
+    ) -> tuple[Array, ...]:
+        """Run a model that has several outputs; see `Client.infer_outputs`."""
+        count = checked_count(name, count)
         arrays = model_inputs(keys.checked("model", name), inputs)
         places = [keys.scratch(self._id, f"in{i}") for i in range(len(arrays))]
-        answer = keys.scratch(self._id, "out")
+        answers = [keys.scratch(self._id, f"out{i}") for i in range(count)]
         for place, array in zip(places, arrays, strict=True):
             self._put(place, array)
             self._scratch.add(place)
         key = name if version is None else keys.model_version(name, checked_version(name, version))
         try:
-            self._run(key, name, version, places, answer)
+            self._run(key, name, version, places, answers)
         except InferenceFailed as error:
             given = ", ".join(f"{array.dtype} {array.shape}" for array in arrays)
             raise InferenceFailed(key, f"{error.reason}; given was {given}") from error.__cause__
-        return self._answer(key, answer)
+        return tuple(self._answer(key, answer) for answer in answers)
 
     def infer_versioned(self, name: str, *inputs: Array) -> tuple[Array, int]:
         """Run the version that is live now, and tell which it is; see `Client.infer_versioned`."""
@@ -418,16 +453,16 @@ class SmartRedisClient:
                 f"{', '.join(WIRE_DTYPES)}, or no elements ({error.reason})",
             ) from error
 
-    def _run(self, key: str, name: str, version: int | None, inputs: list[str], output: str) -> None:
+    def _run(self, key: str, name: str, version: int | None, inputs: list[str], outputs: list[str]) -> None:
         try:
             with self._translated("run model", key):
-                self._wheel.run_model(key, inputs, [output])
+                self._wheel.run_model(key, inputs, outputs)
         except DatabaseRefused as error:
             if _NO_MODEL in error.reason:
                 raise ModelMissing(name, version) from error
             reason = error.reason.removeprefix("ERR ").partition(_TRACEBACK)[0]
             raise InferenceFailed(key, reason) from error
-        self._scratch.add(output)
+        self._scratch.update(outputs)
 
     def close(self) -> None:
         """Remove the inputs and the output of this client's inferences; see `Client.close`."""

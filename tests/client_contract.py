@@ -325,6 +325,50 @@ class ClientContract(FieldContract, ModelContract, StreamContract):
         x, y = field((3, 4)), np.asfortranarray(field((4, 2)))
         np.testing.assert_allclose(client.infer("product", x, y), x @ y)
 
+    def test_inference_with_two_outputs(self, open_client: OpenClient, networks: Networks) -> None:
+        client = open_client("solver")
+        client.put_model("both", networks.doubles_and_triples, 1)
+        doubled, tripled = client.infer_outputs("both", field(), count=2)
+        np.testing.assert_allclose(doubled, 2 * field())
+        np.testing.assert_allclose(tripled, 3 * field())
+        (tripled,) = client.infer_outputs("both", field(), count=2, version=1)[1:]
+        np.testing.assert_allclose(tripled, 3 * field())
+
+    def test_inference_with_another_number_of_outputs(
+        self, open_client: OpenClient, networks: Networks
+    ) -> None:
+        client = open_client("solver")
+        client.put_model("both", networks.doubles_and_triples, 1)
+        for count in (1, 3):
+            with pytest.raises(InferenceFailed, match="'both'"):
+                client.infer_outputs("both", field(), count=count)
+        for no_count in (0, 1.5, True):
+            with pytest.raises(TensorError, match="count"):
+                client.infer_outputs("both", field(), count=no_count)  # type: ignore[arg-type]
+
+    def test_the_archive_of_a_model_comes_back_as_it_was_posted(
+        self, open_client: OpenClient, networks: Networks
+    ) -> None:
+        trainer, solver = open_client("trainer"), open_client("solver")
+        trainer.put_model("closure", networks.doubles, 1)
+        assert solver.get_model("closure") == networks.doubles
+        trainer.put_model("closure", networks.triples, 5)
+        assert solver.get_model("closure") == networks.triples
+        assert solver.get_model("closure", 1) == networks.doubles
+        assert solver.get_model("closure", version=5) == networks.triples
+
+    def test_the_archive_of_no_model(self, open_client: OpenClient, networks: Networks) -> None:
+        client = open_client("solver")
+        with pytest.raises(ModelMissing, match="'closure' yet"):
+            client.get_model("closure")
+        client.put_model("closure", networks.doubles, 1)
+        with pytest.raises(ModelMissing, match="no version 2"):
+            client.get_model("closure", 2)
+        with pytest.raises(ModelRejected, match="version"):
+            client.get_model("closure", 0)
+        with pytest.raises(NameRefused, match="model"):
+            client.get_model("clo@sure")
+
     def test_inference_before_any_model(self, open_client: OpenClient, networks: Networks) -> None:
         client = open_client("solver")
         with pytest.raises(ModelMissing, match="'closure' yet") as caught:

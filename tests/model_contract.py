@@ -28,6 +28,8 @@ class Networks:
     triples: bytes
     multiplies_matrices: bytes
     """Of two inputs: x @ y."""
+    doubles_and_triples: bytes
+    """Of one input and two outputs: 2 x, 3 x."""
     garbage: bytes = b"this is no network"
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         BufferRefused,
         CheckpointError,
         CheckpointNotWritten,
+        ExportFailed,
         ExportMismatch,
         NonFiniteField,
         NonFiniteLoss,
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
         TrainingStopped,
     )
     from trainers.exporting import export
+    from trainers.formats import Format
     from trainers.pairs import Pairs
     from trainers.publish import Publisher
     from trainers.reservoir import Fifo, Firo, Reservoir, buffer_named
     from trainers.stream import SnapshotStream
+    from trainers.uncertainty import DeepEnsemble, McDropout
 
 __all__ = [
     "Buffer",
@@ -41,9 +44,13 @@ __all__ = [
     "BufferRefused",
     "CheckpointError",
     "CheckpointNotWritten",
+    "DeepEnsemble",
+    "ExportFailed",
     "ExportMismatch",
     "Fifo",
     "Firo",
+    "Format",
+    "McDropout",
     "NoSamples",
     "NonFiniteField",
     "NonFiniteLoss",
@@ -69,9 +76,13 @@ _HOMES = {
     "BufferRefused": "trainers.errors",
     "CheckpointError": "trainers.errors",
     "CheckpointNotWritten": "trainers.errors",
+    "DeepEnsemble": "trainers.uncertainty",
+    "ExportFailed": "trainers.errors",
     "ExportMismatch": "trainers.errors",
     "Fifo": "trainers.reservoir",
     "Firo": "trainers.reservoir",
+    "Format": "trainers.formats",
+    "McDropout": "trainers.uncertainty",
     "NoSamples": "trainers.errors",
     "NonFiniteField": "trainers.errors",
     "NonFiniteLoss": "trainers.errors",

@@ -13,6 +13,7 @@ TrainerError
 ├── RankLost            another rank of the same training has failed, was killed or hangs
 ├── NoSamples           the stream has ended with too little to learn from or to judge by
 ├── SampleError         a snapshot lacks a field that the network is trained on
+├── ExportFailed        torch cannot export the network in the form that was asked for
 ├── ExportMismatch      the exported network does not answer as the trained one
 ├── CheckpointNotWritten  there was no room for a checkpoint, or no permission
 └── CheckpointError     a checkpoint cannot be read, or is of another training
@@ -156,6 +157,22 @@ class SampleError(TrainerError):
         self.snapshot = snapshot
         self.field = field
         self.present = present
+
+
+class ExportFailed(TrainerError):
+    """The network cannot be exported in the form that was asked for; nothing was posted.
+
+    Attributes:
+        network: its class.
+        format: what it was to become.
+        reason: in torch's words.
+    """
+
+    def __init__(self, network: str, format: str, reason: str) -> None:
+        super().__init__(f"the network {network} cannot be exported as {format}: {reason}")
+        self.network = network
+        self.format = format
+        self.reason = reason
 
 
 class ExportMismatch(TrainerError):

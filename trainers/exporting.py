@@ -11,29 +11,87 @@ from typing import Any
 
 import torch
 
-from trainers.errors import ExportMismatch
+from trainers.aotinductor import packaged, run_package
+from trainers.errors import ExportFailed, ExportMismatch
+from trainers.formats import Format
 from trainers.normalise import Normalised
+from trainers.onnx_file import missing_packages, onnx_file, run_onnx
 
 TOLERANCE = 1e-4
 
 
-def export(network: torch.nn.Module, example: Sequence[torch.Tensor]) -> bytes:
-    """Return a network as a TorchScript archive that was run once and answers as the network does.
+def export(
+    network: torch.nn.Module, example: Sequence[torch.Tensor], *, format: Format = Format.TORCHSCRIPT
+) -> bytes:
+    """Return a network in a form that the database runs, which was run once and answers as the network does.
+
+    A network that draws random numbers, as Monte Carlo dropout does, is compared from the same seed.
 
     Args:
-        example: one batch of inputs, in the order of forward's arguments.
+        example: one batch of inputs that it did not learn from, in the order of forward's arguments.
+        format: what it becomes.
 
     Raises:
-        ExportMismatch: the archive's answer is another.
+        ExportFailed: it cannot be exported so, with torch's reason.
+        ExportMismatch: the answer is another.
     """
     trained = copy.deepcopy(network).cpu().eval()
     inputs = [tensor.detach().cpu() for tensor in example]
-    archive = _archive(trained, inputs)
-    with torch.no_grad():
-        expected = trained(*inputs)
-        found = _load(archive)(*inputs)
-    check_same(found, expected)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        expected = _seeded(trained, inputs)
+        if format is not Format.TORCHSCRIPT:
+            _check_exportable(network, format, drawn=not _same(expected, _seeded(trained, inputs, seed=1)))
+        archive = _written(trained, inputs, format)
+        found = _seeded(lambda *given: _run(archive, given, format), inputs)
+    if len(found) != len(expected):
+        raise ExportMismatch(float("inf"), TOLERANCE)
+    for one, other in zip(found, expected, strict=True):
+        check_same(one, other)
     return archive
+
+
+def _seeded(run: Any, inputs: Sequence[torch.Tensor], seed: int = 0) -> tuple[torch.Tensor, ...]:
+    """Run something on inputs, from a seed, and return its outputs."""
+    torch.manual_seed(seed)
+    answer = run(*inputs)
+    return tuple(answer) if isinstance(answer, (tuple, list)) else (answer,)
+
+
+def _same(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...]) -> bool:
+    return all(torch.equal(mine, theirs) for mine, theirs in zip(one, other, strict=True))
+
+
+def _check_exportable(network: torch.nn.Module, format: Format, *, drawn: bool) -> None:
+    kind = type(network).__name__
+    if drawn:
+        reason = "it draws random numbers, which only torchscript does in the same way"
+        raise ExportFailed(kind, format.value, reason)
+    if format is Format.ONNX and (missing := missing_packages()):
+        raise ExportFailed(kind, format.value, f"pip install {' '.join(missing)}, or penstock[onnx]")
+
+
+def _written(network: torch.nn.Module, inputs: list[torch.Tensor], format: Format) -> bytes:
+    write = {
+        Format.TORCHSCRIPT: _archive,
+        Format.AOTINDUCTOR: packaged,
+        Format.ONNX: onnx_file,
+    }[format]
+    try:
+        return write(network, inputs)
+    except Exception as error:  # torch's compilers raise nearly everything there is
+        raise ExportFailed(type(network).__name__, format.value, _reason(error)) from error
+
+
+def _run(archive: bytes, inputs: Sequence[torch.Tensor], format: Format) -> Any:
+    if format is Format.AOTINDUCTOR:
+        return run_package(archive, inputs)
+    return run_onnx(archive, inputs) if format is Format.ONNX else _load(archive)(*inputs)
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error, or that of what has caused it where it has none of its own."""
+    lines = [line.strip() for line in str(error.__cause__ or error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
 
 
 def check_same(found: torch.Tensor, expected: torch.Tensor, tolerance: float = TOLERANCE) -> None:
@@ -61,7 +119,7 @@ def _scripted(network: torch.nn.Module, example: Sequence[torch.Tensor]) -> Any:
     if not isinstance(network, Normalised):
         return torch.jit.script(network)
     network.network = torch.jit.script(network.network)
-    return torch.jit.trace(network, tuple(example))  # type: ignore[no-untyped-call]
+    return torch.jit.trace(network, tuple(example), check_trace=False)  # type: ignore[no-untyped-call]
 
 
 def _load(archive: bytes) -> Any:

@@ -15,6 +15,7 @@ from sim_clients import Client, ModelAbout, ModelMissing
 from sim_clients.registry import newest, previous
 from trainers.commit import git_commit
 from trainers.exporting import export
+from trainers.formats import Format
 from trainers.gate import Canary, Finding, Gate, HeldOut, Prune, Verdict, prune
 
 LOOK_EVERY_S = 0.5
@@ -72,10 +73,12 @@ class Publisher:
         device: str = "CPU",
         improvement: float = 0.0,
         terms: Terms | None = None,
+        format: Format = Format.TORCHSCRIPT,
     ) -> None:
         """Post under a name.
 
         Args:
+            format: what the networks are exported as.
             improvement: by which fraction of the last posted loss a network must be better.
             terms: others than that.
         """
@@ -85,6 +88,7 @@ class Publisher:
         self._terms = Terms(improvement=improvement) if terms is None else terms
         self._commit = git_commit()
         self._looked_at = -math.inf
+        self._format = format
         self.version = 0
         self.best_loss = float("inf")
         self.bar = float("inf")
@@ -124,7 +128,7 @@ class Publisher:
         if not self._may_pass(network, loss, held_out):
             self._tell_gate(step, None)
             return None
-        version = self._post(export(network, example), loss, about)
+        version = self._post(export(network, example, format=self._format), loss, about)
         self._tell_gate(step, version)
         self.version, self.best_loss, self.bar = version, loss, float("inf")
         before = previous(self._client.model_versions(self._name))
@@ -232,7 +236,7 @@ class Publisher:
             if self.verdict.live is not None and math.isfinite(self.verdict.live):
                 metrics["gate_live"] = self.verdict.live
         commit = known.git_commit or self._commit
-        form = known.format or "torchscript"
+        form = known.format or self._format.value
         known = dataclasses.replace(known, loss=loss, metrics=metrics, git_commit=commit, format=form)
         used = newest(self._client.model_versions(self._name))
         version = max(self.version, used, self._live_version()) + 1

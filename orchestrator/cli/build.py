@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from orchestrator.cli.showing import plain
 from orchestrator.errors import BuildError
 from sim_clients.errors import ClientBuildError
 from sim_clients.native_library import built_library
+from sim_clients.torch_library import built_torch_library
 
 
 def build(
@@ -23,21 +25,31 @@ def build(
     force: Annotated[
         bool, typer.Option("--force", metavar="", help="Compile even if it has been done.")
     ] = False,
+    local_model: Annotated[
+        bool,
+        typer.Option(
+            "--local-model", metavar="", help="Also what runs models in solvers of C, C++ and Fortran."
+        ),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Compile the database module against the installed torch, and libpenstock, unless that has been done."""
-    library = _library(force)
+    client = {"client": str(_library(built_library, force))}
+    if local_model:
+        client["local_model"] = str(_library(built_torch_library, force))
     made = _with_progress(force)
     if as_json:
-        print(json.dumps({**made.as_json(), "client": str(library)}, indent=2))
+        print(json.dumps({**made.as_json(), **client}, indent=2))
     else:
         engines = ", ".join(f"{engine.package} {engine.version}" for engine in made.engines)
-        print(f"database module: {made.module} ({engines})\nclient library: {library}")
+        print(f"database module: {made.module} ({engines})\nclient library: {client['client']}")
+        if local_model:
+            print(f"library for models in the solver: {client['local_model']}")
 
 
-def _library(force: bool) -> Path:
+def _library(build: Callable[..., Path], force: bool) -> Path:
     try:
-        return built_library(force=force)
+        return build(force=force)
     except ClientBuildError as error:
         raise BuildError(
             error.reason, step="compiling the client library", log_tail=error.log_tail

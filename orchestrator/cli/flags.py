@@ -19,10 +19,13 @@ def flags(
     linking: Annotated[
         bool, typer.Option("--libs", metavar="", help="Only those for linking the program.")
     ] = False,
+    local_model: Annotated[
+        bool, typer.Option("--local-model", metavar="", help="With what runs models in the solver's process.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Print the flags that compile a solver in C, C++ or Fortran: cc solver.c $(penstock flags)."""
-    known = compiler_flags(language)
+    known = compiler_flags(language, local_model=local_model)
     both = compiling == linking
     words = (known.compiling if compiling or both else ()) + (known.linking if linking or both else ())
     print(shlex.join(words))

@@ -11,7 +11,7 @@
 //   npy.c spill.c   fields as .npy files, snapshots as directories of them
 //   about.c contract.c series.c   what is known of fields, what all agree on, what this client has put
 //   flow.h      bounded streams, in files of its own
-//   tensor.c dataset.c stream.c flag.c model.c post.c wait.c async.c   the calls of penstock.h
+//   tensor.c dataset.c stream.c flag.c model.c post.c archive.c wait.c async.c   the calls of penstock.h
 //   client.c address.c error.c names.c                                   around them
 //
 // Ownership: a client owns its links, its message and its error; nothing is shared between clients. Functions
@@ -305,6 +305,11 @@ int psk_places(const penstock_client* client);
 const char* psk_place_tag(const penstock_client* client, int place);
 // 0: there is none.
 int psk_live_version(penstock_client* client, const char* name, int64_t* version);
+
+// ---- archive.c
+
+// What runs a file: "ONNX" for an ONNX file, "TORCH" for TorchScript, packages and what is neither.
+const char* psk_backend_of(const void* model, size_t size);
 
 // ---- tensor.c
 

@@ -389,7 +389,7 @@ PENSTOCK_API int penstock_stop_requested(penstock_client* client, int* requested
 
 // Store an immutable version name@version on every shard, then make it the live one, last, on all of them in
 // one turn. Where a shard refuses it, none is promoted.
-//   model    a TorchScript archive of `size` bytes
+//   model    a TorchScript archive, an AOTInductor package or an ONNX file, of `size` bytes
 //   version  1 or more, greater than that of the live one, and never used before
 //   device   "CPU", "GPU", "CPU:n" or "GPU:n"; NULL: "CPU"
 PENSTOCK_API int penstock_put_model(penstock_client* client, const char* name, const void* model, size_t size,
@@ -411,6 +411,11 @@ PENSTOCK_API int penstock_report_error(penstock_client* client, const char* name
 
 // The version that is live.
 PENSTOCK_API int penstock_model_version(penstock_client* client, const char* name, int64_t* version);
+
+// Receive the archive of a model, as it was stored: `place` is asked once for room, as for a tensor of bytes.
+//   version  exactly this one; 0: the live one
+PENSTOCK_API int penstock_get_model(penstock_client* client, const char* name, int64_t version,
+                                    penstock_place place, void* context);
 
 // Run a model in the database: one round trip to one shard, in a cluster too, and nothing is stored.
 //   version  exactly this one; 0: the live one

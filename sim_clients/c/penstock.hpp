@@ -254,6 +254,12 @@ class Client {
   void report_error(const std::string& name, double value, std::int64_t version) {
     check(penstock_report_error(c(), name.c_str(), value, version));
   }
+  // The archive of a model, as it was stored. version: exactly this one; 0: the live one.
+  std::string get_model(const std::string& name, std::int64_t version = 0) {
+    std::string archive;
+    check(penstock_get_model(c(), name.c_str(), version, place_text, &archive));
+    return archive;
+  }
   // Run a model: one round trip, and nothing is stored. version: exactly this one; 0: the live one.
   void infer(const std::string& name, std::initializer_list<Array> inputs,
              std::initializer_list<Output> outputs, std::int64_t version = 0) {
@@ -345,6 +351,12 @@ class Client {
   static void* place_one(void* tensor, const char*, const penstock_info* info) noexcept try {
     *static_cast<Tensor*>(tensor) = Tensor(*info);
     return static_cast<Tensor*>(tensor)->bytes();
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+  static void* place_text(void* text, const char*, const penstock_info* info) noexcept try {
+    static_cast<std::string*>(text)->resize(info->nbytes);
+    return static_cast<std::string*>(text)->data();
   } catch (const std::bad_alloc&) {
     return nullptr;
   }

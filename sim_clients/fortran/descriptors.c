@@ -335,6 +335,19 @@ PSF_API int psf_field_info(penstock_client* client, const char* stream, int64_t 
   return 0;
 }
 
+static void* allocate_bytes(void* context, const char* name, const penstock_info* info) {
+  (void)name;
+  CFI_cdesc_t* array = context;
+  CFI_index_t lower[] = {1}, upper[] = {(CFI_index_t)info->nbytes};
+  if (array->base_addr) CFI_deallocate(array);
+  return CFI_allocate(array, lower, upper, array->elem_len) ? NULL : array->base_addr;
+}
+
+// The array is of one dimension and of int8.
+PSF_API int psf_get_model(penstock_client* client, const char* model, int64_t version, CFI_cdesc_t* array) {
+  return penstock_get_model(client, model, version, allocate_bytes, array);
+}
+
 PSF_API int psf_infer(penstock_client* client, const char* model, int64_t version, psf_fields* inputs,
                       psf_fields* outputs) {
   int status = check_fields(inputs);
@@ -344,6 +357,25 @@ PSF_API int psf_infer(penstock_client* client, const char* model, int64_t versio
     for (int i = 0; i < inputs->count; i++) from[i] = inputs->of[i].array;
     for (int i = 0; i < outputs->count; i++) to[i] = outputs->of[i].array;
     status = penstock_infer(client, model, version, from, inputs->count, to, outputs->count);
+  }
+  free_fields(inputs, status);
+  return free_fields(outputs, status);
+}
+
+typedef int (*psf_runner)(void* model, const penstock_array* inputs, int n_inputs,
+                          const penstock_array* outputs, int n_outputs);
+
+// Run what another library runs. *refused: the arrays were not such as can be given to it, and psf_error has
+// the text.
+PSF_API int psf_run_by(psf_runner run, void* model, psf_fields* inputs, psf_fields* outputs, int* refused) {
+  int status = check_fields(inputs);
+  if (!status) status = check_fields(outputs);
+  *refused = status != 0;
+  if (!status) {
+    penstock_array from[kMaxFields], to[kMaxFields];
+    for (int i = 0; i < inputs->count; i++) from[i] = inputs->of[i].array;
+    for (int i = 0; i < outputs->count; i++) to[i] = outputs->of[i].array;
+    status = run(model, from, inputs->count, to, outputs->count);
   }
   free_fields(inputs, status);
   return free_fields(outputs, status);

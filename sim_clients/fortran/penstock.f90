@@ -53,7 +53,7 @@ module penstock
     private
     type(c_ptr) :: handle = c_null_ptr
   contains
-    procedure :: connect, close, is_connected, set_identity, set_timeout
+    procedure :: connect, close, is_connected, c_handle, set_identity, set_timeout
     procedure :: producer => producer_of, rank => rank_of
     procedure :: put_tensor, get_tensor, tensor_shape, tensor_exists, delete_tensor
     generic :: get_tensor_new => new_real64, new_real32, new_int64, new_int32, new_int16, &
@@ -63,7 +63,7 @@ module penstock
     procedure :: bound_stream, stream_fill, subscribe, acknowledge, unsubscribe, last_outcome
     procedure :: describe_field, field_info, contract => contract_of, forget_stream
     procedure :: raise_flag, flag_raised, request_stop, stop_requested
-    procedure :: put_model, put_model_file, model_version, promote_model, report_error, infer
+    procedure :: put_model, put_model_file, get_model, model_version, promote_model, report_error, infer
     procedure :: wait_tensor, wait_dataset, wait_flag, wait_list, wait_model
     procedure :: flush => flush_queue, set_queue
     procedure, private :: new_real64, new_real32, new_int64, new_int32, new_int16, &
@@ -116,6 +116,13 @@ contains
     class(penstock_client), intent(in) :: self
     logical :: yes
     yes = c_associated(self%handle)
+  end function
+
+  ! The penstock_client* of C, null where there is no connection: for libraries that take one.
+  function c_handle(self) result(handle)
+    class(penstock_client), intent(in) :: self
+    type(c_ptr) :: handle
+    handle = self%handle
   end function
 
   ! Announce snapshots under another name or rank than the environment's.
@@ -743,6 +750,21 @@ contains
     else
       call give(status, "the model " // trim(path) // " cannot be read: " // trim(reason), stat, errmsg)
     end if
+  end subroutine
+
+  ! Receive the archive of a model, as it was stored. version: exactly this one; the live one by default.
+  subroutine get_model(self, name, model, version, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    character(len=*), intent(in) :: name
+    integer(int8), allocatable, intent(inout) :: model(:)
+    integer, intent(in), optional :: version
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    integer(c_int64_t) :: number
+    if (closed(self, stat, errmsg)) return
+    number = 0
+    if (present(version)) number = version
+    call settle(self, psf_get_model(self%handle, c_text(name), number, model), stat, errmsg)
   end subroutine
 
   ! The version that is live.

@@ -3,7 +3,7 @@
 
 module penstock_c
   use, intrinsic :: iso_c_binding, only: c_bool, c_char, c_double, c_float, c_double_complex, &
-    c_float_complex, c_int, c_int8_t, c_int16_t, c_int32_t, c_int64_t, c_null_ptr, c_ptr, c_size_t
+    c_float_complex, c_funptr, c_int, c_int8_t, c_int16_t, c_int32_t, c_int64_t, c_null_ptr, c_ptr, c_size_t
   implicit none
   public
 
@@ -512,6 +512,23 @@ module penstock_c
       integer(c_int), intent(out) :: dtype, rank, blocks
       integer(c_int64_t), intent(inout) :: dims(*), shape(*), offset(*)
       type(c_ptr), intent(out) :: units, names
+      integer(c_int) :: status
+    end function
+
+    function psf_get_model(client, model, version, array) bind(c) result(status)
+      import :: c_char, c_int, c_int8_t, c_int64_t, c_ptr
+      type(c_ptr), value :: client
+      character(kind=c_char), intent(in) :: model(*)
+      integer(c_int64_t), value :: version
+      integer(c_int8_t), allocatable, intent(inout) :: array(:)
+      integer(c_int) :: status
+    end function
+
+    function psf_run_by(run, model, inputs, outputs, refused) bind(c) result(status)
+      import :: c_funptr, c_int, c_ptr
+      type(c_funptr), value :: run
+      type(c_ptr), value :: model, inputs, outputs
+      integer(c_int), intent(out) :: refused
       integer(c_int) :: status
     end function
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from smartredis import Client
 
-from sim_clients import Address
+from sim_clients import Address, connect
 from sim_clients.smartredis_environment import environment_for
 from tests.bench.inference.in_process import InProcess
 from tests.bench.inference.networks import Network, cnn, mlp
@@ -91,6 +91,16 @@ def _series(network: Network, running: RedisServer) -> list[Series]:
         steps = (b"|>", *set_input(network), b"|>", *run, b"|>", *get)
         return wire.call(b"AI.DAGEXECUTE", b"ROUTING", given, *steps)[2]  # type: ignore[index]
 
+    client = connect(Address.parse(running.address), client="native")
+    client.put_model("local", network.file, 1)
+    local = client.local_model("local")
+
+    def by_local_model() -> Any:
+        return local(x).tobytes()
+
+    def by_infer() -> Any:
+        return client.infer("local", x).tobytes()
+
     def by_run_model() -> None:
         smart.run_model(key.decode(), [given.decode()], [made.decode()])
 
@@ -101,11 +111,13 @@ def _series(network: Network, running: RedisServer) -> list[Series]:
 
     return [
         Series("in process, Python", by_python, REPEAT),
+        Series("local_model, Python", Checked(by_local_model, answer), REPEAT),
         Series("PING", ping, REPEAT),
         Series("PING and in process, Python", lambda: (ping(), by_python())[1], REPEAT),
         Series(RUN, lambda: wire.call(*run), REPEAT),
         Series("set, execute, get", Checked(set_run_get, answer), REPEAT),
         Series("AI.DAGEXECUTE", Checked(by_dag, answer), REPEAT),
+        Series("client.infer", Checked(by_infer, answer), REPEAT),
         Series("SmartRedis run_model", by_run_model, REPEAT),
         Series("SmartRedis put, run, get", Checked(by_smartredis, answer), REPEAT),
     ]

@@ -83,5 +83,6 @@ def networks() -> Networks:
     return Networks(
         doubles=torchscript("def forward(self, x):\n    return 2 * x\n"),
         triples=torchscript("def forward(self, x):\n    return 3 * x\n"),
+        doubles_and_triples=torchscript("def forward(self, x):\n    return 2 * x, 3 * x\n"),
         multiplies_matrices=torchscript("def forward(self, x, y):\n    return torch.matmul(x, y)\n"),
     )

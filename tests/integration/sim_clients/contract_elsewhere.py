@@ -56,7 +56,10 @@ class TestNative(ClientContract):
     @pytest.fixture
     def networks(self) -> Networks:
         return Networks(
-            **{n: (MODELS / n).read_bytes() for n in ("doubles", "triples", "multiplies_matrices")}
+            doubles=(MODELS / "doubles").read_bytes(),
+            triples=(MODELS / "triples").read_bytes(),
+            multiplies_matrices=(MODELS / "multiplies_matrices").read_bytes(),
+            doubles_and_triples=(MODELS / "doubles_and_triples").read_bytes(),
         )
 
 

@@ -121,6 +121,21 @@ def test_inference_is_one_command_and_stores_nothing(
     assert set(db.keys()) == before
 
 
+@pytest.mark.parametrize("chunk", [1, 100, 10**6])
+def test_the_archive_of_a_model_that_comes_in_pieces(
+    address: Address, open_native: OpenNative, networks: Networks, db: redis.Redis, chunk: int
+) -> None:
+    client = open_native(address)
+    client.put_model("doubles", networks.doubles, 1)
+    before = db.execute_command("AI.CONFIG", "GET", "MODEL_CHUNK_SIZE")
+    db.execute_command("AI.CONFIG", "MODEL_CHUNK_SIZE", chunk)
+    try:
+        assert client.get_model("doubles") == networks.doubles
+    finally:
+        db.execute_command("AI.CONFIG", "MODEL_CHUNK_SIZE", before)
+    np.testing.assert_array_equal(client.infer("doubles", field()), 2 * field())
+
+
 def test_inference_in_a_cluster_is_one_command_to_one_shard(
     cluster_address: Address, shared_cluster: ShardCluster, open_native: OpenNative, networks: Networks
 ) -> None:

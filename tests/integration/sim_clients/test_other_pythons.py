@@ -22,7 +22,7 @@ PYTHONS = [path for path in os.environ.get("PENSTOCK_TEST_PYTHONS", "").split(":
 @pytest.mark.usefixtures("native_library")
 @pytest.mark.parametrize("python", PYTHONS or [pytest.param("", marks=pytest.mark.skip("none is named"))])
 def test_the_contract(python: str, server: RedisServer, networks: Networks, tmp_path: Path) -> None:
-    for name in ("doubles", "triples", "multiplies_matrices"):
+    for name in ("doubles", "triples", "multiplies_matrices", "doubles_and_triples"):
         (tmp_path / name).write_bytes(getattr(networks, name))
     told = {"PENSTOCK_TEST_ADDRESS": server.address, "PENSTOCK_TEST_MODELS": str(tmp_path)}
     program = "tests/integration/sim_clients/contract_elsewhere.py"

@@ -16,6 +16,7 @@ OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
     "doubles": lambda x: 2 * x,
     "triples": lambda x: 3 * x,
     "multiplies": lambda x, y: x @ y,
+    "both": lambda x: (2 * x, 3 * x),
 }
 
 
@@ -51,7 +52,7 @@ class TestMemoryClient(ClientContract):
 
     @pytest.fixture
     def networks(self) -> Networks:
-        return Networks(b'"doubles"', b'"triples"', b'"multiplies"')
+        return Networks(b'"doubles"', b'"triples"', b'"multiplies"', b'"both"')
 
 
 def test_a_database_without_a_loader_says_so() -> None:

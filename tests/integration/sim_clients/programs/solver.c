@@ -84,6 +84,11 @@ static void snapshots(void) {
   done(penstock_end_stream(client, "snapshots"), "end");
 }
 
+static void* room_for(void* context, const char* name, const penstock_info* info) {
+  (void)name;
+  return info->nbytes <= 1 << 16 ? context : NULL;
+}
+
 static void models(const char* path) {
   FILE* file = fopen(path, "rb");
   expect(file != NULL, path);
@@ -101,6 +106,10 @@ static void models(const char* path) {
   int64_t version;
   done(penstock_wait_model(client, "twice", 0, 10, &version), "wait for a model");
   expect(version == 1, "version");
+  static char archive[1 << 16];
+  done(penstock_get_model(client, "twice", 0, room_for, archive), "get model");
+  expect(!memcmp(archive, model, size), "its archive");
+  refused(penstock_get_model(client, "twice", 2, room_for, archive), PENSTOCK_MODEL_MISSING, "version 2");
   done(penstock_infer(client, "twice", version, &input, 1, &output, 1), "infer");
   expect(y[0] == 2 && y[1] == 4 && y[2] == 6, "the model's answer");
 }

@@ -145,6 +145,8 @@ void Models(penstock::Client& client, const char* path) {
   client.promote_model("twice", 1);
   client.report_error("twice", 0.25, 1);
   Refused<penstock::ModelMissing>("twice", [&] { client.promote_model("twice", 7); });
+  Expect(client.get_model("twice") == archive && client.get_model("twice", 1) == archive, "its archive");
+  Refused<penstock::ModelMissing>("version 2", [&] { client.get_model("twice", 2); });
   client.infer("twice", {x}, {y});
   Expect(y == std::vector<float>{2, 4, 6}, "the model's answer");
   Expect(client.infer("twice", {{x.data(), {3, 1}}}, 1).dims() == std::vector<std::int64_t>{3, 1},

@@ -253,6 +253,7 @@ contains
   subroutine models()
     character(len=1000) :: path
     real(real32) :: x(nx, ny), y(nx, ny)
+    integer(int8), allocatable :: archive(:), again(:)
     integer :: version
     call get_command_argument(1, path)
     x = real(pattern, real32)
@@ -267,6 +268,12 @@ contains
     call client%report_error("twice", 0.25_real64, 1)
     call client%promote_model("twice", 7, stat=stat, errmsg=text)
     call expect(stat == penstock_model_missing, "a version that is not there")
+    call client%get_model("twice", archive)
+    call client%put_model("thrice", archive, 1)
+    call client%get_model("thrice", again, version=1)
+    call expect(size(again) > 100 .and. all(again == archive), "the archive of a model")
+    call client%get_model("thrice", again, version=2, stat=stat, errmsg=text)
+    call expect(stat == penstock_model_missing .and. index(text, "version 2") > 0, "no such version")
     call client%infer("twice", x, y)
     call expect(all(y == 2*x), "inference")
     call client%infer("twice", x(:, ny:1:-1), y, version=1)
