@@ -161,7 +161,7 @@ static int store_everywhere(penstock_client* client, const post* one) {
     psk_command_begin(client, 7 + pieces, reply_stored, (void*)(uintptr_t)one->name);
     psk_word(client, "AI.MODELSTORE");
     psk_word_model(client, psk_place_tag(client, place), one->name, one->version, 1);
-    psk_word(client, psk_backend_of(model, size));
+    psk_word(client, psk_backend_of(one->model, one->size));
     psk_word(client, one->device);
     psk_word(client, "TAG");
     psk_word_number(client, one->version);

@@ -101,7 +101,7 @@ def test_it_follows_the_live_version_forwards_and_back(client: MemoryClient) -> 
     assert (model(X) == 1).all()
     client.put_model("closure", constant(2.0), 2)
     assert (model(X) == 2).all() and model.version == 2
-    client._database.live["closure"] = 1
+    client.promote("closure", 1)
     assert (model(X) == 1).all() and model.version == 1
 
 
@@ -149,7 +149,7 @@ def test_a_version_that_was_removed_meanwhile_is_passed_over(client: MemoryClien
     model = client.local_model("closure")
     versions = iter([1, 2])
     client.model_version = lambda name: next(versions)  # type: ignore[method-assign]
-    del client._database.versions["closure@1"], client._database.archives["closure@1"]
+    client.remove_model_version("closure", 1)
     assert (model(X) == 2).all() and model.version == 2
 
 

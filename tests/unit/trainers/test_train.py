@@ -464,7 +464,7 @@ def far_off(count: int = 20, *, broken: int | None = None) -> MemoryDatabase:
 def test_a_network_that_does_not_export_ends_the_training_whose_state_is_kept(
     database: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*arguments: object) -> bytes:
+    def refused(*arguments: object, **options: object) -> bytes:
         raise ExportMismatch(0.5, 1e-4)
 
     with monkeypatch.context() as patched, pytest.raises(ExportMismatch, match=r"answer is 0\.5 away"):
