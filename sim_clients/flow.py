@@ -16,7 +16,8 @@ from sim_clients.keys import checked
 Policy = Literal["block", "drop_oldest", "drop_newest", "thin", "spill"]
 POLICIES: tuple[str, ...] = get_args(Policy)
 LONGEST_WAIT_S = 1e9
-_MOST = 2**63 - 1
+_MOST = 2**60
+"""As the module has it."""
 _CONSUMER = "consumer:"
 """In a meter, before the names of consumers."""
 
@@ -88,7 +89,7 @@ def check_bound(bound: Bound, stream: str) -> None:
     for name, least in (("items", 1), ("bytes", 1), ("keep_every", 2)):
         number = getattr(bound, name)
         if number is not None and not (_is_whole(number) and least <= number <= _MOST):
-            raise StreamError(stream, f"{name} is a whole number from {least} to 2**63 - 1, got {number!r}")
+            raise StreamError(stream, f"{name} is a whole number from {least} to 2**60, got {number!r}")
     if bound.items is None and bound.bytes is None:
         raise StreamError(stream, "a bound has items, bytes or both")
     if (bound.keep_every is None) == (bound.policy == "thin"):
@@ -118,7 +119,7 @@ def checked_position(position: int, stream: str) -> int:
         StreamError: it is no whole number of 0 or more.
     """
     if not _is_whole(position) or not 0 <= position <= _MOST:
-        raise StreamError(stream, f"a position is a whole number from 0 to 2**63 - 1, got {position!r}")
+        raise StreamError(stream, f"a position is a whole number from 0 to 2**60, got {position!r}")
     return int(position)
 
 

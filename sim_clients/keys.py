@@ -163,6 +163,11 @@ def meter(stream: str) -> str:
     return f"{{{stream}}}.meter"
 
 
+def beside(stream: str) -> tuple[str, ...]:
+    """Return the keys of all that is kept of a bounded stream beside its list."""
+    return tuple(f"{{{stream}}}.{part}" for part in ("meter", "sizes", "consumers", "steps"))
+
+
 def steps(stream: str) -> str:
     """Return the hash of the greatest step of each rank that has put, or tried to, in a stream."""
     return f"{{{stream}}}.steps"

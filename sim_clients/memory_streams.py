@@ -125,11 +125,15 @@ class MemoryStream:
             self._drop_acknowledged()
 
     def forget(self) -> list[str]:
-        """Begin anew, with the same bound and consumers, and return the names of what was announced."""
+        """Begin anew, without bound and consumers, and return the names of what was announced."""
         with self.changed:
             names = [entry.name for entry in self.entries]
             self.entries, self.kept_from = [], 0
-            self.consumers = dict.fromkeys(self.consumers, 0)
+            self.bound = self.directory = None
+            self.dropped = self.skipped = 0
+            self.left = False
+            self.consumers.clear()
+            self._unkept.clear()
             self.changed.notify_all()
             return names
 

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import redis
 from redis.cluster import RedisCluster
 
-from sim_clients import keys
+from sim_clients import keys, spill
 from sim_clients.address import Address
 from sim_clients.errors import DatabaseFull, DatabaseUnavailable, SnapshotError
 
 TIMEOUT_S = 5.0
 _TENSOR_NAMES = b".tensor_names"
+_SPILLED = b".spilled"
 _LENGTH_BYTES = 8
 
 
@@ -44,15 +46,19 @@ def entries(address: Address, stream: str, first: int) -> list[str]:
 
 
 def forget(address: Address, stream: str) -> None:
-    """Remove the snapshots that a stream announces, its list, its contract and the flags of its ends."""
+    """Remove the snapshots of a stream and their files, all that is kept of it, and the flags of its ends."""
     with connection(address, "forget a stream", stream) as database:
         for entry in [entry.decode() for entry in database.lrange(stream, 0, -1)]:
             fields = [keys.tensor(entry, name) for name in tensor_names(database, entry) or ()]
+            spilled = database.hget(keys.metadata(entry), _SPILLED)
             database.unlink(keys.metadata(entry), *fields)
             with suppress(SnapshotError):  # somebody's dataset that has no rank, and so no end
-                producer, rank, _ = keys.parse_snapshot(entry)
-                database.unlink(keys.flag(keys.ended(stream, producer, rank)))
+                name = keys.parse_snapshot(entry)
+                database.unlink(keys.flag(keys.ended(stream, name.producer, name.rank)))
+                if spilled is not None:
+                    spill.remove(Path(string_list(spilled)[1]), stream, str(name))
         database.unlink(stream)
+        database.unlink(*keys.beside(stream))
         database.unlink(keys.contract(stream))
 
 

@@ -151,6 +151,10 @@ class RedisStreams:
         with self._errors("leave the stream", stream):
             self._remove_all(stream, self._ask("PENSTOCK.UNSUBSCRIBE", stream, consumer))
 
+    def forget(self, stream: str) -> None:
+        """Hold no place in a stream any more, all of which has been removed."""
+        self._promised.pop(stream, None)
+
     def close(self) -> None:
         """Leave; what was promised ends."""
         if self._connection is not None:

@@ -163,6 +163,7 @@ class SmartRedisClient:
     def forget_stream(self, stream: str = keys.DEFAULT_STREAM) -> None:
         """Remove all that was put in a stream; see `Client.forget_stream`."""
         plain_redis.forget(self._address, keys.checked("stream", stream))
+        self._streams.forget(stream)
         self._series.pop(stream, None)
 
     def snapshot_names(self, first: int = 0, stream: str = keys.DEFAULT_STREAM) -> list[keys.SnapshotName]:

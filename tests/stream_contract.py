@@ -67,7 +67,7 @@ class StreamContract:
             (Bound(items=1, policy="spill"), "directory belongs to the policy spill"),
             (Bound(items=1, policy="spill", directory="here"), "absolute path, got 'here'"),
             (Bound(items=1, directory="/tmp"), "directory belongs to the policy spill"),
-            (Bound(items=2**63), "items is a whole number from 1 to 2.*, got 9223372036854775808"),
+            (Bound(items=2**60 + 1), "items is a whole number from 1 to 2.*, got 1152921504606846977"),
             (Bound(items=1, wait_s=0.0), "wait_s is greater than 0 and at most 1000000000, s, got 0.0"),
             (Bound(items=1, wait_s=float("inf")), "wait_s is greater than 0 and at most .*, got inf"),
             (
@@ -302,6 +302,20 @@ class StreamContract:
         second.write_bytes(b"\x93NUMPYgarbage")
         with pytest.raises(ClientError, match=r"heat_0\.0\.2/u\.npy"):
             client.get_snapshot(2)
+
+    def test_a_stream_that_is_forgotten_keeps_no_bound_no_consumers_and_no_files(
+        self, open_client: OpenClient, tmp_path: Path
+    ) -> None:
+        client = open_client("heat_0")
+        client.bound_stream(Bound(items=1, policy="spill", directory=tmp_path))
+        client.subscribe("reader")
+        assert put(client, 0, 1) == ["stored", "spilled"]
+        client.forget_stream()
+        fill = client.fill()
+        assert (fill.announced, fill.items, fill.spilled, dict(fill.consumers)) == (0, 0, 0, {})
+        assert not list(tmp_path.rglob("*.npy"))
+        client.bound_stream(Bound(items=5))
+        assert put(client, 0) == ["stored"]
 
     def test_spilling_where_nobody_can_write(self, open_client: OpenClient, tmp_path: Path) -> None:
         client = open_client("heat_0")

@@ -1,0 +1,121 @@
+"""A network is judged by samples that it never learns from, posted if it is better, and recorded."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from sim_clients import ModelAbout, ModelRejected
+from trainers.batches import Batch
+from trainers.distributed import Ranks
+from trainers.errors import RankLost, TrainerError
+from trainers.gate import HeldOut
+from trainers.history import History, buffer_facts
+from trainers.losses import relative_square
+from trainers.publish import Publisher
+from trainers.samples import NEXT
+from trainers.settings import Training
+from trainers.specimen import keep_specimen
+from trainers.state import TrainingState
+
+
+def examine(
+    network: torch.nn.Module, state: TrainingState, training: Training, history: History, ranks: Ranks
+) -> tuple[int | None, bool]:
+    """Have rank 0 judge a network, and post it if it is better.
+
+    Where it cannot be exported or posted, a checkpoint is written before that is raised.
+
+    Returns:
+        The version it was posted as, and whether the training is to end; the same for all ranks.
+    """
+    held = ranks.gather(state.held())
+    validation, version, refusal, enough = 0.0, None, None, False
+    if ranks.rank == 0:
+        judges = state.loader.judges()
+        validation = judge(network, judges, training)
+        state.validations.append(validation)
+        enough = state.reason(training) is not None
+        with state.loader.paused():
+            try:
+                version = state.publisher.offer(
+                    network,
+                    [judges[name][:1] for name in training.inputs],
+                    validation,
+                    held_out=held_out(judges, training),
+                    about=ModelAbout(steps=state.step, samples=state.samples(training)),
+                )
+                record(history, state, training, validation, version, held)
+                if version is not None:
+                    units = state.loader.intake.stream.units(training.target)
+                    what = (training.inputs, training.target, units)
+                    keep_specimen(history.directory, version, network, judges, *what)
+            except (TrainerError, ModelRejected) as error:
+                refusal = error
+    posted = state.publisher.state_dict()
+    said = (version, enough, state.validations, posted, refusal and str(refusal))
+    version, enough, state.validations, posted, why = ranks.broadcast(said)
+    state.publisher.load_state_dict(posted)
+    if why is not None:
+        state.save()
+        raise refusal or RankLost(ranks.rank, ranks.world, "post a network", {0: why})
+    return version, enough
+
+
+def judge(network: torch.nn.Module, batch: Batch, training: Training) -> float:
+    """Return the mean relative L2 error."""
+    network.eval()
+    with torch.no_grad():
+        return float(relative_square(*answer_and_target(network, batch, training)).sqrt().mean())
+
+
+def tell(history: History, publisher: Publisher) -> None:
+    """Append what has become of versions: which the gate let pass or not, which were gone back from."""
+    for event in publisher.events():
+        history.append(event)
+
+
+def record(
+    history: History,
+    state: TrainingState,
+    training: Training,
+    validation: float,
+    version: int | None,
+    held: list[dict[str, int]],
+) -> None:
+    """Append one line to the history: what was reached when, and what was posted."""
+    stream = state.loader.intake.stream
+    line = {
+        "unix_time": time.time(),
+        "seconds": state.elapsed(),
+        "step": state.step,
+        **{name: sum(one[name] for one in held) for name in ("samples", "unseen", "non_finite")},
+        "snapshots": stream.cursor,
+        "announced": stream.announced,
+        "missed": stream.missed,
+        "batch_size": training.batch_size,
+        **buffer_facts(state.loader.intake.buffer),
+        "idle_s": state.loader.idle_s,
+        "loss": state.loss,
+        "validation": validation,
+        "version": version,
+    }
+    history.append(line)
+    tell(history, state.publisher)
+    posted = f"  posted as version {version}" if version else ""
+    done = f"{100 * min(1.0, state.progress(training)):3.0f} %  step {state.step:5d}"
+    print(f"{done}  loss {state.loss:.4f}  validation {validation:.4f}{posted}", flush=True)
+
+
+def answer_and_target(
+    network: torch.nn.Module, batch: Batch, training: Training
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what a network answers to a batch, and what it should: (batch, …) each."""
+    return network(*(batch[name] for name in training.inputs)), batch[training.target + NEXT]
+
+
+def held_out(judges: Batch, training: Training) -> HeldOut:
+    """Return the judges as the gate takes them."""
+    inputs = tuple(judges[name].cpu().numpy() for name in training.inputs)
+    return HeldOut(inputs, judges[training.target + NEXT].cpu().numpy())

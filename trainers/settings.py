@@ -1,0 +1,108 @@
+"""What a training is told: on which data, for how long, by which rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+from trainers.errors import TrainingRefused
+from trainers.gate import Gate, better_by, keep_last_and_best
+from trainers.normalise import Normalise
+from trainers.publish import Terms
+from trainers.stream import NonFinite
+from trainers.until import Until
+
+VERSIONS_KEPT = 10
+_POSITIVE = (
+    *("steps", "seconds", "judges", "batch_size", "learning_rate"),
+    *("validate_every", "checkpoint_every", "timeout_s", "rank_timeout_s"),
+)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What to train on, and for how long.
+
+    Attributes:
+        model: the name the network is posted under.
+        producers: whose snapshots it learns from.
+        held_out: whose snapshots only judge it.
+        inputs: fields in the order of the network's arguments.
+        target: the field whose value one jump later is learned.
+        jump: solver steps between an input and its target; 0 when one snapshot holds both.
+        steps: gradient steps; the learning rate falls to zero with the last.
+        seconds: the training ends so long after its first step, also with fewer steps.
+        judges: held-out samples that every network is judged by; later ones are not used.
+        batch_size: samples in a step; of several ranks, of each.
+        learning_rate: the highest.
+        validate_every, checkpoint_every: in gradient steps.
+        improvement: by which fraction a network must be better than the last one posted.
+        timeout_s: how long the producers may be silent.
+        rank_timeout_s: how long one of several ranks may keep the others waiting, as the first does when it
+            judges and posts.
+        converged: the training ends when the validation is at most this; by default it goes on.
+        until: rules that end it besides (`trainers.until`).
+        stop_solvers: when the training ends all programs of the database are asked to (`request_stop`).
+        terms: on which a network is posted and keeps its place; by default it must beat the live version on
+            the judges by `improvement`, and the newest ten versions and the best one are kept.
+        end_with_producers: when all producers have ended and all they put was taken in, the buffer is
+            drained, and the training ends when nothing is left; by default it goes on learning from what it
+            has, which is nothing where the buffer lets no sample be drawn twice.
+        prefetch: batches that are made ahead, beside the step; with 0 each is made when its step is due, so
+            that the same stream gives the same steps.
+        normalise: whether the network's inputs and answer are normalised, inside of what is posted: "no"; by
+            the moments of what had come before the first step, "frozen"; by those of all that has come,
+            looked at again at every judgement, "running".
+        non_finite: a snapshot that carries NaN or infinity ends the training, "refuse"; or is skipped, and
+            counted in the history, "skip".
+        tensorboard: the history is written for TensorBoard too; needs its package.
+    """
+
+    model: str
+    producers: tuple[str, ...]
+    held_out: tuple[str, ...]
+    inputs: tuple[str, ...]
+    target: str
+    jump: int
+    steps: int
+    seconds: float
+    judges: int = 16
+    batch_size: int = 16
+    learning_rate: float = 4e-3
+    validate_every: int = 25
+    checkpoint_every: int = 200
+    improvement: float = 0.02
+    timeout_s: float = 60.0
+    rank_timeout_s: float = 300.0
+    converged: float | None = None
+    until: tuple[Until, ...] = ()
+    stop_solvers: bool = False
+    terms: Terms | None = None
+    end_with_producers: bool = False
+    prefetch: int = 2
+    normalise: Normalise = "no"
+    non_finite: NonFinite = "refuse"
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name in _POSITIVE:
+            if not getattr(self, name) > 0:
+                raise TrainingRefused(name, getattr(self, name), "greater than 0")
+        if self.converged is not None and not self.converged > 0:
+            raise TrainingRefused("converged", self.converged, "greater than 0, or None")
+        if self.prefetch < 0:
+            raise TrainingRefused("prefetch", self.prefetch, "at least 0")
+        for name, words in (("normalise", Normalise), ("non_finite", NonFinite)):
+            if getattr(self, name) not in get_args(words):
+                raise TrainingRefused(name, getattr(self, name), f"one of {', '.join(get_args(words))}")
+        for name in ("producers", "held_out", "inputs"):
+            if not getattr(self, name):
+                raise TrainingRefused(name, getattr(self, name), "at least one name")
+
+
+def terms_of(training: Training) -> Terms:
+    """Return on which terms a network is posted."""
+    if training.terms is not None:
+        return training.terms
+    gate = Gate(rule=better_by(training.improvement))
+    return Terms(gate=gate, prune=keep_last_and_best(VERSIONS_KEPT), improvement=training.improvement)
