@@ -156,6 +156,8 @@ class Experiment:
                 self._guard,
                 self._record,
             )
+            self._open = True
+            self._say(f"run directory {self.run_dir}")
         except BaseException as error:
             over = self._time.over if isinstance(error, KeyboardInterrupt) else None
             self._launcher.close()
@@ -164,8 +166,6 @@ class Experiment:
             if over is not None:
                 raise over from error
             raise
-        self._open = True
-        self._say(f"run directory {self.run_dir}")
         return self
 
     def __exit__(

@@ -150,6 +150,7 @@ def test_no_page_has_python_that_no_test_runs() -> None:
         "streams.md",
         "training.md",
         "models.md",
+        "report.md",
     }
     assert with_python == {
         *expected,

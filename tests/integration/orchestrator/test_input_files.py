@@ -198,7 +198,7 @@ def test_a_resumed_run_lays_no_files_anew_and_refuses_others(experiment: Path) -
     driver = subprocess.Popen([sys.executable, "-m", "orchestrator.cli", "run", str(experiment)])
     try:
         deadline = time.monotonic() + DEADLINE_S
-        while len(began(experiment)) < 2:
+        while len(began(experiment)) < 2 or "m_0" not in completed():
             assert time.monotonic() < deadline
             time.sleep(0.02)
     finally:
@@ -229,6 +229,12 @@ def began(experiment: Path) -> dict[str, str]:
     files = runs[0].directory.glob("m_*/count") if runs else []
     noted = {file.parent.name: file.read_text() for file in files}
     return {name: text for name, text in noted.items() if text != "given\n"}
+
+
+def completed() -> set[str]:
+    """Return the members of the newest run that are recorded as completed."""
+    jobs = read_record(all_runs()[0].directory)["jobs"]
+    return {job["name"] for job in jobs if job["state"] == "completed"}
 
 
 def test_other_parameters_are_refused_by_a_resume(case: Path) -> None:
