@@ -84,12 +84,6 @@ class MemoryStream:
                 self._reserved[entry] = size
             return outcome
 
-    def release(self, entry: str) -> None:
-        """Give the room back for a snapshot that could not be stored."""
-        with self.changed:
-            self._reserved.pop(entry, None)
-            self.changed.notify_all()
-
     def announce(self, entry: str, outcome: Outcome) -> None:
         """Append a snapshot."""
         with self.changed:

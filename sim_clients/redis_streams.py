@@ -89,11 +89,6 @@ class RedisStreams:
             if promised and size is not None:
                 self._promised[stream] = size
 
-    def release(self, stream: str) -> None:
-        """Give back the room for a snapshot that could not be stored."""
-        with self._errors("give room back in the stream", stream):
-            self._ask("PENSTOCK.UNRESERVE", stream)
-
     def store_spilled(
         self,
         entry: str,

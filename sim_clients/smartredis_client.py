@@ -187,7 +187,7 @@ class SmartRedisClient:
             with self._translated("get a snapshot of stream", stream):
                 found = self._wheel.get_dataset_list_range(stream, position, position)
         except DatabaseRefused as error:
-            return self._from_files(stream, position, error)
+            return selected(self._from_files(stream, position, error), fields, place)
         if not found or not (snapshot := _snapshot(Dataset.from_pybind(found[0]))).fields:
             return selected(self._from_files(stream, position, None), fields, place)
         return selected(snapshot, fields, place)

@@ -24,6 +24,7 @@ from trainers.errors import TrainerError, TrainingRefused
 from trainers.reservoir import buffer_named
 from trainers.train import Training, train
 
+_IN_SCRIPTS_ONLY = ("until", "terms")
 _ATTRIBUTE = re.compile(r"^ {4}([a-z_, ]+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     torch.manual_seed(given["seed"])
     try:
-        training = Training(**{one.name: _tupled(given[one.name]) for one in fields(Training)})
+        training = Training(**{n: _tupled(given[n]) for n in _options()})
         buffer = buffer_named(
             given["buffer"], given["capacity"], watermark=given["watermark"], seed=given["seed"]
         )
@@ -49,6 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"trainers.train: {error}")
 
 
+def _options() -> dict[str, Field[Any]]:
+    """Return the attributes of `Training` that can be said in words, by their names."""
+    return {one.name: one for one in fields(Training) if one.name not in _IN_SCRIPTS_ONLY}
+
+
 def network_named(name: str) -> torch.nn.Module:
     """Return what the factory of a name like `module:factory` makes.
 
@@ -58,8 +64,9 @@ def network_named(name: str) -> torch.nn.Module:
     module, _, factory = name.partition(":")
     try:
         network = getattr(import_module(module), factory)()
-    except (ImportError, AttributeError, ValueError) as error:
-        raise TrainingRefused("network", name, f"module:factory that Python finds ({error})") from error
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        expected = f"module:factory, of no arguments, that Python finds here or by PYTHONPATH ({error})"
+        raise TrainingRefused("network", name, expected) from error
     if not isinstance(network, torch.nn.Module):
         raise TrainingRefused("network", name, f"a factory of a torch.nn.Module, not of {network!r}")
     return network
@@ -81,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
         "--directory", type=Path, default=Path(), help="of checkpoint and history (default: this one)"
     )
     hints, words = get_type_hints(Training), dict(_documented())
-    for one in fields(Training):
+    for one in _options().values():
         _add(parser, one, hints[one.name], words.get(one.name, ""))
     return parser
 

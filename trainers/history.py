@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -96,8 +97,12 @@ def buffer_facts(buffer: object) -> dict[str, float]:
 
 
 def _lines(directory: Path) -> list[dict[str, Any]]:
-    with (directory / HISTORY).open() as file:
-        return [json.loads(line) for line in file]
+    """Return all lines but those that a kill has cut off."""
+    found = []
+    for line in (directory / HISTORY).read_text(errors="replace").splitlines():
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return [line for line in found if isinstance(line, dict)]
 
 
 def _last_byte(path: Path) -> bytes:

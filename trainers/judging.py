@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from sim_clients import ModelAbout, ModelRejected
+from sim_clients import ClientError, DatabaseUnavailable, ModelAbout
 from trainers.batches import Batch
 from trainers.distributed import Ranks
 from trainers.errors import RankLost, TrainerError
@@ -51,7 +51,9 @@ def examine(
                     units = state.loader.intake.stream.units(training.target)
                     what = (training.inputs, training.target, units)
                     keep_specimen(history.directory, version, network, judges, *what)
-            except (TrainerError, ModelRejected) as error:
+            except DatabaseUnavailable:
+                raise  # no checkpoint could be acknowledged
+            except (TrainerError, ClientError) as error:
                 refusal = error
     posted = state.publisher.state_dict()
     said = (version, enough, state.validations, posted, refusal and str(refusal))

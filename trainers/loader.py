@@ -157,7 +157,7 @@ class Loader:
         with self._changed:
             while not self._batches and not self._returns_none() and not unless():
                 self._changed.wait(LOOK_EVERY_S)
-            if self._error is not None:
+            if self._error is not None and not self._batches:
                 raise self._error
             if not self._batches:
                 return None
@@ -183,10 +183,11 @@ class Loader:
         try:
             pauses = Pauses(self._timeout_s)
             while not self._leaving and not self._used_up:
+                claimed = not self._unclaimed.is_set()
                 self._unclaimed.wait()
                 with self._turn:
                     busy, starved = self._round(), self.intake.starved()
-                if busy or not starved:
+                if busy or not starved or claimed or self._batches:  # nobody waits for something new
                     pauses = Pauses(self._timeout_s)
                 if not busy:
                     self._rest(pauses if starved else None)

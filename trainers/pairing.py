@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sim_clients import Snapshot
+from trainers.errors import TrainingRefused
 from trainers.samples import Sample, fields_of, paired
+
+PATIENCE = 200
+"""So many snapshots may follow others at another distance than the jump before the first sample."""
 
 
 class Pairing:
@@ -21,21 +25,40 @@ class Pairing:
         self._target = target
         self._jump = jump
         self._last: dict[str, tuple[int, Sample]] = {}
+        self._misses: int | None = 0
+        """Snapshots so far that followed another one, and made no sample; None once one has."""
 
     def add(self, snapshot: Snapshot) -> Sample | None:
         """Return the sample that a snapshot completes, None where it follows no other.
 
         Raises:
             SampleError: it lacks a field that the network is trained on.
+            TrainingRefused: no snapshots are a jump apart.
         """
         inputs, target = fields_of(snapshot, self._inputs), fields_of(snapshot, (self._target,))
         rank = f"{snapshot.producer}.{snapshot.rank}"
         before, self._last[rank] = self._last.get(rank), (snapshot.step, inputs)
         if self._jump == 0:
             before = self._last[rank]
-        if before is None or snapshot.step - before[0] != self._jump:
+        if before is None:
             return None
+        if snapshot.step - before[0] != self._jump:
+            self._missed(rank, snapshot.step - before[0])
+            return None
+        self._misses = None
         return paired(self._inputs, self._target, before[1], target, self._jump)
+
+    def _missed(self, rank: str, distance: int) -> None:
+        if self._misses is None:
+            return
+        self._misses += 1
+        if self._misses == PATIENCE:
+            raise TrainingRefused(
+                "jump",
+                self._jump,
+                f"the steps between two snapshots that follow each other: of {rank} they are {distance} "
+                f"apart, and of {PATIENCE} that came no two were {self._jump} apart",
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""

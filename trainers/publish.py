@@ -18,6 +18,7 @@ from trainers.exporting import export
 from trainers.formats import Format
 from trainers.gate import Canary, Finding, Gate, HeldOut, Prune, Verdict, prune
 
+_OWN = ("version", "best_loss", "bar", "posted")
 LOOK_EVERY_S = 0.5
 """How often at most the database is asked what solvers have reported, s."""
 
@@ -60,6 +61,8 @@ class Publisher:
     Attributes:
         version: the last one that was posted.
         best_loss: its validation loss.
+        bar: an error that the next one must beat besides: that of a version which did not pass its trial.
+        posted: the error of the last one, as its gate had it.
         verdict: what the gate found last.
         trial: the version that is on trial.
         rolled_back: the versions that did not pass their trial.
@@ -92,6 +95,7 @@ class Publisher:
         self.version = 0
         self.best_loss = float("inf")
         self.bar = float("inf")
+        self.posted = float("inf")
         self.verdict: Verdict | None = None
         self.trial: Trial | None = None
         self.rolled_back: list[int] = []
@@ -131,6 +135,7 @@ class Publisher:
         version = self._post(export(network, example, format=self._format), loss, about)
         self._tell_gate(step, version)
         self.version, self.best_loss, self.bar = version, loss, float("inf")
+        self.posted = loss if self.verdict is None else self.verdict.candidate
         before = previous(self._client.model_versions(self._name))
         if self._terms.canary is not None and before is not None:
             self.trial = Trial(version, before, time.time())
@@ -161,11 +166,13 @@ class Publisher:
         finding = self._finding(self.trial)
         if finding is Finding.OPEN:
             return None
-        trial, self.trial = self.trial, None
+        trial = self.trial
+        if finding is Finding.FAILED:
+            self._client.promote(self._name, trial.before)
+        self.trial = None
         if finding is Finding.PASSED:
             return None
-        self._client.promote(self._name, trial.before)
-        self.bar = self.verdict.candidate if self.verdict is not None else self.best_loss
+        self.bar = self.posted
         self.rolled_back.append(trial.version)
         told = {"version": trial.before, "from": trial.version, "reason": "its trial in the solvers"}
         self._events.append({"event": "rollback", "unix_time": time.time(), **told})
@@ -182,11 +189,16 @@ class Publisher:
         return max(newest(self._client.model_versions(self._name)), self._live_version()) < self.version
 
     def post_again(
-        self, network: torch.nn.Module, example: Sequence[torch.Tensor], loss: float
+        self,
+        network: torch.nn.Module,
+        example: Sequence[torch.Tensor],
+        loss: float,
+        *,
+        about: ModelAbout | None = None,
     ) -> int | None:
         """Post a network whatever was posted before; raises what `offer` does."""
-        self.best_loss, self.trial = float("inf"), None
-        return self.offer(network, example, loss)
+        self.best_loss, self.bar, self.trial = float("inf"), float("inf"), None
+        return self.offer(network, example, loss, about=about)
 
     def events(self) -> list[dict[str, Any]]:
         """Return what has become of versions since the last call, as lines of the history."""
@@ -196,12 +208,13 @@ class Publisher:
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
         trial = None if self.trial is None else list(dataclasses.astuple(self.trial))
-        own = {name: getattr(self, name) for name in ("version", "best_loss", "bar")}
+        own = {name: getattr(self, name) for name in _OWN}
         return own | {"trial": trial, "rolled_back": list(self.rolled_back)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
-        self.version, self.best_loss, self.bar = (state[name] for name in ("version", "best_loss", "bar"))
+        for name in _OWN:
+            setattr(self, name, state[name])
         self.trial = None if state["trial"] is None else Trial(*state["trial"])
         self.rolled_back = list(state["rolled_back"])
 
@@ -212,6 +225,9 @@ class Publisher:
             return loss < bar * (1 - self._terms.improvement)
         prediction = _predicted(network, held_out)
         self.verdict = gate.judge(self._client, self._name, prediction, held_out, self.bar)
+        if self.verdict.live == math.inf and self.verdict.version == self.version:
+            # Our own, which has answered before: that it does not now is no reason to take a worse one.
+            return self.verdict.passed and gate.rule(self.verdict.candidate, self.posted)
         return self.verdict.passed
 
     def _tell_gate(self, step: int | None, version: int | None) -> None:
@@ -225,8 +241,9 @@ class Publisher:
         else:
             reason = f"{candidate:.4g} against {live:.4g} of version {self.verdict.version}"
         told = {"version": version, "accepted": version is not None, "reason": reason}
+        at = {} if step is None else {"step": step}
         errors = {"candidate": _finite(candidate), "live": None if live is None else _finite(live)}
-        self._events.append({"event": "gate", "unix_time": time.time(), "step": step, **told, **errors})
+        self._events.append({"event": "gate", "unix_time": time.time(), **at, **told, **errors})
 
     def _post(self, archive: bytes, loss: float, about: ModelAbout | None) -> int:
         known = ModelAbout() if about is None else about

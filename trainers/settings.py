@@ -29,7 +29,8 @@ class Training:
         held_out: whose snapshots only judge it.
         inputs: fields in the order of the network's arguments.
         target: the field whose value one jump later is learned.
-        jump: solver steps between an input and its target; 0 when one snapshot holds both.
+        jump: solver steps between an input and its target, which are two snapshots of a rank that follow each
+            other; 0 when one snapshot holds both.
         steps: gradient steps; the learning rate falls to zero with the last.
         seconds: the training ends so long after its first step, also with fewer steps.
         judges: held-out samples that every network is judged by; later ones are not used.

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from sim_clients import Client
+from sim_clients import Client, ModelAbout
 from trainers.batches import Batch
 from trainers.board import Board
 from trainers.buffer import Buffer
@@ -129,7 +129,8 @@ def _train(
     if first and publisher.is_lost():
         judges = loader.judges()
         example = [judges[name][:1] for name in training.inputs]
-        publisher.post_again(network, example, judge(network, judges, training))
+        about = ModelAbout(steps=state.step, samples=state.samples(training))
+        publisher.post_again(network, example, judge(network, judges, training), about=about)
 
     over = state.over or state.progress(training) >= 1
     replica, rounds = ranks.replicate(network), Rounds(ranks, training.timeout_s, device)
@@ -145,7 +146,8 @@ def _train(
                 raise intake.stream.stalled()
             if first and publisher.looks_now:
                 with loader.paused():
-                    publisher.watch()
+                    gone_back = publisher.watch() is not None
+                loader.pressed = loader.pressed or gone_back  # a checkpoint is to know of it
                 tell(history, publisher)
 
             # 2. One gradient step, unless time is over or the last sample has been used.
@@ -181,13 +183,12 @@ def _train(
                 state.save()
             if told.asked and not over:
                 raise TrainingStopped(state.step, path)
-        if first:
-            with loader.paused():
-                publisher.settle(unless=asked)
-            tell(history, publisher)
         state.over = True
         state.save()
     intake.stream.leave()
+    if first:  # a trial goes on while nothing is held up
+        publisher.settle(unless=asked)
+        tell(history, publisher)
     if first and training.stop_solvers:
         client.request_stop()
     return publisher

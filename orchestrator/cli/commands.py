@@ -51,6 +51,7 @@ class LazyCommands(TyperGroup):
         found = getattr(import_module(f"orchestrator.cli.{entry.file}"), entry.function)
         if isinstance(found, typer.Typer):
             group = get_command(found)
+            group.name = cmd_name
             for each in getattr(group, "commands", {}).values():
                 each.callback = _at_the_edge(each.callback)
             return group

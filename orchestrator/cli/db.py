@@ -139,7 +139,19 @@ def _show_streams(run_id: str, database: DatabaseEntry, *, as_json: bool) -> Non
     if as_json:
         print(json.dumps([stream.as_json() for stream in streams], indent=2))
         return
-    headings = ("stream", "policy", "kept", "MB", "announced", "lost", "waiting", "slowest consumer")
+    headings = (
+        "stream",
+        "policy",
+        "kept",
+        "MB",
+        "announced",
+        "lost",
+        "waiting",
+        "acknowledged by the slowest",
+    )
+    if not streams:
+        print("there is no stream yet")
+        return
     table = Table(*headings)
     for stream in streams:
         table.add_row(*map(plain, _stream_row(stream)))

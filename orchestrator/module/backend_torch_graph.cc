@@ -207,10 +207,12 @@ bool WritesInputs(const torch::jit::Method& forward) {
   std::shared_ptr<Graph> graph = Inlined(forward);
   std::vector<Node*> nodes;
   Collect(graph->block(), &nodes);
-  // What is forked and never waited for counts for nothing in torch's own answer.
-  bool forks = std::any_of(nodes.begin(), nodes.end(),
-                           [](const Node* node) { return node->kind() == c10::prim::fork; });
-  if (forks) return true;
+  // What is forked and never waited for counts for nothing in torch's own answer, nor does what is kept in
+  // the module for the next run, when the input may be gone.
+  bool hidden = std::any_of(nodes.begin(), nodes.end(), [](const Node* node) {
+    return node->kind() == c10::prim::fork || node->kind() == c10::prim::SetAttr;
+  });
+  if (hidden) return true;
   torch::jit::AliasDb aliases(graph);
   auto inputs = graph->inputs();
   return std::any_of(inputs.begin() + 1, inputs.end(),

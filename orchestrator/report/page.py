@@ -47,7 +47,9 @@ def write_report(run: Run, path: Path | None = None) -> Path:
         draft.write_text(page(run, time.time()), encoding="utf-8")
         draft.replace(path)
     except OSError as error:
-        raise RunError(f"the report cannot be written to {path}: {error}", run=run.run_id) from error
+        raise RunError(
+            f"the report cannot be written to {path}: {error.strerror or error}", run=run.run_id
+        ) from error
     finally:
         draft.unlink(missing_ok=True)
     return path

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import redis
+import torch
 
 from tests.integration.ai_commands import ALL_TYPES, execute, get, put, refusal, store_model
 from tests.integration.module.arena_client import ArenaClient, arena, wait_for
@@ -223,11 +224,12 @@ def test_models_read_what_lies_in_the_arena(client: ArenaClient) -> None:
         "def forward(self, x):\n    view = x.view(-1)[1:]\n    view.mul_(2)\n    return x + 1 - 1\n",
         "def late(self, x):\n    return x.fill_(7)\ndef forward(self, x):\n"
         "    y = x + 1\n    torch.jit.fork(self.late, x)\n    return y\n",
+        "def forward(self, x):\n    self.kept = x\n    return x + 0\n",
     ],
-    ids=["itself", "a view", "a fork"],
+    ids=["itself", "a view", "a fork", "an attribute"],
 )
 def test_a_model_that_writes_to_its_input_changes_a_copy(client: ArenaClient, source: str) -> None:
-    store_model(client.db, "m", torchscript(source))
+    store_model(client.db, "m", torchscript(source, {"kept": torch.zeros(1)}))
     x = np.arange(100_000, dtype=np.float32)
     client.put("x", x)
     for _ in range(2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import Application, Experiment, Orchestrator
+from orchestrator.cli.commands import COMMANDS
 from orchestrator.cli.db import owner
 from orchestrator.errors import WaitTimeout
 from orchestrator.record import all_runs
@@ -287,6 +289,12 @@ def test_command_starts_without_heavy_imports() -> None:
     probe = f"import sys, orchestrator.cli.commands; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_help_names_every_command():
+    said = penstock("--help").stdout
+    for name in COMMANDS:
+        assert re.search(rf"^\W*{name} +\w", said, re.MULTILINE), name
 
 
 def test_version_is_told():

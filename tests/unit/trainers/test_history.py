@@ -193,3 +193,11 @@ def test_a_history_is_json_line_by_line(tmp_path: Path) -> None:
     assert [json.loads(line) for line in (tmp_path / HISTORY).read_text().splitlines()] == [
         {"reason": "two\nlines"}
     ]
+
+
+def test_a_line_that_a_kill_cut_off_is_passed_over(tmp_path: Path) -> None:
+    append_history(tmp_path, {"step": 1})
+    with (tmp_path / HISTORY).open("a") as file:
+        file.write('{"step": 2, "lo')
+    append_history(tmp_path, {"step": 3})
+    assert [line["step"] for line in read_history(tmp_path)] == [1, 3]

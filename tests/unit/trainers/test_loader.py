@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -106,6 +107,23 @@ def test_a_stream_without_snapshots_is_told_by_name(database: MemoryDatabase, ah
         pytest.raises(NoSamples, match="0 samples to learn from, 1 are needed, and 2 held-out ones"),
     ):
         loader.batch()
+
+
+def test_what_is_ready_is_handed_out_however_long_nothing_new_has_come(database: MemoryDatabase) -> None:
+    put(database, range(2 * BATCH), end=False)
+    with Loader(intake_of(database, Fifo(8, seed=0)), ahead=2, timeout_s=0.05) as loader:
+        wait_until(lambda: len(loader._batches) == 2)
+        time.sleep(0.2)  # a step that takes longer than producers may be silent
+        assert [loader.batch() is not None for _ in range(2)] == [True, True]
+        with pytest.raises(StreamStalled):
+            loader.batch()
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def test_no_more_is_ready_than_was_asked_for_and_the_rest_waits_with_the_producers(

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from sim_clients import Snapshot
-from trainers import SampleError
+from trainers import SampleError, TrainingRefused
 from trainers.batches import batch_of
-from trainers.pairing import Pairing
+from trainers.pairing import PATIENCE, Pairing
 
 
 def snapshot(step: int, producer: str = "a", rank: int = 0) -> Snapshot:
@@ -25,6 +25,22 @@ def test_only_snapshots_one_jump_apart_make_a_sample() -> None:
     assert {name: float(value.flat[0]) for name, value in sample.items()} == {"u": 0, "s": 0, "u_next": 10}
     assert pairs.add(snapshot(30)) is None
     assert pairs.add(snapshot(40)) is not None
+
+
+def test_a_jump_that_no_snapshots_are_apart_is_told_with_what_they_are() -> None:
+    pairs = Pairing(["u"], "u", jump=4)
+    with pytest.raises(TrainingRefused, match=r"jump is 4, .* of a\.0 they are 1 apart") as caught:
+        for step in range(PATIENCE + 1):
+            assert pairs.add(snapshot(step)) is None
+    assert caught.value.setting == "jump" and step == PATIENCE
+
+
+def test_a_jump_that_some_snapshots_are_apart_waits_for_the_next_ones() -> None:
+    pairs = Pairing(["u"], "u", jump=4)
+    pairs.add(snapshot(0))
+    assert pairs.add(snapshot(4)) is not None
+    for step in range(5, 2 * PATIENCE):
+        assert pairs.add(snapshot(step)) is None
 
 
 def test_ranks_and_producers_are_apart() -> None:

@@ -165,6 +165,20 @@ def test_a_version_that_does_worse_in_the_solvers_is_gone_back_from(client: Memo
 
 
 @pytest.mark.usefixtures("look_at_once")
+def test_an_empty_database_gets_a_network_also_after_one_was_gone_back_from(client: MemoryClient) -> None:
+    publisher = Publisher(client, "net", terms=Terms(canary=Canary(reports=1, seconds=600)))
+    offer(publisher, 1.5)
+    assert offer(publisher, 1.2) == 2
+    client.report_error("net", float("nan"), 2)
+    assert publisher.watch() == 2
+    resumed = Publisher(MemoryClient(MemoryDatabase(load=load_torchscript)), "net")
+    resumed.load_state_dict(publisher.state_dict())
+    assert resumed.is_lost()
+    about = ModelAbout(steps=40)
+    assert resumed.post_again(Factor(1.4), [torch.ones(1, 1)], 0.4, about=about) == 3
+
+
+@pytest.mark.usefixtures("look_at_once")
 def test_nan_ends_a_trial_at_once_and_good_reports_pass_it(client: MemoryClient) -> None:
     publisher = Publisher(client, "net", terms=Terms(canary=Canary(reports=2, seconds=600)))
     offer(publisher, 1.5)
