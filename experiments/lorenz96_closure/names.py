@@ -13,6 +13,8 @@ from lorenz96 import BlownUp
 from sim_clients import ClientError
 
 MODEL = "closure"
+FITS = "fits"
+"""Who reads the snapshots after the trainer has."""
 X, B = "x", "b"
 """Fields of a snapshot: (members, slow) float32 each."""
 

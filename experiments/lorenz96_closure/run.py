@@ -6,12 +6,13 @@ Run it with `penstock run lorenz96_closure`, or as a script: `python run.py --qu
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lorenz96 import System, steps_of
-from names import ARCHIVE
+from names import ARCHIVE, FITS
 from report import report
 
 from orchestrator import (
@@ -23,6 +24,7 @@ from orchestrator import (
     run_script,
 )
 from orchestrator.errors import UsageError
+from sim_clients import connect
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 600.0
@@ -39,6 +41,9 @@ def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | Non
     made = Programs.of(config, system, experiment.run_dir)
     with experiment as exp:
         db = exp.start(Orchestrator())
+        if not exp.dry_run:
+            with closing(connect(db.address)) as client:
+                client.subscribe(FITS)  # what the trainer has acknowledged is kept for them, too
         learning = exp.start(made.trainer, database=db)
         for program in (made.truths, made.held_out, made.coupled):
             exp.start(program, database=db)
