@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from orchestrator.commit import commit_of
 from orchestrator.config import load_config
 from orchestrator.errors import PenstockError, UsageError
 from orchestrator.hosts import parse_hosts
@@ -28,6 +27,7 @@ from orchestrator.policy import is_time
 from orchestrator.preview import Preview
 from orchestrator.progress import say
 from orchestrator.schedulers.table import job_here
+from sim_clients.commit import commit_of
 from sim_clients.errors import ClientError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from sim_clients import Client, ModelAbout, ModelMissing
+from sim_clients.commit import commit_of
 from sim_clients.registry import newest, previous
-from trainers.commit import git_commit
 from trainers.exporting import export
 from trainers.formats import Format
 from trainers.gate import Canary, Finding, Gate, HeldOut, Prune, Verdict, prune
@@ -89,7 +91,7 @@ class Publisher:
         self._name = name
         self._device = device
         self._terms = Terms(improvement=improvement) if terms is None else terms
-        self._commit = git_commit()
+        self._commit = commit_of(Path(sys.argv[0]).absolute().parent)
         self._looked_at = -math.inf
         self._format = format
         self.version = 0

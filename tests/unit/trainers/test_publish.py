@@ -13,7 +13,6 @@ import torch
 
 from sim_clients import MemoryClient, MemoryDatabase, ModelAbout
 from trainers import ExportMismatch, Publisher, export
-from trainers.commit import git_commit
 from trainers.exporting import check_same
 from trainers.gate import Canary, Gate, HeldOut, keep_last_and_best
 from trainers.networks import FourierNetwork, Mlp
@@ -239,15 +238,17 @@ def test_numbers_that_were_used_are_not_used_again(client: MemoryClient) -> None
     assert offer(Publisher(client, "net"), 1.3) == 3
 
 
-def test_the_commit_is_that_of_the_scripts_repository(tmp_path: Path) -> None:
-    assert git_commit(tmp_path / "train.py") is None
+def test_what_is_posted_has_the_commit_of_the_scripts_repository(
+    client: MemoryClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@y"]
     subprocess.run([*git, "init", "--quiet"], check=True)
     (tmp_path / "train.py").touch()
     subprocess.run([*git, "add", "train.py"], check=True)
     subprocess.run([*git, "commit", "--quiet", "-m", "x"], check=True)
-    told = git_commit(tmp_path / "train.py")
-    assert told is not None
-    assert len(told) == 12
+    head = subprocess.check_output([*git, "rev-parse", "--short=12", "HEAD"], text=True).strip()
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "train.py")])
+    offer(Publisher(client, "net"), 1.5)
     (tmp_path / "train.py").write_text("changed")
-    assert git_commit(tmp_path / "train.py") == f"{told}-dirty"
+    offer(Publisher(client, "net"), 1.1)
+    assert [one.about.git_commit for one in client.model_versions("net")] == [head, f"{head}-dirty"]

@@ -1,4 +1,4 @@
-"""Which commit of its repository an experiment was started from."""
+"""Which commit of its repository a run was started from, or a network trained by."""
 
 from __future__ import annotations
 

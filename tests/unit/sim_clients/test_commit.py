@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.commit import commit_of
 from orchestrator.script import Options, source_of
+from sim_clients.commit import commit_of
 
 
 def git(directory: Path, *words: str) -> str:
