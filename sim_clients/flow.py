@@ -112,7 +112,7 @@ def _check_wait(bound: Bound, stream: str) -> None:
         )
 
 
-def checked_position(position: int, stream: str) -> int:
+def checked_acknowledgement(position: int, stream: str) -> int:
     """Return a position to acknowledge as a plain int.
 
     Raises:

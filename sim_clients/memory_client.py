@@ -21,7 +21,7 @@ from sim_clients.errors import (
     ModelMissing,
 )
 from sim_clients.fields import Array, model_inputs, wire_array
-from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_position, dropped
+from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_acknowledgement, dropped
 from sim_clients.local_model import FOLLOW_EVERY_S, LocalModel
 from sim_clients.memory_models import MemoryModels, Network
 from sim_clients.memory_streams import MemoryStream
@@ -229,7 +229,7 @@ class MemoryClient:
 
     def acknowledge(self, position: int, consumer: str, stream: str = keys.DEFAULT_STREAM) -> None:
         """Say that the positions before this one need not be kept; see `Client.acknowledge`."""
-        at = checked_position(position, stream)
+        at = checked_acknowledgement(position, stream)
         self._database.stream(keys.checked("stream", stream)).acknowledge(
             keys.checked("consumer", consumer), at
         )

@@ -26,7 +26,7 @@ from sim_clients.flow import (
     Fill,
     Outcome,
     check_bound,
-    checked_position,
+    checked_acknowledgement,
     fill_from,
     refusals_of,
 )
@@ -257,7 +257,7 @@ class NativeClient:
         """Say that the positions before this one need not be kept; see `Client.acknowledge`."""
         names = _consumer(consumer, stream)
         with refusals_of(stream):
-            self._call(self._c.acknowledge, *names, checked_position(position, stream))
+            self._call(self._c.acknowledge, *names, checked_acknowledgement(position, stream))
 
     def unsubscribe(self, consumer: str, stream: str = keys.DEFAULT_STREAM) -> None:
         """Say that a consumer needs nothing any more; see `Client.unsubscribe`."""

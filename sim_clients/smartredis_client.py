@@ -43,7 +43,7 @@ from sim_clients.errors import (
     UnsupportedClientError,
 )
 from sim_clients.fields import WIRE_DTYPES, Array, model_inputs, wire_array
-from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_position, dropped, refusals_of
+from sim_clients.flow import Bound, Fill, Outcome, check_bound, checked_acknowledgement, dropped, refusals_of
 from sim_clients.identity import Identity
 from sim_clients.local_model import FOLLOW_EVERY_S, LocalModel
 from sim_clients.models import backend_of, check_post, checked_count, checked_error, checked_version
@@ -230,7 +230,7 @@ class SmartRedisClient:
         """Say that the positions before this one need not be kept; see `Client.acknowledge`."""
         names = keys.checked("stream", stream), keys.checked("consumer", consumer)
         with refusals_of(stream):
-            self._streams.acknowledge(*names, checked_position(position, stream))
+            self._streams.acknowledge(*names, checked_acknowledgement(position, stream))
 
     def unsubscribe(self, consumer: str, stream: str = keys.DEFAULT_STREAM) -> None:
         """Say that a consumer needs nothing any more; see `Client.unsubscribe`."""

@@ -1070,16 +1070,6 @@ contains
     end if
   end subroutine
 
-  subroutine give(status, text, stat, errmsg)
-    integer, intent(in) :: status
-    character(len=*), intent(in) :: text
-    integer, intent(out), optional :: stat
-    character(len=*), intent(inout), optional :: errmsg
-    if (present(errmsg)) errmsg = text
-    if (.not. present(stat)) error stop text
-    stat = status
-  end subroutine
-
   function closed(self, stat, errmsg)
     class(penstock_client), intent(in) :: self
     integer, intent(out), optional :: stat
@@ -1114,24 +1104,5 @@ contains
     real(c_double) :: seconds
     seconds = ieee_value(seconds, ieee_quiet_nan)
     if (present(time)) seconds = time
-  end function
-
-  function fortran_text(from) result(text)
-    type(c_ptr), intent(in) :: from
-    character(len=:), allocatable :: text
-    character(kind=c_char), pointer :: letters(:)
-    interface
-      pure function strlen(text) bind(c) result(length)
-        import :: c_ptr, c_size_t
-        type(c_ptr), value :: text
-        integer(c_size_t) :: length
-      end function
-    end interface
-    integer :: i
-    call c_f_pointer(from, letters, [strlen(from)])
-    allocate(character(len=size(letters)) :: text)
-    do i = 1, size(letters)
-      text(i:i) = letters(i)
-    end do
   end function
 end module

@@ -1,9 +1,9 @@
 ! The C functions that the module penstock calls: those of penstock.h, and those of descriptors.c (psf_).
-! Programs use the module penstock.
+! Beside them what the modules penstock and penstock_torch both need. Programs use the module penstock.
 
 module penstock_c
   use, intrinsic :: iso_c_binding, only: c_bool, c_char, c_double, c_float, c_double_complex, &
-    c_float_complex, c_funptr, c_int, c_int8_t, c_int16_t, c_int32_t, c_int64_t, c_null_ptr, c_ptr, c_size_t
+    c_f_pointer, c_float_complex, c_funptr, c_int, c_int8_t, c_int16_t, c_int32_t, c_int64_t, c_null_ptr, c_ptr, c_size_t
   implicit none
   public
 
@@ -540,4 +540,37 @@ module penstock_c
       integer(c_int) :: status
     end function
   end interface
+
+contains
+
+  ! Hand an error to the program, or end it where it does not ask.
+  subroutine give(status, text, stat, errmsg)
+    integer, intent(in) :: status
+    character(len=*), intent(in) :: text
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    if (present(errmsg)) errmsg = text
+    if (.not. present(stat)) error stop text
+    stat = status
+  end subroutine
+
+  ! A text of C's, up to its NUL.
+  function fortran_text(from) result(text)
+    type(c_ptr), intent(in) :: from
+    character(len=:), allocatable :: text
+    character(kind=c_char), pointer :: letters(:)
+    interface
+      pure function strlen(text) bind(c) result(length)
+        import :: c_ptr, c_size_t
+        type(c_ptr), value :: text
+        integer(c_size_t) :: length
+      end function
+    end interface
+    integer :: i
+    call c_f_pointer(from, letters, [strlen(from)])
+    allocate(character(len=size(letters)) :: text)
+    do i = 1, size(letters)
+      text(i:i) = letters(i)
+    end do
+  end function
 end module

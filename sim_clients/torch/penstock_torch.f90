@@ -13,11 +13,11 @@
 ! followed. A model is used by one thread at a time, is not to be copied, and is closed before its client.
 
 module penstock_torch
-  use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_double, c_f_pointer, c_funloc, c_funptr, c_int, &
-    c_int64_t, c_null_char, c_null_ptr, c_ptr, c_size_t
+  use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_double, c_funloc, c_funptr, c_int, &
+    c_int64_t, c_null_char, c_null_ptr, c_ptr
   use, intrinsic :: iso_fortran_env, only: int64, real64
   use penstock, only: penstock_client, penstock_not_connected, penstock_ok
-  use penstock_c, only: psf_error, psf_fields_add, psf_fields_new, psf_run_by
+  use penstock_c, only: fortran_text, give, psf_error, psf_fields_add, psf_fields_new, psf_run_by
   implicit none
   private
 
@@ -175,33 +175,4 @@ contains
       stat = penstock_ok
     end if
   end subroutine
-
-  subroutine give(status, text, stat, errmsg)
-    integer, intent(in) :: status
-    character(len=*), intent(in) :: text
-    integer, intent(out), optional :: stat
-    character(len=*), intent(inout), optional :: errmsg
-    if (present(errmsg)) errmsg = text
-    if (.not. present(stat)) error stop text
-    stat = status
-  end subroutine
-
-  function fortran_text(from) result(text)
-    type(c_ptr), intent(in) :: from
-    character(len=:), allocatable :: text
-    character(kind=c_char), pointer :: letters(:)
-    interface
-      pure function strlen(text) bind(c) result(length)
-        import :: c_ptr, c_size_t
-        type(c_ptr), value :: text
-        integer(c_size_t) :: length
-      end function
-    end interface
-    integer :: i
-    call c_f_pointer(from, letters, [strlen(from)])
-    allocate(character(len=size(letters)) :: text)
-    do i = 1, size(letters)
-      text(i:i) = letters(i)
-    end do
-  end function
 end module
