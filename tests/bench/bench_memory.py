@@ -1,8 +1,8 @@
 """Memory of the server beside the bytes of the tensors that live in it, while others take their places.
 
-Their sizes are 4 KB to 8 MB, their logarithm evenly spread. Two keys at a time are put anew, each with the size of
-the other, so that the bytes that live stay the same. What is counted is the server's own memory (RssAnon) and what its arena has taken from the
-system, less what the empty server had.
+Sizes are 4 KB to 8 MB, their logarithm evenly spread. Two keys at a time are put anew, each with the size of
+the other, so that the bytes that live stay the same. What is counted is the server's own memory (RssAnon) and
+what its arena has taken from the system, less what the empty server had.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _measured(
 
 
 def _replaced(put: Put, pid: int, empty: int, live: int) -> tuple[list[float], int]:
-    """Fill the server, then have keys exchange their sizes; return the ratios on the way and the bytes alive."""
+    """Fill the server, then have keys exchange sizes; return the ratios on the way and the bytes alive."""
     random = np.random.default_rng(0)
     source = random.integers(0, 256, LARGEST, np.uint8)
     sizes: list[int] = []
