@@ -15,6 +15,7 @@ import torch
 
 from sim_clients import Bound, MemoryClient, MemoryDatabase, keys
 from sim_clients.memory_models import MemoryModels
+from sim_clients.registry import ReportedError
 from tests.unit.trainers.test_publish import load_torchscript
 from trainers import (
     CheckpointError,
@@ -32,7 +33,7 @@ from trainers import (
     checkpoint,
     export,
 )
-from trainers.gate import Gate
+from trainers.gate import Canary, Gate
 from trainers.history import HISTORY, read_events, read_history
 from trainers.losses import mean_square
 from trainers.networks import Mlp
@@ -97,6 +98,37 @@ def test_it_learns_and_posts_each_better_network(database: MemoryDatabase, tmp_p
     assert publisher.best_loss == posted[-1]["validation"] < 0.2
     x = np.array([[0.3]], np.float32)
     assert abs(client.infer("line", x)[0, 0] - 2.15) < 0.8
+
+
+def test_a_last_network_that_a_trial_put_off_is_posted_after_it(
+    database: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainers.publish.LOOK_EVERY_S", 0.0)
+
+    class Solved(MemoryClient):
+        """Solvers report good errors of each version, but none before the trainer has left the stream."""
+
+        left = False
+
+        def unsubscribe(self, consumer: str, stream: str = keys.DEFAULT_STREAM) -> None:
+            super().unsubscribe(consumer, stream)
+            self.left = True
+
+        def reported_errors(self, name: str, version: int) -> list[ReportedError]:
+            return [ReportedError(0.1, "solver", 0)] if self.left else []
+
+    client = Solved(database)
+    terms = Terms(gate=Gate(), canary=Canary(reports=1, seconds=600))
+    publisher = train(network(), client, dataclasses.replace(TRAINING, terms=terms), reservoir(), tmp_path)
+    lines = read_history(tmp_path)
+    assert [(line["step"], line["version"]) for line in lines if line["version"]] == [
+        (10, 1),
+        (20, 2),
+        (60, 3),
+    ]
+    assert lines[-1]["validation"] == lines[-2]["validation"] == publisher.best_loss
+    assert client.model_version("line") == publisher.version == 3
+    assert publisher.trial is None and not publisher.put_off
 
 
 def test_it_never_learns_from_held_out_members(database: MemoryDatabase, tmp_path: Path) -> None:
