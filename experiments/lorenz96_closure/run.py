@@ -89,7 +89,7 @@ class Programs:
         held_out = ensemble("held_out", config["held_out"], "truth.py", **whole)
         many = {"members": reference["members"], "time": reference["time"], "dt": steps["reference"]}
         names = ["--producers", *members(truths), "coupled", "--held_out", *members(held_out)]
-        learning = {"seed": config["seed"]} | config["network"] | config["training"]
+        learning = {"seed": config["seed"]} | config["network"] | config["training"] | config["trial"]
         start = {"seed": next(seeds), "members": coupled["members"], "dt": steps["coarse"]}
         start |= {"truth_dt": steps["truth"]}
         free = every | {"spin_up": coupled["spin_up"], "free_time": coupled["horizons"] * horizon}
