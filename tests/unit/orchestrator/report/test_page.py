@@ -86,10 +86,11 @@ def test_nothing_is_fetched_and_every_picture_is_whole(run_dir: Path) -> None:
 
 def test_commands_in_a_sentence_are_code(tmp_path: Path) -> None:
     error = "`sinfo --version` was refused <b>; it's `"
-    write_run(tmp_path / "run", [], state="failed", error=error, ended=None)
+    jobs = [job("heat_0", state="failed", reason="`mpiexec` is too old")]
+    write_run(tmp_path / "run", jobs, state="failed", error=error, ended=None)
     text = write_report(run_at(tmp_path / "run")).read_text()
     assert "<code>sinfo --version</code> was refused &lt;b&gt;; it&#x27;s `" in text
-    assert "<code>penstock report</code>" in text
+    assert "<code>penstock report</code>" in text and "<code>mpiexec</code> is too old" in text
     assert "There are no curves yet" in text
 
 
