@@ -20,7 +20,7 @@ from trainers.exporting import export
 from trainers.formats import Format
 from trainers.gate import Canary, Finding, Gate, HeldOut, Prune, Verdict, prune
 
-_OWN = ("version", "best_loss", "bar", "posted")
+_OWN = ("version", "best_loss", "bar", "posted", "put_off")
 LOOK_EVERY_S = 0.5
 """How often at most the database is asked what solvers have reported, s."""
 
