@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from lorenz96 import system_arguments, system_from
-from names import ARCHIVE, MODEL, B, X, run, write_report
+from names import MODEL, B, X, run, write_report
 from network import Closure
 
 from sim_clients import connect
@@ -68,7 +68,6 @@ def main() -> None:
     buffer = Reservoir(given.capacity, watermark=given.watermark, seed=given.seed)
     publisher = train(network, client, training, buffer, Path.cwd())
     drill(publisher, untrained, [torch.zeros(1, system.slow)])
-    Path(ARCHIVE).write_bytes(client.get_model(MODEL))
     client.request_stop()
     client.close()
     write_report({"worse_version": publisher.version, "gone_back_from": publisher.rolled_back})
