@@ -311,10 +311,27 @@ def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:
         runs = [run for run in runs if run.run_id == meant]
     if not runs:
         what = f"called {run_id!r}" if run_id is not None else "of yours"
-        lost = ", ".join(run.run_id for run in known if run.state == "lost")
-        hint = f"; `penstock stop` cleans up after what was lost: {lost}" if alive and lost else ""
-        raise RunError(f"there is no {'active ' if alive else ''}run {what}{hint}", run=run_id or "")
+        text = f"there is no {'active ' if alive else ''}run {what}"
+        raise RunError(text + (_hint(run_id, known) if alive else ""), run=run_id or "")
     return runs[0]
+
+
+def _hint(run_id: str | None, known: Sequence[Run]) -> str:
+    """Say of the run that was meant and is not active how it stands, and what can still be read of it."""
+    lost = ", ".join(run.run_id for run in known if run.state == "lost")
+    if lost:
+        return f"; `penstock stop` cleans up after what was lost: {lost}"
+    meant = known if run_id is None else [run for run in known if run.run_id.startswith(run_id)]
+    if not meant:
+        return ""
+    run, state = meant[0], meant[0].state.replace("_", " ")
+    if run.record.ended is None:
+        return f"; {run.run_id} is {state}"
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.record.ended))
+    return (
+        f"; {run.run_id} has ended ({state}, {at}), and its database with it. What its programs wrote is in "
+        f"{run.directory}; `penstock report {run.run_id}` shows its models, `penstock ps --all` all runs"
+    )
 
 
 def _called(name: str, run_ids: Sequence[str]) -> str | None:

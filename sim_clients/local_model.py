@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     Load = Callable[[str, bytes], Program]
 
 FOLLOW_EVERY_S = 1.0
-_LOOK_EVERY_S = 0.02
+_FIRST_VERSION_EVERY_S = 0.02
+"""How often the database is asked for a first version that is waited for."""
 
 
 class _Loaded(NamedTuple):
@@ -139,7 +140,7 @@ class LocalModel:
             except ModelMissing:
                 if time.monotonic() >= deadline:
                     raise
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_FIRST_VERSION_EVERY_S)
 
     def _fetched(self, live: int) -> _Loaded:
         while True:

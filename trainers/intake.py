@@ -16,7 +16,7 @@ from trainers.normalise import FieldMoments
 from trainers.pairing import Pairing
 from trainers.pairs import Pairs
 from trainers.samples import Sample
-from trainers.stream import LOOK_EVERY_S, SnapshotStream
+from trainers.stream import PRESSES_EVERY_S, SnapshotStream
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Intake:
 
     def presses(self) -> bool:
         """Tell whether producers wait, or soon will, for a checkpoint that lets go what was read."""
-        return self.stream.presses(look_every_s=0 if self.starved() else LOOK_EVERY_S)
+        return self.stream.presses(look_every_s=0 if self.starved() else PRESSES_EVERY_S)
 
     def draw(self) -> list[Sample]:
         """Draw the samples of a batch."""

@@ -11,7 +11,7 @@ from trainers.batches import Batch
 from trainers.distributed import Ranks
 from trainers.errors import RankLost, TrainerError
 from trainers.gate import HeldOut
-from trainers.history import History, buffer_facts
+from trainers.history import History, buffer_facts, read_history
 from trainers.losses import relative_square
 from trainers.publish import Publisher
 from trainers.samples import NEXT
@@ -39,18 +39,8 @@ def examine(
         enough = state.reason(training) is not None
         with state.loader.paused():
             try:
-                version = state.publisher.offer(
-                    network,
-                    [judges[name][:1] for name in training.inputs],
-                    validation,
-                    held_out=held_out(judges, training),
-                    about=ModelAbout(steps=state.step, samples=state.samples(training)),
-                )
+                version = offer(network, state, training, judges, validation, history)
                 record(history, state, training, validation, version, held)
-                if version is not None:
-                    units = state.loader.intake.stream.units(training.target)
-                    what = (training.inputs, training.target, units)
-                    keep_specimen(history.directory, version, network, judges, *what)
             except DatabaseUnavailable:
                 raise  # no checkpoint could be acknowledged
             except (TrainerError, ClientError) as error:
@@ -63,6 +53,44 @@ def examine(
         state.save()
         raise refusal or RankLost(ranks.rank, ranks.world, "post a network", {0: why})
     return version, enough
+
+
+def offer_last(network: torch.nn.Module, state: TrainingState, training: Training, history: History) -> None:
+    """Post the last network if it is better, where it had to wait for the end of a trial.
+
+    Raises:
+        ExportMismatch, ModelRejected, DatabaseUnavailable: nothing was posted.
+    """
+    if not state.publisher.put_off:
+        return
+    judges, validation = state.loader.judges(), state.validations[-1]
+    version = offer(network, state, training, judges, validation, history)
+    if version is not None:
+        history.append(read_history(history.directory)[-1] | {"unix_time": time.time(), "version": version})
+        print(f"after the trial  validation {validation:.4f}  posted as version {version}", flush=True)
+    tell(history, state.publisher)
+
+
+def offer(
+    network: torch.nn.Module,
+    state: TrainingState,
+    training: Training,
+    judges: Batch,
+    validation: float,
+    history: History,
+) -> int | None:
+    """Post a network if it is better, and keep what it makes of some held-out samples; return its version."""
+    version = state.publisher.offer(
+        network,
+        [judges[name][:1] for name in training.inputs],
+        validation,
+        held_out=held_out(judges, training),
+        about=ModelAbout(steps=state.step, samples=state.samples(training)),
+    )
+    if version is not None:
+        units = state.loader.intake.stream.units(training.target)
+        keep_specimen(history.directory, version, network, judges, training.inputs, training.target, units)
+    return version
 
 
 def judge(network: torch.nn.Module, batch: Batch, training: Training) -> float:

@@ -30,7 +30,7 @@ from trainers.intake import Intake
 from trainers.samples import Sample
 from trainers.stream import LONGEST_PAUSE_S, Pauses
 
-LOOK_EVERY_S = 0.1
+HEED_EVERY_S = 0.1
 """How often the loop looks whether it is told to end while it waits for a batch."""
 CPU = torch.device("cpu")
 
@@ -156,7 +156,7 @@ class Loader:
     def _handed(self, unless: Callable[[], bool]) -> Batch | None:
         with self._changed:
             while not self._batches and not self._returns_none() and not unless():
-                self._changed.wait(LOOK_EVERY_S)
+                self._changed.wait(HEED_EVERY_S)
             if self._error is not None and not self._batches:
                 raise self._error
             if not self._batches:

@@ -20,7 +20,7 @@ from trainers.exporting import export
 from trainers.formats import Format
 from trainers.gate import Canary, Finding, Gate, HeldOut, Prune, Verdict, prune
 
-_OWN = ("version", "best_loss", "bar", "posted")
+_OWN = ("version", "best_loss", "bar", "posted", "put_off")
 LOOK_EVERY_S = 0.5
 """How often at most the database is asked what solvers have reported, s."""
 
@@ -65,9 +65,10 @@ class Publisher:
         best_loss: its validation loss.
         bar: an error that the next one must beat besides: that of a version which did not pass its trial.
         posted: the error of the last one, as its gate had it.
-        verdict: what the gate found last.
+        verdict: what the gate found of the last network; None where it was not asked.
         trial: the version that is on trial.
         rolled_back: the versions that did not pass their trial.
+        put_off: the last network was not looked at, because of a trial.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Publisher:
         self.verdict: Verdict | None = None
         self.trial: Trial | None = None
         self.rolled_back: list[int] = []
+        self.put_off = False
         self._events: list[dict[str, Any]] = []
 
     def offer(
@@ -128,7 +130,8 @@ class Publisher:
             ExportMismatch, ModelRejected, DatabaseUnavailable: nothing was posted, the live version stays.
         """
         self.watch()
-        if self.trial is not None:
+        self.put_off = self.trial is not None
+        if self.put_off:
             return None
         step = None if about is None else about.steps
         if not self._may_pass(network, loss, held_out):
@@ -223,6 +226,7 @@ class Publisher:
     def _may_pass(self, network: torch.nn.Module, loss: float, held_out: HeldOut | None) -> bool:
         gate = self._terms.gate
         if gate is None or held_out is None:
+            self.verdict = None
             bar = min(self.best_loss, self.bar)
             return loss < bar * (1 - self._terms.improvement)
         prediction = _predicted(network, held_out)

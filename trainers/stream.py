@@ -25,7 +25,7 @@ from trainers.share import Share
 
 FIRST_PAUSE_S = 0.002
 LONGEST_PAUSE_S = 0.25
-LOOK_EVERY_S = 0.25
+PRESSES_EVERY_S = 0.25
 """How often a stream is asked whether it presses."""
 PRESSED = 0.5
 """The level of a stream from which on what was read is better acknowledged soon."""
@@ -172,7 +172,7 @@ class SnapshotStream:
             self._client.acknowledge(position, self._consumer, self._stream)
         self._acknowledged = position
 
-    def presses(self, *, look_every_s: float = LOOK_EVERY_S) -> bool:
+    def presses(self, *, look_every_s: float = PRESSES_EVERY_S) -> bool:
         """Tell whether producers are out of room, or soon will be, for want of an acknowledgement.
 
         Args:

@@ -26,7 +26,7 @@ from trainers.distributed import ALONE, Ranks, joined
 from trainers.errors import NonFiniteLoss, TrainingStopped
 from trainers.history import History
 from trainers.intake import Intake
-from trainers.judging import answer_and_target, examine, judge, tell
+from trainers.judging import answer_and_target, examine, judge, offer_last, tell
 from trainers.loader import Loader
 from trainers.losses import Loss, relative_square
 from trainers.normalise import FieldMoments, Normalised
@@ -187,6 +187,9 @@ def _train(
         state.save()
     intake.stream.leave()
     if first:  # a trial goes on while nothing is held up
+        publisher.settle(unless=asked)
+        tell(history, publisher)
+        offer_last(network, state, training, history)
         publisher.settle(unless=asked)
         tell(history, publisher)
     if first and training.stop_solvers:

@@ -1,7 +1,8 @@
 """The coarse solver, which asks the network in the database for B at every step: the version that is live.
 
 While the trainer runs, whole systems are nudged along the coarse solver's first members and put snapshots:
-what the subgrid tendency would be in the states to which the network leads (Rasp, GMD 13, 2020).
+what the subgrid tendency would be in the states to which the network leads (Rasp, GMD 13, 2020). By the same
+states the live version is judged, and its error reported: one that does worse there is gone back from.
 When the trainer has ended the coarse solver goes on alone by the last version, and its climate is collected.
 """
 
@@ -110,18 +111,29 @@ def learn(client: Client, coarse: Coarse, nudged: Nudged, steps: int, every: flo
     versions: list[dict[str, float]] = []
     number = 0
     while not client.stop_requested():
-        version = client.model_version(MODEL)
-        if not versions or versions[-1]["version"] != version:
-            versions.append({"version": version, "time": number * every, "unix_time": time.time()})
         for _ in range(steps):
             before = coarse.x
             coarse.step()
             nudged.follow(before, coarse.x)
         number += 1
         put(client, nudged.truth, coarse.steps, number * every)
+        version = report_error(client, nudged.truth)
+        if not versions or versions[-1]["version"] != version:
+            versions.append({"version": version, "time": number * every, "unix_time": time.time()})
     client.end_stream()
     last = client.model_version(MODEL)
     return [*versions, {"version": last, "time": number * every, "unix_time": time.time()}]
+
+
+def report_error(client: Client, truth: Truth) -> int:
+    """Report how far the live version is from B in the states to which it has led; return which one it is.
+
+    The measure is the relative L2 error over all members.
+    """
+    b = truth.subgrid()
+    answer, version = client.infer_versioned(MODEL, truth.x.astype(np.float32))
+    client.report_error(MODEL, float(np.linalg.norm(answer - b) / np.linalg.norm(b)), version)
+    return version
 
 
 class Nudged:

@@ -20,8 +20,6 @@ X, B = "x", "b"
 
 REPORT = "report.json"
 CLIMATE = "climate.npz"
-ARCHIVE = "closure.pt"
-"""The last version as TorchScript, in the trainer's directory."""
 
 
 def write_report(report: dict[str, Any]) -> None:

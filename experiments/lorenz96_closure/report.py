@@ -21,6 +21,7 @@ from trainers.history import read_history
 AT_LEAST = (
     "versions_answered",
     "versions_while_coupled",
+    "worse_gone_back_from",
     "horizons",
     "times_better_than_none",
     "times_better_than_linear",
@@ -36,6 +37,8 @@ LABELS = {
     "horizons": "stable for, in training horizons",
     "versions_answered": "versions that answered",
     "versions_while_coupled": "versions posted while coupled",
+    "gone_back_from": "versions gone back from, the worse one too",
+    "worse_gone_back_from": "of the worse one that was posted",
 }
 """How the table calls what is not well called by its key in result.json."""
 
@@ -115,16 +118,18 @@ def compared(climates: dict[str, Collected | None], truths: list[Collected]) -> 
 def measured(run_dir: Path, solvers: list[str]) -> dict[str, Any]:
     """Return the numbers of a run that its programs have written."""
     history = read_history(run_dir / "trainer")
-    coupled, fits = read(run_dir, "coupled"), read(run_dir, "fits")
+    coupled, fits, trainer = (read(run_dir, program) for program in ("coupled", "fits", "trainer"))
     posted = [line for line in history if line["version"]]
     since = coupled["versions"][0]["unix_time"]
     unexplained = fits["unexplained"]
     return {
         "unexplained": unexplained,
         "unexplained_against_linear": unexplained[MODEL] / unexplained["linear"],
-        "versions_posted": len(posted) + 1,  # the last one when the training is over
-        "versions_while_coupled": sum(line["unix_time"] > since for line in posted) + 1,
+        "versions_posted": len(posted),
+        "versions_while_coupled": sum(line["unix_time"] > since for line in posted),
         "versions_answered": len({line["version"] for line in coupled["versions"]}),
+        "gone_back_from": len(trainer["gone_back_from"]),
+        "worse_gone_back_from": trainer["gone_back_from"].count(trainer["worse_version"]),
         "time_coupled_while_learning": coupled["learned_time"],
         "time_by_the_last_version": coupled["free_time"],
         "inferences": coupled["inferences"],

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.binaries import find_redis_server
 from orchestrator.build import cached_build, find_compiler
@@ -72,8 +73,13 @@ def _table(checks: list[Check]) -> Table:
     marks = {"ok": "[green]✓[/]", "missing": "[red]✗[/]", "optional": "[yellow]-[/]"}
     for check in checks:
         words = (check.name, check.found, *((check.fix,) if fixes else ()))
-        table.add_row(marks[check.state], *map(plain, words))
+        table.add_row(marks[check.state], *map(_lines, words))
     return table
+
+
+def _lines(text: str) -> Text:
+    """Return a text whose lines stay lines, as an error has them that another program wrote."""
+    return Text("\n").join(map(plain, text.splitlines()))
 
 
 def _python() -> Check:

@@ -20,11 +20,12 @@ def flags(
         bool, typer.Option("--libs", metavar="", help="Only those for linking the program.")
     ] = False,
     local_model: Annotated[
-        bool, typer.Option("--local-model", metavar="", help="With what runs models in the solver's process.")
+        bool,
+        typer.Option("--local-model", metavar="", help="For running models in the solver's process, too."),
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Print the flags that compile a solver in C, C++ or Fortran: cc solver.c $(penstock flags)."""
+    """Print what a compiler must be told for a solver in C, C++ or Fortran: cc solver.c $(penstock flags)."""
     known = compiler_flags(language, local_model=local_model)
     both = compiling == linking
     words = (known.compiling if compiling or both else ()) + (known.linking if linking or both else ())

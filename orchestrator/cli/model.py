@@ -7,6 +7,8 @@ import json
 import math
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -19,6 +21,7 @@ from orchestrator.errors import RunError, UsageError
 from orchestrator.record import find_run
 from sim_clients import keys
 from sim_clients.address import Address
+from sim_clients.errors import ModelMissing
 from sim_clients.redis_models import RedisModels
 from sim_clients.registry import ModelVersion, previous
 
@@ -86,7 +89,7 @@ def show(
         raise RunError(f"no version of the model {name!r} is live; name one of {_numbers(versions)}")
     found = [each for each in versions if (each.live if version is None else each.version == version)]
     if not found:
-        raise RunError(f"the model {name!r} has no version {version}, it has {_numbers(versions)}")
+        raise _no_version(versions, name, version)
     reports = models.reported_errors(name, found[0].version)
     told = [{"value": _shown(each.value), "from": f"{each.producer}.{each.rank}"} for each in reports]
     print(json.dumps({"model": name} | _as_json(found[0]) | {"reported_errors": told}, indent=2))
@@ -97,7 +100,10 @@ def promote(
     name: Name, version: Version, *, run_id: RunId = None, identifier: Identifier = "", debug: Debug = False
 ) -> None:
     """Make a version that is stored the live one, on all shards."""
-    _models(run_id, identifier).promote(keys.checked("model", name), _number(version))
+    models = _models(run_id, identifier)
+    known = _known(models, name)
+    with _missing(known, name, _number(version)):
+        models.promote(name, version)
     print(f"{name}: version {version} is live")
 
 
@@ -123,8 +129,15 @@ def rm(
 ) -> None:
     """Remove versions, but never the live one; what is known of them stays."""
     models = _models(run_id, identifier)
-    for version in map(_number, versions):
-        models.remove(keys.checked("model", name), version)
+    known = _known(models, name)
+    live = next((each.version for each in known if each.live), 0)
+    if live in map(_number, versions):
+        raise RunError(
+            f"version {live} of the model {name!r} is live, nothing was removed: promote another one before"
+        )
+    for version in versions:
+        with _missing(known, name, version):
+            models.remove(name, version)
         print(f"{name}: version {version} is removed")
 
 
@@ -139,6 +152,25 @@ def _known(models: RedisModels, name: str) -> list[ModelVersion]:
         there = ", ".join(models.names()) or "none"
         raise RunError(f"the database has no model {name!r}; there is {there}")
     return versions
+
+
+@contextmanager
+def _missing(known: list[ModelVersion], name: str, version: int) -> Iterator[None]:
+    """Say of a version that is not there which ones are."""
+    try:
+        yield
+    except ModelMissing as error:
+        raise _no_version(known, name, version) from error
+
+
+def _no_version(known: list[ModelVersion], name: str, version: int | None) -> RunError:
+    states = {each.version: each.state for each in known}
+    if version in states:
+        stored = _numbers([each for each in known if each.state == "stored"]) or "none"
+        return RunError(
+            f"version {version} of the model {name!r} is {states[version]}, not stored; stored is {stored}"
+        )
+    return RunError(f"the model {name!r} has no version {version}, it has {_numbers(known)}")
 
 
 def _number(version: int) -> int:

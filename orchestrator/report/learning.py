@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from orchestrator.report.chart import Chart, Point, Series
-from orchestrator.report.markup import Content, Markup, e, join
+from orchestrator.report.markup import Content, Markup, e
 from orchestrator.report.reading import Line, Training, number
 from orchestrator.report.scales import short, time_unit
 
@@ -134,7 +134,7 @@ def version_part(training: Training, clock: Clock) -> Markup:
     accepted = sum(OUTCOMES[one.outcome] == "live" for one in known)
     refused, back = _count(known, "refused"), _count(known, "rolled back")
     counts = f"{accepted} went live, {refused} refused, {back} rolled back"
-    return join(e("div", chart.markup(), class_="charts"), _table(known, clock, counts))
+    return e("div", chart.markup(), _table(known, clock, counts), class_="charts beside")
 
 
 def _decisions(known: Sequence[Version], clock: Clock) -> Iterator[Series]:
@@ -191,7 +191,7 @@ def _table(known: Sequence[Version], clock: Clock, counts: str) -> Markup:
         for one in known
     ]
     headings = ("version", "became", f"at, {unit}", "clock", "step", "validation", "live one's", "reason")
-    return folded(counts, table(headings, rows), open_=len(rows) <= 12)
+    return folded(counts, table(headings, rows), open_=True)
 
 
 # ---- Buffer and throughput
@@ -243,7 +243,7 @@ def throughput(training: Training, clock: Clock) -> Markup:
     if idle:
         waited = [Series("waiting for samples", idle, 4)]
         charts.append(Chart("Trainer idle", clock.label, "% of the time", waited, from_zero=True))
-    return e("div", *(chart.markup() for chart in charts), class_="charts")
+    return e("div", *(chart.markup() for chart in charts), class_="charts narrow")
 
 
 def rates(lines: Sequence[Line], name: str, clock: Clock, least_s: float) -> list[Point]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import re
 
 VOID = ("img", "meta")
+_CODE = re.compile(r"`([^`\n]+)`")
 
 
 class Markup(str):
@@ -43,6 +45,12 @@ def join(*children: Content) -> Markup:
             if child is not None
         )
     )
+
+
+def worded(text: str) -> Markup:
+    """Return a text in which `what is between such quotes` is code; a quote without its other one stays."""
+    parts = _CODE.split(text)
+    return join(*(e("code", part) if at % 2 else part for at, part in enumerate(parts)))
 
 
 def escaped(text: str) -> str:

@@ -20,7 +20,7 @@ from orchestrator.errors import RunError
 from orchestrator.record import DatabaseEntry, Run
 from orchestrator.report.fields import fields
 from orchestrator.report.learning import Clock, buffer, curves, throughput, version_part
-from orchestrator.report.markup import Markup, e, escaped, join
+from orchestrator.report.markup import Markup, e, escaped, join, worded
 from orchestrator.report.programs import programs
 from orchestrator.report.reading import Training, read_trainings
 from orchestrator.report.scales import duration, short
@@ -72,7 +72,7 @@ def page(run: Run, now: float) -> str:
         _damage(trainings),
         section("Summary", _summary(run, clock, trainings)),
         *(part for training in trainings for part in _training(training, clock, len(trainings))),
-        None if trainings else section("Training", e("p", "No program of this run has trained a network.")),
+        None if trainings else section("Training", e("p", _no_training(run))),
         section("Programs", programs(run.directory, record.jobs, servers, clock)),
     )
     return (
@@ -81,6 +81,11 @@ def page(run: Run, now: float) -> str:
         f"<title>{escaped(run.run_id)}</title><style>{_text('page.css')}</style></head>"
         f"<body>{body}<script>{_text('page.js')}</script></body></html>\n"
     )
+
+
+def _no_training(run: Run) -> str:
+    yet = "" if run.record.ended is not None else " yet"
+    return f"There are no curves{yet}: no program has written the history of a training, history.jsonl."
 
 
 def section(title: str, *parts: Markup | None) -> Markup:
@@ -104,8 +109,8 @@ def _header(run: Run, clock: Clock, now: float) -> Markup:
             e("span", run.state.replace("_", " "), class_=f"state {run.state}"),
             f" after {duration(clock.span_s)}" if ended else f" for {duration(clock.span_s)}",
         ),
-        e("p", run.record.error, class_="error") if run.record.error else None,
-        e("p", written, class_="note"),
+        e("p", worded(run.record.error), class_="error") if run.record.error else None,
+        e("p", worded(written), class_="note"),
     )
 
 
@@ -113,7 +118,9 @@ def _damage(trainings: list[Training]) -> Markup | None:
     found = [each for training in trainings for each in training.damage]
     if not found:
         return None
-    return section("What could not be read", e("ul", *(e("li", each) for each in found), class_="damage"))
+    return section(
+        "What could not be read", e("ul", *(e("li", worded(each)) for each in found), class_="damage")
+    )
 
 
 def _summary(run: Run, clock: Clock, trainings: list[Training]) -> Markup:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.entries import JobEntry
 from orchestrator.report.learning import Clock, folded, table
-from orchestrator.report.markup import Markup, e, join
+from orchestrator.report.markup import Markup, e, join, worded
 from orchestrator.report.scales import Scale, duration, scale_of, short
 from orchestrator.run_files import log_of, tail
 
@@ -59,7 +59,7 @@ def _row(job: JobEntry, servers: set[str], clock: Clock) -> tuple[str, ...]:
         "" if job.started is None else duration(_end(job, clock) - job.started),
         str(job.attempts),
         hosts,
-        job.reason or "",
+        worded(job.reason or ""),
         ", ".join(f"{name}={value}" for name, value in job.parameters.items()),
     )
 

@@ -90,6 +90,11 @@ def test_lorenz96_closure(tmp_path: Path) -> None:
     assert result["horizons"] == 10 and result["time_by_the_last_version"] == 300
     assert result["inferences"] > 30_000
     assert result["snapshots_while_coupled"] > 0
+    trainer = json.loads((tmp_path / "run" / "trainer" / "report.json").read_text())
+    assert trainer["gone_back_from"][-1] == trainer["worse_version"]
+    coupled = json.loads((tmp_path / "run" / "coupled" / "report.json").read_text())
+    assert trainer["worse_version"] in [line["version"] for line in coupled["versions"][:-1]]
+    assert coupled["versions"][-1]["version"] != trainer["worse_version"]
     assert all(costs["largest_difference"] < 1e-5 for costs in read_costs(tmp_path / "run"))
     assert (tmp_path / "run" / "picture.png").read_bytes().startswith(b"\x89PNG")
     assert "Hellinger distance" in (tmp_path / "run" / "summary.txt").read_text()

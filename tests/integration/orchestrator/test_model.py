@@ -67,12 +67,15 @@ def test_the_life_of_a_model(shards: int, told: Told) -> None:
         assert told("promote", "closure", 1) == "closure: version 1 is live\n"
         assert answer(client) == 1.0
         assert "no version from before to go back to" in told("rollback", "closure", code=1)
-        assert "no version 9 of the model 'closure'" in told("promote", "closure", 9, code=1)
+        assert "'closure' has no version 9, it has 1, 2, 3" in told("promote", "closure", 9, code=1)
         assert "a version is 1 or greater, got 0" in told("promote", "closure", 0, code=2)
         assert "'clo{sure' cannot name a model" in told("promote", "clo{sure", 1, code=1)
 
-        assert "version 1 is live; promote another one" in told("rm", "closure", 1, code=1)
+        assert "is live, nothing was removed: promote" in told("rm", "closure", 3, 1, code=1)
+        assert "'closure' has no version 9, it has 1, 2, 3" in told("rm", "closure", 9, code=1)
         assert told("rm", "closure", 2, 3) == "closure: version 2 is removed\nclosure: version 3 is removed\n"
+        gone = "version 2 of the model 'closure' is removed, not stored; stored is 1"
+        assert gone in told("promote", "closure", 2, code=1)
         with pytest.raises(ModelMissing):
             client.infer("closure", np.ones(1, np.float32), version=3)
         (versions,) = json.loads(told("ls", "--json")).values()
@@ -80,6 +83,9 @@ def test_the_life_of_a_model(shards: int, told: Told) -> None:
         (versions,) = json.loads(told("ls", "--all", "--json")).values()
         assert [each["state"] for each in versions] == ["stored", "removed", "removed"]
         client.close()
+    ended = told("ls", code=1)
+    assert f"no active run of yours; {exp.run_id} has ended (completed, 20" in ended
+    assert f"`penstock report {exp.run_id}`" in ended and str(exp.run_dir) in ended
 
 
 def test_without_a_run_it_says_so() -> None:

@@ -249,6 +249,22 @@ def test_a_closure_that_blows_up_has_no_climate(
     assert found.counts.sum() == 10 * 2 * 12
 
 
+@pytest.mark.parametrize("factor", [1.0, 1.5, float("nan")])
+def test_the_error_of_the_live_version_is_reported(
+    experiment: None, lorenz96: ModuleType, system: Any, factor: float
+) -> None:
+    coupled = importlib.import_module("coupled")
+    truth = lorenz96.Truth.spun_up(system, 2, 1, 0.005)
+    answers = {1: np.zeros_like(truth.x), 2: factor * truth.subgrid()}
+    database = MemoryDatabase(load=lambda model: lambda x: answers[int(model)].astype(np.float32))
+    client = MemoryClient(database, producer="coupled")
+    for version in answers:
+        client.put_model("closure", str(version).encode(), version)
+        assert coupled.report_error(client, truth) == version
+    errors = [report.value for version in answers for report in client.reported_errors("closure", version)]
+    assert errors == [pytest.approx(1), pytest.approx(abs(factor - 1), abs=1e-6, nan_ok=True)]
+
+
 @pytest.fixture
 def report(experiment: None) -> ModuleType:
     return importlib.import_module("report")
@@ -258,6 +274,7 @@ BARS = {
     "horizons": 10,
     "versions_answered": 4,
     "versions_while_coupled": 3,
+    "worse_gone_back_from": 1,
     "times_better_than_none": 10.0,
     "times_better_than_linear": 1.5,
     "unexplained_against_linear": 0.75,
@@ -268,6 +285,7 @@ GOOD = {
     "horizons": 10,
     "versions_answered": 9,
     "versions_while_coupled": 8,
+    "worse_gone_back_from": 1,
     "times_better_than_none": 40.0,
     "times_better_than_linear": 2.5,
     "unexplained_against_linear": 0.6,
@@ -287,6 +305,7 @@ def test_a_good_run_misses_nothing(report: ModuleType) -> None:
         ("horizons", 9),
         ("versions_answered", 3),
         ("versions_while_coupled", 2),
+        ("worse_gone_back_from", 0),
         ("times_better_than_none", 9.9),
         ("times_better_than_linear", 1.4),
         ("times_better_than_linear", float("nan")),
@@ -334,13 +353,14 @@ def test_the_numbers_are_those_that_the_programs_wrote(report: ModuleType, tmp_p
     write("coupled", coupled)
     write("fits", {"unexplained": {"closure": 0.12, "linear": 0.24}, "blown_up": {}})
     write("cost", {"1": {"database": 2e-5, "process": 1e-5, "none": 5e-6, "largest_difference": 0.0}})
-    (tmp_path / "trainer").mkdir()
+    write("trainer", {"worse_version": 4, "gone_back_from": [2, 4]})
     lines = [{"unix_time": at, "version": v, "step": at} for at, v in ((10, 1), (20, None), (25, 2))]
     (tmp_path / "trainer" / "history.jsonl").write_text("\n".join(map(json.dumps, lines)))
 
     result = report.measured(tmp_path, ["truth_0", "held_out_0"])
     assert result["unexplained_against_linear"] == pytest.approx(0.5)
-    assert (result["versions_posted"], result["versions_while_coupled"]) == (3, 2)
+    assert (result["versions_posted"], result["versions_while_coupled"]) == (2, 1)
+    assert (result["gone_back_from"], result["worse_gone_back_from"]) == (2, 1)
     assert result["versions_answered"] == 2
     assert (result["snapshots_of_truths"], result["snapshots_while_coupled"]) == (12, 9)
     assert result["step_us"]["1"] == pytest.approx({"database": 20, "process": 10, "none": 5})

@@ -235,7 +235,11 @@ def test_runs_are_found_by_the_beginning_of_their_id(files: RunFiles) -> None:
         find_run("heat")
     with pytest.raises(RunError, match="no run called 'cold'"):
         find_run("cold")
-    with pytest.raises(RunError, match="no active run"):
+    for name in (None, find_run().run_id):
+        with pytest.raises(RunError, match=rf"no active .*; {find_run().run_id} has ended \(completed, 19"):
+            find_run(name, alive=True)
+    other.write_record(complete(other, state="active", ended=None))
+    with pytest.raises(RunError, match=f"cleans up after what was lost: {other.run_id}"):
         find_run(alive=True)
     other.remove_runtime()
 

@@ -139,6 +139,15 @@ def test_what_is_known_is_posted_with_it(client: MemoryClient) -> None:
     }
 
 
+def test_what_the_gate_found_of_another_network_is_not_posted_with_it(client: MemoryClient) -> None:
+    publisher = Publisher(client, "net", terms=Terms(gate=Gate()))
+    offer(publisher, 1.5)
+    publisher.events()
+    assert publisher.post_again(Factor(3.0), [torch.ones(1, 1)], 2.0) == 2  # the gate is not asked
+    assert client.model_versions("net")[-1].about.metrics == {}
+    assert publisher.events() == []
+
+
 @pytest.mark.usefixtures("look_at_once")
 def test_a_version_that_does_worse_in_the_solvers_is_gone_back_from(client: MemoryClient) -> None:
     publisher = Publisher(client, "net", terms=Terms(gate=Gate(), canary=Canary(reports=2, seconds=600)))

@@ -15,6 +15,7 @@ import torch
 
 from sim_clients import Bound, MemoryClient, MemoryDatabase, keys
 from sim_clients.memory_models import MemoryModels
+from sim_clients.registry import ReportedError
 from tests.unit.trainers.test_publish import load_torchscript
 from trainers import (
     CheckpointError,
@@ -32,7 +33,7 @@ from trainers import (
     checkpoint,
     export,
 )
-from trainers.gate import Gate
+from trainers.gate import Canary, Gate
 from trainers.history import HISTORY, read_events, read_history
 from trainers.losses import mean_square
 from trainers.networks import Mlp
@@ -97,6 +98,47 @@ def test_it_learns_and_posts_each_better_network(database: MemoryDatabase, tmp_p
     assert publisher.best_loss == posted[-1]["validation"] < 0.2
     x = np.array([[0.3]], np.float32)
     assert abs(client.infer("line", x)[0, 0] - 2.15) < 0.8
+
+
+class Solved(MemoryClient):
+    """Solvers report good errors of each version, but none before the trainer has left the stream."""
+
+    left = False
+    killed = False
+
+    def unsubscribe(self, consumer: str, stream: str = keys.DEFAULT_STREAM) -> None:
+        super().unsubscribe(consumer, stream)
+        if self.killed:
+            raise KeyboardInterrupt
+        self.left = True
+
+    def reported_errors(self, name: str, version: int) -> list[ReportedError]:
+        return [ReportedError(0.1, "solver", 0)] if self.left else []
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_last_network_that_a_trial_put_off_is_posted_after_it(
+    database: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    monkeypatch.setattr("trainers.publish.LOOK_EVERY_S", 0.0)
+    client, last = Solved(database), network()
+    terms = Terms(gate=Gate(), canary=Canary(reports=1, seconds=600))
+    training = dataclasses.replace(TRAINING, terms=terms)
+    if killed:
+        client.killed = True
+        with pytest.raises(KeyboardInterrupt):
+            train(last, client, training, reservoir(), tmp_path)
+        assert client.model_version("line") == 2
+        client.killed = False
+        last = network()
+    publisher = train(last, client, training, reservoir(), tmp_path)
+    posted = [line for line in read_history(tmp_path) if line["version"]]
+    assert [(line["step"], line["version"]) for line in posted] == [(10, 1), (20, 2), (60, 3)]
+    assert posted[-1]["validation"] == publisher.best_loss
+    assert client.model_version("line") == publisher.version == 3
+    assert publisher.trial is None and not publisher.put_off
+    x = np.array([[0.3]], np.float32)
+    np.testing.assert_allclose(client.infer("line", x), last(torch.from_numpy(x)).detach(), rtol=1e-5)
 
 
 def test_it_never_learns_from_held_out_members(database: MemoryDatabase, tmp_path: Path) -> None:

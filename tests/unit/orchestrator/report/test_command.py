@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,24 @@ def test_a_directory_is_meant_before_an_id(
     assert capsys.readouterr().out == f"{tmp_path}/page.html\n"
     assert "heat_7" in (tmp_path / "page.html").read_text()
     assert not (run_dir / "report.html").exists()
+
+
+def test_a_directory_of_runs_is_no_run_and_the_newest_is_named(run_dir: Path, tmp_path: Path) -> None:
+    write_run(tmp_path / "newer", [job("heat_1")])
+    os.utime(run_dir / "run.json", (1, 1))
+    with pytest.raises(
+        RunError, match=f"is no run, it holds 2 runs; name one: the newest is {tmp_path}/newer"
+    ):
+        report(str(tmp_path))
+
+
+def test_a_directory_without_runs_may_be_called_as_a_run(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "here" / "toy").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    report("toy")
+    assert capsys.readouterr().out == f"{run_dir}/report.html\n"
 
 
 def test_a_run_that_there_is_not_is_an_error(run_dir: Path) -> None:

@@ -46,7 +46,7 @@ def shown(run_dir: Path) -> Page:
 def test_a_page_without_a_trainer_says_so(tmp_path: Path) -> None:
     write_run(tmp_path / "run", [job("heat_0")])
     page = shown(tmp_path / "run")
-    assert "No program of this run has trained a network." in page.text
+    assert "There are no curves: no program has written the history of a training" in page.text
     assert "Loss and validation" not in page.text
     assert "heat_0" in page.text
 
@@ -82,6 +82,16 @@ def test_nothing_is_fetched_and_every_picture_is_whole(run_dir: Path) -> None:
     text = (run_dir / PAGE).read_text()
     for word in ("http:", "https:", "//cdn", "@import", "url(", "<link", "<iframe"):
         assert word not in text, word
+
+
+def test_commands_in_a_sentence_are_code(tmp_path: Path) -> None:
+    error = "`sinfo --version` was refused <b>; it's `"
+    jobs = [job("heat_0", state="failed", reason="`mpiexec` is too old")]
+    write_run(tmp_path / "run", jobs, state="failed", error=error, ended=None)
+    text = write_report(run_at(tmp_path / "run")).read_text()
+    assert "<code>sinfo --version</code> was refused &lt;b&gt;; it&#x27;s `" in text
+    assert "<code>penstock report</code>" in text and "<code>mpiexec</code> is too old" in text
+    assert "There are no curves yet" in text
 
 
 def test_hostile_names_are_only_text(tmp_path: Path) -> None:
