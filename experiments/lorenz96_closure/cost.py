@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 from coupled import in_database
 from lorenz96 import Array, Closure, Coarse, System, Truth, system_arguments, system_from
-from names import run, write_report
+from names import MODEL, run, write_report
 
-from sim_clients import connect
+from sim_clients import Client, connect
 
 BLOCKS = 20
 """Each kind of step is measured so often, in turn, so that all meet the same moments of the machine."""
@@ -24,14 +23,13 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, required=True)
     for name in ("dt", "truth_dt"):
         parser.add_argument(f"--{name}", type=float, required=True)
-    parser.add_argument("--archive", type=Path, required=True)
     system_arguments(parser)
     given = parser.parse_args()
     system = system_from(given)
 
     client = connect()
     torch.set_num_threads(1)
-    closures = {"database": in_database(client), "process": in_process(given.archive), "none": np.zeros_like}
+    closures = {"database": in_database(client), "process": in_process(client), "none": np.zeros_like}
     result = {}
     for members in (1, given.members):
         x = Truth.spun_up(system, members, given.seed, given.truth_dt).x
@@ -43,15 +41,10 @@ def main() -> None:
     write_report(result)
 
 
-def in_process(archive: Path) -> Closure:
-    """Return the closure that a TorchScript archive is."""
-    network = torch.jit.load(archive).eval()
-
-    def closure(x: Array) -> Array:
-        with torch.inference_mode():
-            return network(torch.from_numpy(x.astype(np.float32))).numpy().astype(np.float64)
-
-    return closure
+def in_process(client: Client) -> Closure:
+    """Return the closure that the same version of the network is in this process."""
+    model = client.local_model(MODEL, follow_every_s=None)
+    return lambda x: model(x.astype(np.float32)).astype(np.float64)
 
 
 def step_times(

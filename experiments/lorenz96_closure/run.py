@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lorenz96 import System, steps_of
-from names import ARCHIVE, FITS
+from names import FITS
 from report import report
 
 from orchestrator import (
@@ -38,7 +38,7 @@ def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | Non
     check_stencil(config)
 
     experiment = Experiment("lorenz96_closure", launcher=launcher, run_dir=run_dir)
-    made = Programs.of(config, system, experiment.run_dir)
+    made = Programs.of(config, system)
     with experiment as exp:
         db = exp.start(Orchestrator())
         if not exp.dry_run:
@@ -71,7 +71,7 @@ class Programs:
     cost: Application
 
     @classmethod
-    def of(cls, config: dict[str, Any], system: System, run_dir: Path) -> Programs:
+    def of(cls, config: dict[str, Any], system: System) -> Programs:
         """Describe the programs of a run."""
         seeds = iter(range(config["seed"], sys.maxsize))  # no two programs of a run share one
         steps, coupled, reference = config["steps"], config["coupled"], config["reference"]
@@ -94,7 +94,6 @@ class Programs:
         start |= {"truth_dt": steps["truth"]}
         free = every | {"spin_up": coupled["spin_up"], "free_time": coupled["horizons"] * horizon}
         nudged = {"nudged": config["members"], "nudging_time": coupled["nudging_time"]}
-        measured = {"archive": run_dir / "trainer" / ARCHIVE, "steps": config["cost"]["steps"]}
         return cls(
             truths,
             held_out,
@@ -102,7 +101,7 @@ class Programs:
             trainer=Application("trainer", program("train.py", *names, **learning)),
             coupled=Application("coupled", program("coupled.py", **start, **free, **nudged)),
             fits=Application("fits", program("fits.py", *names, **start, **free)),
-            cost=Application("cost", program("cost.py", **start, **measured)),
+            cost=Application("cost", program("cost.py", **start, **config["cost"])),
         )
 
 
