@@ -16,7 +16,8 @@ import pytest
 from sim_clients import Address, connect
 from tests.integration.servers import Module, RedisServer, ServerConfig, wait_until, wheel_binary
 from tests.integration.trainers.programs import Program, running
-from trainers.history import HISTORY, read_history
+from trainers import checkpoint
+from trainers.history import HISTORY, read_events, read_history
 
 OPTIONS = {
     "network": "tests.integration.trainers.line_network:line",
@@ -173,6 +174,34 @@ def test_told_to_end_all_ranks_end_at_a_checkpoint_and_one_goes_on(
     step = read_history(directory)[-1]["step"]
     trained(server, directory, 1, steps=step + 20, validate_every=5)
     assert read_history(directory)[-1]["samples"] == 80
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ranks_go_back_from_a_version_that_a_solver_reports(server: RedisServer, tmp_path: Path) -> None:
+    address, solver = Address.parse(server.address), connect(Address.parse(server.address), producer="solver")
+    script = Path(__file__).parent / "trial_trainer.py"
+    with running(
+        script, name="trainer", directory=tmp_path, environment=address.environment(), ranks=2
+    ) as program:
+        assert solver.wait_for_model("on_trial", 60, after=1) == 2
+        solver.report_error("on_trial", float("nan"), 2)
+        wait_until(lambda: len(gone_back_from(tmp_path)) == 1, "a rollback")
+        assert solver.wait_for_model("on_trial", 60, after=2) == 3
+        os.kill(program.process.pid, signal.SIGTERM)
+        assert program.returncode() == 1
+        assert "the training was told to end after step" in program.log(), program.log()
+    assert gone_back_from(tmp_path) == [2]
+    found = {each.version: each.was_live for each in solver.model_versions("on_trial")}
+    assert found == {1: True, 2: False, 3: True}
+    state = checkpoint.load(tmp_path / "checkpoint.pt")
+    assert state is not None
+    assert state["parts"]["publisher"]["rolled_back"] == [2]
+    solver.close()
+
+
+def gone_back_from(directory: Path) -> list[int]:
+    return [one["from"] for one in read_events(directory) if one["event"] == "rollback"]
 
 
 @pytest.mark.slow
