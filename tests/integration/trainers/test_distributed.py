@@ -114,6 +114,26 @@ def test_two_ranks_share_a_stream_and_post(server: RedisServer, tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_an_ensemble_is_posted_with_mean_and_spread(server: RedisServer, tmp_path: Path, ranks: int) -> None:
+    directory = tmp_path / f"ensemble_{ranks}"
+    network = "tests.integration.trainers.line_network:ensemble"
+    told = {"steps": 120, "validate_every": 20, "learning_rate": 0.02, "normalise": "frozen"}
+    trained(server, directory, ranks, network=network, **told)
+    client = connect(Address.parse(server.address))
+    x = np.linspace(-1, 1, 5, dtype=np.float32)[:, None]
+    (mean, spread), version = client.infer_outputs_versioned(directory.name, x, count=2)
+    assert version == client.model_version(directory.name) > 1
+    assert np.abs(mean - (0.5 * x + 2)).max() < 0.2
+    assert spread.shape == (5, 1) and (spread > 0).all()
+    gates = [one["reason"] for one in read_events(directory)]
+    assert gates[0] == "there was none before it"
+    assert all("against" in reason for reason in gates[1:])  # the database answers for the ensemble too
+    client.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_two_and_four_ranks_have_the_curve_of_one(server: RedisServer, tmp_path: Path) -> None:
     curves = {}
     for ranks in (1, 2, 4):
