@@ -41,7 +41,7 @@ from trainers.shared_checkpoint import SharedCheckpoint
 from trainers.state import TrainingState
 from trainers.stopping import asked_to_end
 from trainers.stream import SnapshotStream
-from trainers.uncertainty import Learning, check_inputs
+from trainers.uncertainty import Learning
 
 __all__ = ["CHECKPOINT", "Training", "gradient_step", "judge", "schedule", "train"]
 
@@ -92,7 +92,6 @@ def _train(
     asked: Callable[[], bool],
 ) -> Publisher:
     path, device = history.directory / CHECKPOINT, next(network.parameters()).device
-    check_inputs(network, training.inputs)
     if training.normalise != "no":
         network = normalised(network, training.inputs, training.target).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)

@@ -49,16 +49,13 @@ class DeepEnsemble(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Map (batch, …) to mean and spread, both of the shape of a member's output."""
-        answers: list[torch.Tensor] = []
-        for member in self.members:
-            answers.append(member(x))
-        return mean_and_spread(torch.stack(answers))
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map inputs, each (batch, …), to mean and spread, both of the shape of a member's output."""
+        return mean_and_spread(torch.stack(self.answers(*inputs)))
 
-    def answers(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Map (batch, …) to what each member answers."""
-        return tuple(member(x) for member in self.members)
+    def answers(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Map inputs, each (batch, …), to what each member answers."""
+        return tuple(member(*inputs) for member in self.members)
 
     def loss(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the mean squared error of the members, each on its own, averaged over them."""
@@ -91,15 +88,14 @@ class McDropout(nn.Module):
         self.network = network
         self.draws = draws
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Map (batch, …) to mean and spread, both of the shape of the network's output."""
-        rows = x.shape[0]
-        answers = self.network(torch.cat([x] * self.draws))
-        return mean_and_spread(answers.unflatten(0, (self.draws, rows)))
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map inputs, each (batch, …), to mean and spread, both of the shape of the network's output."""
+        answers = self.network(*(torch.cat([x] * self.draws) for x in inputs))
+        return mean_and_spread(answers.unflatten(0, (self.draws, -1)))
 
-    def answers(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Map (batch, …) to what one pass answers, as dropout is trained."""
-        return (self.network(x),)
+    def answers(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Map inputs, each (batch, …), to what one pass answers, as dropout is trained."""
+        return (self.network(*inputs),)
 
     def loss(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the mean squared error of one pass, as dropout is trained."""
@@ -150,16 +146,6 @@ class Learning(nn.Module):
         if isinstance(self.network, WithSpread):
             return self.network.answers(*inputs)
         return outputs_of(self.network, self.network(*inputs))
-
-
-def check_inputs(network: nn.Module, inputs: Sequence[str]) -> None:
-    """Check that a network takes as many fields as it is to be given.
-
-    Raises:
-        TrainingRefused: an ensemble or a network with dropout takes one, and is to be given several.
-    """
-    if isinstance(network, (DeepEnsemble, McDropout)) and len(inputs) > 1:
-        raise TrainingRefused("inputs", tuple(inputs), f"one field, for a {type(network).__name__}")
 
 
 def outputs_of(network: nn.Module, answer: Any) -> tuple[torch.Tensor, ...]:

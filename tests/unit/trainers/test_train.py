@@ -767,10 +767,26 @@ def test_a_network_with_several_outputs_and_no_spread_is_refused(
         train(TwoOutputs(1, 1), MemoryClient(database), training, reservoir(), tmp_path)
 
 
-def test_an_ensemble_of_two_inputs_is_refused(database: MemoryDatabase, tmp_path: Path) -> None:
-    training = dataclasses.replace(TRAINING, inputs=("x", "y"))
-    with pytest.raises(TrainingRefused, match="must be one field, for a DeepEnsemble"):
-        train(ensemble(), MemoryClient(database), training, reservoir(), tmp_path)
+class TwoInputs(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Mlp(2, 1, width=8)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.inner(torch.cat([x, y], dim=-1))
+        return found
+
+
+@pytest.mark.parametrize("normalise", ["no", "frozen"])
+def test_an_ensemble_of_two_inputs(normalise: Any, database: MemoryDatabase, tmp_path: Path) -> None:
+    training = dataclasses.replace(TRAINING, inputs=("x", "y"), normalise=normalise)
+    client = MemoryClient(database)
+    torch.manual_seed(0)
+    train(DeepEnsemble([TwoInputs(), TwoInputs()]), client, training, reservoir(), tmp_path)
+    x = np.linspace(-1, 1, 5, dtype=np.float32)[:, None]
+    mean, spread = client.infer_outputs("line", x, 0.5 * x + 2, count=2)
+    assert np.abs(mean - (0.5 * x + 2)).max() < 0.5
+    assert spread.shape == (5, 1)
 
 
 def test_a_network_is_posted_in_the_format_that_was_asked_for(tmp_path: Path) -> None:
