@@ -389,6 +389,14 @@ class Client(Protocol):
         """
         ...
 
+    def infer_outputs_versioned(self, name: str, *inputs: Array, count: int) -> tuple[tuple[Array, ...], int]:
+        """Run the live version of a model, and return all its outputs and which version has answered.
+
+        Raises:
+            ModelMissing, TensorError, InferenceFailed: see `infer_outputs`.
+        """
+        ...
+
     def close(self) -> None:
         """Remove what this client stored for its own use and leave. Closing twice is harmless."""
         ...

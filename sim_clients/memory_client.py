@@ -375,9 +375,14 @@ class MemoryClient:
 
     def infer_versioned(self, name: str, *inputs: Array) -> tuple[Array, int]:
         """Run a model, and tell which version has answered; see `Client.infer_versioned`."""
+        (output,), version = self.infer_outputs_versioned(name, *inputs, count=1)
+        return output, version
+
+    def infer_outputs_versioned(self, name: str, *inputs: Array, count: int) -> tuple[tuple[Array, ...], int]:
+        """Run a model, and tell which version has answered; see `Client.infer_outputs_versioned`."""
         model_inputs(keys.checked("model", name), inputs)
         version = self.model_version(name)
-        return self.infer(name, *inputs, version=version), version
+        return self.infer_outputs(name, *inputs, count=count, version=version), version
 
     def close(self) -> None:
         """Leave; there is nothing to remove."""

@@ -424,14 +424,20 @@ class NativeClient:
 
     def infer_versioned(self, name: str, *inputs: Array) -> tuple[Array, int]:
         """Run a model, and learn by the same message which version it was; see `Client.infer_versioned`."""
+        (output,), version = self.infer_outputs_versioned(name, *inputs, count=1)
+        return output, version
+
+    def infer_outputs_versioned(self, name: str, *inputs: Array, count: int) -> tuple[tuple[Array, ...], int]:
+        """Run a model, and learn by the same message which version it was."""
+        count = checked_count(name, count)
         arrays = model_inputs(keys.checked("model", name), inputs, sendable)
         answered = ctypes.c_int64()
         place, given = self._call.places.callback, c_arrays(arrays)
         outputs = self._call(
             self._c.infer_versioned_to,
-            *(name.encode(), given, len(arrays), 1, place, None, ctypes.byref(answered)),
+            *(name.encode(), given, len(arrays), count, place, None, ctypes.byref(answered)),
         )
-        return outputs["0"], answered.value
+        return tuple(outputs[str(i)] for i in range(count)), answered.value
 
     def wait_for_tensor(self, name: str, timeout_s: float) -> None:
         """Wait until a tensor is there.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from binascii import crc_hqx
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import redis
@@ -109,6 +109,7 @@ class RedisModels:
         Raises:
             ModelMissing: it is not stored.
             ModelRejected: it does not load; or some shard could not do it, and the message says what is live.
+            DatabaseUnavailable: a shard has gone; where that was in the swap, the message says what each has.
         """
         with self._connection("promote model", name) as database:
             self._make_live(database, name, version, self._live(database, name))
@@ -152,49 +153,65 @@ class RedisModels:
         return registry.versions_from(name, texts, lived, self._live(database, name))
 
     def _live(self, database: Any, name: str) -> int:
-        place = self._places(database)[0]
+        tag = self._tag(database, self._places(database)[0], name)
+        if tag is None:
+            return 0
+        if not tag.isdigit():
+            raise ModelRejected(name, f"its tag {tag!r} is not a version; it was not posted by put_model")
+        return int(tag)
+
+    def _tag(self, database: Any, place: _Place, name: str) -> str | None:
+        """Return the TAG of what a shard answers by, None where it has no such model."""
         try:
             reply = self._ask(database, place, "AI.INFO", keys.model_place(place.tag, name))
         except redis.ResponseError as error:
             if _NO_MODEL in str(error):
-                return 0
+                return None
             raise
-        tag = dict(zip(reply[::2], reply[1::2], strict=True))[b"tag"].decode()
-        if not tag.isdigit():
-            raise ModelRejected(name, f"its tag {tag!r} is not a version; it was not posted by put_model")
-        return int(tag)
+        return str(dict(zip(reply[::2], reply[1::2], strict=True))[b"tag"].decode())
 
     def _make_live(self, database: Any, name: str, version: int, live: int) -> None:
         places = self._places(database)
         with _refusals(name, version):
             for place in places:
                 self._promote(database, place, name, version, "CHECK")
-        lived = keys.model_lived(name)
-        database.zremrangebyscore(lived, f"({version}", "+inf")
-        database.zadd(lived, {str(version): version})
+        if live:
+            lived = keys.model_lived(name)
+            database.zremrangebyscore(lived, f"({live}", "+inf")
+            database.zadd(lived, {str(live): live})
         try:
             for place in places:
                 self._promote(database, place, name, version)
+        except redis.ResponseError as error:
+            raise ModelRejected(name, f"{error}; {self._gone_back(database, places, name, live)}") from error
         except redis.RedisError as error:
-            raise self._gone_back(database, places, name, version, live, str(error)) from error
+            told = f"{error}; {self._gone_back(database, places, name, live)}"
+            doing = f"make version {version} of {name} live"
+            raise DatabaseUnavailable(str(self._address), doing, told) from error
 
-    def _gone_back(
-        self, database: Any, places: Sequence[_Place], name: str, version: int, live: int, why: str
-    ) -> ModelRejected:
-        """Have all shards answer as before, and return the error that says what came of it."""
-        try:
-            for place in places:
+    def _gone_back(self, database: Any, places: Sequence[_Place], name: str, live: int) -> str:
+        """Have all shards answer as before, and return what is live now."""
+        for place in places:
+            with suppress(redis.RedisError):  # what came of it is asked below
                 if live:
                     self._promote(database, place, name, live)
                 else:
                     self._ask(database, place, "UNLINK", keys.model_place(place.tag, name))
-        except redis.RedisError as error:
-            return ModelRejected(
-                name,
-                f"{why}; some shards may answer by version {version} and others not ({error}): promote one "
-                "when all answer",
-            )
-        return ModelRejected(name, f"{why}; " + (f"version {live} is live again" if live else "none is live"))
+        found = [self._told(database, place, name) for place in places]
+        back = f"has version {live}" if live else "has none"
+        if set(found) == {back}:
+            return f"version {live} is live again" if live else "none is live"
+        names = [str(self._address) if at.node is None else f"{at.node.host}:{at.node.port}" for at in places]
+        shards = ", ".join(f"{shard} {told}" for shard, told in zip(names, found, strict=True))
+        return f"{shards}: promote one when all answer"
+
+    def _told(self, database: Any, place: _Place, name: str) -> str:
+        """Return in words by which version a shard answers."""
+        try:
+            tag = self._tag(database, place, name)
+        except redis.RedisError:
+            return "does not answer"
+        return "has none" if tag is None else f"has version {tag}"
 
     def _promote(self, database: Any, place: _Place, name: str, version: int, *words: str) -> None:
         plain, versioned = (keys.model_place(place.tag, name, which) for which in (0, version))

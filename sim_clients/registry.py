@@ -3,7 +3,7 @@
 Beside the models, in the slot of `{name}`, the database keeps
 
     {name}.versions        a hash: version -> what is known of it
-    {name}.lived           a sorted set: the versions that were live and not left for an earlier one
+    {name}.lived           a sorted set: the versions that were live, each noted when it was left
     {name}.errors.<v>      a list: what solvers have reported of version v, oldest first
 
 What is known of a version is an object in JSON, which never changes. Before it stands `removed ` when the
@@ -42,7 +42,7 @@ class ModelAbout:
         samples: that it has learned from, each as often as it was drawn.
         steps: of training.
         git_commit: of the code that trained it.
-        format: of the archive: `torchscript`, `aotinductor`.
+        format: of the archive: `torchscript`, `aotinductor`, `onnx`.
         parent: the version that was live when it was posted; the client fills it in.
         unix_time: when it was posted, s; the client fills it in.
         bytes: of the archive; the client fills it in.
@@ -84,7 +84,8 @@ class ModelVersion:
         state: `stored`; `posting`, while it is on its way, or for ever where that was cut off; `removed`.
         about: what is known of it.
         live: the plain name answers as it.
-        was_live: it is live, or was so before the live one: one can go back to it.
+        was_live: it is live, or was so before the live one and was left for a later one: one can go back to
+            it.
     """
 
     version: int
@@ -135,7 +136,7 @@ def versions_from(name: str, entries: Mapping[str, str], lived: set[int], live: 
     Args:
         name: of the model, for errors.
         entries: what is kept of each version.
-        lived: those that were live.
+        lived: those that were live and were left.
         live: 0 where none is.
 
     Returns:
@@ -149,7 +150,11 @@ def versions_from(name: str, entries: Mapping[str, str], lived: set[int], live: 
         found[live] = ("stored", ModelAbout())
     return [
         ModelVersion(
-            version, state, about, live=version == live, was_live=version in lived or version == live
+            version,
+            state,
+            about,
+            live=version == live,
+            was_live=version == live or (version in lived and version < live),
         )
         for version, (state, about) in sorted(found.items())
     ]

@@ -436,10 +436,15 @@ class SmartRedisClient:
 
     def infer_versioned(self, name: str, *inputs: Array) -> tuple[Array, int]:
         """Run the version that is live now, and tell which it is; see `Client.infer_versioned`."""
+        (output,), version = self.infer_outputs_versioned(name, *inputs, count=1)
+        return output, version
+
+    def infer_outputs_versioned(self, name: str, *inputs: Array, count: int) -> tuple[tuple[Array, ...], int]:
+        """Run the version that is live now, and tell which it is; see `Client.infer_outputs_versioned`."""
         while True:
             version = self.model_version(name)
             try:
-                return self.infer(name, *inputs, version=version), version
+                return self.infer_outputs(name, *inputs, count=count, version=version), version
             except ModelMissing:
                 if version == self.model_version(name):
                     raise  # it was not posted as a version, or somebody has removed it

@@ -193,3 +193,30 @@ class ModelContract:
             client.infer_versioned("product")
         answer, version = client.infer_versioned("product", field((3, 4)), field((4, 2)))
         assert (answer.shape, version) == ((3, 2), 1)
+
+    def test_all_outputs_and_the_version_that_has_answered(
+        self, open_client: OpenClient, networks: Networks
+    ) -> None:
+        client = open_client("solver")
+        client.put_model("both", networks.doubles, 1)
+        client.put_model("both", networks.doubles_and_triples, 4)
+        (doubled, tripled), version = client.infer_outputs_versioned("both", field(), count=2)
+        assert version == 4
+        np.testing.assert_allclose(doubled, 2 * field())
+        np.testing.assert_allclose(tripled, 3 * field())
+        for count in (1, 3):
+            with pytest.raises(InferenceFailed):
+                client.infer_outputs_versioned("both", field(), count=count)
+        with pytest.raises(TensorError, match="at least one output"):
+            client.infer_outputs_versioned("both", field(), count=0)
+
+    def test_a_swap_that_is_refused_leaves_no_version_that_has_lived(
+        self, open_client: OpenClient, networks: Networks
+    ) -> None:
+        client = open_client("trainer")
+        client.put_model("closure", networks.doubles, 1)
+        client.put_model("closure", networks.triples, 2, promote=False)
+        with pytest.raises(ModelMissing):
+            client.promote("closure", 3)
+        found = {each.version: each.was_live for each in client.model_versions("closure")}
+        assert found == {1: True, 2: False}

@@ -27,7 +27,7 @@ def packaged(network: torch.nn.Module, inputs: list[torch.Tensor]) -> bytes:
         warnings.simplefilter("ignore")  # of torch about itself
         path = Path(directory) / _NAME
         with _one_row_allowed():
-            program = torch.export.export(network, two_rows(inputs), dynamic_shapes=any_rows(inputs))
+            program = torch.export.export(network, two_rows(inputs), dynamic_shapes=any_rows(network, inputs))
             torch._inductor.aoti_compile_and_package(program, package_path=str(path))
         return path.read_bytes()
 

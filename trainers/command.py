@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
+from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -96,7 +97,8 @@ def parser() -> argparse.ArgumentParser:
 def _add(parser: argparse.ArgumentParser, one: Field[Any], kind: Any, words: str) -> None:
     option = f"--{one.name}"
     required = one.default is MISSING
-    default = "" if required else f" (default: {one.default})"
+    shown = one.default.value if isinstance(one.default, Enum) else one.default
+    default = "" if required else f" (default: {shown})"
     said: dict[str, Any] = {"help": (words + default).replace("%", "%%"), "required": required}
     if not required:
         said["default"] = one.default
@@ -106,6 +108,9 @@ def _add(parser: argparse.ArgumentParser, one: Field[Any], kind: Any, words: str
         parser.add_argument(option, nargs="+", metavar="NAME", **said)
     elif get_origin(kind) is Literal:
         parser.add_argument(option, choices=get_args(kind), **said)
+    elif isinstance(kind, type) and issubclass(kind, Enum):
+        words_of_it = ",".join(each.value for each in kind)
+        parser.add_argument(option, type=kind, metavar=f"{{{words_of_it}}}", **said)
     else:
         types = [each for each in get_args(kind) or (kind,) if each is not type(None)]
         parser.add_argument(option, type=types[0], **said)

@@ -16,8 +16,10 @@ from trainers.errors import ExportFailed, ExportMismatch
 from trainers.formats import Format
 from trainers.normalise import Normalised
 from trainers.onnx_file import missing_packages, onnx_file, run_onnx
+from trainers.uncertainty import DeepEnsemble, McDropout
 
 TOLERANCE = 1e-4
+_OF_ANY_FIELDS = (Normalised, DeepEnsemble, McDropout)
 
 
 def export(
@@ -116,10 +118,18 @@ def _archive(network: torch.nn.Module, example: Sequence[torch.Tensor]) -> bytes
 
 def _scripted(network: torch.nn.Module, example: Sequence[torch.Tensor]) -> Any:
     """Return a network as TorchScript, which knows no functions of any number of fields: those are traced."""
-    if not isinstance(network, Normalised):
+    if not isinstance(network, _OF_ANY_FIELDS):
         return torch.jit.script(network)
-    network.network = torch.jit.script(network.network)
+    _script_parts(network)
     return torch.jit.trace(network, tuple(example), check_trace=False)  # type: ignore[no-untyped-call]
+
+
+def _script_parts(network: torch.nn.Module) -> None:
+    for name, part in network.named_children():
+        if isinstance(part, (*_OF_ANY_FIELDS, torch.nn.ModuleList)):
+            _script_parts(part)
+        else:
+            network.add_module(name, torch.jit.script(part))
 
 
 def _load(archive: bytes) -> Any:

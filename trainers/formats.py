@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from enum import Enum
 from typing import Any
 
@@ -23,10 +24,14 @@ class Format(Enum):
     ONNX = "onnx"
 
 
-def any_rows(inputs: list[torch.Tensor]) -> Any:
+def any_rows(network: torch.nn.Module, inputs: list[torch.Tensor]) -> Any:
     """Say for torch.export that the first dimension of all inputs is the same number of rows, whichever."""
-    rows = torch.export.Dim("rows", min=1, max=MOST_ROWS)
-    return tuple({0: rows} for _ in inputs)
+    rows = {0: torch.export.Dim("rows", min=1, max=MOST_ROWS)}
+    given = inspect.signature(network.forward).bind(*inputs).arguments
+    return {
+        name: tuple(rows for _ in value) if isinstance(value, tuple) else rows  # of `*inputs` a tuple
+        for name, value in given.items()
+    }
 
 
 def two_rows(inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:

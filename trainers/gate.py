@@ -93,28 +93,36 @@ class Gate:
     rule: Rule = field(default_factory=better_by)
 
     def judge(
-        self, client: Client, name: str, prediction: Array, held_out: HeldOut, bar: float = math.inf
+        self,
+        client: Client,
+        name: str,
+        prediction: Array,
+        held_out: HeldOut,
+        bar: float = math.inf,
+        *,
+        outputs: int = 1,
     ) -> Verdict:
         """Judge a candidate.
 
         Args:
             client: asked for the live version and its answer.
             name: of the model.
-            prediction: the candidate's, for the held-out samples.
+            prediction: the candidate's, for the held-out samples; of several outputs the first.
             held_out: those samples.
             bar: an error that it must beat besides; that of a version that did not keep its place.
+            outputs: how many the candidate has; a live version with another number cannot answer for it.
 
         Raises:
             DatabaseUnavailable
         """
         candidate = float(self.metric(prediction, held_out.target))
-        live, version = self._live(client, name, held_out)
+        live, version = self._live(client, name, held_out, outputs)
         beaten = all(self.rule(candidate, one) for one in (live, bar) if one is not None and one < math.inf)
         return Verdict(math.isfinite(candidate) and beaten, candidate, live, version)
 
-    def _live(self, client: Client, name: str, held_out: HeldOut) -> tuple[float | None, int]:
+    def _live(self, client: Client, name: str, held_out: HeldOut, outputs: int) -> tuple[float | None, int]:
         try:
-            answer, version = client.infer_versioned(name, *held_out.inputs)
+            (answer, *_), version = client.infer_outputs_versioned(name, *held_out.inputs, count=outputs)
         except ModelMissing:
             return None, 0
         except InferenceFailed:  # it was trained on other fields, or shapes: it is of no use for these

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
 
@@ -18,6 +19,7 @@ from trainers.samples import NEXT
 from trainers.settings import Training
 from trainers.specimen import keep_specimen
 from trainers.state import TrainingState
+from trainers.uncertainty import outputs_of
 
 
 def examine(
@@ -94,10 +96,11 @@ def offer(
 
 
 def judge(network: torch.nn.Module, batch: Batch, training: Training) -> float:
-    """Return the mean relative L2 error."""
+    """Return the mean relative L2 error; of a network with a spread, that of its mean."""
     network.eval()
     with torch.no_grad():
-        return float(relative_square(*answer_and_target(network, batch, training)).sqrt().mean())
+        answer, target = answer_and_target(network, batch, training)
+        return float(relative_square(outputs_of(network, answer)[0], target).sqrt().mean())
 
 
 def tell(history: History, publisher: Publisher) -> None:
@@ -138,10 +141,8 @@ def record(
     print(f"{done}  loss {state.loss:.4f}  validation {validation:.4f}{posted}", flush=True)
 
 
-def answer_and_target(
-    network: torch.nn.Module, batch: Batch, training: Training
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what a network answers to a batch, and what it should: (batch, …) each."""
+def answer_and_target(network: torch.nn.Module, batch: Batch, training: Training) -> tuple[Any, torch.Tensor]:
+    """Return what a network answers to a batch, (batch, …) or several of these, and what it should."""
     return network(*(batch[name] for name in training.inputs)), batch[training.target + NEXT]
 
 

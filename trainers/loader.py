@@ -66,6 +66,7 @@ class Loader:
         """Producers need a checkpoint soon."""
         self.waiting = False
         """There is too little to draw a batch from, and nothing new."""
+        self._pauses: Pauses | None = None  # of a wait without a thread that `unless` has cut short
         self.idle_s = 0.0
         """Time that was spent in waiting for batches, s."""
 
@@ -169,25 +170,28 @@ class Loader:
         return self._error is not None or self.pressed or self._used_up
 
     def _make_one(self, unless: Callable[[], bool]) -> None:
-        pauses = Pauses(self._timeout_s)
+        pauses, self._pauses = self._pauses or Pauses(self._timeout_s), None
         while not self._batches and not self._returns_none():
-            busy = self._round()
-            if unless():
-                return
-            if busy:
+            if busy := self._round():
                 pauses = Pauses(self._timeout_s)
-            elif not self._returns_none():
+            if unless():
+                self._pauses = pauses
+                return
+            if not busy and not self._returns_none():
                 self._rest(pauses)
 
     def _run(self) -> None:
         try:
             pauses = Pauses(self._timeout_s)
             while not self._leaving and not self._used_up:
-                claimed = not self._unclaimed.is_set()
+                since = time.monotonic()
                 self._unclaimed.wait()
                 with self._turn:
+                    pauses.put_off(
+                        time.monotonic() - since
+                    )  # while the loop has the turn it waits for nothing
                     busy, starved = self._round(), self.intake.starved()
-                if busy or not starved or claimed or self._batches:  # nobody waits for something new
+                if busy or not starved or self._batches:  # nobody waits for something new
                     pauses = Pauses(self._timeout_s)
                 if not busy:
                     self._rest(pauses if starved else None)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 
 from sim_clients.fields import Array
+from trainers.uncertainty import WithSpread, outputs_of
 
 Normalise = Literal["no", "frozen", "running"]
 """Not; by what had come before the first step; by all that has come, looked at again at every judgement."""
@@ -123,8 +124,33 @@ class Normalised(torch.nn.Module):
         self.means.copy_(torch.tensor([one.mean for one in known], dtype=torch.float64))
         self.scales.copy_(torch.tensor([one.scale for one in known], dtype=torch.float64))
 
-    def forward(self, *fields: torch.Tensor) -> torch.Tensor:
+    def forward(self, *fields: torch.Tensor) -> Any:
         """Map raw fields, each (batch, …), to the raw target (batch, …)."""
-        inside = [(field - self.means[i]) / self.scales[i] for i, field in enumerate(fields)]
-        answer: torch.Tensor = self.network(*inside)
+        (answer,) = outputs_of(self.network, self.network(*self._inside(fields)))
+        return self._outside(answer)
+
+    def _inside(self, fields: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        return [(field - self.means[i]) / self.scales[i] for i, field in enumerate(fields)]
+
+    def _outside(self, answer: torch.Tensor) -> torch.Tensor:
         return answer * self.scales[-1] + self.means[-1]
+
+
+class NormalisedWithSpread(Normalised):
+    """The same of a network with a spread, which is brought to the target's scale too."""
+
+    def forward(self, *fields: torch.Tensor) -> Any:
+        """Map raw fields, each (batch, …), to the mean and the spread of the raw target, both (batch, …)."""
+        mean, spread = self.network(*self._inside(fields))
+        return self._outside(mean), spread * self.scales[-1]
+
+    def answers(self, *fields: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Map raw fields, each (batch, …), to what each member answers, raw (batch, …)."""
+        assert isinstance(self.network, WithSpread)
+        return tuple(self._outside(answer) for answer in self.network.answers(*self._inside(fields)))
+
+
+def normalised(network: torch.nn.Module, inputs: Sequence[str], target: str) -> Normalised:
+    """Return a network between raw fields; see `Normalised`."""
+    kind = NormalisedWithSpread if isinstance(network, WithSpread) else Normalised
+    return kind(network, inputs, target)

@@ -41,7 +41,7 @@ def onnx_file(network: torch.nn.Module, inputs: list[torch.Tensor]) -> bytes:
                 path,
                 dynamo=True,
                 external_data=False,
-                dynamic_shapes=any_rows(inputs),
+                dynamic_shapes=any_rows(network, inputs),
                 verbose=False,
             )
             return path.read_bytes()

@@ -15,10 +15,12 @@ import torch
 
 from sim_clients import Client, ModelAbout, ModelMissing
 from sim_clients.commit import commit_of
+from sim_clients.fields import Array
 from sim_clients.registry import newest, previous
 from trainers.exporting import export
 from trainers.formats import Format
 from trainers.gate import Canary, Finding, Gate, HeldOut, Prune, Verdict, prune
+from trainers.uncertainty import outputs_of
 
 _OWN = ("version", "best_loss", "bar", "posted", "put_off")
 LOOK_EVERY_S = 0.5
@@ -229,8 +231,10 @@ class Publisher:
             self.verdict = None
             bar = min(self.best_loss, self.bar)
             return loss < bar * (1 - self._terms.improvement)
-        prediction = _predicted(network, held_out)
-        self.verdict = gate.judge(self._client, self._name, prediction, held_out, self.bar)
+        prediction, *more = _predicted(network, held_out)
+        self.verdict = gate.judge(
+            self._client, self._name, prediction, held_out, self.bar, outputs=1 + len(more)
+        )
         if self.verdict.live == math.inf and self.verdict.version == self.version:
             # Our own, which has answered before: that it does not now is no reason to take a worse one.
             return self.verdict.passed and gate.rule(self.verdict.candidate, self.posted)
@@ -287,14 +291,14 @@ def _finite(error: float) -> float | None:
     return error if math.isfinite(error) else None
 
 
-def _predicted(network: torch.nn.Module, held_out: HeldOut) -> Any:
-    """Return what a network answers to held-out samples, and leave it in the mode it is in."""
+def _predicted(network: torch.nn.Module, held_out: HeldOut) -> list[Array]:
+    """Return the outputs of a network for held-out samples, and leave it in the mode it is in."""
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     training = network.training
     network.eval()
     try:
         with torch.no_grad():
             inputs = (torch.from_numpy(array).to(device) for array in held_out.inputs)
-            return network(*inputs).cpu().numpy()
+            return [output.cpu().numpy() for output in outputs_of(network, network(*inputs))]
     finally:
         network.train(training)

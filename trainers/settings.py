@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from trainers.errors import TrainingRefused
+from trainers.formats import Format
 from trainers.gate import Gate, better_by, keep_last_and_best
 from trainers.normalise import Normalise
 from trainers.publish import Terms
@@ -57,6 +58,8 @@ class Training:
         non_finite: a snapshot that carries NaN or infinity ends the training, "refuse"; or is skipped, and
             counted in the history, "skip".
         tensorboard: the history is written for TensorBoard too; needs its package.
+        format: what a network is posted as: torchscript, which every database runs; aotinductor, compiled
+            for hosts like this one; or onnx.
     """
 
     model: str
@@ -84,6 +87,7 @@ class Training:
     normalise: Normalise = "no"
     non_finite: NonFinite = "refuse"
     tensorboard: bool = False
+    format: Format = Format.TORCHSCRIPT
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:
@@ -96,6 +100,8 @@ class Training:
         for name, words in (("normalise", Normalise), ("non_finite", NonFinite)):
             if getattr(self, name) not in get_args(words):
                 raise TrainingRefused(name, getattr(self, name), f"one of {', '.join(get_args(words))}")
+        if not isinstance(self.format, Format):
+            raise TrainingRefused("format", self.format, "a trainers.Format")
         for name in ("producers", "held_out", "inputs"):
             if not getattr(self, name):
                 raise TrainingRefused(name, getattr(self, name), "at least one name")

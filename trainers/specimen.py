@@ -15,6 +15,7 @@ import torch
 
 from sim_clients.fields import Array
 from trainers.samples import NEXT
+from trainers.uncertainty import outputs_of
 
 FOLDER = "specimens"
 SAMPLES = 3
@@ -85,8 +86,8 @@ def keep_specimen(
 
     def predict(count: int) -> Array:
         with torch.no_grad():
-            answer: torch.Tensor = network(*(judges[name][:count].to(device) for name in inputs))
-        found: Array = answer.cpu().numpy()
+            answer = network(*(judges[name][:count].to(device) for name in inputs))
+        found: Array = outputs_of(network, answer)[0].cpu().numpy()
         return found
 
     return write_specimen(directory, version, target, judges[target + NEXT].cpu().numpy(), predict, units)

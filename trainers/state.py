@@ -16,7 +16,7 @@ from trainers.publish import Publisher
 from trainers.rounds import Word
 from trainers.settings import Training
 from trainers.share import Share
-from trainers.shares import SharedCheckpoint
+from trainers.shared_checkpoint import SharedCheckpoint
 from trainers.until import Reached, Target, first_reason
 
 _OWN = ("step", "seconds", "loss", "over", "validations")

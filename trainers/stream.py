@@ -53,6 +53,10 @@ class Pauses:
         self._next_s = min(2 * self._next_s, LONGEST_PAUSE_S)
         return pause_s
 
+    def put_off(self, seconds: float) -> None:
+        """Have the deadline so much later."""
+        self._deadline += seconds
+
     def pause(self) -> bool:
         """Sleep, and return True; or return False at once when the deadline has passed."""
         pause_s = self.next_s()

@@ -29,7 +29,7 @@ from trainers.intake import Intake
 from trainers.judging import answer_and_target, examine, judge, offer_last, tell
 from trainers.loader import Loader
 from trainers.losses import Loss, relative_square
-from trainers.normalise import FieldMoments, Normalised
+from trainers.normalise import FieldMoments, Normalised, normalised
 from trainers.pairing import Pairing
 from trainers.pairs import Pairs
 from trainers.publish import Publisher
@@ -37,10 +37,11 @@ from trainers.rounds import Rounds
 from trainers.samples import Sample
 from trainers.settings import Training, terms_of
 from trainers.share import Share
-from trainers.shares import SharedCheckpoint
+from trainers.shared_checkpoint import SharedCheckpoint
 from trainers.state import TrainingState
 from trainers.stopping import asked_to_end
 from trainers.stream import SnapshotStream
+from trainers.uncertainty import Learning
 
 __all__ = ["CHECKPOINT", "Training", "gradient_step", "judge", "schedule", "train"]
 
@@ -92,7 +93,7 @@ def _train(
 ) -> Publisher:
     path, device = history.directory / CHECKPOINT, next(network.parameters()).device
     if training.normalise != "no":
-        network = Normalised(network, training.inputs, training.target).to(device)
+        network = normalised(network, training.inputs, training.target).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
     first, alone = ranks.rank == 0, ranks.world == 1
     share = Share(
@@ -121,7 +122,7 @@ def _train(
     )
     timeout_s = training.timeout_s if alone else math.inf  # of several ranks one may wait longer
     loader = Loader(intake, ahead=training.prefetch, timeout_s=timeout_s, device=device)
-    publisher = Publisher(client, training.model, terms=terms_of(training))
+    publisher = Publisher(client, training.model, terms=terms_of(training), format=training.format)
     checkpoint = SharedCheckpoint(path, ranks)
     state = TrainingState(network, optimizer, loader, publisher, checkpoint, ranks.world)
     state.resume(path, share)
@@ -133,13 +134,17 @@ def _train(
         publisher.post_again(network, example, judge(network, judges, training), about=about)
 
     over = state.over or state.progress(training) >= 1
-    replica, rounds = ranks.replicate(network), Rounds(ranks, training.timeout_s, device)
+    replica, rounds = ranks.replicate(Learning(network)), Rounds(ranks, training.timeout_s, device)
+
+    def wanted() -> bool:
+        return asked() or (first and publisher.looks_now)
+
     with loader:  # from here on it reads beside the loop; the client is the loop's within loader.paused()
         while not over:
             # 1. The next batch; it is waited for only while there is too little to learn from, and by several
             #    ranks only while all of them wait. What follows they agree on.
             ending = asked() or state.progress(training) >= 1
-            batch = None if ending else loader.batch(unless=rounds.until(asked, lambda: loader.waiting))
+            batch = None if ending else loader.batch(unless=rounds.until(wanted, lambda: loader.waiting))
             told = rounds.agree(state.word(training, batch, asked()), batch)
             intake.stream.lowest = None if alone else told.lowest
             if rounds.stalled:
@@ -224,10 +229,14 @@ def gradient_step(
     """Make one step down the mean loss of a batch; return it, of `relative_square` its root: an L2 error.
 
     Args:
+        network: with one output, or `Learning` of one with a spread: then the loss is the mean over its
+            members, each on its own.
         weight: of this rank's batch, so that the mean over ranks is that over the samples of all of them.
     """
     network.train()
-    mean = loss(*answer_and_target(network, batch, training)).mean() * weight
+    answer, target = answer_and_target(network, batch, training)
+    answers = (answer,) if isinstance(answer, torch.Tensor) else answer
+    mean = torch.stack([loss(each, target) for each in answers]).mean() * weight
     optimizer.zero_grad()
     ranks.backward(mean)
     optimizer.step()

@@ -305,6 +305,7 @@ int psk_places(const penstock_client* client);
 const char* psk_place_tag(const penstock_client* client, int place);
 // 0: there is none.
 int psk_live_version(penstock_client* client, const char* name, int64_t* version);
+int psk_live_at(penstock_client* client, const char* name, int place, int64_t* version);
 
 // ---- archive.c
 

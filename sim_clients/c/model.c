@@ -61,15 +61,19 @@ static int reply_live(penstock_client* client, psk_link* link, psk_command* comm
   return take_version(client, found, tag);
 }
 
-int psk_live_version(penstock_client* client, const char* name, int64_t* version) {
+int psk_live_at(penstock_client* client, const char* name, int place, int64_t* version) {
   live found = {0, name};
   psk_again(client);
   psk_command_begin(client, 2, reply_live, &found);
   psk_word(client, "AI.INFO");
-  psk_word_model(client, psk_place_tag(client, 0), name, 0, 1);
+  psk_word_model(client, psk_place_tag(client, place), name, 0, 1);
   int status = psk_run(client);
   *version = found.version;
   return status;
+}
+
+int psk_live_version(penstock_client* client, const char* name, int64_t* version) {
+  return psk_live_at(client, name, 0, version);
 }
 
 int penstock_model_version(penstock_client* client, const char* name, int64_t* version) {

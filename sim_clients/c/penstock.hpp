@@ -29,6 +29,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "penstock_arrays.hpp"
@@ -236,10 +237,12 @@ class Client {
 
   // ---- Models
 
-  // Store an immutable version and make it the live one. archive: a TorchScript file's bytes.
+  // Store an immutable version and make it the live one; without `promote` it is stored only.
+  // archive: a TorchScript file's bytes; about: what is known of it, an object in JSON (docs/models.md).
   void put_model(const std::string& name, const std::string& archive, std::int64_t version,
-                 const std::string& device = "CPU") {
-    check(penstock_put_model(c(), name.c_str(), archive.data(), archive.size(), version, device.c_str()));
+                 const std::string& device = "CPU", const std::string& about = "{}", bool promote = true) {
+    check(penstock_post_model(c(), name.c_str(), archive.data(), archive.size(), version, device.c_str(),
+                              about.c_str(), promote));
   }
   std::int64_t model_version(const std::string& name) {
     std::int64_t version = 0;
@@ -274,6 +277,23 @@ class Client {
     check(penstock_infer_to(c(), name.c_str(), version, from.data(), static_cast<int>(from.size()), 1,
                             place_one, &output));
     return output;
+  }
+  // The same by the live version, and which one that was.
+  std::int64_t infer_versioned(const std::string& name, std::initializer_list<Array> inputs,
+                               std::initializer_list<Output> outputs) {
+    const auto from = c_arrays(inputs), to = c_arrays(outputs);
+    std::int64_t version = 0;
+    check(penstock_infer_versioned(c(), name.c_str(), from.data(), static_cast<int>(from.size()), to.data(),
+                                   static_cast<int>(to.size()), &version));
+    return version;
+  }
+  std::pair<Tensor, std::int64_t> infer_versioned(const std::string& name,
+                                                  std::initializer_list<Array> inputs) {
+    const auto from = c_arrays(inputs);
+    std::pair<Tensor, std::int64_t> answer;
+    check(penstock_infer_versioned_to(c(), name.c_str(), from.data(), static_cast<int>(from.size()), 1,
+                                      place_one, &answer.first, &answer.second));
+    return answer;
   }
 
   // ---- Waiting: each returns once the thing is there, or throws TimedOut

@@ -2,9 +2,10 @@
 //
 //   1. its number is claimed in the registry, the hash {name}.versions: a version never changes
 //   2. AI.MODELSTORE on every shard at once. Where one refuses it, the version is taken back
-//   3. what is known of it goes into the registry, and into {name}.lived that it is to be live
+//   3. what is known of it goes into the registry
 //   4. PENSTOCK.PROMOTE .. CHECK on every shard at once: all of them have loaded it
-//   5. PENSTOCK.PROMOTE on every shard at once. Where one refuses, all are told to go back
+//   5. {name}.lived is told of the version that is live and is to be left: that is so whatever comes next
+//   6. PENSTOCK.PROMOTE on every shard at once. Where one refuses, all are told to go back
 //
 // The registry is in the slot of {name}. sim_clients/registry.py says what its values are, and
 // sim_clients/redis_models.py does the same.
@@ -50,12 +51,11 @@ static int reply_promoted(penstock_client* client, psk_link* link, psk_command* 
   return psk_fail(client, PENSTOCK_MODEL_REJECTED, one->name, "%.*s", (int)token->length, token->text);
 }
 
-// An error counts for nothing; `context`, an int, counts the others.
-static int reply_if_done(penstock_client* client, psk_link* link, psk_command* command,
-                         const psk_token* token) {
-  if (token->kind == '-') return 0;
-  *(int*)command->context += 1;
-  return psk_pass(client, link, token);
+// What came of it is not looked at here.
+static int reply_whatever(penstock_client* client, psk_link* link, psk_command* command,
+                          const psk_token* token) {
+  (void)command;
+  return token->kind == '-' ? 0 : psk_pass(client, link, token);
 }
 
 // ---- The registry
@@ -105,10 +105,12 @@ static int record(penstock_client* client, const post* one) {
   return psk_run(client);
 }
 
-// It is the last that was live, and what came after it was not good.
-static int note_live(penstock_client* client, const post* one) {
+// The live version has lived, and what came after it and was left for it is none to go back to. It is noted
+// before it is left and not when it comes: the TAG alone says what is live, and a swap may fail.
+static int note_lived(penstock_client* client, const post* one) {
+  if (!one->live) return 0;
   char version[24], after[26];
-  snprintf(version, sizeof version, "%lld", (long long)one->version);
+  snprintf(version, sizeof version, "%lld", (long long)one->live);
   snprintf(after, sizeof after, "(%s", version);
   psk_again(client);
   psk_command_begin(client, 4, psk_reply_ignored, NULL);
@@ -173,21 +175,20 @@ static int store_everywhere(penstock_client* client, const post* one) {
   return psk_run(client);
 }
 
-static void build_deletions(penstock_client* client, const char* name, int64_t version, int* done) {
-  for (int place = 0; place < psk_places(client); place++) {
-    psk_command_begin(client, 2, reply_if_done, done);
-    psk_word(client, "AI.MODELDEL");
-    psk_word_model(client, psk_place_tag(client, place), name, version, 1);
-  }
+static void build_deletion(penstock_client* client, int place, const char* name, int64_t version) {
+  psk_command_begin(client, 2, reply_whatever, NULL);
+  psk_word(client, "AI.MODELDEL");
+  psk_word_model(client, psk_place_tag(client, place), name, version, 1);
 }
 
 // Nobody has seen the version yet. A shard that does not answer may keep it, under a number that is claimed.
 static void take_back(penstock_client* client, const post* one) {
-  int done = 0, status = client->error.status;
+  int status = client->error.status;
   if (status == PENSTOCK_UNAVAILABLE || status == PENSTOCK_INTERRUPTED) return;
   psk_again(client);
-  build_deletions(client, one->name, one->version, &done);
-  psk_command_begin(client, 3, reply_if_done, &done);
+  for (int place = 0; place < psk_places(client); place++)
+    build_deletion(client, place, one->name, one->version);
+  psk_command_begin(client, 3, reply_whatever, NULL);
   psk_word(client, "HDEL");
   registry_key(client, one->name, "versions");
   psk_word_number(client, one->version);
@@ -196,51 +197,82 @@ static void take_back(penstock_client* client, const post* one) {
 
 // ---- Promoting
 
-static void build_promotions(penstock_client* client, const char* name, int64_t version, int only_check,
-                             psk_reply reply, void* context) {
+static void build_promotion(penstock_client* client, int place, const char* name, int64_t version,
+                            int only_check, psk_reply reply, const post* context) {
+  const char* tag = psk_place_tag(client, place);
+  psk_command_begin(client, 3 + only_check, reply, (void*)(uintptr_t)context);
+  psk_word(client, "PENSTOCK.PROMOTE");
+  psk_word_model(client, tag, name, 0, 1);
+  psk_word_model(client, tag, name, version, 0);
+  if (only_check) psk_word(client, "CHECK");
+}
+
+static int promote_everywhere(penstock_client* client, const post* one, int only_check) {
   psk_again(client);
+  for (int place = 0; place < psk_places(client); place++)
+    build_promotion(client, place, one->name, one->version, only_check, reply_promoted, one);
+  return psk_run(client);
+}
+
+// Ask one shard alone, whatever went wrong before: one that does not answer must not keep the others from it.
+static void ask_anew(penstock_client* client) {
+  psk_again(client);
+  client->error.status = 0;
+  client->hopeless = client->uncertain = client->interrupted = 0;
+  client->deadline = psk_now() + client->connect_timeout;
+}
+
+// Write by which version each shard answers; return whether all do by the one that was live.
+static int describe_shards(penstock_client* client, const post* one, char* text, size_t room) {
+  size_t used = 0;
+  int back = 1;
+  *text = '\0';
   for (int place = 0; place < psk_places(client); place++) {
-    const char* tag = psk_place_tag(client, place);
-    psk_command_begin(client, 3 + only_check, reply, context);
-    psk_word(client, "PENSTOCK.PROMOTE");
-    psk_word_model(client, tag, name, 0, 1);
-    psk_word_model(client, tag, name, version, 0);
-    if (only_check) psk_word(client, "CHECK");
+    char shard[300] = "the database", told[48] = "does not answer";
+    if (client->cluster.on) {
+      const psk_endpoint* at = &client->cluster.ranges[place].link->endpoint;
+      snprintf(shard, sizeof shard, "%s:%d", at->host, at->port);
+    }
+    int64_t version = 0;
+    ask_anew(client);
+    int status = psk_live_at(client, one->name, place, &version);
+    if (!status && version) snprintf(told, sizeof told, "has version %lld", (long long)version);
+    if (!status && !version) snprintf(told, sizeof told, "has none");
+    back &= !status && version == one->live;
+    if (used < room)
+      used += (size_t)snprintf(text + used, room - used, "%s%s %s", place ? ", " : "", shard, told);
   }
+  return back;
 }
 
 // A promotion has failed on some shard: all are to answer as before. Makes the error say what came of it.
 static int go_back(penstock_client* client, const post* one) {
   psk_error cause = client->error;
-  int done = 0, gone = cause.status == PENSTOCK_UNAVAILABLE || cause.status == PENSTOCK_INTERRUPTED;
+  int gone = cause.status == PENSTOCK_UNAVAILABLE || cause.status == PENSTOCK_INTERRUPTED;
   int kind = gone ? cause.status : PENSTOCK_MODEL_REJECTED;
-  client->error.status = 0;
-  if (one->live) {
-    build_promotions(client, one->name, one->live, 0, reply_if_done, &done);
-  } else {
-    psk_again(client);
-    build_deletions(client, one->name, 0, &done);
+  for (int place = 0; place < psk_places(client); place++) {
+    ask_anew(client);
+    if (one->live)
+      build_promotion(client, place, one->name, one->live, 0, reply_whatever, NULL);
+    else
+      build_deletion(client, place, one->name, 0);
+    (void)psk_run(client);
   }
-  int status = psk_run(client);
-  int back = !status && (done == psk_places(client) || !one->live);
+  char shards[1024];
+  int back = describe_shards(client, one, shards, sizeof shards);
   client->error.status = 0;
   if (back && one->live)
     return psk_fail(client, kind, one->name, "%s; version %lld is live again", cause.reason,
                     (long long)one->live);
   if (back) return psk_fail(client, kind, one->name, "%s; none is live", cause.reason);
-  return psk_fail(client, kind, one->name,
-                  "%s; some shards may answer by version %lld and others not: promote one when all answer",
-                  cause.reason, (long long)one->version);
+  return psk_fail(client, kind, one->name, "%.500s; %s: promote one when all answer", cause.reason, shards);
 }
 
 static int make_live(penstock_client* client, const post* one) {
-  build_promotions(client, one->name, one->version, 1, reply_promoted, (void*)(uintptr_t)one);
-  int status = psk_run(client);
-  if (!status) status = note_live(client, one);
+  int status = promote_everywhere(client, one, 1);
+  if (!status) status = note_lived(client, one);
   if (status) return status;
-  build_promotions(client, one->name, one->version, 0, reply_promoted, (void*)(uintptr_t)one);
-  status = psk_run(client);
-  return status ? go_back(client, one) : 0;
+  return promote_everywhere(client, one, 0) ? go_back(client, one) : 0;
 }
 
 int penstock_post_model(penstock_client* client, const char* name, const void* model, size_t size,

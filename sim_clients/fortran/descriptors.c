@@ -348,18 +348,32 @@ PSF_API int psf_get_model(penstock_client* client, const char* model, int64_t ve
   return penstock_get_model(client, model, version, allocate_bytes, array);
 }
 
-PSF_API int psf_infer(penstock_client* client, const char* model, int64_t version, psf_fields* inputs,
-                      psf_fields* outputs) {
+// `answered`, where it is not NULL, is set to the version that has answered, the live one.
+static int infer(penstock_client* client, const char* model, int64_t version, psf_fields* inputs,
+                 psf_fields* outputs, int64_t* answered) {
   int status = check_fields(inputs);
   if (!status) status = check_fields(outputs);
   if (!status) {
     penstock_array from[kMaxFields], to[kMaxFields];
     for (int i = 0; i < inputs->count; i++) from[i] = inputs->of[i].array;
     for (int i = 0; i < outputs->count; i++) to[i] = outputs->of[i].array;
-    status = penstock_infer(client, model, version, from, inputs->count, to, outputs->count);
+    if (answered)
+      status = penstock_infer_versioned(client, model, from, inputs->count, to, outputs->count, answered);
+    else
+      status = penstock_infer(client, model, version, from, inputs->count, to, outputs->count);
   }
   free_fields(inputs, status);
   return free_fields(outputs, status);
+}
+
+PSF_API int psf_infer(penstock_client* client, const char* model, int64_t version, psf_fields* inputs,
+                      psf_fields* outputs) {
+  return infer(client, model, version, inputs, outputs, NULL);
+}
+
+PSF_API int psf_infer_versioned(penstock_client* client, const char* model, psf_fields* inputs,
+                                psf_fields* outputs, int64_t* version) {
+  return infer(client, model, 0, inputs, outputs, version);
 }
 
 typedef int (*psf_runner)(void* model, const penstock_array* inputs, int n_inputs,

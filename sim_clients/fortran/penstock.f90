@@ -63,7 +63,8 @@ module penstock
     procedure :: bound_stream, stream_fill, subscribe, acknowledge, unsubscribe, last_outcome
     procedure :: describe_field, field_info, contract => contract_of, forget_stream
     procedure :: raise_flag, flag_raised, request_stop, stop_requested
-    procedure :: put_model, put_model_file, get_model, model_version, promote_model, report_error, infer
+    procedure :: put_model, put_model_file, get_model, model_version, promote_model, report_error
+    procedure :: infer, infer_versioned
     procedure :: wait_tensor, wait_dataset, wait_flag, wait_list, wait_model
     procedure :: flush => flush_queue, set_queue
     procedure, private :: new_real64, new_real32, new_int64, new_int32, new_int16, &
@@ -703,34 +704,45 @@ contains
 
   ! ---- Models
 
-  ! Store an immutable version of a model and make it the live one.
-  ! model: a TorchScript archive; version: greater than the live one; device: "CPU" by default.
-  subroutine put_model(self, name, model, version, device, stat, errmsg)
+  ! Store an immutable version of a model and make it the live one; with promote=.false. it is stored only.
+  ! model: a TorchScript archive; version: greater than the live one; device: "CPU" by default;
+  ! about: what is known of it, an object in JSON (docs/models.md), for example '{"loss": 0.02}'.
+  subroutine put_model(self, name, model, version, device, about, promote, stat, errmsg)
     class(penstock_client), intent(in) :: self
     character(len=*), intent(in) :: name
     integer(int8), intent(in), contiguous :: model(:)
     integer, intent(in) :: version
-    character(len=*), intent(in), optional :: device
+    character(len=*), intent(in), optional :: device, about
+    logical, intent(in), optional :: promote
     integer, intent(out), optional :: stat
     character(len=*), intent(inout), optional :: errmsg
-    character(kind=c_char, len=:), allocatable, target :: text
-    type(c_ptr) :: on
+    character(kind=c_char, len=:), allocatable, target :: device_text, about_text
+    type(c_ptr) :: on, known
+    integer(c_int) :: live
     if (closed(self, stat, errmsg)) return
     on = c_null_ptr
     if (present(device)) then
-      text = c_text(device)
-      on = c_loc(text)
+      device_text = c_text(device)
+      on = c_loc(device_text)
     end if
-    call settle(self, penstock_put_model(self%handle, c_text(name), model, size(model, kind=c_size_t), &
-                                         int(version, c_int64_t), on), stat, errmsg)
+    known = c_null_ptr
+    if (present(about)) then
+      about_text = c_text(about)
+      known = c_loc(about_text)
+    end if
+    live = 1
+    if (present(promote)) live = merge(1_c_int, 0_c_int, promote)
+    call settle(self, penstock_post_model(self%handle, c_text(name), model, size(model, kind=c_size_t), &
+                                          int(version, c_int64_t), on, known, live), stat, errmsg)
   end subroutine
 
   ! The same with a model from a file. An error of reading it is that of Fortran's own stat and errmsg.
-  subroutine put_model_file(self, name, path, version, device, stat, errmsg)
+  subroutine put_model_file(self, name, path, version, device, about, promote, stat, errmsg)
     class(penstock_client), intent(in) :: self
     character(len=*), intent(in) :: name, path
     integer, intent(in) :: version
-    character(len=*), intent(in), optional :: device
+    character(len=*), intent(in), optional :: device, about
+    logical, intent(in), optional :: promote
     integer, intent(out), optional :: stat
     character(len=*), intent(inout), optional :: errmsg
     integer(int8), allocatable :: model(:)
@@ -746,7 +758,7 @@ contains
       close(unit)
     end if
     if (status == 0) then
-      call self%put_model(name, model, version, device, stat, errmsg)
+      call self%put_model(name, model, version, device, about, promote, stat, errmsg)
     else
       call give(status, "the model " // trim(path) // " cannot be read: " // trim(reason), stat, errmsg)
     end if
@@ -823,6 +835,46 @@ contains
     type(c_ptr) :: inputs, outputs
     integer(c_int64_t) :: number
     if (closed(self, stat, errmsg)) return
+    call collect(inputs, outputs, reversed, input, output, input2, input3, input4, input5, input6, input7, &
+                 input8, output2, output3, output4)
+    number = 0
+    if (present(version)) number = version
+    call settle(self, psf_infer(self%handle, c_text(name), number, inputs, outputs), stat, errmsg)
+  end subroutine
+
+  ! The same by the live version. version: which one that was, as the same message tells.
+  subroutine infer_versioned(self, name, input, output, version, input2, input3, input4, input5, input6, &
+      input7, input8, output2, output3, output4, reversed, stat, errmsg)
+    class(penstock_client), intent(in) :: self
+    character(len=*), intent(in) :: name
+    type(*), dimension(..), intent(in) :: input
+    type(*), dimension(..), intent(inout) :: output
+    integer, intent(out) :: version
+    type(*), dimension(..), intent(in), optional :: input2, input3, input4, input5, input6, input7, input8
+    type(*), dimension(..), intent(inout), optional :: output2, output3, output4
+    logical, intent(in), optional :: reversed
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    type(c_ptr) :: inputs, outputs
+    integer(c_int64_t) :: answered
+    version = 0
+    answered = 0
+    if (closed(self, stat, errmsg)) return
+    call collect(inputs, outputs, reversed, input, output, input2, input3, input4, input5, input6, input7, &
+                 input8, output2, output3, output4)
+    call settle(self, psf_infer_versioned(self%handle, c_text(name), inputs, outputs, answered), stat, errmsg)
+    version = int(answered)
+  end subroutine
+
+  ! What a run is given and where its answers go; psf_infer ends both.
+  subroutine collect(inputs, outputs, reversed, input, output, input2, input3, input4, input5, input6, &
+      input7, input8, output2, output3, output4)
+    type(c_ptr), intent(out) :: inputs, outputs
+    logical, intent(in), optional :: reversed
+    type(*), dimension(..), intent(in) :: input
+    type(*), dimension(..), intent(inout) :: output
+    type(*), dimension(..), intent(in), optional :: input2, input3, input4, input5, input6, input7, input8
+    type(*), dimension(..), intent(inout), optional :: output2, output3, output4
     inputs = psf_fields_new()
     call add(inputs, reversed, "input", input)
     call add(inputs, reversed, "input2", input2)
@@ -837,9 +889,6 @@ contains
     call add(outputs, reversed, "output2", output2)
     call add(outputs, reversed, "output3", output3)
     call add(outputs, reversed, "output4", output4)
-    number = 0
-    if (present(version)) number = version
-    call settle(self, psf_infer(self%handle, c_text(name), number, inputs, outputs), stat, errmsg)
   end subroutine
 
   ! ---- Waiting: each returns once the thing is there, or fails with penstock_timed_out

@@ -247,13 +247,15 @@ module penstock_c
       integer(c_int) :: status
     end function
 
-    function penstock_put_model(client, name, model, size, version, device) bind(c) result(status)
+    function penstock_post_model(client, name, model, size, version, device, about, promote) bind(c) &
+        result(status)
       import :: c_char, c_int, c_int8_t, c_int64_t, c_ptr, c_size_t
-      type(c_ptr), value :: client, device
+      type(c_ptr), value :: client, device, about
       character(kind=c_char), intent(in) :: name(*)
       integer(c_int8_t), intent(in) :: model(*)
       integer(c_size_t), value :: size
       integer(c_int64_t), value :: version
+      integer(c_int), value :: promote
       integer(c_int) :: status
     end function
 
@@ -537,6 +539,14 @@ module penstock_c
       type(c_ptr), value :: client, inputs, outputs
       character(kind=c_char), intent(in) :: model(*)
       integer(c_int64_t), value :: version
+      integer(c_int) :: status
+    end function
+
+    function psf_infer_versioned(client, model, inputs, outputs, version) bind(c) result(status)
+      import :: c_char, c_int, c_int64_t, c_ptr
+      type(c_ptr), value :: client, inputs, outputs
+      character(kind=c_char), intent(in) :: model(*)
+      integer(c_int64_t), intent(out) :: version
       integer(c_int) :: status
     end function
   end interface

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import redis
 
-from sim_clients import Address, Client, DatabaseFull, ModelMissing, ModelRejected, connect
+from sim_clients import (
+    Address,
+    Client,
+    DatabaseFull,
+    DatabaseUnavailable,
+    ModelMissing,
+    ModelRejected,
+    connect,
+)
+from sim_clients.identity import Identity
+from sim_clients.native_client import NativeClient
+from sim_clients.redis_models import RedisModels
 from tests.client_contract import Networks, field
-from tests.integration.servers import ShardCluster, wait_until
+from tests.integration.servers import RedisServer, ShardCluster, wait_until
 
 OpenNamed = Callable[[str], Client]
 pytestmark = pytest.mark.usefixtures("native_library")
@@ -133,6 +147,8 @@ def test_where_the_swap_itself_fails_on_a_shard_all_go_back(
             last.execute_command("CLIENT", "UNPAUSE")
             thread.join()
     (error,) = raised
+    lived = {each.version: each.was_live for each in client.model_versions("closure")}
+    assert lived == ({1: True, 2: False} if live else {2: False})
     assert "there is no such model" in str(error) or "no version 2 of" in str(error)
     if live:
         assert "; version 1 is live again" in str(error)
@@ -141,6 +157,87 @@ def test_where_the_swap_itself_fails_on_a_shard_all_go_back(
     else:
         assert "; none is live" in str(error)
         assert live_tags(shared_cluster) == [None] * 3
+
+
+@pytest.mark.parametrize("gone", ["for once", "for good"])
+def test_a_connection_that_breaks_in_the_swap_is_told_as_such_with_what_each_shard_has(
+    cluster_address: Address, networks: Networks, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """The last shard: once it does not answer the swap, once nothing at all from then on."""
+    models, trainer = RedisModels(cluster_address), connect(cluster_address, producer="trainer")
+    trainer.put_model("closure", networks.doubles, 1)
+    trainer.put_model("closure", networks.triples, 2, promote=False)
+    ask, last, broken = RedisModels._ask, cluster_address.endpoints[-1].port, []
+
+    def breaking(self: RedisModels, database: Any, place: Any, *words: object) -> Any:
+        swaps = words[0] == "PENSTOCK.PROMOTE" and "CHECK" not in words
+        if place.node.port == last and ((swaps and not broken) or (broken and gone == "for good")):
+            broken.append(words)
+            raise redis.ConnectionError("Connection reset by peer")
+        return ask(self, database, place, *words)
+
+    monkeypatch.setattr(RedisModels, "_ask", breaking)
+    with pytest.raises(
+        DatabaseUnavailable, match=r"make version 2 of closure live.*reset by peer; "
+    ) as caught:
+        models.promote("closure", 2)
+    if gone == "for once":
+        assert "version 1 is live again" in caught.value.reason
+    else:
+        shards = [f"127.0.0.1:{each.port}" for each in cluster_address.endpoints]
+        for shard in shards[:-1]:
+            assert f"{shard} has version 1" in caught.value.reason
+        assert f"{shards[-1]} does not answer: promote one when all answer" in caught.value.reason
+    monkeypatch.undo()
+    assert {each.version: each.was_live for each in models.versions("closure")} == {1: True, 2: False}
+    models.promote("closure", 2)
+    assert {each.version: each.was_live for each in models.versions("closure")} == {1: True, 2: True}
+    trainer.close()
+
+
+def test_a_shard_that_hangs_in_the_swap_keeps_none_of_the_others_from_going_back(
+    shared_cluster: ShardCluster, cluster_address: Address, networks: Networks
+) -> None:
+    """One shard has the registry; the second is paused until the third, which has agreed, is stopped."""
+    trainer = connect(cluster_address, producer="trainer", client="native")
+    trainer.put_model("closure", networks.doubles, 1)
+    trainer.put_model("closure", networks.triples, 2, promote=False)
+    late, hung = (shard for shard in shared_cluster.shards if not has_registry(shard))
+    raised: list[BaseException] = []
+
+    def promote() -> None:
+        brief = NativeClient(cluster_address, Identity("brief", 0), timeout_s=1.0, connect_timeout_s=0.3)
+        try:
+            brief.promote("closure", 2)
+        except DatabaseUnavailable as error:
+            raised.append(error)
+        brief.close()
+
+    with late.connect() as waiting, hung.connect() as agreeing:
+        asked = promotions(agreeing)
+        waiting.execute_command("CLIENT", "PAUSE", 60000, "WRITE")
+        thread = threading.Thread(target=promote)
+        thread.start()
+        try:
+            wait_until(lambda: promotions(agreeing) > asked, "the last shard to be asked")
+            os.kill(hung.pid, signal.SIGSTOP)
+        finally:
+            waiting.execute_command("CLIENT", "UNPAUSE")
+            thread.join()
+            os.kill(hung.pid, signal.SIGCONT)
+    (error,) = raised
+    for shard in shared_cluster.shards:
+        told = "does not answer" if shard is hung else "has version 1"
+        assert f"{shard.address} {told}" in str(error)
+    assert {each.version: each.was_live for each in trainer.model_versions("closure")}[2] is False
+    trainer.promote("closure", 1)
+    assert live_tags(shared_cluster) == [b"1"] * 3
+    trainer.close()
+
+
+def has_registry(shard: RedisServer) -> bool:
+    with shard.connect() as db:
+        return bool(db.keys("{closure}.versions"))
 
 
 def test_the_number_of_a_post_that_was_cut_off_is_that_posters_alone(

@@ -130,6 +130,7 @@ def test_a_solver_and_smartredis_understand_each_other(
         fortran_orders(plain)
     producer = {"c": "solver_c", "c++": "solver_cc", "fortran": "solver_fortran"}[language]
     announced_snapshots(address, producer)
+    versions_on_trial(address, producer)
     plain.put_tensor("in", PATTERN.astype(np.float32))
     plain.run_model("twice", ["in"], ["out"])
     assert_same(plain.get_tensor("out"), 2 * PATTERN.astype(np.float32))
@@ -183,6 +184,18 @@ def announced_snapshots(address: Address, producer: str) -> None:
     assert_same(client.get_snapshot(2).fields["u"], PATTERN + 20.0)
     assert client.stream_ended(producer, 2)
     assert client.stop_requested()
+    client.close()
+
+
+def versions_on_trial(address: Address, producer: str) -> None:
+    """The solver has posted a second version, called it, reported that it blew up, and gone back."""
+    client = connect(address, producer="trainer")
+    first, second = client.model_versions("twice")
+    assert (first.version, first.live, second.version, second.was_live) == (1, True, 2, False)
+    assert (second.about.loss, second.about.steps, second.about.parent) == (0.5, 40, 1)
+    assert client.reported_errors("twice", 1) == [(0.25, producer, 2)]
+    (report,) = client.reported_errors("twice", 2)
+    assert np.isnan(report.value)
     client.close()
 
 

@@ -16,7 +16,8 @@ import pytest
 from sim_clients import Address, connect
 from tests.integration.servers import Module, RedisServer, ServerConfig, wait_until, wheel_binary
 from tests.integration.trainers.programs import Program, running
-from trainers.history import HISTORY, read_history
+from trainers import checkpoint
+from trainers.history import HISTORY, read_events, read_history
 
 OPTIONS = {
     "network": "tests.integration.trainers.line_network:line",
@@ -113,6 +114,26 @@ def test_two_ranks_share_a_stream_and_post(server: RedisServer, tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_an_ensemble_is_posted_with_mean_and_spread(server: RedisServer, tmp_path: Path, ranks: int) -> None:
+    directory = tmp_path / f"ensemble_{ranks}"
+    network = "tests.integration.trainers.line_network:ensemble"
+    told = {"steps": 120, "validate_every": 20, "learning_rate": 0.02, "normalise": "frozen"}
+    trained(server, directory, ranks, network=network, **told)
+    client = connect(Address.parse(server.address))
+    x = np.linspace(-1, 1, 5, dtype=np.float32)[:, None]
+    (mean, spread), version = client.infer_outputs_versioned(directory.name, x, count=2)
+    assert version == client.model_version(directory.name) > 1
+    assert np.abs(mean - (0.5 * x + 2)).max() < 0.2
+    assert spread.shape == (5, 1) and (spread > 0).all()
+    gates = [one["reason"] for one in read_events(directory)]
+    assert gates[0] == "there was none before it"
+    assert all("against" in reason for reason in gates[1:])  # the database answers for the ensemble too
+    client.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_two_and_four_ranks_have_the_curve_of_one(server: RedisServer, tmp_path: Path) -> None:
     curves = {}
     for ranks in (1, 2, 4):
@@ -173,6 +194,34 @@ def test_told_to_end_all_ranks_end_at_a_checkpoint_and_one_goes_on(
     step = read_history(directory)[-1]["step"]
     trained(server, directory, 1, steps=step + 20, validate_every=5)
     assert read_history(directory)[-1]["samples"] == 80
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ranks_go_back_from_a_version_that_a_solver_reports(server: RedisServer, tmp_path: Path) -> None:
+    address, solver = Address.parse(server.address), connect(Address.parse(server.address), producer="solver")
+    script = Path(__file__).parent / "trial_trainer.py"
+    with running(
+        script, name="trainer", directory=tmp_path, environment=address.environment(), ranks=2
+    ) as program:
+        assert solver.wait_for_model("on_trial", 60, after=1) == 2
+        solver.report_error("on_trial", float("nan"), 2)
+        wait_until(lambda: len(gone_back_from(tmp_path)) == 1, "a rollback")
+        assert solver.wait_for_model("on_trial", 60, after=2) == 3
+        os.kill(program.process.pid, signal.SIGTERM)
+        assert program.returncode() == 1
+        assert "the training was told to end after step" in program.log(), program.log()
+    assert gone_back_from(tmp_path) == [2]
+    found = {each.version: each.was_live for each in solver.model_versions("on_trial")}
+    assert found == {1: True, 2: False, 3: True}
+    state = checkpoint.load(tmp_path / "checkpoint.pt")
+    assert state is not None
+    assert state["parts"]["publisher"]["rolled_back"] == [2]
+    solver.close()
+
+
+def gone_back_from(directory: Path) -> list[int]:
+    return [one["from"] for one in read_events(directory) if one["event"] == "rollback"]
 
 
 @pytest.mark.slow

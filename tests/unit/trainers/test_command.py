@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 import pytest
 import torch
 
-from trainers import TrainingRefused
+from trainers import Format, TrainingRefused
 from trainers.command import main, network_named, parser
 from trainers.distributed import joined
 from trainers.train import Training
@@ -59,6 +59,14 @@ def test_what_is_python_is_no_option(capsys: pytest.CaptureFixture[str]) -> None
         with pytest.raises(SystemExit):
             main([*NEEDED, option, "x"])
         assert f"unrecognized arguments: {option} x" in capsys.readouterr().err
+
+
+def test_the_format_is_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    assert vars(parser().parse_args([*NEEDED, "--format", "onnx"]))["format"] is Format.ONNX
+    with pytest.raises(SystemExit):
+        main([*NEEDED, "--format", "pickle"])
+    assert "invalid Format value: 'pickle'" in capsys.readouterr().err
+    assert "{torchscript,aotinductor,onnx}" in parser().format_help()
 
 
 def test_bad_settings_end_in_a_sentence() -> None:

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from trainers import export
+from tests.steps import missing
+from trainers import DeepEnsemble, Format, export
 from trainers.networks import Mlp
-from trainers.normalise import FieldMoments, Moments, Normalised
+from trainers.normalise import FieldMoments, Moments, Normalised, NormalisedWithSpread
+from trainers.onnx_file import missing_packages, run_onnx
 
 VALUES = st.floats(-1000, 1000, width=32)
 BLOCKS = st.lists(arrays(np.float32, st.integers(0, 7), elements=VALUES), max_size=6)
@@ -103,6 +105,29 @@ def test_what_is_exported_has_the_means_and_scales_inside() -> None:
     two, _ = normalised(Two(), "u", "jump")
     archive = torch.jit.load(io.BytesIO(export(two, [x[:1], torch.ones(1, 1)])))
     torch.testing.assert_close(archive(x, torch.ones(40, 1)), two(x, torch.ones(40, 1)))
+
+
+def test_an_onnx_file_has_them_inside_and_takes_any_number_of_rows() -> None:
+    if packages := missing_packages():
+        missing(f"{', '.join(packages)} is not installed: pip install penstock[onnx]")
+    two, values = normalised(Two(), "u", "jump")
+    file = export(two, [torch.from_numpy(values)[:1], torch.ones(1, 1)], format=Format.ONNX)
+    x = torch.from_numpy(values)
+    (found,) = run_onnx(file, [x, torch.ones(40, 1)])
+    torch.testing.assert_close(found, two.eval()(x, torch.ones(40, 1)).detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_spread_is_brought_to_the_targets_scale() -> None:
+    moments = FieldMoments(["x", "y"])
+    moments.add({"x": np.array([0.0, 2.0]), "y": np.array([10.0, 30.0])})
+    inside = DeepEnsemble([Mlp(1, 1), Mlp(1, 1)])
+    outside = NormalisedWithSpread(inside, ["x"], "y")
+    outside.follow(moments)
+    x = torch.tensor([[0.5], [3.0]])
+    mean, spread = inside((x - 1) / 1)
+    torch.testing.assert_close(outside(x), (mean * 10 + 20, spread * 10))
+    answers = torch.stack(outside.answers(x))
+    torch.testing.assert_close((answers.mean(0), answers.std(0)), outside(x))
 
 
 def test_means_and_scales_are_part_of_the_networks_state() -> None:

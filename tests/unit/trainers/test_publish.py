@@ -19,9 +19,16 @@ from trainers.networks import FourierNetwork, Mlp
 from trainers.publish import Terms
 
 
-def load_torchscript(model: bytes) -> Callable[..., np.ndarray]:
+def load_torchscript(model: bytes) -> Callable[..., np.ndarray | tuple[np.ndarray, ...]]:
     network = torch.jit.load(io.BytesIO(model))
-    return lambda *inputs: network(*map(torch.from_numpy, inputs)).detach().numpy()
+
+    def run(*inputs: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
+        answer = network(*map(torch.from_numpy, inputs))
+        if isinstance(answer, tuple):
+            return tuple(output.detach().numpy() for output in answer)
+        return answer.detach().numpy()
+
+    return run
 
 
 @pytest.fixture

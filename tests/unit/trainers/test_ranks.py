@@ -18,13 +18,25 @@ from sim_clients import MemoryClient, MemoryDatabase
 from sim_clients.memory_models import MemoryModels
 from tests.unit.trainers.rank_threads import on_ranks
 from tests.unit.trainers.test_publish import load_torchscript
-from trainers import Fifo, NonFiniteField, NoSamples, Pairs, Reservoir, StreamStalled, TrainingStopped
+from trainers import (
+    DeepEnsemble,
+    Fifo,
+    NonFiniteField,
+    NoSamples,
+    Pairs,
+    Reservoir,
+    StreamStalled,
+    TrainingStopped,
+    checkpoint,
+)
 from trainers.distributed import Ranks
-from trainers.history import History, read_history
+from trainers.gate import Canary, Gate
+from trainers.history import History, read_events, read_history
 from trainers.losses import relative_square
 from trainers.networks import Mlp
+from trainers.publish import Terms
 from trainers.samples import Sample
-from trainers.train import Training, _train
+from trainers.train import CHECKPOINT, Training, _train
 
 TRAINING = Training(
     model="line",
@@ -88,6 +100,10 @@ def never() -> bool:
     return False
 
 
+def mlp() -> torch.nn.Module:
+    return Mlp(4, 4, width=8)
+
+
 def trained(
     database: MemoryDatabase,
     directory: Path,
@@ -95,15 +111,17 @@ def trained(
     training: Training,
     buffer: Callable[[], Any],
     asked: Callable[[int], bool] = lambda rank: False,
-) -> list[Mlp]:
+    make: Callable[[], torch.nn.Module] = mlp,
+    connect: Callable[[MemoryDatabase, str], MemoryClient] = MemoryClient,
+) -> list[torch.nn.Module]:
     """Train with so many ranks; return the network of each."""
     directory.mkdir(exist_ok=True)
     torch.manual_seed(0)
-    untrained = Mlp(4, 4, width=8)
+    untrained = make()
 
-    def run(ranks: Ranks) -> Mlp:
+    def run(ranks: Ranks) -> torch.nn.Module:
         network = copy.deepcopy(untrained)
-        client = MemoryClient(database, f"trainer_{ranks.rank}")
+        client = connect(database, f"trainer_{ranks.rank}")
         asks = partial(asked, ranks.rank)
         _train(network, client, training, buffer(), History(directory), relative_square, ranks, asks)
         return network
@@ -250,3 +268,98 @@ def test_ranks_that_all_wait_in_vain_say_for_whom(database: MemoryDatabase, tmp_
     training = dataclasses.replace(TRAINING, timeout_s=0.3)
     with pytest.raises(StreamStalled, match=r"a\.0, c\.0, b\.0"):
         trained(database, tmp_path, 2, training, lambda: Fifo(100, seed=0))
+
+
+class Coupled(MemoryClient):
+    """A trainer's client whose versions are called by a solver at once: the second one blows up there."""
+
+    def put_model(self, name: str, model: bytes, version: int, **options: Any) -> None:
+        super().put_model(name, model, version, **options)
+        self.report_error(name, float("nan") if version == 2 else 0.5, version)
+
+
+ON_TRIAL = dataclasses.replace(
+    TRAINING,
+    terms=Terms(gate=Gate(rule=lambda candidate, live: True), canary=Canary(reports=1, seconds=600)),
+    steps=16,
+    validate_every=4,
+    batch_size=2,
+)
+
+
+@pytest.fixture
+def look_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainers.publish.LOOK_EVERY_S", 0.0)
+
+
+def gone_back_from(directory: Path) -> list[int]:
+    return [one["from"] for one in read_events(directory) if one["event"] == "rollback"]
+
+
+@pytest.mark.usefixtures("look_at_once")
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_go_back_from_a_version_that_blows_up_and_go_on(
+    database: MemoryDatabase, tmp_path: Path, world: int, prefetch: int
+) -> None:
+    put(database)
+    training = dataclasses.replace(ON_TRIAL, prefetch=prefetch)
+    networks = trained(
+        database, tmp_path, world, training, lambda: Reservoir(100, watermark=4, seed=0), connect=Coupled
+    )
+    assert [line["version"] for line in read_history(tmp_path)] == [1, 2, 3, 4]
+    assert gone_back_from(tmp_path) == [2]
+    client = MemoryClient(database)
+    found = {each.version: each.was_live for each in client.model_versions("line")}
+    assert found == {1: True, 2: False, 3: True, 4: True}
+    assert [each.about.parent for each in client.model_versions("line")] == [None, 1, 1, 3]
+    for network in networks[1:]:
+        torch.testing.assert_close(network.state_dict(), networks[0].state_dict())
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    assert state is not None
+    assert state["parts"]["publisher"]["rolled_back"] == [2]
+
+
+@pytest.mark.usefixtures("look_at_once")
+@pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 1), (1, 2)])
+def test_a_trial_goes_on_in_other_ranks(
+    database: MemoryDatabase, tmp_path: Path, before: int, after: int
+) -> None:
+    put(database)
+
+    def asked(rank: int) -> bool:
+        return rank == before - 1 and database.models.live.get("line") == 2
+
+    def buffer() -> Reservoir:
+        return Reservoir(100, watermark=4, seed=0)
+
+    with pytest.raises(TrainingStopped):
+        trained(database, tmp_path, before, ON_TRIAL, buffer, asked)
+    assert gone_back_from(tmp_path) == []
+    MemoryClient(database, "solver").report_error("line", float("nan"), 2)
+    trained(database, tmp_path, after, ON_TRIAL, buffer, connect=Coupled)
+    assert gone_back_from(tmp_path) == [2]
+    posted = [line["version"] for line in read_history(tmp_path)]
+    assert posted[:2] == [1, 2] and posted[-1] == MemoryClient(database).model_version("line") > 2
+
+
+def test_ranks_train_an_ensemble_as_one_rank_does(database: MemoryDatabase, tmp_path: Path) -> None:
+    put(database)
+    curves = []
+    for ranks in (1, 2):
+        training = dataclasses.replace(TRAINING, batch_size=16 // ranks, steps=5, normalise="frozen")
+        trained(
+            database,
+            tmp_path / str(ranks),
+            ranks,
+            training,
+            partial(
+                Fifo, 100, watermark=80 // ranks, seed=0
+            ),  # all comes before it, so that all normalise alike
+            make=lambda: DeepEnsemble([mlp(), mlp()]),
+        )
+        curves.append(read_history(tmp_path / str(ranks)))
+        database.models = MemoryModels()
+    for name in ("loss", "validation"):
+        ones, alls = ([line[name] for line in curve] for curve in curves)
+        np.testing.assert_allclose(alls, ones, rtol=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import signal
 import threading
@@ -15,19 +16,25 @@ import torch
 
 from sim_clients import Bound, MemoryClient, MemoryDatabase, keys
 from sim_clients.memory_models import MemoryModels
+from sim_clients.models import backend_of
 from sim_clients.registry import ReportedError
+from tests.steps import missing
 from tests.unit.trainers.test_publish import load_torchscript
 from trainers import (
     CheckpointError,
+    DeepEnsemble,
     ExportMismatch,
     Fifo,
     Firo,
+    Format,
+    McDropout,
     NonFiniteField,
     NonFiniteLoss,
     NoSamples,
     Pairs,
     Publisher,
     Reservoir,
+    StreamStalled,
     TrainingRefused,
     TrainingStopped,
     checkpoint,
@@ -37,9 +44,11 @@ from trainers.gate import Canary, Gate
 from trainers.history import HISTORY, read_events, read_history
 from trainers.losses import mean_square
 from trainers.networks import Mlp
+from trainers.onnx_file import missing_packages
 from trainers.publish import Terms
 from trainers.samples import Sample
-from trainers.train import CHECKPOINT, Training, schedule, train
+from trainers.train import CHECKPOINT, Training, gradient_step, schedule, train
+from trainers.uncertainty import Dropout, Learning
 from trainers.until import Budget, Reached
 
 TRAINING = Training(
@@ -682,3 +691,159 @@ def test_what_is_posted_says_how_long_it_was_trained(database: MemoryDatabase, t
         line = posted[each.version]
         assert (each.about.steps, each.about.loss) == (line["step"], line["validation"])
         assert each.about.samples == line["step"] * TRAINING.batch_size
+
+
+class Coupled(MemoryClient):
+    """A trainer's client whose second version blows up in a solver at once.
+
+    When the first one is live again the producers end, and so does the training.
+    """
+
+    def put_model(self, name: str, model: bytes, version: int, **options: Any) -> None:
+        super().put_model(name, model, version, **options)
+        self.report_error(name, float("nan") if version == 2 else 0.5, version)
+
+    def promote(self, name: str, version: int) -> None:
+        super().promote(name, version)
+        for producer in "ab":
+            MemoryClient(self._database, producer).end_stream()
+
+
+def starved(prefetch: int) -> tuple[MemoryDatabase, Training]:
+    """Return 16 samples that are learned from once, and a training that posts two versions from them."""
+    database = MemoryDatabase(load=load_torchscript)
+    MemoryClient(database).subscribe("examiner")
+    put_lines(database, count=16)
+    gate = Gate(rule=lambda candidate, live: True)
+    terms = Terms(gate=gate, canary=Canary(reports=1, seconds=600))
+    changes = {"batch_size": 4, "validate_every": 2, "prefetch": prefetch, "terms": terms}
+    return database, dataclasses.replace(TRAINING, timeout_s=20.0, **changes)
+
+
+def put_lines(database: MemoryDatabase, count: int) -> None:
+    generator = np.random.default_rng(0)
+    for name in "ab":
+        client = MemoryClient(database, name)
+        for step in range(count):
+            x = generator.uniform(-1, 1, (4, 1)).astype(np.float32)
+            client.put_snapshot(step, {"x": x, "y": 0.5 * x + 2})
+
+
+@pytest.fixture
+def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainers.publish.LOOK_EVERY_S", 0.01)
+
+
+@pytest.mark.usefixtures("look_often")
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_it_goes_back_while_it_waits_for_snapshots(prefetch: int, tmp_path: Path) -> None:
+    database, training = starved(prefetch)
+    train(network(), Coupled(database, "trainer"), training, Fifo(100, seed=0), tmp_path)
+    events = [one for one in read_events(tmp_path) if one["event"] == "rollback"]
+    assert [(one["version"], one["from"]) for one in events] == [(1, 2)]
+    assert read_history(tmp_path)[-1]["step"] == 4
+
+
+@pytest.mark.usefixtures("look_often")
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_producers_that_are_silent_during_a_trial_are_told_by_name(prefetch: int, tmp_path: Path) -> None:
+    database, training = starved(prefetch)
+    training = dataclasses.replace(training, timeout_s=0.3)
+    with pytest.raises(StreamStalled, match=r"a\.0, b\.0"):
+        train(network(), MemoryClient(database), training, Fifo(100, seed=0), tmp_path)
+
+
+def ensemble() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return DeepEnsemble([Mlp(1, 1, width=8) for _ in range(3)])
+
+
+def dropping() -> torch.nn.Module:
+    torch.manual_seed(0)
+    layers = (torch.nn.Linear(1, 16), torch.nn.ReLU(), Dropout(0.1), torch.nn.Linear(16, 1))
+    return McDropout(torch.nn.Sequential(*layers), draws=64)
+
+
+@pytest.mark.parametrize("normalise", ["no", "running"])
+@pytest.mark.parametrize("make", [ensemble, dropping])
+def test_a_network_with_a_spread_is_trained_and_posted_as_one_model(
+    make: Any, normalise: Any, database: MemoryDatabase, tmp_path: Path
+) -> None:
+    client = MemoryClient(database, "trainer")
+    training = dataclasses.replace(TRAINING, steps=100, normalise=normalise)
+    publisher = train(make(), client, training, reservoir(), tmp_path)
+    assert publisher.version == client.model_version("line") > 1
+    assert publisher.best_loss < 0.2
+    x = np.linspace(-1, 1, 5, dtype=np.float32)[:, None]
+    mean, spread = client.infer_outputs("line", x, count=2)
+    assert np.abs(mean - (0.5 * x + 2)).max() < 0.5
+    assert spread.shape == (5, 1) and (spread > 0).all() and spread.mean() < 0.5
+    told = [one["reason"] for one in read_events(tmp_path)]
+    assert all("against" in reason and "of version" in reason for reason in told[1:])
+
+
+def test_each_member_of_an_ensemble_has_a_loss_of_its_own() -> None:
+    network, batch = ensemble(), {"x": torch.randn(8, 1), "y_next": torch.randn(8, 1)}
+    members = [copy.deepcopy(member) for member in network.members]
+    step_once(Learning(network), batch, rate=0.3)
+    for member, alone in zip(network.members, members, strict=True):
+        step_once(alone, batch, rate=0.1)
+        torch.testing.assert_close(member.state_dict(), alone.state_dict())
+
+
+def step_once(network: torch.nn.Module, batch: dict[str, torch.Tensor], rate: float) -> None:
+    gradient_step(network, torch.optim.SGD(network.parameters(), rate), batch, TRAINING, mean_square)
+
+
+class TwoOutputs(Mlp):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return super().forward(x), x
+
+
+@pytest.mark.parametrize("normalise", ["no", "frozen"])
+def test_a_network_with_several_outputs_and_no_spread_is_refused(
+    normalise: Any, database: MemoryDatabase, tmp_path: Path
+) -> None:
+    training = dataclasses.replace(TRAINING, normalise=normalise)
+    with pytest.raises(TrainingRefused, match="network is 'TwoOutputs', and must be one with one output"):
+        train(TwoOutputs(1, 1), MemoryClient(database), training, reservoir(), tmp_path)
+
+
+class TwoInputs(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Mlp(2, 1, width=8)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.inner(torch.cat([x, y], dim=-1))
+        return found
+
+
+@pytest.mark.parametrize("normalise", ["no", "frozen"])
+def test_an_ensemble_of_two_inputs(normalise: Any, database: MemoryDatabase, tmp_path: Path) -> None:
+    training = dataclasses.replace(TRAINING, inputs=("x", "y"), normalise=normalise)
+    client = MemoryClient(database)
+    torch.manual_seed(0)
+    train(DeepEnsemble([TwoInputs(), TwoInputs()]), client, training, reservoir(), tmp_path)
+    x = np.linspace(-1, 1, 5, dtype=np.float32)[:, None]
+    mean, spread = client.infer_outputs("line", x, 0.5 * x + 2, count=2)
+    assert np.abs(mean - (0.5 * x + 2)).max() < 0.5
+    assert spread.shape == (5, 1)
+
+
+def test_a_network_is_posted_in_the_format_that_was_asked_for(tmp_path: Path) -> None:
+    if packages := missing_packages():
+        missing(f"{', '.join(packages)} is not installed: pip install penstock[onnx]")
+    database = MemoryDatabase(load=lambda archive: len)
+    MemoryClient(database).subscribe("examiner")
+    put_lines(database, count=20)
+    client = MemoryClient(database, "trainer")
+    training = dataclasses.replace(TRAINING, format=Format.ONNX, terms=Terms(), steps=10)
+    train(network(), client, training, reservoir(), tmp_path)
+    assert backend_of(client.get_model("line")) == "ONNX"
+    assert client.model_versions("line")[-1].about.format == "onnx"
+
+
+def test_a_format_that_is_none_is_refused() -> None:
+    with pytest.raises(TrainingRefused, match=r"format is 'onnx', and must be a trainers\.Format"):
+        dataclasses.replace(TRAINING, format="onnx")

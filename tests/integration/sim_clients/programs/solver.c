@@ -1,6 +1,7 @@
 // Does with the database what a solver does, and checks what it gets. test_solvers.py says what it must find
 // there and looks at what it leaves. Argument: a TorchScript file that doubles its input.
 
+#include <math.h>
 #include <penstock.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,15 +102,25 @@ static void models(const char* path) {
   const penstock_array output = {y, PENSTOCK_FLOAT32, 1, dims, NULL};
   refused(penstock_infer(client, "twice", 0, &input, 1, &output, 1), PENSTOCK_MODEL_MISSING, "twice");
   done(penstock_put_model(client, "twice", model, size, 1, NULL), "put model");
-  done(penstock_promote_model(client, "twice", 1), "promote model");
-  done(penstock_report_error(client, "twice", 0.25, 1), "report an error");
   int64_t version;
+  done(penstock_post_model(client, "twice", model, size, 2, NULL, "{\"loss\": 0.5, \"steps\": 40}", 0),
+       "post a version that is only stored");
+  done(penstock_infer_versioned(client, "twice", &input, 1, &output, 1, &version), "infer");
+  expect(version == 1 && y[2] == 6, "the version that has answered");
+  done(penstock_promote_model(client, "twice", 2), "promote model");
+  done(penstock_infer_versioned(client, "twice", &input, 1, &output, 1, &version), "infer");
+  expect(version == 2, "the next version");
+  done(penstock_report_error(client, "twice", NAN, version), "report that it has blown up");
+  done(penstock_promote_model(client, "twice", 1), "go back");
+  done(penstock_report_error(client, "twice", 0.25, 1), "report an error");
+  refused(penstock_infer_versioned(client, "none", &input, 1, &output, 1, &version), PENSTOCK_MODEL_MISSING,
+          "none");
   done(penstock_wait_model(client, "twice", 0, 10, &version), "wait for a model");
   expect(version == 1, "version");
   static char archive[1 << 16];
   done(penstock_get_model(client, "twice", 0, room_for, archive), "get model");
   expect(!memcmp(archive, model, size), "its archive");
-  refused(penstock_get_model(client, "twice", 2, room_for, archive), PENSTOCK_MODEL_MISSING, "version 2");
+  refused(penstock_get_model(client, "twice", 3, room_for, archive), PENSTOCK_MODEL_MISSING, "version 3");
   done(penstock_infer(client, "twice", version, &input, 1, &output, 1), "infer");
   expect(y[0] == 2 && y[1] == 4 && y[2] == 6, "the model's answer");
 }

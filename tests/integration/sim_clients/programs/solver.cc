@@ -2,6 +2,7 @@
 // there and looks at what it leaves. Argument: a TorchScript file that doubles its input.
 
 #include <array>
+#include <cmath>
 #include <complex>
 #include <cstdint>
 #include <cstdlib>
@@ -142,11 +143,24 @@ void Models(penstock::Client& client, const char* path) {
   Refused<penstock::ModelMissing>("twice", [&] { client.infer("twice", {x}, {y}); });
   client.put_model("twice", archive, 1);
   Expect(client.wait_model("twice", 10s) == 1 && client.model_version("twice") == 1, "version");
+  client.put_model("twice", archive, 2, "CPU", R"({"loss": 0.5, "steps": 40})", false);
+  Expect(client.model_version("twice") == 1, "a version that is only stored");
+  Expect(client.infer_versioned("twice", {x}, {y}) == 1 && y == std::vector<float>{2, 4, 6},
+         "the version that has answered");
+  client.promote_model("twice", 2);
+  const auto [answer, version] = client.infer_versioned("twice", {{x.data(), {3, 1}}});
+  Expect(version == 2 && answer.dims() == std::vector<std::int64_t>{3, 1} && answer.as<float>()[2] == 6,
+         "the answer of the next version");
+  client.report_error("twice", NAN, version);
   client.promote_model("twice", 1);
   client.report_error("twice", 0.25, 1);
+  Refused<penstock::ModelMissing>("none", [&] { client.infer_versioned("none", {x}, {y}); });
+  Refused<penstock::InferenceFailed>("twice", [&] { client.infer_versioned("twice", {x, x}); });
+  Refused<penstock::ModelRejected>("an object in JSON",
+                                   [&] { client.put_model("twice", archive, 3, "CPU", "loss"); });
   Refused<penstock::ModelMissing>("twice", [&] { client.promote_model("twice", 7); });
   Expect(client.get_model("twice") == archive && client.get_model("twice", 1) == archive, "its archive");
-  Refused<penstock::ModelMissing>("version 2", [&] { client.get_model("twice", 2); });
+  Refused<penstock::ModelMissing>("version 3", [&] { client.get_model("twice", 3); });
   client.infer("twice", {x}, {y});
   Expect(y == std::vector<float>{2, 4, 6}, "the model's answer");
   Expect(client.infer("twice", {{x.data(), {3, 1}}}, 1).dims() == std::vector<std::int64_t>{3, 1},

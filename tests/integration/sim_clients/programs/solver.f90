@@ -4,6 +4,7 @@
 program solver
   use, intrinsic :: iso_c_binding, only: c_bool
   use, intrinsic :: iso_fortran_env, only: int8, int16, int32, int64, real32, real64
+  use, intrinsic :: ieee_arithmetic, only: ieee_quiet_nan, ieee_value
   use penstock
   implicit none
 
@@ -254,6 +255,7 @@ contains
     character(len=1000) :: path
     real(real32) :: x(nx, ny), y(nx, ny)
     integer(int8), allocatable :: archive(:), again(:)
+    character(len=60) :: about = '{"loss": 0.5, "steps": 40}'
     integer :: version
     call get_command_argument(1, path)
     x = real(pattern, real32)
@@ -264,8 +266,20 @@ contains
     call client%put_model_file("twice", path, 1)
     call client%wait_model("twice", 10.0_real64, version=version)
     call expect(version == 1 .and. client%model_version("twice") == 1, "version")
+    call client%put_model_file("twice", path, 2, about=about, promote=.false.)
+    call expect(client%model_version("twice") == 1, "a version that is only stored")
+    call client%infer_versioned("twice", x, y, version)
+    call expect(version == 1 .and. all(y == 2*x), "the version that has answered")
+    call client%promote_model("twice", 2)
+    call client%infer_versioned("twice", x, y, version, reversed=.true.)
+    call expect(version == 2 .and. all(y == 2*x), "the next version")
+    call client%report_error("twice", ieee_value(1.0_real64, ieee_quiet_nan), version)
     call client%promote_model("twice", 1)
     call client%report_error("twice", 0.25_real64, 1)
+    call client%infer_versioned("none", x, y, version, stat=stat, errmsg=text)
+    call expect(stat == penstock_model_missing .and. version == 0, "no model of this name")
+    call client%put_model_file("twice", path, 3, about="loss", stat=stat, errmsg=text)
+    call expect(stat == penstock_model_rejected .and. index(text, "an object in JSON") > 0, "not JSON")
     call client%promote_model("twice", 7, stat=stat, errmsg=text)
     call expect(stat == penstock_model_missing, "a version that is not there")
     call client%get_model("twice", archive)
