@@ -30,6 +30,7 @@ NAMES = (
     "shared",
     "solver",
     "cluster",
+    "memory",
     "inference",
     "buffers",
     "feed",
