@@ -126,6 +126,23 @@ class Client(Protocol):
         """
         ...
 
+    def get_snapshots(
+        self, positions: Sequence[int], stream: str = DEFAULT_STREAM, *, mapped: bool = False
+    ) -> list[Snapshot]:
+        """Return the snapshots at some positions, or the first of them: those before one that is not whole.
+
+        By the native client they take as many round trips as one snapshot does.
+
+        Args:
+            positions: ascending.
+            stream: the list they were announced in.
+            mapped: fields that lie in shared memory stay there, and are read-only; see `map_snapshot`.
+
+        Raises:
+            ClientError: the first cannot be read; see `get_snapshot`.
+        """
+        ...
+
     def bound_stream(self, bound: Bound, stream: str = DEFAULT_STREAM) -> None:
         """Say how much of a stream is kept, and what happens to a snapshot that finds no room.
 

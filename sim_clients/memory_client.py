@@ -28,7 +28,14 @@ from sim_clients.memory_streams import MemoryStream
 from sim_clients.models import check_post, checked_count, checked_error, checked_version
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
 from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_about
-from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected, with_read_only_fields
+from sim_clients.snapshot import (
+    Place,
+    Snapshot,
+    SnapshotSeries,
+    read_in_turn,
+    selected,
+    with_read_only_fields,
+)
 
 Loader = Callable[[bytes], Network]
 NO_PREFIXES = keys.Prefixes()
@@ -200,6 +207,12 @@ class MemoryClient:
         if outcome is Outcome.SPILLED:
             spill.check_contract(snapshot, stream, self.contract(stream), self._database.spilled[entry])
         return selected(snapshot, fields, place)
+
+    def get_snapshots(
+        self, positions: Sequence[int], stream: str = keys.DEFAULT_STREAM, *, mapped: bool = False
+    ) -> list[Snapshot]:
+        """Return the snapshots at some positions, one after the other; see `Client.get_snapshots`."""
+        return read_in_turn(lambda position: self.get_snapshot(position, stream), positions)
 
     def _fields(self, entry: str) -> dict[str, Array]:
         if entry in self._database.spilled:

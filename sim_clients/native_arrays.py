@@ -12,7 +12,7 @@ import numpy as np
 from sim_clients.about import NOTHING, About, Block
 from sim_clients.errors import TensorError
 from sim_clients.fields import Array, FieldType
-from sim_clients.native_binding import DTYPES, MAX_RANK, PLACE, CAbout, CArray, CField, CInfo
+from sim_clients.native_binding import DTYPES, MAX_RANK, PLACE, PLACE_OF, CAbout, CArray, CField, CInfo
 from sim_clients.native_memory import Memory
 
 _CODES = {np.dtype(name): code for name, code in DTYPES.items()}
@@ -87,27 +87,42 @@ class Places:
     Attributes:
         callback: what the library calls.
         arrays: name -> array, of the call that is going on.
+        callback_of: what the library calls for a field of one of several snapshots.
+        arrays_of: (place among the snapshots, name) -> array, of the call that is going on.
         error: what went wrong in the callback; C cannot carry it.
         memory: where new arrays come from.
     """
 
     def __init__(self) -> None:
         self.arrays: dict[str, Array] = {}
+        self.arrays_of: dict[tuple[int, str], Array] = {}
         self.error: BaseException | None = None
         self.memory = Memory()
         self.callback = PLACE(self._give)
+        self.callback_of = PLACE_OF(self._give_of)
 
     def taken(self) -> dict[str, Array]:
         """Return what has arrived, and forget it."""
         arrays, self.arrays = self.arrays, {}
         return arrays
 
+    def taken_of(self) -> dict[tuple[int, str], Array]:
+        """Return what has arrived of several snapshots, and forget it."""
+        arrays, self.arrays_of = self.arrays_of, {}
+        return arrays
+
     def _give(self, _context: object, name: bytes, info: Any) -> int | None:
+        return self._given(self.arrays, name.decode(), name, info)
+
+    def _give_of(self, _context: object, i: int, name: bytes, info: Any) -> int | None:
+        return self._given(self.arrays_of, (i, name.decode()), name, info)
+
+    def _given(self, arrays: dict[Any, Array], key: object, name: bytes, info: Any) -> int | None:
         try:
             found: CInfo = info.contents
             shape = tuple(found.dims[: found.rank])
             array = self.memory.array(shape, numpy_dtype(name.decode(), found.dtype))
-            self.arrays[name.decode()] = array
+            arrays[key] = array
             return int(array.__array_interface__["data"][0])
         except BaseException as error:  # noqa: BLE001  raised again when the library has returned
             self.error = error

@@ -104,6 +104,7 @@ class CBound(Structure):
 
 
 PLACE = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_char_p, POINTER(CInfo))
+PLACE_OF = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_int, c_char_p, POINTER(CInfo))
 CHECK = ctypes.CFUNCTYPE(c_int, c_void_p)
 EACH = ctypes.CFUNCTYPE(None, c_void_p, c_char_p, c_char_p)
 
@@ -126,6 +127,10 @@ _CALLS: dict[str, tuple[Any, ...]] = {
     "snapshot_names": (_client, _text, c_int64, POINTER(POINTER(c_char_p)), _integer),
     "get_snapshot": (_client, _text, c_int64, PLACE, c_void_p, POINTER(CSnapshot)),
     "get_snapshot_fields": (_client, _text, c_int64, _fields, c_int, POINTER(CSnapshot)),
+    "get_snapshots": (
+        *(_client, _text, _integer, c_int, PLACE_OF, c_void_p),
+        *(POINTER(POINTER(CSnapshot)), POINTER(c_void_p), _flag),
+    ),
     "snapshot_info": (_client, _text, c_int64, POINTER(CSnapshot)),
     "announced": (_client, _text, _integer),
     "end_stream": (_client, _text),

@@ -114,6 +114,7 @@ class Calls:
 
     def _raise(self, status: int, handle: ctypes.c_void_p | None, version: int | None) -> NoReturn:
         self.places.taken()
+        self.places.taken_of()
         for holder in (self._signals, self.places):
             if holder.error is not None:
                 error, holder.error = holder.error, None

@@ -228,6 +228,30 @@ class NativeClient:
                 self._call(self._c.get_snapshot_fields, at, position, into, len(into), ctypes.byref(found))
             return _snapshot(found, arrays, self._call.outcome())
 
+    def get_snapshots(
+        self, positions: Sequence[int], stream: str = keys.DEFAULT_STREAM, *, mapped: bool = False
+    ) -> list[Snapshot]:
+        """Return the snapshots at some positions, by few round trips; see `Client.get_snapshots`."""
+        if not positions:
+            return []
+        at, most = keys.checked("stream", stream).encode(), len(positions)
+        numbers, views = (ctypes.c_int64 * most)(*positions), (ctypes.c_void_p * most)()
+        found, count = ctypes.POINTER(CSnapshot)(), ctypes.c_int()
+        with self._call.turn:
+            places = self._call.places
+            self._call(
+                self._c.get_snapshots,
+                *(at, numbers, most, places.callback_of, None),
+                *(ctypes.byref(found), views if mapped else None, ctypes.byref(count)),
+            )
+            there = [View(self._c, ctypes.c_void_p(view)) for view in views[: count.value] if mapped]
+            arrays = [view.mapped() for view in there] or [{} for _ in range(count.value)]
+            for (i, name), array in places.taken_of().items():
+                if i < count.value:
+                    arrays[i][name] = array
+            outcome = self._call.outcome()
+            return [_snapshot(found[i], fields, outcome) for i, fields in enumerate(arrays)]
+
     def bound_stream(self, bound: Bound, stream: str = keys.DEFAULT_STREAM) -> None:
         """Say how much of a stream is kept; see `Client.bound_stream`."""
         check_bound(bound, stream)

@@ -62,3 +62,8 @@ class _Piece:
     def __init__(self, interface: dict[str, Any], view: View) -> None:
         self.__array_interface__ = interface
         self.view = view
+
+
+def is_mapped(array: Array) -> bool:
+    """Tell whether an array is, whole, one that lies in the database's memory."""
+    return isinstance(array.base, _Piece)

@@ -52,7 +52,14 @@ from sim_clients.redis_models import RedisModels
 from sim_clients.redis_streams import SPILLED, TENSOR_NAMES, RedisStreams, unpacked
 from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_about, claim_of
 from sim_clients.smartredis_environment import environment_for
-from sim_clients.snapshot import Place, Snapshot, SnapshotSeries, selected, with_read_only_fields
+from sim_clients.snapshot import (
+    Place,
+    Snapshot,
+    SnapshotSeries,
+    read_in_turn,
+    selected,
+    with_read_only_fields,
+)
 
 _GONE = ("Redis IO error", "failed to connect", "CLUSTERDOWN", "LOADING", "max retry number")
 _NO_TENSOR = "tensor key is empty"
@@ -191,6 +198,12 @@ class SmartRedisClient:
         if not found or not (snapshot := _snapshot(Dataset.from_pybind(found[0]))).fields:
             return selected(self._from_files(stream, position, None), fields, place)
         return selected(snapshot, fields, place)
+
+    def get_snapshots(
+        self, positions: Sequence[int], stream: str = keys.DEFAULT_STREAM, *, mapped: bool = False
+    ) -> list[Snapshot]:
+        """Return the snapshots at some positions, one after the other; see `Client.get_snapshots`."""
+        return read_in_turn(lambda position: self.get_snapshot(position, stream), positions)
 
     def _from_files(self, stream: str, position: int, cause: ClientError | None) -> Snapshot:
         """Return a snapshot whose fields were spilled to files, or raise why it cannot be read."""

@@ -8,7 +8,13 @@ from numbers import Integral, Real
 
 from sim_clients.about import About, Field, checked_about, parts
 from sim_clients.contract import Contract, Layout, check_blocks, layout_of
-from sim_clients.errors import SnapshotError, TensorError
+from sim_clients.errors import (
+    IncompleteSnapshot,
+    KeyMissing,
+    SnapshotDropped,
+    SnapshotError,
+    TensorError,
+)
 from sim_clients.fields import Array, FieldType, Form, wire_array
 from sim_clients.flow import Outcome
 from sim_clients.keys import SnapshotName, checked_field
@@ -128,6 +134,23 @@ class SnapshotSeries:
     def stored(self, snapshot: Snapshot) -> None:
         """Take note that a prepared snapshot has reached the database."""
         self._last_step = snapshot.step
+
+
+def read_in_turn(read: Callable[[int], Snapshot], positions: Sequence[int]) -> list[Snapshot]:
+    """Read snapshots one after the other, up to one behind the first that cannot be read.
+
+    Raises:
+        ClientError: the first cannot be read; see `Client.get_snapshot`.
+    """
+    found: list[Snapshot] = []
+    for position in positions:
+        try:
+            found.append(read(position))
+        except (SnapshotDropped, IncompleteSnapshot, SnapshotError, TensorError, KeyMissing):
+            if not found:
+                raise
+            break
+    return found
 
 
 def selected(snapshot: Snapshot, fields: Sequence[str] | None, place: Place | None) -> Snapshot:

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from sim_clients import (
+    About,
     Client,
+    Field,
     IncompleteSnapshot,
     InferenceFailed,
     KeyMissing,
@@ -267,6 +269,36 @@ class ClientContract(FieldContract, ModelContract, StreamContract):
         for name, expected in (("u", u), ("p", p)):
             np.testing.assert_array_equal(found.fields[name], expected)
             assert not found.fields[name].flags.writeable
+
+    @pytest.mark.parametrize("mapped", [False, True])
+    def test_several_snapshots_at_once(
+        self, open_client: OpenClient, remove_tensor: RemoveTensor, mapped: bool
+    ) -> None:
+        client, other = open_client("heat_0", 1), open_client("heat_1")
+        for step in range(6):
+            described = Field(field() + step, units="K", dims=("y", "x"))
+            client.put_snapshot(step, {"u": described, "p": np.full(5, step)}, time=step / 2)
+            other.put_snapshot(step, {"u": field() - step, "p": np.zeros(5, np.int64)}, stream="other")
+        for positions in ([0, 1, 2, 3, 4, 5], [1, 3, 4], [5]):
+            found = client.get_snapshots(positions, mapped=mapped)
+            assert [(one.name, one.time) for one in found] == [(f"heat_0.1.{i}", i / 2) for i in positions]
+            for one in found:
+                np.testing.assert_array_equal(one.fields["u"], field() + one.step)
+                np.testing.assert_array_equal(one.fields["p"], np.full(5, one.step))
+                assert one.about["u"] == About("K", ("y", "x"))
+        assert [one.name for one in other.get_snapshots([2, 4], "other", mapped=mapped)] == [
+            "heat_1.0.2",
+            "heat_1.0.4",
+        ]
+        assert client.get_snapshots([], mapped=mapped) == []
+        remove_tensor(keys.tensor("heat_0.1.3", "p"))
+        for positions, steps in (([1, 2, 3, 4], [1, 2]), ([4, 5, 6, 7], [4, 5])):
+            found = client.get_snapshots(positions, mapped=mapped)
+            assert [one.step for one in found] == steps[: len(found)] != []
+        for positions, error in (([3, 4], IncompleteSnapshot), ([6, 7], KeyMissing), ([-1, 0], KeyMissing)):
+            with pytest.raises(error):
+                client.get_snapshots(positions, mapped=mapped)
+            assert [one.step for one in client.get_snapshots([4, 5], mapped=mapped)][:1] == [4]
 
     def test_there_is_nothing_to_map(self, open_client: OpenClient, remove_tensor: RemoveTensor) -> None:
         client = open_client("a")

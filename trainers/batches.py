@@ -32,6 +32,11 @@ def _stacked(fields: list[Array], memory: Memory | None) -> Array:
     return np.stack(fields, out=memory.array((len(fields), *fields[0].shape), fields[0].dtype))
 
 
+def rows_of(batch: Batch) -> list[Sample]:
+    """Return the samples of a batch in main memory, as views of it."""
+    return [{name: tensor[i].numpy() for name, tensor in batch.items()} for i in range(size_of(batch))]
+
+
 def pinned(batch: Batch, device: torch.device) -> Batch:
     """Return a batch in page-locked memory, from where a GPU fetches it by itself; for a CPU, as it is."""
     if device.type != "cuda":

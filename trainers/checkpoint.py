@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sim_clients.fields import Array
 from trainers.errors import CheckpointError, CheckpointNotWritten
 
 State = dict[str, Any]
@@ -91,10 +92,17 @@ def _unpacked(value: Any) -> Any:
         if value.keys() == {_ARRAY}:
             return value[_ARRAY].numpy()
         if value.keys() == {_COLUMNS}:
-            columns = {name: column.numpy() for name, column in value[_COLUMNS].items()}
-            count = len(next(iter(columns.values())))
-            return [{name: column[i] for name, column in columns.items()} for i in range(count)]
+            return _samples_of(value[_COLUMNS])
         return {key: _unpacked(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(_unpacked(item) for item in value)
     return value
+
+
+def _samples_of(columns: dict[str, torch.Tensor]) -> list[dict[str, Array]]:
+    """Return the samples of columns, which are used up, each in memory of its own: they leave one by one."""
+    samples: list[dict[str, Array]] = [{} for _ in next(iter(columns.values()))]
+    for name in list(columns):
+        for sample, value in zip(samples, columns.pop(name).numpy(), strict=True):
+            sample[name] = np.array(value)
+    return samples

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sim_clients import Snapshot
+from sim_clients.native_memory import Memory
 from trainers.buffer import Buffer
 from trainers.errors import NoSamples
 from trainers.normalise import FieldMoments
 from trainers.pairing import Pairing
 from trainers.pairs import Pairs
-from trainers.samples import Sample
+from trainers.reservoir import Once
+from trainers.samples import Sample, owned
 from trainers.stream import PRESSES_EVERY_S, SnapshotStream
 
 
@@ -31,6 +33,7 @@ class Intake:
         judges: the held-out samples.
         begun: a batch has been drawn.
         alone: nobody else learns from the stream; else there may be too little here, and enough elsewhere.
+        memory: where samples are copied that are kept, from the database's memory.
     """
 
     stream: SnapshotStream
@@ -43,6 +46,7 @@ class Intake:
     judges: list[Sample] = field(default_factory=list)
     begun: bool = False
     alone: bool = True
+    memory: Memory = field(default_factory=Memory)
 
     def starved(self) -> bool:
         """Tell whether there is too little to draw a batch from, or to judge by."""
@@ -69,7 +73,8 @@ class Intake:
         starved = self.starved()
         ended = starved and self.stream.ended()  # asked first: what an ended producer announced is then read
         before = self.stream.cursor
-        snapshots = self.stream.new(min(self.buffer.room(), self.batch_size))
+        limit = min(self.buffer.room(), self.batch_size)
+        snapshots = self.stream.new(limit, mapped=isinstance(self.buffer, Once))
         for snapshot in snapshots:
             self._take(snapshot)
         if starved and ended and not snapshots:
@@ -85,6 +90,15 @@ class Intake:
         """Draw the samples of a batch."""
         self.begun = True
         return self.buffer.sample(self.batch_size)
+
+    def settle(self) -> None:
+        """Keep what was taken in, and not drawn at once, in memory of its own.
+
+        So snapshots take room in the database's memory for a round at most, however long their samples wait.
+        """
+        if isinstance(self.buffer, Once):
+            self.buffer.settle(self._own)
+            self.pairing.settle(self._own)
 
     def drain_if_ended(self) -> None:
         """Drain the buffer if all producers have ended and all that they put was taken in."""
@@ -119,13 +133,16 @@ class Intake:
         """Add a snapshot, or the sample that it completes, to the buffer or to the judges."""
         if snapshot.producer in self.held_out:
             if (sample := self.pairing.add(snapshot)) and not self.can_judge():
-                self.judges.append(sample)
+                self.judges.append(self._own(sample))
             return
         self.moments.add(snapshot.fields)
         if isinstance(self.buffer, Pairs):
             self.buffer.add(snapshot)
         elif sample := self.pairing.add(snapshot):
             self.buffer.add(sample)
+
+    def _own(self, sample: Sample) -> Sample:
+        return owned(sample, self.memory)
 
     def _drain(self) -> None:
         """Drain the buffer, if there was enough to begin with and to judge by."""

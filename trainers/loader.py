@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from sim_clients.native_memory import Memory
-from trainers.batches import Batch, batch_of, moved, pinned
+from trainers.batches import Batch, batch_of, moved, pinned, rows_of
 from trainers.intake import Intake
 from trainers.samples import Sample
 from trainers.stream import LONGEST_PAUSE_S, Pauses
@@ -58,7 +58,7 @@ class Loader:
         self._unclaimed = threading.Event()
         self._unclaimed.set()
         self._changed = threading.Condition()  # guards what follows
-        self._batches: deque[tuple[list[Sample], Batch]] = deque()
+        self._batches: deque[Batch] = deque()
         self._error: BaseException | None = None
         self._used_up = self._leaving = False
         self._thread: threading.Thread | None = None
@@ -142,7 +142,7 @@ class Loader:
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
         with self.paused() as intake:
-            return {"intake": intake.state_dict(), "drawn": [samples for samples, _ in self._batches]}
+            return {"intake": intake.state_dict(), "drawn": list(map(rows_of, self._batches))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken, before the loader is entered.
@@ -151,7 +151,7 @@ class Loader:
             KeyError, ValueError: the state is of another training.
         """
         self.intake.load_state_dict(state["intake"])
-        self._batches = deque((samples, self._stacked(samples)) for samples in state["drawn"])
+        self._batches = deque(self._stacked(samples) for samples in state["drawn"])
         self._used_up = self.intake.buffer.exhausted
 
     def _handed(self, unless: Callable[[], bool]) -> Batch | None:
@@ -162,7 +162,7 @@ class Loader:
                 raise self._error
             if not self._batches:
                 return None
-            _, batch = self._batches.popleft()
+            batch = self._batches.popleft()
             self._changed.notify_all()
         return moved(batch, self._device)
 
@@ -208,9 +208,10 @@ class Loader:
         if self._wanted() and not self.intake.starved():
             drawn = self.intake.draw()
         batch = self._stacked(drawn) if drawn else {}
+        self.intake.settle()
         with self._changed:
             if drawn:
-                self._batches.append((drawn, batch))
+                self._batches.append(batch)
             self.pressed = self.pressed or pressed
             self.waiting = not busy and not drawn and self.intake.starved()
             self._used_up = self.intake.buffer.exhausted

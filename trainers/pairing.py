@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sim_clients import Snapshot
@@ -25,6 +25,7 @@ class Pairing:
         self._target = target
         self._jump = jump
         self._last: dict[str, tuple[int, Sample]] = {}
+        self._fresh: set[str] = set()  # whose last one came after the last `settle`
         self._misses: int | None = 0
         """Snapshots so far that followed another one, and made no sample; None once one has."""
 
@@ -36,10 +37,11 @@ class Pairing:
             TrainingRefused: no snapshots are a jump apart.
         """
         inputs, target = fields_of(snapshot, self._inputs), fields_of(snapshot, (self._target,))
+        if self._jump == 0:
+            return paired(self._inputs, self._target, inputs, target, 0)
         rank = f"{snapshot.producer}.{snapshot.rank}"
         before, self._last[rank] = self._last.get(rank), (snapshot.step, inputs)
-        if self._jump == 0:
-            before = self._last[rank]
+        self._fresh.add(rank)
         if before is None:
             return None
         if snapshot.step - before[0] != self._jump:
@@ -60,10 +62,18 @@ class Pairing:
                 f"apart, and of {PATIENCE} that came no two were {self._jump} apart",
             )
 
+    def settle(self, own: Callable[[Sample], Sample]) -> None:
+        """Keep what has come in memory of its own."""
+        for rank in self._fresh:
+            step, inputs = self._last[rank]
+            self._last[rank] = (step, own(inputs))
+        self._fresh.clear()
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
         return {"last": {rank: list(last) for rank, last in self._last.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
+        self._fresh.clear()
         self._last = {rank: (step, inputs) for rank, (step, inputs) in state["last"].items()}

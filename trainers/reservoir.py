@@ -8,17 +8,48 @@ depend on how many samples are held.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, MutableSequence
+from collections.abc import Callable, Mapping, MutableSequence
 from typing import Any
 
 import numpy as np
 
 from trainers.buffer import Bounded
 from trainers.errors import BufferRefused
-from trainers.samples import Numbered, nbytes_of
+from trainers.samples import Numbered, Sample, nbytes_of
 
 
-class Fifo(Bounded):
+class Once(Bounded):
+    """A buffer that every sample leaves with its draw.
+
+    A sample may be drawn in the round of the loader in which it has come. So it may come as a view of the
+    database's memory, and go from there into its batch by one copy; `settle` ends the round.
+    """
+
+    def __init__(
+        self, samples: int | None = None, *, nbytes: int | None = None, watermark: int = 1, seed: int
+    ) -> None:
+        super().__init__(samples, nbytes=nbytes, watermark=watermark, seed=seed)
+        self._fresh: dict[int, Numbered] = {}  # those that came after the last `settle`, by their numbers
+
+    def settle(self, own: Callable[[Sample], Sample]) -> None:
+        """Keep those that came since the last call, and were not drawn, in memory of their own."""
+        for sample in self._fresh.values():
+            sample.update(own(sample))
+        self._fresh.clear()
+
+    def _put(self, sample: Numbered, size: int) -> None:
+        super()._put(sample, size)
+        self._fresh[sample.number] = sample
+
+    def _left(self, batch: list[Numbered]) -> list[Numbered]:
+        """Take note that samples have left; return them."""
+        self._nbytes -= sum(map(nbytes_of, batch))
+        for sample in batch:
+            self._fresh.pop(sample.number, None)
+        return batch
+
+
+class Fifo(Once):
     """First in, first out: every sample is drawn once, in the order of arrival.
 
     The order of the stream is the order of learning, and no batch can be made faster than its samples come
@@ -36,15 +67,13 @@ class Fifo(Bounded):
 
     def _draw(self, count: int) -> list[Numbered]:
         assert isinstance(self._samples, deque)
-        batch = [self._samples.popleft() for _ in range(min(count, len(self)))]
-        self._nbytes -= sum(map(nbytes_of, batch))
-        return batch
+        return self._left([self._samples.popleft() for _ in range(min(count, len(self)))])
 
     def _restored(self, samples: list[Numbered], state: Mapping[str, Any]) -> MutableSequence[Numbered]:
         return deque(samples)
 
 
-class Firo(Bounded):
+class Firo(Once):
     """First in, random out: every sample is drawn once, uniformly from those there are (Melissa's FIRO).
 
     The watermark is kept after each batch too, until it is drained, so that every draw is one of so many and
@@ -56,9 +85,7 @@ class Firo(Bounded):
 
     def _draw(self, count: int) -> list[Numbered]:
         places = _places(self._generator, len(self), min(count, len(self)))
-        batch = [_taken_out(self._samples, place) for place in places]
-        self._nbytes -= sum(map(nbytes_of, batch))
-        return batch
+        return self._left([_taken_out(self._samples, place) for place in places])
 
 
 class Reservoir(Bounded):

@@ -8,6 +8,8 @@ import numpy as np
 
 from sim_clients import Snapshot
 from sim_clients.fields import Array
+from sim_clients.native_memory import Memory
+from sim_clients.native_views import is_mapped
 from trainers.errors import SampleError
 
 Sample = dict[str, Array]
@@ -52,6 +54,17 @@ def paired(
     """Return the sample with the inputs at one step and the target so many steps later."""
     sample = {name: np.array([jump], np.float32) if name == JUMP else first[name] for name in inputs}
     return {**sample, target + NEXT: second[target]}
+
+
+def owned(sample: Mapping[str, Array], memory: Memory) -> Sample:
+    """Return a sample that outlives its snapshots: what lies in the database's memory is copied."""
+    return {name: _copied(array, memory) if is_mapped(array) else array for name, array in sample.items()}
+
+
+def _copied(array: Array, memory: Memory) -> Array:
+    copy = memory.array(array.shape, array.dtype)
+    np.copyto(copy, array)
+    return copy
 
 
 def nbytes_of(sample: Mapping[str, Array]) -> int:

@@ -12,6 +12,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from sim_clients import KeyMissing
 from sim_clients.keys import SnapshotName
 
 Names = Callable[[int], list[SnapshotName]]
@@ -39,7 +40,11 @@ class Share:
         self.rewind()
 
     def is_mine(self, position: int, names: Names) -> bool:
-        """Tell whether a snapshot is this rank's; asked in ascending order, but for a `rewind`."""
+        """Tell whether a snapshot is this rank's; asked in ascending order, but for a `rewind`.
+
+        Raises:
+            KeyMissing: there are not so many names: the list has become shorter since it was asked how long.
+        """
         while self._next < position:
             name = self._name(self._next, names)
             self._names.popleft()
@@ -74,6 +79,9 @@ class Share:
         return (place + rank) % self._world
 
     def _name(self, position: int, names: Names) -> SnapshotName:
-        if position - self._next >= len(self._names):
-            self._names.extend(names(self._next + len(self._names)))
+        while position - self._next >= len(self._names):
+            more = names(self._next + len(self._names))
+            if not more:
+                raise KeyMissing(f"announcement {position}")
+            self._names.extend(more)
         return self._names[position - self._next]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +15,7 @@ from sim_clients import (
     Client,
     Contract,
     IncompleteSnapshot,
+    KeyMissing,
     Snapshot,
     SnapshotDropped,
     SnapshotError,
@@ -29,6 +32,8 @@ PRESSES_EVERY_S = 0.25
 """How often a stream is asked whether it presses."""
 PRESSED = 0.5
 """The level of a stream from which on what was read is better acknowledged soon."""
+AT_ONCE = 64
+"""So many snapshots are asked for at a time, at most."""
 PATIENCE_S = 2.0
 """How long an announced snapshot may lack fields: a plain SmartRedis solver can announce before it stores."""
 
@@ -110,6 +115,8 @@ class SnapshotStream:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._fits: Layout = {}
         self._share = share
+        self._planned = cursor  # up to here it is known which are to be read
+        self._plan: deque[int] = deque()  # those, from the cursor on
         self._ahead: set[int] = set()  # read after the last checkpoint's cursor, before it by others too
         self._consumer = consumer
         self._acknowledged = 0
@@ -129,32 +136,30 @@ class SnapshotStream:
         """How many snapshots have been read, or left to those who share the stream."""
         return self._cursor
 
-    def new(self, limit: int | None = None) -> list[Snapshot]:
+    def new(self, limit: int | None = None, *, mapped: bool = False) -> list[Snapshot]:
         """Return what has been announced since the last call, without waiting.
 
         Args:
             limit: at most so many; the rest stays for the next call.
+            mapped: see `Client.get_snapshots`.
 
         Raises:
             IncompleteSnapshot, NonFiniteField, SnapshotError: naming the snapshot; it stays unread.
         """
-        announced = self.announced = self._client.announced(self._stream)
-        if announced < self._cursor:  # the database came back as it was before some were read
-            self._go_back(announced)
+        before, self.announced = self.announced, self._client.announced(self._stream)
+        if self.announced < self._cursor:  # the database came back as it was before some were read
+            self._go_back(self.announced)
+        elif self.announced < before:
+            self._plan_anew()
         snapshots: list[Snapshot] = []
-        while self._cursor < announced and (limit is None or len(snapshots) < limit):
-            if not self._is_to_be_read():
-                self._cursor += 1
-                continue
+        while limit is None or len(snapshots) < limit:
             try:
-                snapshots.append(self._read())
-            except SnapshotDropped:
-                self._skip_dropped()
-            except NonFiniteField:
-                if not self._skips_non_finite:
-                    raise
-                self._cursor += 1
-                self.non_finite += 1
+                positions = self._next(AT_ONCE if limit is None else min(AT_ONCE, limit - len(snapshots)))
+                if not positions:
+                    break
+                snapshots += self._read(positions, mapped)
+            except KeyMissing:  # it came back between the two questions: the next look finds that out
+                break
         return snapshots
 
     def subscribe(self) -> None:
@@ -263,38 +268,77 @@ class SnapshotStream:
         self._shapes = {name: tuple(shape) for name, shape in state["shapes"].items()}
         self.missed, self.non_finite = state["missed"], state["non_finite"]
         self._ahead = set(state["ahead"])
-        if self._share is not None:
-            self._share.rewind()
+        self._plan_anew()
 
     def _go_back(self, cursor: int) -> None:
         """Begin again from an earlier position, in a database that came back as it was then."""
         self._cursor = cursor
         self._ahead = {place for place in self._ahead if place < cursor}
-        if self._share is not None:
-            self._share.rewind()
+        self._plan_anew()
         self.subscribe()
 
-    def _is_to_be_read(self) -> bool:
-        if self._cursor in self._ahead:
+    def _plan_anew(self) -> None:
+        """Forget what follows the cursor: the list of announcements is another."""
+        self._planned = self._cursor
+        self._plan.clear()
+        if self._share is not None:
+            self._share.rewind()
+
+    def _next(self, count: int) -> list[int]:
+        """Return the next positions that are to be read, at most so many; pass over others before them."""
+        while len(self._plan) < count and self._planned < self.announced:
+            if self._is_to_be_read(self._planned):
+                self._plan.append(self._planned)
+            self._planned += 1
+        self._go_on()
+        return list(islice(self._plan, count))
+
+    def _go_on(self) -> None:
+        self._cursor = self._plan[0] if self._plan else self._planned
+
+    def _is_to_be_read(self, position: int) -> bool:
+        if position in self._ahead:
             return False
-        return self._share is None or self._share.is_mine(self._cursor, self._names)
+        return self._share is None or self._share.is_mine(position, self._names)
 
     def _names(self, first: int) -> list[SnapshotName]:
         return self._client.snapshot_names(first, self._stream)
 
-    def _read(self) -> Snapshot:
-        snapshot = self._complete()
-        self._check(snapshot)
-        check_finite(snapshot)
+    def _read(self, positions: list[int], mapped: bool) -> list[Snapshot]:
+        """Read the first of some positions, those up to one that is not whole; skip what is to be skipped."""
+        snapshots = []
+        try:
+            found = self._complete(positions, mapped)
+        except SnapshotDropped:
+            self._skip_dropped()
+            return []
+        for snapshot in found:
+            self._check(snapshot)
+            try:
+                check_finite(snapshot)
+                snapshots.append(snapshot)
+            except NonFiniteField:
+                if not self._skips_non_finite:
+                    raise
+                self.non_finite += 1
+            self._done()
+        return snapshots
+
+    def _done(self) -> None:
+        """Take note that the next position was read, or skipped and counted."""
+        position = self._plan.popleft()
         if self._share is not None:
-            self._ahead.add(self._cursor)
-        self._cursor += 1
-        return snapshot
+            self._ahead.add(position)
+        self._go_on()
 
     def _skip_dropped(self) -> None:
         before = self._cursor
-        self._cursor = max(before + 1, self._client.fill(self._stream).kept_from)
-        self.missed += self._cursor - before
+        kept_from = max(before + 1, self._client.fill(self._stream).kept_from)
+        while self._plan and self._plan[0] < kept_from:
+            self._plan.popleft()
+        self._planned = max(self._planned, kept_from)
+        self._go_on()
+        self.missed += kept_from - before
 
     def _check(self, snapshot: Snapshot) -> None:
         layout = layout_of(snapshot.fields, snapshot.about)
@@ -315,11 +359,11 @@ class SnapshotStream:
                 )
         self._fits = layout
 
-    def _complete(self) -> Snapshot:
+    def _complete(self, positions: list[int], mapped: bool) -> list[Snapshot]:
         pauses = Pauses(PATIENCE_S)
         while True:
             try:
-                return self._client.get_snapshot(self._cursor, self._stream)
+                return self._client.get_snapshots(positions, self._stream, mapped=mapped)
             except IncompleteSnapshot:
                 if not pauses.pause():
                     raise

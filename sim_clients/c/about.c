@@ -310,12 +310,16 @@ static int take_about(penstock_client* client, const char* snapshot, const psk_m
   return status;
 }
 
-void psk_free_found(penstock_client* client) {
-  for (int i = 0; i < client->n_found; i++) {
-    free((void*)(uintptr_t)client->found_fields[i].name);
-    psk_free_about(&client->found_fields[i].about);
+void psk_free_fields(penstock_found* fields, int count) {
+  for (int i = 0; i < count; i++) {
+    free((void*)(uintptr_t)fields[i].name);
+    psk_free_about(&fields[i].about);
   }
-  free(client->found_fields);
+  free(fields);
+}
+
+void psk_free_found(penstock_client* client) {
+  psk_free_fields(client->found_fields, client->n_found);
   client->found_fields = NULL;
   client->n_found = 0;
 }

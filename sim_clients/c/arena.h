@@ -127,5 +127,7 @@ struct psk_piece {
 
 penstock_view* psk_view_new(void);
 psk_piece* psk_view_add(penstock_view* view, const char* name);
+// Drop the pieces that do not lie in shared memory.
+void psk_view_keep_mapped(penstock_view* view);
 
 #endif  // PENSTOCK_ARENA_H

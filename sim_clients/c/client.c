@@ -45,6 +45,7 @@ void psk_client_free(penstock_client* client) {
   free(client->parts);
   free(client->commands);
   psk_free_found(client);
+  psk_free_batch(client->batch);
   psk_free_strings(client->found_names, client->n_found_names);
   psk_free_described(client->described);
   psk_free_series(client->series);

@@ -11,7 +11,8 @@
 //   npy.c spill.c   fields as .npy files, snapshots as directories of them
 //   about.c contract.c series.c   what is known of fields, what all agree on, what this client has put
 //   flow.h      bounded streams, in files of its own
-//   tensor.c dataset.c stream.c flag.c model.c post.c archive.c wait.c async.c   the calls of penstock.h
+//   tensor.c dataset.c stream.c batch.c flag.c model.c post.c archive.c wait.c async.c
+//                                                                        the calls of penstock.h
 //   client.c address.c error.c names.c                                   around them
 //
 // Ownership: a client owns its links, its message and its error; nothing is shared between clients. Functions
@@ -494,6 +495,7 @@ int psk_take_found(penstock_client* client, const char* snapshot, const psk_meta
                    char** fields, int count);
 int psk_check_found(penstock_client* client, const char* snapshot);
 void psk_free_found(penstock_client* client);
+void psk_free_fields(penstock_found* fields, int count);
 
 // ---- contract.c
 
@@ -509,7 +511,7 @@ int psk_contract_differs(penstock_client* client, const char* stream, const char
 // Fail where client->found_fields do not keep the contract of a stream. Where it has none, all do.
 int psk_contract_check_found(penstock_client* client, const char* stream, const char* snapshot);
 
-// ---- series.c, stream.c, flag.c, async.c
+// ---- series.c, stream.c, batch.c, flag.c, async.c
 
 // A snapshot that was checked: its name, and what goes beside its fields.
 typedef struct psk_prepared {
@@ -530,6 +532,30 @@ int psk_put_prepared(penstock_client* client, const char* stream, psk_prepared* 
 void psk_note(penstock_client* client, const char* stream, int64_t step);
 // The name of a snapshot, out of an entry of a stream. To be freed.
 char* psk_name_of(const char* entry);
+
+// How a snapshot is received: each field where `place` says, those of `into` in their arrays, all of them in
+// `view` (those that do not lie in shared memory where `place` says, if there is one), or, without any of
+// these, what its fields are.
+typedef struct psk_reading {
+  penstock_place place;
+  void* context;
+  const penstock_field* into;
+  int count;
+  penstock_view* view;
+} psk_reading;
+
+int psk_read_snapshot(penstock_client* client, const char* stream, int64_t position, const psk_reading* how,
+                      penstock_snapshot* snapshot);
+// What its name tells of a snapshot; the producer is client->found.
+int psk_parse_name(penstock_client* client, const char* name, penstock_snapshot* snapshot);
+void psk_take_time(const psk_metadata_list* metadata, penstock_snapshot* snapshot);
+// Where each field of client->found_fields goes. Returns how many there are, or -1 after psk_fail.
+int psk_make_sinks(penstock_client* client, const char* name, const psk_reading* how, psk_sink* sinks);
+
+// batch.c: what the last call for several snapshots has returned
+typedef struct psk_batch psk_batch;
+void psk_free_batch(psk_batch* batch);
+
 // Of a flag whose name is the texts, until NULL.
 int psk_set_flag(penstock_client* client, const char* name);
 
@@ -582,6 +608,7 @@ struct penstock_client {
   int n_found;
   char** found_names;
   int n_found_names;
+  psk_batch* batch;
   psk_described* described;
   psk_series* series;
   psk_flow* flows;

@@ -101,7 +101,7 @@ void psk_get_command(penstock_client* client, psk_sink* sink, const char* first,
   int wanted = sink->array || sink->place || sink->piece;  // else only what it is
   const psk_link* link = sink->by_socket || !wanted ? NULL : psk_shared_link(client, first, second, third);
   sink->again = 0;
-  if (sink->piece) {
+  if (sink->piece && !sink->place) {
     sink->place = psk_own_piece;
     sink->context = sink->piece;
   }

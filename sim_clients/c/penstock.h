@@ -271,6 +271,20 @@ PENSTOCK_API int penstock_get_snapshot_fields(penstock_client* client, const cha
 PENSTOCK_API int penstock_snapshot_info(penstock_client* client, const char* stream, int64_t position,
                                         penstock_snapshot* snapshot);
 
+// As penstock_place, for a field of the i-th of several snapshots.
+typedef void* (*penstock_place_of)(void* context, int i, const char* name, const penstock_info* info);
+
+// Receive snapshots at several positions, ascending, in as many round trips as one takes: at least one, and
+// as many as are whole, one after the other. So an error is always that of the first.
+//   most       how many positions there are
+//   snapshots  set to an array of `*count`, which holds until the next such call with the client
+//   views      NULL: `place` is called for each field. Else room for `most`, set to a view for each snapshot
+//              that is received: it has the fields that lie in shared memory, `place` gets the others
+PENSTOCK_API int penstock_get_snapshots(penstock_client* client, const char* stream, const int64_t* positions,
+                                        int most, penstock_place_of place, void* context,
+                                        const penstock_snapshot** snapshots, penstock_view** views,
+                                        int* count);
+
 // The names of the snapshots from a position on, `<producer>.<rank>.<step>`. They hold until the next such
 // call with the client.
 PENSTOCK_API int penstock_snapshot_names(penstock_client* client, const char* stream, int64_t from,

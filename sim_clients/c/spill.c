@@ -134,7 +134,7 @@ static int load_one(penstock_client* client, char** place, const char* name, psk
   append_text(path, "/");
   append_part(path, sink->name);
   append_text(path, kSuffix);
-  if (sink->piece) {
+  if (sink->piece && !sink->place) {
     sink->place = psk_own_piece;
     sink->context = sink->piece;
   }

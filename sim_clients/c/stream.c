@@ -141,7 +141,7 @@ char* psk_name_of(const char* entry) {
   return name;
 }
 
-static int parse_name(penstock_client* client, const char* name, penstock_snapshot* snapshot) {
+int psk_parse_name(penstock_client* client, const char* name, penstock_snapshot* snapshot) {
   free(client->found);
   client->found = strdup(name);
   if (!client->found) return psk_fail(client, PENSTOCK_MEMORY, name, "no memory for a name");
@@ -152,7 +152,7 @@ static int parse_name(penstock_client* client, const char* name, penstock_snapsh
   return 0;
 }
 
-static void take_time(const psk_metadata_list* metadata, penstock_snapshot* snapshot) {
+void psk_take_time(const psk_metadata_list* metadata, penstock_snapshot* snapshot) {
   const psk_metadata* time = psk_find_metadata(metadata, "time");
   snapshot->time = NAN;
   snapshot->has_time = 0;
@@ -163,24 +163,13 @@ static void take_time(const psk_metadata_list* metadata, penstock_snapshot* snap
   snapshot->has_time = 1;
 }
 
-// How a snapshot is received: each field where `place` says, those of `into` in their arrays, all of them in
-// `view`, or, without any of these, what its fields are.
-typedef struct reading {
-  penstock_place place;
-  void* context;
-  const penstock_field* into;
-  int count;
-  penstock_view* view;
-} reading;
-
 static penstock_found* find_found(const penstock_client* client, const char* field) {
   for (int i = 0; i < client->n_found; i++)
     if (!strcmp(client->found_fields[i].name, field)) return &client->found_fields[i];
   return NULL;
 }
 
-// Where each field goes. Returns how many there are, or -1 after psk_fail.
-static int make_sinks(penstock_client* client, const char* name, const reading* how, psk_sink* sinks) {
+int psk_make_sinks(penstock_client* client, const char* name, const psk_reading* how, psk_sink* sinks) {
   int count = how->into ? how->count : client->n_found;
   for (int i = 0; i < count; i++) {
     const char* field = how->into ? how->into[i].name : client->found_fields[i].name;
@@ -200,11 +189,11 @@ static int make_sinks(penstock_client* client, const char* name, const reading* 
   return count;
 }
 
-static int load_fields(penstock_client* client, const char* entry, const char* name, const reading* how,
+static int load_fields(penstock_client* client, const char* entry, const char* name, const psk_reading* how,
                        const psk_metadata* spilled) {
   psk_sink* sinks = calloc((size_t)client->n_found + (size_t)how->count + 1, sizeof *sinks);
   if (!sinks) return psk_fail(client, PENSTOCK_MEMORY, name, "no memory for a snapshot");
-  int count = make_sinks(client, name, how, sinks);
+  int count = psk_make_sinks(client, name, how, sinks);
   psk_again(client);
   int status = count < 0 ? client->error.status
                : spilled ? psk_load_spilled(client, &spilled->packed, name, sinks, count)
@@ -224,7 +213,7 @@ static int load_fields(penstock_client* client, const char* entry, const char* n
 }
 
 static int load_snapshot(penstock_client* client, const char* stream, const char* entry, const char* name,
-                         const reading* how, penstock_snapshot* snapshot) {
+                         const psk_reading* how, penstock_snapshot* snapshot) {
   psk_metadata_list metadata = {0};
   psk_again(client);
   psk_command_begin(client, 2, psk_reply_metadata, &metadata);
@@ -241,7 +230,7 @@ static int load_snapshot(penstock_client* client, const char* stream, const char
   if (!status && spilled) status = psk_check_spilled(client, stream, name, &spilled->packed);
   if (!status) status = load_fields(client, entry, name, how, spilled);
   client->outcome = spilled ? PENSTOCK_SPILLED : PENSTOCK_STORED;
-  if (!status) take_time(&metadata, snapshot);
+  if (!status) psk_take_time(&metadata, snapshot);
   snapshot->count = client->n_found;
   snapshot->fields = client->found_fields;
   psk_free_strings(fields, count);
@@ -263,14 +252,14 @@ static int find_entry(penstock_client* client, const char* stream, int64_t posit
   return psk_fail(client, PENSTOCK_KEY_MISSING, where, "nothing is announced there");
 }
 
-static int read_snapshot(penstock_client* client, const char* stream, int64_t position, const reading* how,
-                         penstock_snapshot* snapshot) {
+int psk_read_snapshot(penstock_client* client, const char* stream, int64_t position, const psk_reading* how,
+                      penstock_snapshot* snapshot) {
   char *entry = NULL, *name = NULL;
   int status = psk_check_name(client, "stream", stream);
   if (!status) status = find_entry(client, stream, position, &entry);
   if (!status && !(name = psk_name_of(entry)))
     status = psk_fail(client, PENSTOCK_MEMORY, stream, "no memory for a name");
-  if (!status) status = parse_name(client, name, snapshot);
+  if (!status) status = psk_parse_name(client, name, snapshot);
   if (!status) status = load_snapshot(client, stream, entry, name, how, snapshot);
   if (status == PENSTOCK_INCOMPLETE) status = psk_explain_missing(client, stream, position, name);
   free(name);
@@ -283,8 +272,8 @@ int penstock_get_snapshot(penstock_client* client, const char* stream, int64_t p
   psk_begin(client, "get a snapshot of stream", stream);
   if (!place || !snapshot)
     return psk_fail(client, PENSTOCK_INVALID, stream, "place and snapshot must not be NULL");
-  const reading how = {.place = place, .context = context};
-  return read_snapshot(client, stream, position, &how, snapshot);
+  const psk_reading how = {.place = place, .context = context};
+  return psk_read_snapshot(client, stream, position, &how, snapshot);
 }
 
 int penstock_map_snapshot(penstock_client* client, const char* stream, int64_t position,
@@ -294,8 +283,8 @@ int penstock_map_snapshot(penstock_client* client, const char* stream, int64_t p
     return psk_fail(client, PENSTOCK_INVALID, stream, "snapshot and view must not be NULL");
   penstock_view* made = *view = psk_view_new();
   if (!made) return psk_fail(client, PENSTOCK_MEMORY, stream, "no memory for a view");
-  const reading how = {.view = made};
-  int status = read_snapshot(client, stream, position, &how, snapshot);
+  const psk_reading how = {.view = made};
+  int status = psk_read_snapshot(client, stream, position, &how, snapshot);
   if (!status) return 0;
   penstock_unmap(made);
   *view = NULL;
@@ -312,16 +301,16 @@ int penstock_get_snapshot_fields(penstock_client* client, const char* stream, in
     if (!status) status = psk_check_array(client, fields[i].name, &fields[i].array);
     if (status) return status;
   }
-  const reading how = {.into = fields, .count = count};
-  return read_snapshot(client, stream, position, &how, snapshot ? snapshot : &unasked);
+  const psk_reading how = {.into = fields, .count = count};
+  return psk_read_snapshot(client, stream, position, &how, snapshot ? snapshot : &unasked);
 }
 
 int penstock_snapshot_info(penstock_client* client, const char* stream, int64_t position,
                            penstock_snapshot* snapshot) {
   psk_begin(client, "look at a snapshot of stream", stream);
   if (!snapshot) return psk_fail(client, PENSTOCK_INVALID, stream, "snapshot must not be NULL");
-  const reading how = {0};
-  return read_snapshot(client, stream, position, &how, snapshot);
+  const psk_reading how = {0};
+  return psk_read_snapshot(client, stream, position, &how, snapshot);
 }
 
 int penstock_announced(penstock_client* client, const char* stream, int64_t* count) {

@@ -23,15 +23,27 @@ psk_piece* psk_view_add(penstock_view* view, const char* name) {
   return NULL;
 }
 
+static void end_piece(psk_piece* piece) {
+  psk_hold_end(piece->hold);
+  free(piece->owned);
+  free(piece->name);
+  free(piece);
+}
+
+void psk_view_keep_mapped(penstock_view* view) {
+  int kept = 0;
+  for (int i = 0; i < view->count; i++) {
+    if (view->pieces[i]->hold)
+      view->pieces[kept++] = view->pieces[i];
+    else
+      end_piece(view->pieces[i]);
+  }
+  view->count = kept;
+}
+
 void penstock_unmap(penstock_view* view) {
   if (!view) return;
-  for (int i = 0; i < view->count; i++) {
-    psk_piece* piece = view->pieces[i];
-    psk_hold_end(piece->hold);
-    free(piece->owned);
-    free(piece->name);
-    free(piece);
-  }
+  for (int i = 0; i < view->count; i++) end_piece(view->pieces[i]);
   free(view->pieces);
   free(view);
 }

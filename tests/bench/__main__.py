@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench import bench_feed
 from tests.bench.bench_inference import PARTS, plot
 from tests.bench.measure import write
 from tests.bench.own_python import PEERS
@@ -41,7 +42,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; all by default")
     parser.add_argument("--quick", action="store_true", help="three rounds, one server")
-    parser.add_argument("--part", action="append", default=[], help=f"of inference: {', '.join(PARTS)}")
+    parser.add_argument(
+        "--part",
+        action="append",
+        default=[],
+        help=f"of inference: {', '.join(PARTS)}; of feed: {', '.join(bench_feed.PARTS)}",
+    )
     parser.add_argument("--out", type=Path, default=Path("bench-results"), help="directory for the JSON")
     parser.add_argument("--report", action="store_true", help="tables and plots of what was measured before")
     parser.add_argument(
@@ -58,12 +64,15 @@ def main() -> None:
         return
     if unknown := set(asked.names) - set(NAMES):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
-    if unknown := set(asked.part) - set(PARTS):
-        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    if unknown := set(asked.part) - {*PARTS, *bench_feed.PARTS}:
+        parser.error(
+            f"no part {', '.join(sorted(unknown))}; there are {', '.join((*PARTS, *bench_feed.PARTS))}"
+        )
     for name in asked.names or NAMES:
         print(f"measuring {name} …", flush=True)
         bench = importlib.import_module(f"tests.bench.bench_{name}")
-        report = bench.run(asked.quick, *([asked.part] if name == "inference" else []))
+        parts = [part for part in asked.part if part in getattr(bench, "PARTS", ())]
+        report = bench.run(asked.quick, *([parts] if hasattr(bench, "PARTS") else []))
         path = write(asked.out, name, report)
         show(name, report)
         picture = plot(report, asked.out) if name == "inference" else None

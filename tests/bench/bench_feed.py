@@ -1,20 +1,26 @@
 """What feeds the network: batches from the loader, beside torch's DataLoader and redis-py, and who waits.
 
 A batch is 16 samples of two fields of 256 x 256 floats, 8.4 MB. `memory`: of samples that are there already,
-against a DataLoader without workers over the same ones. `fetch`: of snapshots that wait in the database, each
-used once, against MGET of the same bytes by redis-py. Both are stacked into tensors, and both are checked.
+against a DataLoader without workers over the same ones; on two cores both may use both. `fetch`: of snapshots
+that wait in the database, each used once, against MGET of the same bytes by redis-py. All are stacked into
+tensors, and all are checked.
 `idle`: the share of its time that a network waits for batches once the first has come, while a solver puts.
+
+The allocator keeps what it has (`mallopt`). By itself it gives large blocks back to the system in some runs
+and in others not, by what was allocated before; then the references take twice (MGET) or six times
+(DataLoader) as long, for new pages have to be cleared. So they are measured at their best.
 """
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,13 +55,15 @@ AHEAD = (0, 2)
 IDLE_S = 5.0
 QUICK_IDLE_S = 1.0
 FIELDS = ("u", "v")
+PARTS = ("memory", "fetch", "idle")
 ROOT = Path(__file__).parents[2]
 SOLVER = Path(__file__).with_name("feed_solver.py")
 
 
-def run(quick: bool) -> dict[str, Any]:
-    """Measure on one core and on two."""
+def run(quick: bool, parts: Sequence[str]) -> dict[str, Any]:
+    """Measure some parts, or all, on one core and on two."""
     torch.set_num_threads(1)
+    _keep_memory()
     build = built_module(print)
     module = Module(build.module, (*build.load_arguments(), *ARENA))
     binary = system_binary() or wheel_binary()
@@ -71,18 +79,23 @@ def run(quick: bool) -> dict[str, Any]:
         for step in range(BATCH * BATCHES):
             shared.put_snapshot(step, _fields(step))
         shared.end_stream()
-        for placement, (client_core, server_core) in placements().items():
-            with pinned(client_core, server_core, [server.pid]):
-                report[f"memory, {placement}"] = _memory(rounds)
-                report[f"fetch, {placement}"] = _fetch(server, clients, rounds)
-                report[f"idle, {placement}"] = {
-                    "series": [
-                        _idle(server, client, name, ahead, server_core, idle_s)
-                        for name, client in clients.items()
-                        for ahead in AHEAD
-                    ]
-                }
+        for part, (placement, cores) in itertools.product(parts or PARTS, placements().items()):
+            with pinned(*cores, [server.pid]):
+                report[f"{part}, {placement}"] = {
+                    "memory": lambda cores=cores: _memory(cores, rounds),
+                    "fetch": lambda: _fetch(server, clients, rounds),
+                    "idle": lambda cores=cores: _idles(server, clients, cores[1], idle_s),
+                }[part]()  # type: ignore[misc]
     return report
+
+
+def _keep_memory() -> None:
+    """Have malloc of this process keep blocks of up to 1 GB that are freed, for those to come."""
+    trim_threshold, mmap_threshold = -1, -3  # numbers of malloc.h
+    libc = ctypes.CDLL(None)
+    for name, nbytes in ((mmap_threshold, 32 << 20), (trim_threshold, 1 << 30)):
+        if libc.mallopt(name, nbytes) != 1:
+            raise OSError(f"mallopt({name}, {nbytes}) was refused")
 
 
 def _fields(step: int) -> Sample:
@@ -95,15 +108,16 @@ def _intake(client: Any, buffer: Fifo | Reservoir, stream: str = DEFAULT_STREAM)
     return Intake(cursor, Pairing(FIELDS[:1], FIELDS[1], 0), buffer, (), judges_needed=0, batch_size=BATCH)
 
 
-def _memory(rounds: int) -> dict[str, Any]:
+def _memory(cores: Sequence[int], rounds: int) -> dict[str, Any]:
     """Compare batches of samples that are there, with nothing new to come."""
+    os.sched_setaffinity(0, cores)  # there is no server
     samples = [{"u": one["u"], "v_next": one["v"]} for one in map(_fields, range(SAMPLES))]
     tensors = [{name: torch.from_numpy(field) for name, field in one.items()} for one in samples]
     endless = itertools.chain.from_iterable(
         DataLoader(tensors, BATCH, shuffle=True, num_workers=0)  # type: ignore[arg-type]
         for _ in itertools.count()
     )
-    reference = Series("DataLoader", lambda: next(endless), 20)
+    reference = Series("DataLoader", _checked(lambda: next(endless)), 20)
     loaders = {f"Loader, {ahead} ahead": _from_memory(samples, ahead) for ahead in AHEAD}
     stacked = Series("batch_of", lambda: batch_of(samples[:BATCH]), 20)
     try:
@@ -185,6 +199,18 @@ class Network(torch.nn.Module):
         """Map (batch, nx, ny) to the same shape."""
         out: torch.Tensor = self.layers(x[:, None])
         return out[:, 0]
+
+
+def _idles(
+    server: RedisServer, clients: dict[str, NativeClient], core: int, seconds: float
+) -> dict[str, Any]:
+    return {
+        "series": [
+            _idle(server, client, name, ahead, core, seconds)
+            for name, client in clients.items()
+            for ahead in AHEAD
+        ]
+    }
 
 
 def _idle(

@@ -685,3 +685,72 @@ def test_256_clients_at_once(address: Address, open_native: OpenNative) -> None:
     for position in range(0, 768, 51):
         found = reader.get_snapshot(position)
         assert (found.fields["u"] == found.rank + found.step / 10).all()
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_several_snapshots_take_as_many_round_trips_as_one(
+    address: Address, open_native: OpenNative, server: RedisServer, count: int
+) -> None:
+    client = open_native(address)
+    for step in range(8):
+        client.put_snapshot(step, {"u": field(), "p": field()})
+    client.get_snapshots([0])  # it has learned how large they are
+    with server.connect() as db:
+        before = db.info("stats")["total_reads_processed"]
+        db.ping()
+        alone = db.info("stats")["total_reads_processed"]
+        client.get_snapshots(range(count))
+        assert db.info("stats")["total_reads_processed"] - alone == alone - before - 1 + 3
+
+
+def test_several_snapshots_that_are_larger_than_what_is_asked_for_at_once(
+    address: Address, open_native: OpenNative
+) -> None:
+    client = open_native(address)
+    for step in range(5):
+        client.put_snapshot(step, {"u": np.full((1500, 1500), step), "p": np.full(3, step)})
+    found = client.get_snapshots(range(5))
+    assert [float(one.fields["u"].sum()) for one in found] == [step * 1500.0**2 for step in range(5)]
+
+
+def test_several_snapshots_of_which_one_cannot_be_read_as_tensors(
+    address: Address, open_native: OpenNative, db: redis.Redis
+) -> None:
+    client = open_native(address)
+    for step in range(4):
+        client.put_snapshot(step, {"u": field(), "p": field()})
+    db.set(keys.tensor("heat_0.0.2", "p"), "text")
+    db.rpush("snapshots", "{no snapshot}")
+    read: list[int] = []
+    while len(read) < 2:
+        read += [one.step for one in client.get_snapshots(range(len(read), 4))]
+    assert read == [0, 1]
+    for positions, name in (([2, 3], "heat_0.0.2"), ([4], "no snapshot")):
+        with pytest.raises(SnapshotError) as caught:
+            client.get_snapshots(positions)
+        assert caught.value.snapshot == name
+    assert [one.step for one in client.get_snapshots([3, 4])] == [3]
+
+
+def test_several_snapshots_over_connections_that_break(
+    server: RedisServer, address: Address, open_native: OpenNative
+) -> None:
+    client, done = open_native(address), threading.Event()
+    for step in range(32):
+        client.put_snapshot(step, {"u": np.full((64, 512), step), "p": np.full(3, step)})
+
+    def kill_connections() -> None:
+        with server.connect() as own:
+            while not done.wait(0.002):
+                own.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    killer = threading.Thread(target=kill_connections)
+    killer.start()
+    try:
+        for _ in range(30):
+            found = client.get_snapshots(range(32))
+            assert [one.step for one in found] == list(range(32))
+            assert all((one.fields[name] == one.step).all() for one in found for name in "up")
+    finally:
+        done.set()
+        killer.join()

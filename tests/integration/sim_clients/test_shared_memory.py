@@ -33,6 +33,7 @@ from sim_clients.flow import Policy
 from sim_clients.identity import Identity
 from sim_clients.native_binding import loaded
 from sim_clients.native_client import NativeClient
+from sim_clients.native_views import is_mapped
 from tests.integration.module.arena_client import arena, wait_for
 from tests.integration.servers import RedisServer, StartServer
 
@@ -359,6 +360,39 @@ def test_a_server_that_is_gone_leaves_its_views(start_server: StartServer, open_
     with server.connect() as db:
         client.close()
         wait_for(db, used=MEGABYTE, leased=0, pinned=0)
+
+
+def test_several_snapshots_where_they_lie(client: NativeClient, db: redis.Redis) -> None:
+    for step in range(4):
+        client.put_snapshot(step, {"u": field(step), "small": np.full(3, step)})
+    found = client.get_snapshots(range(4), mapped=True)
+    for one in found:
+        np.testing.assert_array_equal(one.fields["u"], field(one.step))
+        np.testing.assert_array_equal(one.fields["small"], np.full(3, one.step))
+        assert is_mapped(one.fields["u"]) and not one.fields["u"].flags.writeable
+        assert not is_mapped(one.fields["small"])
+    assert arena(db)["pinned"] == 4 * MEGABYTE
+    del found[1:], one
+    gc.collect()
+    client.announced()
+    assert arena(db)["pinned"] == MEGABYTE
+    copied = client.get_snapshots(range(4))
+    assert not any(is_mapped(one.fields["u"]) for one in copied)
+    assert arena(db)["pinned"] == MEGABYTE
+    client.close()
+    np.testing.assert_array_equal(found[0].fields["u"], field())
+
+
+def test_what_is_mapped_of_several_of_which_one_is_not_whole_is_given_back(
+    client: NativeClient, db: redis.Redis
+) -> None:
+    for step in range(3):
+        client.put_snapshot(step, {"u": field(step), "v": field()})
+    db.delete("{heat.0.1}.v")
+    found = client.get_snapshots(range(3), mapped=True)
+    assert [one.step for one in found] == [0]
+    client.announced()
+    assert arena(db)["pinned"] == 2 * MEGABYTE
 
 
 def test_connections_that_break(sharing: RedisServer, client: NativeClient) -> None:

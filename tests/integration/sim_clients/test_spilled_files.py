@@ -129,6 +129,18 @@ def test_a_view_of_files_is_a_copy_of_its_own(client: NativeClient, tmp_path: Pa
     np.testing.assert_array_equal(found.fields["u"], U + 1)
 
 
+@pytest.mark.parametrize("mapped", [False, True])
+def test_among_several(client: NativeClient, mapped: bool) -> None:
+    client.put_snapshot(2, {"u": U + 2})
+    read: list[tuple[int, Outcome]] = []
+    while len(read) < 3:
+        found = client.get_snapshots([0, 1, 2][len(read) :], mapped=mapped)
+        for one in found:
+            np.testing.assert_array_equal(one.fields["u"], U + one.step)
+            read.append((one.step, one.outcome))
+    assert read == [(0, Outcome.STORED), (1, Outcome.SPILLED), (2, Outcome.SPILLED)]
+
+
 # ---- What is removed, and what is not
 
 

@@ -46,6 +46,7 @@ def test_samples_come_back_alike_or_not(tmp_path: Path, shapes: list[tuple[int, 
         for name in ours:
             np.testing.assert_array_equal(ours[name], theirs[name])
             assert ours[name].dtype == theirs[name].dtype
+            assert ours[name].base is None or ours[name].base.nbytes == ours[name].nbytes  # it leaves alone
 
 
 def test_none_is_none(tmp_path: Path) -> None:

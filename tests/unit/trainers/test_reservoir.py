@@ -343,3 +343,29 @@ def test_the_seed_decides_every_draw(kind: Kind) -> None:
 
     assert drawn(3) == drawn(3)
     assert (drawn(3) == drawn(4)) == (kind is Fifo)
+
+
+@pytest.mark.parametrize("kind", [Fifo, Firo])
+def test_what_was_not_drawn_in_its_round_is_kept_in_other_memory(kind: Kind) -> None:
+    buffer = kind(20, seed=0)
+    settled: list[int] = []
+
+    def own(sample: Sample) -> Sample:
+        settled.extend(numbers([sample]))
+        return {name: array.copy() for name, array in sample.items()}
+
+    came = [made(number) for number in range(6)]
+    for sample in came[:4]:
+        buffer.add(sample)
+    drawn = numbers(buffer.sample(3))
+    buffer.settle(own)
+    assert sorted(settled + drawn) == [0, 1, 2, 3]
+    for sample in came[4:]:
+        buffer.add(sample)
+    buffer.settle(own)
+    assert settled[1:] == [4, 5]
+    buffer.drain()
+    rest = buffer.sample(6)
+    assert sorted(numbers(rest)) == sorted(settled)
+    arrays = [id(array) for sample in came for array in sample.values()]
+    assert not any(id(array) in arrays for sample in rest for array in sample.values())

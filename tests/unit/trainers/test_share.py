@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from sim_clients import KeyMissing
 from sim_clients.keys import SnapshotName
 from trainers.share import Share
 
@@ -75,3 +76,11 @@ def test_a_list_that_came_back_shorter_is_counted_anew() -> None:
     for position in range(10, 20):
         found = share.is_mine(position, lambda first: new[first:])
         assert found == fresh.is_mine(position, lambda first: new[first:])
+
+
+def test_a_list_that_has_become_shorter_since_it_was_counted_is_told() -> None:
+    names = announced(10, "ab")
+    share = Share(0, 2, PRODUCERS, ("h",), together=False)
+    share.is_mine(9, lambda first: names[first:])
+    with pytest.raises(KeyMissing, match="announcement 10"):
+        share.is_mine(12, lambda first: names[first : first + 1])

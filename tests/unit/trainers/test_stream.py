@@ -18,6 +18,8 @@ from sim_clients import (
     keys,
 )
 from trainers import NonFiniteField, SnapshotStream, StreamStalled, stream
+from trainers.redistribution import stream_of
+from trainers.share import Share
 from trainers.stream import Pauses
 
 
@@ -299,3 +301,69 @@ def come_back(database: MemoryDatabase, announced: int) -> None:
     del stream.entries[announced:]
     stream.consumers.clear()
     stream.kept_from = 0
+
+
+def test_what_ranks_skip_is_counted_once_when_they_go_on_from_the_slowest(database: MemoryDatabase) -> None:
+    names = ["a", "b"]
+    for step in range(6):
+        value = np.full(2, np.nan if step in (2, 3) else step, np.float32)
+        MemoryClient(database, "a").put_snapshot(step, {"u": value})
+
+    def reader(rank: int) -> SnapshotStream:
+        share = Share(rank, 2, names, (), together=False)
+        return SnapshotStream(MemoryClient(database), names, non_finite="skip", share=share)
+
+    ranks = [reader(rank) for rank in range(2)]
+    assert [[s.step for s in ranks[0].new(limit=1)], [s.step for s in ranks[1].new()]] == [[0], [1, 5]]
+    states = [rank.state_dict() for rank in ranks]
+    resumed = [reader(rank) for rank in range(2)]
+    for rank, again in enumerate(resumed):
+        again.load_state_dict(stream_of(states, rank))
+    assert sorted(s.step for again in resumed for s in again.new()) == [4]
+    assert sum(again.non_finite for again in resumed) == 2
+
+
+class Shrinking(MemoryClient):
+    """A client whose database, once, comes back with two announcements after it was asked how many it has."""
+
+    shrinks = False
+
+    def announced(self, stream: str = keys.DEFAULT_STREAM) -> int:
+        count = super().announced(stream)
+        if self.shrinks:
+            come_back(self._database, announced=2)
+            self.shrinks = False
+        return count
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_database_that_comes_back_shorter_between_two_questions(
+    database: MemoryDatabase, shared: bool
+) -> None:
+    put(database, "a", *range(6))
+    client = Shrinking(database)
+    share = Share(0, 1, ["a"], (), together=False) if shared else None
+    reader = SnapshotStream(client, share=share)
+    assert [s.step for s in reader.new(limit=1)] == [0]
+    put(database, "b", 6, 7)
+    client.shrinks = True
+    found = reader.new()
+    put(database, "c", 8, 9)
+    found += reader.new()
+    assert [s.name for s in found] == ["a.0.1", "c.0.8", "c.0.9"]
+
+
+def test_a_shorter_list_is_planned_anew_before_the_cursor_has_passed_its_end(
+    database: MemoryDatabase,
+) -> None:
+    put(database, "a", 0, 1, 2, 3)
+    readers = [
+        SnapshotStream(MemoryClient(database), share=Share(rank, 2, "ab", ("b",), together=False))
+        for rank in range(2)
+    ]
+    assert [[s.name for s in reader.new(limit=1)] for reader in readers] == [["a.0.0"], ["a.0.1"]]
+    come_back(database, announced=2)
+    put(database, "b", 0)
+    assert [[s.name for s in reader.new()] for reader in readers] == [["b.0.0"], []]
+    put(database, "c", 4, 5)
+    assert [[s.name for s in reader.new()] for reader in readers] == [["c.0.4"], ["c.0.5"]]
