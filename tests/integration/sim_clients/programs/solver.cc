@@ -200,6 +200,13 @@ void Bounds(penstock::Client& client) {
   });
 }
 
+// What was queued and did not arrive is told by close.
+void Leaving(penstock::Client& client) {
+  const std::vector<double> u(kNx * kNy);
+  client.put_snapshot_async(203, {{"u", {u.data(), {kNx, kNy}}}}, NAN, "full");
+  Refused<penstock::StreamFull>("did not arrive: step 203 of the stream 'full'", [&] { client.close(); });
+}
+
 }  // namespace
 
 int main(int, char** argv) {
@@ -215,5 +222,6 @@ int main(int, char** argv) {
   Bounds(client);
   Models(client, argv[1]);
   FlagsAndErrors(client);
+  Leaving(client);
   std::cout << "everything was as it must be\n";
 }
