@@ -25,11 +25,14 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.t
 PLAIN := grep --line-buffered -E '^(Collecting|Installing|ERROR|error)' || true
 INSTALL = if [ -t 1 ]; then $(PIP) $(1); else $(PIP) --progress-bar off $(1) 2>&1 | { $(PLAIN); }; fi
 
+# How many processes run the tests of `make test`.
+WORKERS ?= 2
+
 help:
 	@echo 'make setup     make .venv and compile the database module, and run nothing'
 	@echo 'make demo      run the main job: a network trained beside a running simulation (about 2 minutes)'
 	@echo 'make quick     the same, shortened (under 45 seconds)'
-	@echo 'make test      run the tests'
+	@echo 'make test      run the tests, in two processes (WORKERS=1: in one)'
 	@echo 'make test-slow run the slow and the randomized ones, the experiments among them'
 	@echo 'make smartsim  install SmartSim in a Python of its own, with which test-slow tries it'
 	@echo 'make lint      ruff, mypy, import arrows, clang-format'
@@ -46,7 +49,7 @@ quick: setup
 
 test: .venv/.ready-dev
 	@$(BIN)/penstock build
-	@$(BIN)/python -m pytest -m 'not slow and not fuzz and not sanitize'
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not slow and not fuzz and not sanitize'
 
 test-slow: .venv/.ready-dev
 	@$(BIN)/penstock build

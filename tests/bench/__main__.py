@@ -29,6 +29,7 @@ NAMES = (
     "shared",
     "solver",
     "cluster",
+    "memory",
     "inference",
     "buffers",
     "feed",

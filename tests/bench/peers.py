@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
+import signal
 import socket
 import struct
 import subprocess
@@ -23,7 +26,10 @@ OF: dict[str, tuple[str, OwnPython]] = {
 
 
 class Peer:
-    """A peer with one array of so many bytes, and its own processes."""
+    """A peer with one array of so many bytes, and its own processes.
+
+    They are stopped while it is not asked: Dragon's wait in busy loops, and nothing can be measured beside them.
+    """
 
     def __init__(self, kind: str, size: int, directory: Path) -> None:
         self.kind = kind
@@ -51,6 +57,7 @@ class Peer:
                 raise RuntimeError(f"{self.name} did not start: {printed}") from None
         self._connection.settimeout(START_S)
         self._lines = self._connection.makefile("rw")
+        self._signal(signal.SIGSTOP)
 
     def __enter__(self) -> Peer:
         return self
@@ -58,6 +65,7 @@ class Peer:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._signal(signal.SIGCONT)
         if kind is None:
             self._lines.write("end\n")
             self._lines.flush()
@@ -85,6 +93,12 @@ class Peer:
                     found.append(int(each.name))
         return found
 
+    def _signal(self, number: signal.Signals) -> None:
+        """Send it to all of its processes but those that end meanwhile."""
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def bind(self, core: int, others: int) -> None:
         """Bind the process that puts and gets to one core, its helpers to another or the same."""
         main = struct.unpack("3i", self._connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
@@ -93,9 +107,11 @@ class Peer:
 
     def ask(self, *words: object) -> str:
         """Send a line, return the answer."""
+        self._signal(signal.SIGCONT)
         self._lines.write(" ".join(map(str, words)) + "\n")
         self._lines.flush()
         answer = self._lines.readline().strip()
+        self._signal(signal.SIGSTOP)
         if not answer:
             raise RuntimeError(f"{self.name} has ended")
         return answer

@@ -78,7 +78,7 @@ def shared_server(
     server_binary: ServerBinary, module: Module, short_directory: Path
 ) -> Iterator[RedisServer]:
     """One server for all tests that need nothing special of it."""
-    config = ServerConfig(server_binary, short_directory / server_binary.name, (module,))
+    config = ServerConfig(server_binary, Path(tempfile.mkdtemp(dir=short_directory)), (module,))
     with RedisServer(config) as server:
         yield server
 

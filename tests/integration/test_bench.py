@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.bench.report import write_report
+from tests.integration.servers import system_binary, wheel_binary
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,6 +65,22 @@ def test_the_short_form_measures_what_feeds_a_network(tmp_path: Path) -> None:
     ]
     assert all(row["snapshots a step"] > 0 for row in rows)
     assert "redis-py MGET" in printed
+
+
+@pytest.mark.slow
+def test_the_short_form_measures_the_server_s_memory(tmp_path: Path) -> None:
+    printed, report = measured("memory", tmp_path)
+    server = system_binary() or wheel_binary()
+    rows = report[server.name]["series"]
+    assert [row["series"] for row in rows] == [
+        "NativeClient, shared memory",
+        "NativeClient, socket",
+        "SmartRedis",
+        "SET by redis-py",
+        "SET by redis-py, a plain redis-server",
+    ]
+    assert all(1 <= row["last"] <= row["most"] for row in rows)
+    assert "SET by redis-py" in printed
 
 
 @pytest.mark.slow

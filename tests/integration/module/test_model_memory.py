@@ -52,7 +52,7 @@ def test_a_loaded_network_counts_as_the_server_s_memory(db: redis.Redis) -> None
 
 
 def test_a_network_above_maxmemory_is_refused(start_server: StartServer) -> None:
-    """Its file has room, the network has not. In pieces: Redis keeps a buffer as large as the last argument for a while."""
+    """Its file has room, the network has not. In pieces: Redis keeps a buffer of the last argument's size."""
     with start_server(arguments=("MODEL_STORE_TIMEOUT", "60000")).connect() as db:
         store_model(db, "warm", heavy(1))
         db.config_set("maxmemory", used_bytes(db) + 60 * MEGABYTE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def deployment(
     request: pytest.FixtureRequest, server_binary: ServerBinary, module: Module, short_directory: Path
 ) -> Iterator[Deployment]:
     """Each way a SmartRedis program can find the database."""
-    directory = short_directory / f"{server_binary.name}-{request.param}"
+    directory = Path(tempfile.mkdtemp(dir=short_directory))
     with ExitStack() as stack:
         yield deploy(stack, server_binary, module, directory, request.param)
 
