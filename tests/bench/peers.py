@@ -28,8 +28,7 @@ OF: dict[str, tuple[str, OwnPython]] = {
 class Peer:
     """A peer with one array of so many bytes, and its own processes.
 
-    They are stopped while it is not asked: Dragon's wait in busy loops, and nothing can be measured beside
-    them.
+    They are stopped while it is not asked: beside the busy loops of those of Dragon nothing can be measured.
     """
 
     def __init__(self, kind: str, size: int, directory: Path) -> None:
