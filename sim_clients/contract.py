@@ -127,6 +127,18 @@ class Contract:
                 )
 
 
+def mark_of(contract: str) -> int:
+    """Return by which number the database is told which contract a client keeps; flow.h has the same.
+
+    Args:
+        contract: its text.
+    """
+    mark = 0xCBF29CE484222325  # FNV-1a
+    for byte in contract.encode():
+        mark = (mark ^ byte) * 0x100000001B3 % 2**64
+    return mark % 2**50
+
+
 def check_blocks(snapshot: str, layout: Layout, first: Layout) -> None:
     """Check that the blocks of a rank are where they were in its first snapshot.
 

@@ -123,14 +123,17 @@ class MemoryClient:
     ) -> Snapshot:
         """Store and announce a snapshot; see `Client.put_snapshot`."""
         keys.checked("stream", stream)
-        snapshot = self._series_of(stream).prepare(step, fields, time)
+        series = self._series_of(stream)
+        snapshot = series.prepare(step, fields, time)
+        if self._database.contracts.get(stream) != series.contract:
+            series.agree_again(snapshot.name)  # somebody has forgotten the stream
         entry = keys.dataset(snapshot.name, self._prefixes.written)
         flow = self._database.stream(stream)
         outcome = flow.reserve(entry, sum(value.nbytes for value in snapshot.fields.values()))
         if outcome is not Outcome.SKIPPED:
             self._store(entry, snapshot, outcome, flow)
             flow.announce(entry, outcome)
-        self._series[stream].stored(snapshot)
+        series.stored(snapshot)
         spend(snapshot.fields.values())
         return dataclasses.replace(snapshot, outcome=outcome)
 

@@ -172,7 +172,7 @@ class Library:
 
     def __init__(self, path: Path) -> None:
         self._loaded = ctypes.CDLL(str(path))
-        self.close = self._function("close", (_client,), None)
+        self.close = self._function("close", (_client,), c_int)
         self.last_outcome = self._function("last_outcome", (_client,), c_int)
         self.transport = self._function("transport", (_client,), c_char_p)
         self.unmap = self._function("unmap", (c_void_p,), None)

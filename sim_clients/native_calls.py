@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import warnings
 import weakref
 from collections.abc import Generator
 from typing import Any, NoReturn
@@ -59,14 +60,22 @@ class Calls:
             self._raise(status, None, None)
         self._handle: ctypes.c_void_p | None = handle
         library.set_signal_check(handle, self._signals.callback, None)
-        self._end = weakref.finalize(self, library.close, handle)
+        self._end = weakref.finalize(self, _leave, library, handle)
 
     def close(self) -> None:
-        """Send what is queued, and leave."""
+        """Send what is queued, and leave.
+
+        Raises:
+            ClientError: some of it did not arrive.
+        """
         with self.turn:
             self._check_free()
-            self._handle = None
-            self._end()
+            handle, self._handle = self._handle, None
+            if handle is None or self._end.detach() is None:
+                return
+            status = self.library.close(handle)
+            if status:
+                self._raise(status, None, None)
 
     def transport(self) -> str:
         """Return how large arrays travel; "" once the client is closed."""
@@ -120,6 +129,12 @@ class Calls:
                 error, holder.error = holder.error, None
                 raise error
         raise _error(self.library, status, handle, self.address, version)
+
+
+def _leave(library: Library, handle: ctypes.c_void_p) -> None:
+    """Close a client that nobody has closed, and warn where something of its queue did not arrive."""
+    if library.close(handle):
+        warnings.warn(library.error(None).decode(errors="replace"), RuntimeWarning, stacklevel=2)
 
 
 class _Signals:

@@ -500,7 +500,11 @@ class NativeClient:
         return found.value
 
     def close(self) -> None:
-        """Send what is queued, and leave; see `Client.close`."""
+        """Send what is queued, and leave; see `Client.close`.
+
+        Raises:
+            ClientError: some of what was queued did not arrive; it says which steps of which stream.
+        """
         self._call.close()
 
 

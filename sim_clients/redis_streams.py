@@ -6,6 +6,7 @@ snapshot, its announcement and acknowledgements; the tensors still travel throug
 
 from __future__ import annotations
 
+import functools
 import re
 import socket
 import struct
@@ -20,6 +21,7 @@ from redis.cluster import RedisCluster
 
 from sim_clients import keys, spill
 from sim_clients.address import Address
+from sim_clients.contract import mark_of
 from sim_clients.errors import ClientError, DatabaseFull, DatabaseRefused, DatabaseUnavailable, StreamFull
 from sim_clients.flow import Bound, Fill, Outcome, fill_from
 from sim_clients.plain_redis import string_list
@@ -28,9 +30,10 @@ WAIT_S = 600.0
 """How long a put waits for room at most, s."""
 _MARGIN_S = 5.0
 _ANSWER_S = WAIT_S + 2 * _MARGIN_S
-TENSOR_NAMES, _COMPLETE, SPILLED = ".tensor_names", ".COMPLETE", ".spilled"
+TENSOR_NAMES, SPILLED = ".tensor_names", ".spilled"
 _STRING, _FLOAT64, _INT64 = b"\x07", b"\x01", b"\x04"
-_FULL = "STREAMFULL "
+_FULL, _DISAGREED = "STREAMFULL ", "DISAGREED "
+_mark_of = functools.lru_cache(maxsize=64)(mark_of)
 
 
 class RedisStreams:
@@ -65,7 +68,9 @@ class RedisStreams:
                 return Outcome.SKIPPED, where
             if verdict == b"spill":
                 return Outcome.SPILLED, where
-            self._ask("PENSTOCK.ROOM", keys.metadata(entry), size, "TIMEOUT", _left_ms(until))
+            writing = [] if self._address.clustered else ["WRITING"]
+            key = keys.metadata(entry)
+            self._ask("PENSTOCK.ROOM", key, size, *writing, "TIMEOUT", _left_ms(until))
             return Outcome.STORED, where
 
     def _place(self, stream: str, entry: str, size: int, until: float) -> tuple[bytes, str]:
@@ -75,19 +80,32 @@ class RedisStreams:
                 return answer[0], answer[1].decode() if len(answer) > 1 else ""
             self._remove(stream, answer)
 
-    def announce(self, stream: str, entry: str, size: int | None) -> None:
+    def announce(self, stream: str, entry: str, size: int | None, contract: str) -> bool:
         """Append a dataset to a stream, and ask for the place of the next one.
 
         Args:
             stream: the stream.
             entry: name of the dataset.
             size: bytes of its tensors, None where it was spilled.
+            contract: what the dataset keeps.
+
+        Returns:
+            False where nothing was done, for the stream has another contract, or none any more.
         """
-        words = ["SPILLED"] if size is None else [size, "NEXT", size]
+        words: list[str | int] = ["SPILLED"] if size is None else [size, "NEXT", size]
+        words += ["AGREED", _mark_of(contract)]
+        if not self._address.clustered:
+            words += ["COMPLETE", keys.metadata(entry)]
         with self._errors("announce in the stream", stream):
-            _position, promised = self._ask("PENSTOCK.ANNOUNCE", stream, entry, *words)
+            try:
+                _position, promised = self._ask("PENSTOCK.ANNOUNCE", stream, entry, *words)
+            except redis.ResponseError as error:
+                if str(error).startswith(_DISAGREED):
+                    return False
+                raise
             if promised and size is not None:
                 self._promised[stream] = size
+        return True
 
     def store_spilled(
         self,
@@ -111,10 +129,11 @@ class RedisStreams:
             metadata[keys.TIME_FIELD] = _FLOAT64 + struct.pack("<d", time)
         metadata[TENSOR_NAMES] = _strings(fields)
         metadata[SPILLED] = _strings([socket.gethostname(), str(place)])
+        key = keys.metadata(entry)
         with self._errors("put snapshot", entry):
-            self._ask("DEL", keys.metadata(entry))
-            self._ask("HSET", keys.metadata(entry), *(word for pair in metadata.items() for word in pair))
-            self._ask("HSET", keys.metadata(entry), _COMPLETE, "1")
+            self._ask("PENSTOCK.BEGIN", key, *(word for pair in metadata.items() for word in pair))
+            if self._address.clustered:  # else the announcement does it
+                self._ask("PENSTOCK.COMPLETE", key)
 
     def bound(self, stream: str, bound: Bound) -> None:
         """Set the bound of a stream.

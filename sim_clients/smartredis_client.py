@@ -121,11 +121,11 @@ class SmartRedisClient:
             if outcome is Outcome.STORED:
                 with self._translated("put snapshot", snapshot.name):
                     self._wheel.put_dataset(_dataset(snapshot))
-                self._streams.announce(stream, entry, size)
+                self._announce(stream, entry, snapshot.name, size)
             elif outcome is Outcome.SPILLED:
                 self._spill(stream, entry, snapshot, directory)
         except ClientError:
-            self._streams.close()  # with the connection ends what was promised
+            self._streams.close()  # with the connection ends what was promised, and goes what was written
             raise
         self._series[stream].stored(snapshot)
         spend(snapshot.fields.values())
@@ -135,7 +135,12 @@ class SmartRedisClient:
         place = spill.write(directory, stream, snapshot.name, snapshot.fields)
         lists = {k: v for name, about in snapshot.about.items() for k, v in written(name, about).items()}
         self._streams.store_spilled(entry, list(snapshot.fields), snapshot.time, lists, place)
-        self._streams.announce(stream, entry, None)
+        self._announce(stream, entry, snapshot.name, None)
+
+    def _announce(self, stream: str, entry: str, name: str, size: int | None) -> None:
+        series = self._series[stream]
+        while not self._streams.announce(stream, entry, size, str(series.contract)):
+            series.agree_again(name)
 
     def _series_of(self, stream: str) -> SnapshotSeries:
         if stream not in self._series:

@@ -131,6 +131,25 @@ class SnapshotSeries:
             self._contract, self._first = contract, layout
         check_blocks(name, layout, self._first)
 
+    @property
+    def contract(self) -> Contract | None:
+        """What the snapshots of the stream have, as this rank knows it; None before its first snapshot."""
+        return self._contract
+
+    def agree_again(self, name: str) -> None:
+        """Offer the contract anew: the stream has lost it, or has another one by now.
+
+        Args:
+            name: of the snapshot that is to be announced.
+
+        Raises:
+            SnapshotError: it does not keep the one that holds.
+        """
+        if self._contract is not None:
+            contract = self._agree(self._contract)
+            contract.check(self._stream, replace(self._contract, since=name))
+            self._contract = contract
+
     def stored(self, snapshot: Snapshot) -> None:
         """Take note that a prepared snapshot has reached the database."""
         self._last_step = snapshot.step

@@ -184,6 +184,35 @@ class FieldContract:
         assert refused == [loser] * 4
         assert clients[0].announced() == 4
 
+    def test_a_contract_that_was_lost_is_made_anew(self, open_client: OpenClient) -> None:
+        """Who has seen it offers it again, with what it puts next, and is held to it as all others are."""
+        client, other = open_client("heat_0"), open_client("heat_1")
+        client.put_snapshot(0, {"T": kelvin()})
+        open_client("driver").forget_stream()
+        assert client.contract() is None
+        client.put_snapshot(1, {"T": kelvin()})
+        described = {"T": "float32 (6, 4) in blocks, K, dims y x"}
+        assert client.contract() == Contract("heat_0.0.0", described)
+        client.put_snapshot(2, {"T": kelvin()})
+        with pytest.raises(
+            SnapshotError, match=r"'T' is float32 \(3, 4\); .* has .*, K, dims y x since heat_0"
+        ):
+            other.put_snapshot(0, {"T": TEMPERATURE})
+        assert other.announced() == 2
+
+    def test_who_finds_another_contract_than_before_is_refused(self, open_client: OpenClient) -> None:
+        client, other = open_client("heat_0"), open_client("heat_1")
+        client.put_snapshot(0, {"T": kelvin()})
+        open_client("driver").forget_stream()
+        other.put_snapshot(0, {"T": TEMPERATURE})
+        says = r"'T' is float32 \(6, 4\) .*; the stream 'snapshots' has float32 \(3, 4\) since heat_1\.0\.0"
+        for step in (1, 2):
+            with pytest.raises(SnapshotError, match=says) as caught:
+                client.put_snapshot(step, {"T": kelvin()})
+            assert caught.value.snapshot == f"heat_0.0.{step}"
+        assert (other.announced(), other.fill().items) == (1, 1)
+        other.put_snapshot(1, {"T": TEMPERATURE})
+
     def test_a_stream_that_is_forgotten_begins_anew(self, open_client: OpenClient) -> None:
         client, other = open_client("heat_0", 3), open_client("heat_1")
         for step in range(3):

@@ -317,6 +317,19 @@ class StreamContract:
         client.bound_stream(Bound(items=5))
         assert put(client, 0) == ["stored"]
 
+    def test_a_stream_that_is_forgotten_counts_anew_what_it_thins(self, open_client: OpenClient) -> None:
+        client, late = open_client("heat_0"), open_client("heat_1")
+        bound = Bound(items=1, policy="thin", keep_every=3, wait_s=BRIEF_S)
+        client.bound_stream(bound)
+        assert put(client, 0) == ["stored"]
+        assert put(late, 0) == ["skipped"]
+        client.forget_stream()
+        client.bound_stream(bound)
+        assert put(client, 0) == ["stored"]
+        assert put(late, 1, 2) == ["skipped", "skipped"]
+        with pytest.raises(StreamFull):
+            put(late, 3)
+
     def test_spilling_where_nobody_can_write(self, open_client: OpenClient, tmp_path: Path) -> None:
         client = open_client("heat_0")
         (tmp_path / "file").write_text("")

@@ -36,6 +36,8 @@ int StreamSubscribe(RedisModuleCtx*, RedisModuleString**, int);
 int StreamUnsubscribe(RedisModuleCtx*, RedisModuleString**, int);
 int StreamAcknowledge(RedisModuleCtx*, RedisModuleString**, int);
 int StreamFreed(RedisModuleCtx*, RedisModuleString**, int);
+int DatasetBegin(RedisModuleCtx*, RedisModuleString**, int);
+int DatasetComplete(RedisModuleCtx*, RedisModuleString**, int);
 int StreamMeter(RedisModuleCtx*, RedisModuleString**, int);
 int Room(RedisModuleCtx*, RedisModuleString**, int);
 int ArenaIntroduce(RedisModuleCtx*, RedisModuleString**, int);

@@ -196,6 +196,13 @@ std::optional<SeriesStep> ParseEntry(std::string_view entry) {
   return SeriesStep{series, static_cast<int64_t>(*step)};
 }
 
+int64_t MarkOf(std::string_view contract) {
+  constexpr uint64_t kBasis = 0xcbf29ce484222325, kPrime = 0x100000001b3, kBits = (uint64_t{1} << 50) - 1;
+  uint64_t hash = kBasis;
+  for (unsigned char c : contract) hash = (hash ^ c) * kPrime;
+  return static_cast<int64_t>(hash & kBits);
+}
+
 const std::vector<std::string>& MeterFields() {
   static const auto* fields = [] {
     auto* names = new std::vector<std::string>{"policy", "directory", "id"};

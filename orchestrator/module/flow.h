@@ -76,6 +76,9 @@ struct SeriesStep {
 };
 std::optional<SeriesStep> ParseEntry(std::string_view entry);
 
+/// By which a client tells which contract it keeps: 50 bits of the FNV-1a hash of its text.
+int64_t MarkOf(std::string_view contract);
+
 /// What is kept of a stream beside its list: the fields of its meter.
 struct Meter {
   Bound bound;

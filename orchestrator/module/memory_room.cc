@@ -6,6 +6,7 @@
 #include <string>
 
 #include "commands.h"
+#include "dataset_writing.h"
 #include "flow.h"
 #include "machine_memory.h"
 #include "reply.h"
@@ -109,16 +110,18 @@ int64_t StandardBytes() {
 
 void EndMemoryPromise(uint64_t client) { promises.End(client); }
 
-// PENSTOCK.ROOM key bytes [TIMEOUT ms]: without a time it is promised only where there is plenty.
+// PENSTOCK.ROOM key bytes [WRITING] [TIMEOUT ms]: without a time it is promised only where there is plenty.
 int Room(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   if (argc < 3) return WrongArity(context, argv[0]);
   Arguments words = Words(argv, argc);
-  words.Next();
+  std::string_view key = words.Next();
   auto bytes = ParseBytes(&words);
   if (!bytes.ok()) return Reply(context, bytes.status());
+  bool writing = words.Take("WRITING");
   auto wait = ParseTimeout(&words);
   if (!wait.ok()) return Reply(context, wait.status());
   if (IsInScript(context)) return Reply(context, RefuseInScript());
+  if (writing) NoteWriting(context, key);
   if (limit < 0) MeasureMemoryLimit(context);
   uint64_t client = redis::GetClientId(context);
   int64_t needed = kOnItsWay * *bytes;

@@ -7,6 +7,7 @@
 #include "argument_file.h"
 #include "background_load.h"
 #include "commands.h"
+#include "dataset_writing.h"
 #include "held_string.h"
 #include "info.h"
 #include "integer_division.h"
@@ -58,7 +59,9 @@ constexpr CommandEntry kCommands[] = {
     {"PENSTOCK.BOUND", StreamBound, "write", 1},
     {"PENSTOCK.RESERVE", StreamReserve, "write", 1},
     {"PENSTOCK.UNRESERVE", StreamRelease, "write", 1},
-    {"PENSTOCK.ANNOUNCE", StreamAnnounce, "write", 1},
+    {"PENSTOCK.BEGIN", DatasetBegin, "write deny-oom", 1},
+    {"PENSTOCK.COMPLETE", DatasetComplete, "write", 1},
+    {"PENSTOCK.ANNOUNCE", StreamAnnounce, "write getkeys-api", 1},
     {"PENSTOCK.SUBSCRIBE", StreamSubscribe, "write", 1},
     {"PENSTOCK.UNSUBSCRIBE", StreamUnsubscribe, "write", 1},
     {"PENSTOCK.ACK", StreamAcknowledge, "write", 1},
@@ -107,6 +110,7 @@ void OnClient(RedisModuleCtx*, redis::Event, uint64_t what, void* data) {
   if (what != redis::kClientDisconnected) return;
   uint64_t client = static_cast<redis::ClientInfo*>(data)->id;
   EndPromises(client);
+  GiveUpWriting(client);
   if (arena_service() != nullptr) arena_service()->clients.ConnectionEnded(client);
 }
 

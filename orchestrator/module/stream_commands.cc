@@ -4,6 +4,7 @@
 #include <map>
 
 #include "commands.h"
+#include "dataset_writing.h"
 #include "held_string.h"
 #include "random_id.h"
 #include "reply.h"
@@ -61,7 +62,9 @@ bool IsThinnedOut(const Asked& asked, std::string_view entry) {
 
 void NoteKept(const Asked& asked, std::string_view entry) {
   auto of_stream = skipped().find(asked.key);
-  if (of_stream != skipped().end()) of_stream->second.erase(SeriesOf(entry));
+  if (of_stream == skipped().end()) return;
+  of_stream->second.erase(SeriesOf(entry));
+  if (of_stream->second.empty()) skipped().erase(of_stream);
 }
 
 // ---- RESERVE
@@ -161,9 +164,33 @@ int ReserveIn(Asked* asked, const Wanted& wanted) {
 // ---- ANNOUNCE
 
 struct Announced {
-  int64_t size = 0;  // bytes, or kSpilled
+  int64_t size = 0;               // bytes, or kSpilled
+  std::string_view dataset;       // the key of its metadata, where it is to be called complete
+  std::optional<int64_t> agreed;  // the mark of the contract that the client keeps
   std::optional<int64_t> next;
 };
+
+Result<int64_t> ParseMark(Arguments* words) {
+  auto mark = words->NextInteger();
+  if (mark && *mark >= 0) return *mark;
+  return Status::Error("the mark of a contract is a whole number of at least 0");
+}
+
+// One keyword and its value.
+Status TakeMore(Arguments* words, Announced* announced) {
+  std::string keyword = UpperCase(words->Next());
+  bool known = keyword == "COMPLETE" || keyword == "AGREED" || keyword == "NEXT";
+  if (!known || words->done())
+    return Status::Error("behind the bytes come COMPLETE key, AGREED mark and NEXT bytes, and nothing else");
+  if (keyword == "COMPLETE") {
+    announced->dataset = words->Next();
+    return Status::Ok();
+  }
+  auto number = keyword == "AGREED" ? ParseMark(words) : ParseBytes(words);
+  if (!number.ok()) return number.status();
+  (keyword == "AGREED" ? announced->agreed : announced->next) = *number;
+  return Status::Ok();
+}
 
 Result<Announced> ParseAnnounced(Arguments* words) {
   Announced announced;
@@ -174,13 +201,23 @@ Result<Announced> ParseAnnounced(Arguments* words) {
     if (!bytes.ok()) return bytes.status();
     announced.size = *bytes;
   }
-  if (words->done()) return announced;
-  if (!words->Take("NEXT") || words->left() != 1)
-    return Status::Error("behind the bytes comes NEXT with those of the next snapshot, and nothing else");
-  auto next = ParseBytes(words);
-  if (!next.ok()) return next.status();
-  announced.next = *next;
+  while (!words->done()) {
+    Status status = TakeMore(words, &announced);
+    if (!status.ok()) return status;
+  }
   return announced;
+}
+
+// What a client has to hear before anything is announced.
+Status CheckAnnounced(const Asked& asked, const Announced& announced) {
+  if (announced.agreed) {
+    auto mark = asked.stream.ContractMark();
+    if (!mark.ok()) return mark.status();
+    if (*mark != announced.agreed)
+      return Status::Coded("DISAGREED", "the stream '" + asked.stream.name() + "' has " +
+                                            (*mark ? "another contract" : "no contract any more"));
+  }
+  return announced.dataset.empty() ? Status::Ok() : CompleteDataset(asked.context, announced.dataset);
 }
 
 // Whether the client's next snapshot has its place before it asks.
@@ -196,7 +233,8 @@ bool PromiseNext(Asked* asked, int64_t bytes) {
 
 int AnnounceIn(Asked* asked, std::string_view entry, const Announced& announced) {
   bool repeated = false;
-  Status status = asked->stream.Announce(entry, announced.size, &repeated);
+  Status status = CheckAnnounced(*asked, announced);
+  if (status.ok()) status = asked->stream.Announce(entry, announced.size, &repeated);
   if (!status.ok()) return Reply(asked->context, status);
   EndPromise(asked->key, asked->client());
   bool promised = announced.next && !repeated && PromiseNext(asked, *announced.next);
@@ -261,6 +299,7 @@ int StreamBound(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
     return Reply(context, Status::Error("the stream '" + asked->stream.name() + "' has the bound " +
                                         Describe(meter.bound) + ", not " + Describe(*bound)));
   }
+  if (meter.given == 0) skipped().erase(asked->key);  // of a stream of that name that was forgotten
   meter.bound = *bound;
   meter.given = 1;
   Status status = Identify(&meter);
@@ -287,11 +326,21 @@ int StreamRelease(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   auto asked = Open(context, View(argv[1]));
   if (!asked.ok()) return Reply(context, asked.status());
   EndPromise(asked->key, asked->client());
+  GiveUpWriting(asked->client());
   return Reply(context, Settle(&*asked));
 }
 
-// S entry bytes|SPILLED [NEXT bytes]
+// Where they are: the stream, and the dataset that is to be completed.
+std::vector<size_t> KeysOfAnnounce(RedisModuleString** argv, int argc) {
+  std::vector<size_t> keys{1};
+  for (int i = 4; i + 1 < argc; i += 2)
+    if (EqualsAnyCase(View(argv[i]), "COMPLETE")) keys.push_back(static_cast<size_t>(i) + 1);
+  return keys;
+}
+
+// S entry bytes|SPILLED [COMPLETE key] [AGREED mark] [NEXT bytes]
 int StreamAnnounce(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
+  if (redis::IsKeysPositionRequest(context) != 0) return TellKeys(context, KeysOfAnnounce(argv, argc));
   if (argc < 4) return WrongArity(context, argv[0]);
   Arguments words = Words(argv, argc);
   std::string_view name = words.Next(), entry = words.Next();

@@ -122,6 +122,13 @@ void StreamState::Freed(int64_t upto) {
   sized_ -= count;
 }
 
+Result<std::optional<int64_t>> StreamState::ContractMark() const {
+  auto answer = Ask(context_, "GET", {Key("contract")});
+  if (!answer.ok()) return answer.status();
+  auto text = TextOf(answer->get());
+  return text ? std::optional(MarkOf(*text)) : std::nullopt;
+}
+
 Result<bool> StreamState::NoteStep(std::string_view entry) {
   auto step = ParseEntry(entry);
   if (!step) return true;

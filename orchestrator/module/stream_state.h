@@ -4,6 +4,7 @@
 //   {S}.sizes      a list: bytes of each position from `freed_from` on, or why it holds none
 //   {S}.consumers  a hash: up to where each has acknowledged
 //   {S}.steps      a hash: the greatest step of each series of snapshots
+//   {S}.contract   a text of the clients': what its snapshots look like
 //
 // DESIGN
 //   All are ordinary keys, written by the server's own commands, so that saving, replicating and reading them
@@ -43,6 +44,8 @@ class StreamState {
   void Freed(int64_t upto);
   /// Appends a name and counts its bytes, or kSpilled. Sets `repeated` where an earlier position had it.
   Status Announce(std::string_view entry, int64_t size, bool* repeated);
+  /// The mark of the stream's contract, none where it has none.
+  Result<std::optional<int64_t>> ContractMark() const;
   /// Remembers the step of a snapshot. False where its series had that step or a later one before.
   Result<bool> NoteStep(std::string_view entry);
   void SetConsumer(const std::string& consumer, int64_t position);

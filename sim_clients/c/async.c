@@ -3,13 +3,14 @@
 // Design. The caller's thread checks a put, copies its arrays into one block of memory and appends it to a
 // queue that is bounded in bytes; where there is no room it waits. One thread, started by the first such put,
 // sends the blocks in order with a client of its own. The queue, the count of bytes and the first error are
-// guarded by `mutex`; `changed` is signalled on every change of them. The thread ends, and is joined, by
-// psk_async_stop.
+// guarded by `mutex`; `changed` is signalled on every change of them. A job stays the first of the queue
+// until it has arrived. The thread ends, and is joined, by psk_async_stop.
 
 #include <errno.h>
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -32,8 +33,7 @@ struct psk_async {
   pthread_t thread;
   penstock_client* client;  // the thread's
   job *first, *last;
-  size_t bytes;  // queued and on its way
-  int busy;      // a job is on its way
+  size_t bytes;  // of the queue, whose first job may be on its way
   int stopping;
   psk_error error;  // status 0: none
 };
@@ -54,6 +54,36 @@ static int send_job(penstock_client* client, job* one) {
   return psk_put_prepared(client, one->stream, &one->prepared, one->fields, one->count);
 }
 
+// "steps 4 to 6 of the stream 'snapshots', the tensor 'u'": what is queued, the first of it on its way.
+static void describe_queue(const psk_async* async, char* text, size_t room) {
+  size_t used = 0;
+  for (const job* one = async->first; one;) {
+    const job* last = one;
+    while (one->stream && last->next && last->next->stream && !strcmp(last->next->stream, one->stream))
+      last = last->next;
+    const char* comma = used ? ", " : "";
+    int more =
+        one->stream && last != one ? snprintf(text + used, room - used, "%ssteps %s to %s of the stream '%s'",
+                                              comma, strrchr(one->prepared.name, '.') + 1,
+                                              strrchr(last->prepared.name, '.') + 1, one->stream)
+        : one->stream ? snprintf(text + used, room - used, "%sstep %s of the stream '%s'", comma,
+                                 strrchr(one->prepared.name, '.') + 1, one->stream)
+                      : snprintf(text + used, room - used, "%sthe tensor '%s'", comma, one->fields[0].name);
+    if (more < 0 || (size_t)more >= room - used) {
+      memcpy(text + room - sizeof "...", "...", sizeof "...");
+      return;
+    }
+    used += (size_t)more;
+    one = last->next;
+  }
+}
+
+static void add_lost(penstock_client* client, const psk_async* async) {
+  char lost[512] = "";
+  describe_queue(async, lost, sizeof lost);
+  psk_add_reason(client, "; of what was queued did not arrive: %s", lost);
+}
+
 static void discard_queue(psk_async* async) {
   while (async->first) {
     job* one = async->first;
@@ -69,20 +99,20 @@ static void* work(void* argument) {
   pthread_mutex_lock(&async->mutex);
   for (;;) {
     while (!async->first && !async->stopping) pthread_cond_wait(&async->changed, &async->mutex);
-    if (!async->first) break;
+    if (async->stopping) break;
     job* one = async->first;
-    async->first = one->next;
-    if (!async->first) async->last = NULL;
-    async->busy = 1;
     pthread_mutex_unlock(&async->mutex);
     int status = send_job(async->client, one);
     pthread_mutex_lock(&async->mutex);
-    async->busy = 0;
-    async->bytes -= one->bytes;
-    free_job(one);
     if (status) {
+      add_lost(async->client, async);
       async->error = async->client->error;
       discard_queue(async);
+    } else {
+      async->first = one->next;
+      if (!async->first) async->last = NULL;
+      async->bytes -= one->bytes;
+      free_job(one);
     }
     pthread_cond_broadcast(&async->changed);
   }
@@ -267,7 +297,7 @@ int penstock_flush(penstock_client* client, double timeout) {
   double until = psk_now() + timeout;
   pthread_mutex_lock(&async->mutex);
   int status = take_error(client, async);
-  while (!status && (async->first || async->busy)) {
+  while (!status && async->first) {
     if (psk_now() > until)
       status = psk_fail(client, PENSTOCK_TIMED_OUT, NULL, "%zu bytes are still queued after %g s",
                         async->bytes, timeout);
@@ -288,19 +318,32 @@ int penstock_set_queue(penstock_client* client, size_t bytes) {
   return 0;
 }
 
-void psk_async_stop(penstock_client* client) {
+// The wait for the queue was cut short, by its time or a signal, and the thread has ended since.
+static int what_is_lost(penstock_client* client, psk_async* async) {
+  if (take_error(client, async)) return client->error.status;
+  if (async->first)
+    add_lost(client, async);
+  else
+    client->error.status = 0;  // the last one has arrived after all
+  return client->error.status;
+}
+
+int psk_async_stop(penstock_client* client) {
   psk_async* async = client->async;
-  if (!async) return;
-  penstock_flush(client, client->timeout);
+  if (!async) return 0;
+  int status = penstock_flush(client, client->timeout);
   pthread_mutex_lock(&async->mutex);
+  int is_left = async->first != NULL;
   async->stopping = 1;
-  discard_queue(async);
   pthread_cond_broadcast(&async->changed);
   pthread_mutex_unlock(&async->mutex);
   pthread_join(async->thread, NULL);
+  if (is_left) status = what_is_lost(client, async);
+  discard_queue(async);
   pthread_cond_destroy(&async->changed);
   pthread_mutex_destroy(&async->mutex);
   psk_client_free(async->client);
   free(async);
   client->async = NULL;
+  return status;
 }

@@ -123,7 +123,7 @@ int penstock_connect(const char* address, double timeout, penstock_client** clie
     *client = made;
     return 0;
   }
-  psk_remember_failed_connect(made);
+  psk_remember(made);
   psk_client_free(made);
   return status;
 }
@@ -142,10 +142,12 @@ penstock_client* psk_client_like(const penstock_client* client) {
   return made;
 }
 
-void penstock_close(penstock_client* client) {
-  if (!client) return;
-  psk_async_stop(client);
+int penstock_close(penstock_client* client) {
+  if (!client) return 0;
+  int status = psk_async_stop(client);
+  if (status) psk_remember(client);
   psk_client_free(client);
+  return status;
 }
 
 int penstock_set_identity(penstock_client* client, const char* producer, int64_t rank) {

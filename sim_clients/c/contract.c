@@ -170,6 +170,13 @@ int psk_contract_differs(penstock_client* client, const char* stream, const char
 
 // ---- Agreeing
 
+int64_t psk_contract_mark(const char* text) {
+  const uint64_t basis = 0xcbf29ce484222325u, prime = 0x100000001b3u;  // FNV-1a
+  uint64_t hash = basis;
+  for (const char* at = text; *at; at++) hash = (hash ^ (unsigned char)*at) * prime;
+  return (int64_t)(hash & (((uint64_t)1 << 50) - 1));
+}
+
 static void ask(penstock_client* client, const char* stream, char** text) {
   psk_command_begin(client, 2, psk_reply_text, text);
   psk_word(client, "GET");

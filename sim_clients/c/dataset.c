@@ -40,15 +40,22 @@ char* psk_entry(penstock_client* client, const char* prefix, const char* name) {
 
 // ---- Storing
 
-static void put_names(penstock_client* client, const psk_storing* what) {
+// The metadata, in place of what was there. The database notes who writes a snapshot, and removes it where
+// that one leaves before it is complete.
+static void put_metadata(penstock_client* client, const psk_storing* what) {
   psk_metadata_list names = {0};
   const psk_metadata_list* metadata = what->metadata;
   for (int i = 0; i < what->count; i++)
     if (psk_add_string(&names, PSK_TENSOR_NAMES, what->fields[i].name)) client->no_memory = 1;
   int lists = metadata->count + names.count;
+  if (!what->of_stream) {
+    psk_command_begin(client, 2, psk_reply_ok, NULL);
+    psk_word(client, "DEL");
+    psk_key(client, what->entry, ".meta", NULL);
+  }
   if (lists > 0) {
     psk_command_begin(client, 2 + 2 * lists, psk_reply_ok, NULL);
-    psk_word(client, "HSET");
+    psk_word(client, what->of_stream ? "PENSTOCK.BEGIN" : "HSET");
     psk_key(client, what->entry, ".meta", NULL);
     for (int i = 0; i < lists; i++) {
       const psk_metadata* one = i < names.count ? &names.of[i] : &metadata->of[i - names.count];
@@ -67,10 +74,7 @@ static int begin_store(penstock_client* client, const psk_storing* what, psk_put
   if (!status) status = psk_find_memory(client, what->entry, by_socket);
   if (status) return status;
   psk_again(client);
-  psk_command_begin(client, 2, psk_reply_ok, NULL);
-  psk_word(client, "DEL");
-  psk_key(client, what->entry, ".meta", NULL);
-  put_names(client, what);
+  put_metadata(client, what);
   for (int i = 0; i < count; i++) psk_put_command(client, &puts[i], what->entry, ".", puts[i].name);
   if (by_socket) psk_room_ahead(client, what->entry, by_socket);
   return 0;
@@ -91,13 +95,15 @@ int psk_store(penstock_client* client, const psk_storing* what) {
   return status;
 }
 
-void psk_complete(penstock_client* client, const char* entry) {
+// Call a dataset complete, once everything has been stored.
+static int complete(penstock_client* client, const char* entry) {
   psk_again(client);
   psk_command_begin(client, 4, psk_reply_ok, NULL);
   psk_word(client, "HSET");
   psk_key(client, entry, ".meta", NULL);
   psk_word(client, PSK_COMPLETE);
   psk_word(client, "1");
+  return psk_run(client);
 }
 
 int penstock_dataset_new(penstock_client* client, const char* name, penstock_dataset** dataset) {
@@ -209,10 +215,7 @@ int penstock_put_dataset(penstock_client* client, const penstock_dataset* datase
     const psk_storing what = {
         .entry = entry, .fields = fields, .count = dataset->count, .metadata = &dataset->metadata};
     status = psk_store(client, &what);
-    if (!status) {
-      psk_complete(client, entry);
-      status = psk_run(client);
-    }
+    if (!status) status = complete(client, entry);
   }
   free(entry);
   free(fields);

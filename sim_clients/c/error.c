@@ -8,7 +8,7 @@
 
 #include "internal.h"
 
-static _Thread_local psk_error failed_connect;
+static _Thread_local psk_error without_client;
 
 static void compose(penstock_client* client) {
   psk_error* error = &client->error;
@@ -81,6 +81,16 @@ int psk_fail(penstock_client* client, int status, const char* subject, const cha
   return status;
 }
 
+void psk_add_reason(penstock_client* client, const char* format, ...) {
+  psk_error* error = &client->error;
+  size_t used = strlen(error->reason);
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(error->reason + used, sizeof error->reason - used, format, arguments);
+  va_end(arguments);
+  compose(client);
+}
+
 int psk_refused(penstock_client* client, const char* text, size_t length) {
   char reason[1024];
   snprintf(reason, sizeof reason, "%.*s", (int)(length < sizeof reason ? length : sizeof reason - 1), text);
@@ -91,10 +101,10 @@ int psk_refused(penstock_client* client, const char* text, size_t length) {
   return psk_fail(client, full ? PENSTOCK_FULL : PENSTOCK_REFUSED, NULL, "%s", reason);
 }
 
-void psk_remember_failed_connect(const penstock_client* client) { failed_connect = client->error; }
+void psk_remember(const penstock_client* client) { without_client = client->error; }
 
 static const psk_error* error_of(const penstock_client* client) {
-  return client ? &client->error : &failed_connect;
+  return client ? &client->error : &without_client;
 }
 
 const char* penstock_error(const penstock_client* client) { return error_of(client)->text; }

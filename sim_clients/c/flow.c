@@ -19,6 +19,8 @@ struct psk_flow {
   size_t bytes;
   psk_link* link;
   unsigned opened;  // how often the link had been when the promise was made
+  int64_t keeps,
+      has;  // marks of the contract that snapshots keep, and of the one the stream has, which agree
 };
 
 static const double kMargin = 1.0;   // s, at most, that the server's answer has before the call's deadline
@@ -56,16 +58,35 @@ static int reply_room(penstock_client* client, psk_link* link, psk_command* comm
   return status;
 }
 
-// Of PENSTOCK.ANNOUNCE: [position, whether the next one has its place], with the psk_flow as context.
+// Whether an error says what is to be done about it.
+static int takes_error(psk_news* news, const psk_token* token) {
+  int gone = psk_begins(token, "GONE "), disagreed = psk_begins(token, "DISAGREED ");
+  news->gone |= gone;
+  news->disagreed |= disagreed;
+  return gone || disagreed;
+}
+
+// Of PENSTOCK.COMPLETE, with the psk_news as context.
+static int reply_complete(penstock_client* client, psk_link* link, psk_command* command,
+                          const psk_token* token) {
+  if (token->kind == '-' && takes_error(command->context, token)) return 0;
+  return psk_reply_ok(client, link, command, token);
+}
+
+// Of PENSTOCK.ANNOUNCE: [position, whether the next one has its place], with the psk_news as context.
 static int reply_announced(penstock_client* client, psk_link* link, psk_command* command,
                            const psk_token* token) {
-  if (token->kind == '-') return psk_refused(client, token->text, token->length);
+  psk_news* news = command->context;
+  if (token->kind == '-')
+    return takes_error(news, token) ? 0 : psk_refused(client, token->text, token->length);
   if (token->kind != '*' || token->number != 2) return psk_garbage(client, link, "a position");
   psk_token position, promised;
   int status = psk_next(client, link, &position);
   if (!status) status = psk_next(client, link, &promised);
   if (status) return status;
-  psk_flow* flow = command->context;
+  news->announced = 1;
+  psk_flow* flow = find_flow(client, news->stream);
+  if (!flow) return client->error.status;
   flow->has_promise = promised.kind == ':' && promised.number > 0;
   flow->link = link;
   flow->opened = link->opened;
@@ -196,23 +217,61 @@ void psk_room_ahead(penstock_client* client, const char* entry, size_t bytes) {
   ask_for_memory(client, entry, bytes, 0);
 }
 
-void psk_announce(penstock_client* client, const char* stream, const char* entry, int64_t bytes) {
-  psk_flow* flow = find_flow(client, stream);
+static int64_t mark_for(const psk_flow* flow, const char* contract) {
+  int64_t mark = psk_contract_mark(contract);
+  return mark == flow->keeps ? flow->has : mark;
+}
+
+int psk_agree_again(penstock_client* client, const char* snapshot, const psk_news* news) {
+  psk_flow* flow = find_flow(client, news->stream);
+  if (!flow) return client->error.status;
+  char* agreed = NULL;
+  int status = psk_contract_agree(client, news->stream, news->contract, &agreed);
+  if (!status) status = psk_contract_differs(client, news->stream, snapshot, agreed, news->contract);
+  if (!status) {
+    flow->keeps = psk_contract_mark(news->contract);
+    flow->has = psk_contract_mark(agreed);
+  }
+  free(agreed);
+  return status;
+}
+
+// In a cluster the snapshot may be in another shard than its stream.
+static void complete(penstock_client* client, psk_news* news) {
+  psk_command_begin(client, 2, reply_complete, news);
+  psk_word(client, "PENSTOCK.COMPLETE");
+  psk_key(client, news->entry, ".meta", NULL);
+}
+
+void psk_announce(penstock_client* client, psk_news* news) {
+  psk_flow* flow = find_flow(client, news->stream);
+  psk_again(client);
+  news->gone = news->disagreed = 0;
   if (!flow) {
     client->no_memory = 1;
     return;
   }
+  int apart = client->cluster.on, spilled = news->bytes < 0;
+  if (apart) complete(client, news);
+  if (news->announced) return;
   flow->has_promise = 0;
-  flow->bytes = bytes < 0 ? 0 : (size_t)bytes;
-  psk_command_begin(client, bytes < 0 ? 4 : 6, reply_announced, flow)->only_once = 1;
+  flow->bytes = spilled ? 0 : (size_t)news->bytes;
+  int words = 6 + (apart ? 0 : 2) + (spilled ? 0 : 2);
+  psk_command_begin(client, words, reply_announced, news)->only_once = 1;
   psk_word(client, "PENSTOCK.ANNOUNCE");
-  psk_key(client, stream, NULL);
-  psk_word(client, entry);
-  if (bytes < 0) {
+  psk_key(client, news->stream, NULL);
+  psk_word(client, news->entry);
+  if (spilled)
     psk_word(client, "SPILLED");
-    return;
+  else
+    psk_word_number(client, news->bytes);
+  if (!apart) {
+    psk_word(client, "COMPLETE");
+    psk_word_joined(client, news->entry, ".meta", NULL);
   }
-  psk_word_number(client, bytes);
+  psk_word(client, "AGREED");
+  psk_word_number(client, mark_for(flow, news->contract));
+  if (spilled) return;
   psk_word(client, "NEXT");
-  psk_word_number(client, bytes);
+  psk_word_number(client, news->bytes);
 }

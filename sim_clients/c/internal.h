@@ -272,7 +272,10 @@ int psk_fail(penstock_client* client, int status, const char* subject, const cha
     __attribute__((format(printf, 4, 5)));
 // The database's own error in the words of the contract.
 int psk_refused(penstock_client* client, const char* text, size_t length);
-void psk_remember_failed_connect(const penstock_client* client);
+// Say more of the error that is there.
+void psk_add_reason(penstock_client* client, const char* format, ...) __attribute__((format(printf, 2, 3)));
+// Keep the error of a client that is about to go, for this thread.
+void psk_remember(const penstock_client* client);
 double psk_now(void);
 void psk_pause(penstock_client* client, double seconds);
 int psk_signalled(penstock_client* client);
@@ -406,8 +409,6 @@ int psk_store(penstock_client* client, const psk_storing* what);
 // How long a list is. `what` says in an error what the name is of: "list" or "stream".
 int psk_list_length(penstock_client* client, const char* what, const char* list, int64_t* length);
 
-// Begin a new message with the command that calls a dataset complete, once everything has been stored.
-void psk_complete(penstock_client* client, const char* entry);
 // Read the tensors of these names, each into its sink; what it is alone where the sink has no place for it.
 int psk_load(penstock_client* client, const char* entry, psk_sink* sinks, int count);
 // The sinks whose tensors are missing, sorted, as "u, w"; NULL: none. To be freed.
@@ -466,9 +467,22 @@ int psk_find_memory(penstock_client* client, const char* entry, size_t bytes);
 void psk_release(penstock_client* client, const char* stream);
 // Ask the shard of an entry to keep room for the next snapshot, behind the tensors of this one.
 void psk_room_ahead(penstock_client* client, const char* entry, size_t bytes);
-// Begin the command that announces an entry; its reply notes whether the next one has its place. Bytes -1: it
-// was spilled.
-void psk_announce(penstock_client* client, const char* stream, const char* entry, int64_t bytes);
+// What is to be told of a snapshot that has been stored.
+typedef struct psk_news {
+  const char *stream, *entry;
+  const char* contract;  // that it keeps
+  int64_t bytes;         // -1: it was spilled
+  int announced;
+  // Set by the replies:
+  int gone;       // the connection that wrote it had ended, and it was removed: store it again
+  int disagreed;  // the stream has another contract, or none any more
+} psk_news;
+
+// Begin the commands that call a snapshot complete and announce it, in one where both are in one shard. The
+// reply notes whether the next one has its place.
+void psk_announce(penstock_client* client, psk_news* news);
+// Agree anew on the contract of a stream that has lost its own.
+int psk_agree_again(penstock_client* client, const char* snapshot, const psk_news* news);
 // Where an entry is not in the database although it was announced: the error says so if it was dropped.
 int psk_explain_missing(penstock_client* client, const char* stream, int64_t position, const char* name);
 
@@ -502,6 +516,8 @@ void psk_free_fields(penstock_found* fields, int count);
 // The contract that a snapshot would begin; to be freed. NULL: no memory.
 char* psk_contract_text(const penstock_client* client, const char* stream, const char* snapshot,
                         const penstock_field* fields, int count);
+// By which the database is told which contract a client keeps; flow.h of the module has the same.
+int64_t psk_contract_mark(const char* text);
 // Offer a contract, and receive the one that holds; to be freed.
 int psk_contract_agree(penstock_client* client, const char* stream, const char* mine, char** agreed);
 // Fail where a snapshot, by the contract it would begin, does not keep the one that holds.
@@ -513,9 +529,10 @@ int psk_contract_check_found(penstock_client* client, const char* stream, const 
 
 // ---- series.c, stream.c, batch.c, flag.c, async.c
 
-// A snapshot that was checked: its name, and what goes beside its fields.
+// A snapshot that was checked: its name, the contract that it keeps, and what goes beside its fields.
 typedef struct psk_prepared {
   char* name;
+  char* contract;
   psk_metadata_list metadata;
 } psk_prepared;
 
@@ -560,7 +577,8 @@ void psk_free_batch(psk_batch* batch);
 int psk_set_flag(penstock_client* client, const char* name);
 
 typedef struct psk_async psk_async;
-void psk_async_stop(penstock_client* client);
+// Returns 0, or the status of what did not arrive.
+int psk_async_stop(penstock_client* client);
 
 // ---- client.c
 

@@ -162,8 +162,9 @@ typedef struct penstock_snapshot {
 // else 0. SSKEYOUT and the first of SSKEYIN are put before names as SmartRedis does.
 PENSTOCK_API int penstock_connect(const char* address, double timeout, penstock_client** client);
 
-// Send what is queued (within the client's timeout), leave, and free the client. NULL is harmless.
-PENSTOCK_API void penstock_close(penstock_client* client);
+// Send what is queued (within the client's timeout), leave, and free the client, whatever is returned. NULL
+// is harmless. Not 0: some of what was queued did not arrive, and penstock_error(NULL) says what and why.
+PENSTOCK_API int penstock_close(penstock_client* client);
 
 // Announce snapshots under another name or rank than the environment's. producer NULL or rank -1: as before.
 PENSTOCK_API int penstock_set_identity(penstock_client* client, const char* producer, int64_t rank);
@@ -468,9 +469,9 @@ PENSTOCK_API int penstock_wait_model(penstock_client* client, const char* name, 
 
 // The arrays are copied into a bounded queue, from which a thread with a connection of its own sends them in
 // order. Where there is no room the call waits for it, by the client's timeout; nothing is dropped. What went
-// wrong is returned by the next asynchronous put or flush, once, and what was queued behind it is discarded.
-// Other calls do not wait for the queue: flush it first where the order matters. penstock_put_snapshot does
-// so by itself.
+// wrong is returned by the next asynchronous put, flush or close, once; what was queued behind it is
+// discarded, and named. Other calls do not wait for the queue: flush it first where the order matters.
+// penstock_put_snapshot does so by itself.
 
 PENSTOCK_API int penstock_put_tensor_async(penstock_client* client, const char* name,
                                            const penstock_array* array);

@@ -334,12 +334,18 @@ class Client {
   }
   // Wait until all of it is in the database.
   void flush(Seconds timeout) { check(penstock_flush(c(), timeout.count())); }
+  // Send what is queued, and leave: nothing may be called afterwards. Throws where some of it did not arrive,
+  // which the destructor cannot tell.
+  void close() {
+    const int status = penstock_close(client_.release());
+    if (status) throw_error(status, nullptr);
+  }
   void set_queue(std::size_t bytes) { check(penstock_set_queue(c(), bytes)); }
 
  private:
   static constexpr const char* kStream = "snapshots";
   struct Close {
-    void operator()(penstock_client* client) const { penstock_close(client); }
+    void operator()(penstock_client* client) const { (void)penstock_close(client); }
   };
 
   void check(int status) const {

@@ -181,6 +181,7 @@ static int add_metadata(penstock_client* client, const char* stream, double time
 
 void psk_free_prepared(psk_prepared* prepared) {
   free(prepared->name);
+  free(prepared->contract);
   psk_free_metadata(&prepared->metadata);
 }
 
@@ -200,6 +201,8 @@ int psk_prepare(penstock_client* client, const char* stream, int64_t step, doubl
   if (!status)
     status = series ? check_against(client, series, name, fields, count)
                     : begin_series(client, stream, name, fields, count);
+  if (!status && !(prepared->contract = strdup(find_series(client, stream)->contract)))
+    status = psk_fail(client, PENSTOCK_MEMORY, name, "no memory for a contract");
   if (!status) status = add_metadata(client, stream, time, fields, count, &prepared->metadata);
   client->subject = NULL;
   if (status) psk_free_prepared(prepared);

@@ -7,14 +7,9 @@
 #include <string.h>
 
 #include "arena.h"
+#include "flow.h"
 
 // ---- Putting
-
-static int push(penstock_client* client, const char* stream, const char* entry, int64_t bytes) {
-  psk_complete(client, entry);
-  psk_announce(client, stream, entry, bytes);
-  return psk_run(client);
-}
 
 static int reply_position(penstock_client* client, psk_link* link, psk_command* command,
                           const psk_token* token) {
@@ -24,13 +19,13 @@ static int reply_position(penstock_client* client, psk_link* link, psk_command* 
 }
 
 // Whether the entry is near the end of the stream.
-static int look(penstock_client* client, const char* stream, const char* entry, int64_t* position) {
+static int look(penstock_client* client, const psk_news* news, int64_t* position) {
   *position = -1;
-  psk_complete(client, entry);
+  psk_again(client);
   psk_command_begin(client, 7, reply_position, position);
   psk_word(client, "LPOS");
-  psk_key(client, stream, NULL);
-  psk_word(client, entry);
+  psk_key(client, news->stream, NULL);
+  psk_word(client, news->entry);
   psk_word(client, "RANK");
   psk_word(client, "-1");
   psk_word(client, "MAXLEN");
@@ -42,18 +37,25 @@ static int look(penstock_client* client, const char* stream, const char* entry, 
 // looked up before it is sent again. That needs the end of the old connection to have been told, so that
 // nothing sent over it is still to come; one that is only silent uses up the time of the call, and is not
 // repeated.
-static int announce(penstock_client* client, const char* stream, const char* entry, int64_t bytes) {
+static int announce(penstock_client* client, const char* name, psk_news* news) {
   client->doing = "announce in the stream";
-  client->subject = stream;
+  client->subject = news->stream;
   for (;;) {
-    int status = push(client, stream, entry, bytes);
+    psk_announce(client, news);
+    int status = psk_run(client);
+    if (!status && news->disagreed) {
+      status = psk_agree_again(client, name, news);
+      if (status) return status;
+      continue;
+    }
     if (status != PENSTOCK_UNAVAILABLE || !client->uncertain || psk_now() > client->deadline) return status;
     client->error.status = 0;
     client->uncertain = 0;
     client->hopeless = PSK_HOPE;
     int64_t position;
-    status = look(client, stream, entry, &position);
-    if (status || position >= 0) return status;
+    status = look(client, news, &position);
+    news->announced = position >= 0;
+    if (status || (news->announced && !client->cluster.on)) return status;
   }
 }
 
@@ -64,23 +66,42 @@ static size_t bytes_of(const penstock_field* fields, int count) {
   return bytes;
 }
 
-// Store and announce a snapshot that has room, in the database or in files.
-static int store(penstock_client* client, const char* stream, const char* name, const char* entry,
-                 const penstock_field* fields, int count, psk_metadata_list* metadata,
-                 const psk_verdict* verdict) {
+// Store and announce a snapshot that has room, in the database or in files. Where its connection ended in
+// between, the database has taken the client for dead and removed what it had written: then all of it again.
+static int store(penstock_client* client, const char* stream, const char* entry, psk_prepared* prepared,
+                 const penstock_field* fields, int count, const psk_verdict* verdict) {
   int spilled = verdict->outcome == PENSTOCK_SPILLED;
-  size_t bytes = bytes_of(fields, count);
+  const char* name = prepared->name;
   client->doing = "put snapshot";
   client->subject = name;
-  int status = spilled ? psk_spill(client, verdict->directory, stream, name, fields, count, metadata) : 0;
+  int status =
+      spilled ? psk_spill(client, verdict->directory, stream, name, fields, count, &prepared->metadata) : 0;
   const psk_storing what = {.entry = entry,
                             .fields = fields,
                             .count = count,
-                            .metadata = metadata,
+                            .metadata = &prepared->metadata,
                             .names_only = spilled,
                             .of_stream = 1};
-  if (!status) status = psk_store(client, &what);
-  return status ? status : announce(client, stream, entry, spilled ? -1 : (int64_t)bytes);
+  psk_news news = {.stream = stream,
+                   .entry = entry,
+                   .contract = prepared->contract,
+                   .bytes = spilled ? -1 : (int64_t)bytes_of(fields, count)};
+  while (!status) {
+    status = psk_store(client, &what);
+    if (!status) status = announce(client, name, &news);
+    if (status || !news.gone) break;
+    if (psk_now() > client->deadline)
+      status = psk_fail(client, PENSTOCK_UNAVAILABLE, name, "the database removes it before it is announced");
+  }
+  if (status && client->cluster.on && news.disagreed) {  // complete in its shard, and in no stream
+    psk_error kept = client->error;
+    char* one = (char*)(uintptr_t)entry;
+    const psk_entries all = {&one, 1};
+    client->error.status = 0;
+    (void)psk_remove_datasets(client, stream, &all, 0);
+    client->error = kept;
+  }
+  return status;
 }
 
 int psk_put_prepared(penstock_client* client, const char* stream, psk_prepared* prepared,
@@ -95,7 +116,7 @@ int psk_put_prepared(penstock_client* client, const char* stream, psk_prepared* 
   if (!status) {
     client->outcome = verdict.outcome;
     if (verdict.outcome != PENSTOCK_SKIPPED)
-      status = store(client, stream, prepared->name, entry, fields, count, &prepared->metadata, &verdict);
+      status = store(client, stream, entry, prepared, fields, count, &verdict);
     if (status) psk_release(client, stream);
   }
   free(verdict.directory);

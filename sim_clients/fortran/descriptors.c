@@ -50,6 +50,14 @@ static int refuse(const char* name, const char* reason) {
 
 // ---- What an array is
 
+// Of which the Fortran compiler may have passed a length that the procedure does not know.
+PSF_API int psf_is_text(const CFI_cdesc_t* array) {
+#ifdef CFI_type_ucs4_char
+  if (array->type == CFI_type_ucs4_char) return 1;
+#endif
+  return array->type == CFI_type_char;
+}
+
 static penstock_dtype integer_of(size_t size) {
   switch (size) {
     case 1:

@@ -20,7 +20,8 @@
 ! gets an array back must say the same.
 !
 ! Errors. Every procedure has stat and errmsg. stat is 0 or one of the numbers below, errmsg then has the
-! text; without stat an error stops the program with that text.
+! text; without stat an error stops the program with that text. An array of characters is refused on standard
+! error and by stat alone: with gfortran errmsg is not to be trusted there.
 !
 ! Times are in seconds. A client is used by one thread at a time, is not to be copied, and ends by close().
 
@@ -95,7 +96,10 @@ contains
     character(kind=c_char, len=:), allocatable, target :: text
     type(c_ptr) :: where
     real(c_double) :: seconds
-    call self%close()
+    call self%close(stat, errmsg)
+    if (present(stat)) then
+      if (stat /= penstock_ok) return
+    end if
     where = c_null_ptr
     if (present(address)) then
       text = c_text(address)
@@ -106,11 +110,15 @@ contains
     call settle(self, penstock_connect(where, seconds, self%handle), stat, errmsg)
   end subroutine
 
-  ! Send what is queued, and leave. Harmless where there is no connection.
-  subroutine close(self)
+  ! Send what is queued, and leave. Harmless where there is no connection. An error says what did not arrive.
+  subroutine close(self, stat, errmsg)
     class(penstock_client), intent(inout) :: self
-    call penstock_close(self%handle)
+    integer, intent(out), optional :: stat
+    character(len=*), intent(inout), optional :: errmsg
+    integer(c_int) :: status
+    status = penstock_close(self%handle)
     self%handle = c_null_ptr
+    call settle(self, status, stat, errmsg)
   end subroutine
 
   function is_connected(self) result(yes)
@@ -184,6 +192,7 @@ contains
     logical, intent(in), optional :: reversed, async
     integer, intent(out), optional :: stat
     character(len=*), intent(inout), optional :: errmsg
+    if (is_refused(name, array, stat)) return
     if (closed(self, stat, errmsg)) return
     call settle(self, psf_put_tensor(self%handle, c_text(name), array, c_flag(reversed), c_flag(async)), &
                 stat, errmsg)
@@ -197,6 +206,7 @@ contains
     logical, intent(in), optional :: reversed
     integer, intent(out), optional :: stat
     character(len=*), intent(inout), optional :: errmsg
+    if (is_refused(name, array, stat)) return
     if (closed(self, stat, errmsg)) return
     call settle(self, psf_get_tensor(self%handle, c_text(name), array, c_flag(reversed)), stat, errmsg)
   end subroutine
@@ -345,6 +355,22 @@ contains
     integer, intent(out), optional :: stat
     character(len=*), intent(inout), optional :: errmsg
     type(c_ptr) :: fields
+    if (is_refused(name1, field1, stat)) return
+    if (is_refused(name2, field2, stat)) return
+    if (is_refused(name3, field3, stat)) return
+    if (is_refused(name4, field4, stat)) return
+    if (is_refused(name5, field5, stat)) return
+    if (is_refused(name6, field6, stat)) return
+    if (is_refused(name7, field7, stat)) return
+    if (is_refused(name8, field8, stat)) return
+    if (is_refused(name9, field9, stat)) return
+    if (is_refused(name10, field10, stat)) return
+    if (is_refused(name11, field11, stat)) return
+    if (is_refused(name12, field12, stat)) return
+    if (is_refused(name13, field13, stat)) return
+    if (is_refused(name14, field14, stat)) return
+    if (is_refused(name15, field15, stat)) return
+    if (is_refused(name16, field16, stat)) return
     if (closed(self, stat, errmsg)) return
     fields = psf_fields_new()
     call add_pair(fields, reversed, name1, field1)
@@ -393,6 +419,22 @@ contains
     type(penstock_snapshot_c) :: about
     type(c_ptr) :: fields
     integer(c_int) :: status
+    if (is_refused(name1, field1, stat)) return
+    if (is_refused(name2, field2, stat)) return
+    if (is_refused(name3, field3, stat)) return
+    if (is_refused(name4, field4, stat)) return
+    if (is_refused(name5, field5, stat)) return
+    if (is_refused(name6, field6, stat)) return
+    if (is_refused(name7, field7, stat)) return
+    if (is_refused(name8, field8, stat)) return
+    if (is_refused(name9, field9, stat)) return
+    if (is_refused(name10, field10, stat)) return
+    if (is_refused(name11, field11, stat)) return
+    if (is_refused(name12, field12, stat)) return
+    if (is_refused(name13, field13, stat)) return
+    if (is_refused(name14, field14, stat)) return
+    if (is_refused(name15, field15, stat)) return
+    if (is_refused(name16, field16, stat)) return
     if (closed(self, stat, errmsg)) return
     fields = psf_fields_new()
     call add_pair(fields, reversed, name1, field1)
@@ -834,6 +876,18 @@ contains
     character(len=*), intent(inout), optional :: errmsg
     type(c_ptr) :: inputs, outputs
     integer(c_int64_t) :: number
+    if (is_refused("input", input, stat)) return
+    if (is_refused("input2", input2, stat)) return
+    if (is_refused("input3", input3, stat)) return
+    if (is_refused("input4", input4, stat)) return
+    if (is_refused("input5", input5, stat)) return
+    if (is_refused("input6", input6, stat)) return
+    if (is_refused("input7", input7, stat)) return
+    if (is_refused("input8", input8, stat)) return
+    if (is_refused("output", output, stat)) return
+    if (is_refused("output2", output2, stat)) return
+    if (is_refused("output3", output3, stat)) return
+    if (is_refused("output4", output4, stat)) return
     if (closed(self, stat, errmsg)) return
     call collect(inputs, outputs, reversed, input, output, input2, input3, input4, input5, input6, input7, &
                  input8, output2, output3, output4)

@@ -4,8 +4,11 @@
 module penstock_c
   use, intrinsic :: iso_c_binding, only: c_bool, c_char, c_double, c_float, c_double_complex, &
     c_f_pointer, c_float_complex, c_funptr, c_int, c_int8_t, c_int16_t, c_int32_t, c_int64_t, c_null_ptr, c_ptr, c_size_t
+  use, intrinsic :: iso_fortran_env, only: error_unit
   implicit none
   public
+
+  integer, parameter :: status_of_tensors = 8  ! PENSTOCK_TENSOR
 
   type, bind(c) :: penstock_snapshot_c
     type(c_ptr) :: producer
@@ -41,10 +44,11 @@ module penstock_c
       integer(c_int) :: status
     end function
 
-    subroutine penstock_close(client) bind(c)
-      import :: c_ptr
+    function penstock_close(client) bind(c) result(status)
+      import :: c_ptr, c_int
       type(c_ptr), value :: client
-    end subroutine
+      integer(c_int) :: status
+    end function
 
     function penstock_set_identity(client, producer, rank) bind(c) result(status)
       import :: c_int, c_int64_t, c_ptr
@@ -470,6 +474,12 @@ module penstock_c
       integer(c_int), value :: reversed
     end subroutine
 
+    function psf_is_text(array) bind(c) result(yes)
+      import :: c_int
+      type(*), dimension(..), intent(in) :: array
+      integer(c_int) :: yes
+    end function
+
     subroutine psf_fields_unpaired(fields) bind(c)
       import :: c_ptr
       type(c_ptr), value :: fields
@@ -563,6 +573,27 @@ contains
     if (.not. present(stat)) error stop text
     stat = status
   end subroutine
+
+  ! Whether this array is of characters. gfortran passes the length of such a one, which no interface has, among
+  ! those of the texts: that of each text behind it is wrong. So this is asked before any of them is touched, and
+  ! told on standard error in place of errmsg.
+  function is_refused(name, array, stat)
+    character(len=*), intent(in), optional :: name
+    type(*), dimension(..), intent(in), optional :: array
+    integer, intent(out), optional :: stat
+    logical :: is_refused
+    character(len=:), allocatable :: text
+    is_refused = .false.
+    if (.not. present(array)) return
+    is_refused = psf_is_text(array) /= 0
+    if (.not. is_refused) return
+    text = "?"
+    if (present(name)) text = name
+    text = "tensor '" // trim(text) // "': it is of characters, which cannot be sent"
+    if (.not. present(stat)) error stop "penstock: " // text
+    stat = status_of_tensors
+    write (error_unit, "(a)") "penstock: " // text
+  end function
 
   ! A text of C's, up to its NUL.
   function fortran_text(from) result(text)

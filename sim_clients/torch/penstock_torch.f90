@@ -17,7 +17,7 @@ module penstock_torch
     c_int64_t, c_null_char, c_null_ptr, c_ptr
   use, intrinsic :: iso_fortran_env, only: int64, real64
   use penstock, only: penstock_client, penstock_not_connected, penstock_ok
-  use penstock_c, only: fortran_text, give, psf_error, psf_fields_add, psf_fields_new, psf_run_by
+  use penstock_c, only: fortran_text, give, is_refused, psf_error, psf_fields_add, psf_fields_new, psf_run_by
   implicit none
   private
 
@@ -115,6 +115,14 @@ contains
     character(len=*), intent(inout), optional :: errmsg
     type(c_ptr) :: inputs, outputs
     integer(c_int) :: status, by_memory, refused
+    if (is_refused("input", input, stat)) return
+    if (is_refused("input2", input2, stat)) return
+    if (is_refused("input3", input3, stat)) return
+    if (is_refused("input4", input4, stat)) return
+    if (is_refused("output", output, stat)) return
+    if (is_refused("output2", output2, stat)) return
+    if (is_refused("output3", output3, stat)) return
+    if (is_refused("output4", output4, stat)) return
     if (closed(self, stat, errmsg)) return
     by_memory = 0
     if (present(reversed)) by_memory = merge(1_c_int, 0_c_int, reversed)

@@ -35,7 +35,7 @@ from sim_clients.native_binding import loaded
 from sim_clients.native_client import NativeClient
 from sim_clients.native_views import is_mapped
 from tests.integration.module.arena_client import arena, wait_for
-from tests.integration.servers import RedisServer, StartServer
+from tests.integration.servers import RedisServer, StartServer, wait_until
 
 MEGABYTE = 1 << 20
 LARGE = (256, 512)
@@ -604,8 +604,10 @@ def kill_at_random(server: RedisServer, client: NativeClient, times: int) -> Non
                 assert (found == found[0]).all()
             except KeyMissing:
                 pass
+            client.forget_stream()
+            db.delete("c")
+            wait_until(lambda: db.keys() == [], "what was never announced to be removed")
             client.announced()  # tells what has been read
-            db.flushall()
             wait_for(db, used=0, leased=0, pinned=0, quarantined=0, processes=1)
 
 

@@ -153,6 +153,16 @@ def test_a_solver_shares_memory_with_the_database(
         wait_for(db, used=3 * -(-480_000 // 4096) * 4096, leased=0, pinned=0, quarantined=0)
 
 
+def test_arrays_of_characters_are_refused(compile_solver: Compile, server: RedisServer) -> None:
+    """gfortran passes a length with each that no interface knows: those of the texts behind it are wrong."""
+    done = ran([str(compile_solver("fortran", "characters"))], SSDB=server.address)
+    assert (done.returncode, done.stdout) == (0, "everything was as it must be\n"), done.stderr
+    told = [line.partition("'")[2].partition("'")[0] for line in done.stderr.splitlines()]
+    names = ["early", "long", "one", "letters", "text", "text", "input", "output", "u", "p"]
+    assert told == names, done.stderr
+    assert done.stderr.count("it is of characters, which cannot be sent") == len(names)
+
+
 def grid(rows: int, columns: int) -> npt.NDArray[np.float64]:
     """100 i + j with indices from 1."""
     return np.add.outer(100.0 * np.arange(1, rows + 1), np.arange(1.0, columns + 1))

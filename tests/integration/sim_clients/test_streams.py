@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -16,7 +17,16 @@ import numpy as np
 import pytest
 import redis
 
-from sim_clients import Address, Bound, Fill, SnapshotDropped, StreamFull, connect
+from sim_clients import (
+    Address,
+    Bound,
+    DatabaseUnavailable,
+    Fill,
+    SnapshotDropped,
+    SnapshotError,
+    StreamFull,
+    connect,
+)
 from sim_clients.identity import Identity
 from sim_clients.native_client import NativeClient
 from tests.integration.servers import (
@@ -118,11 +128,15 @@ def consume(client: NativeClient, producers: Producers, *, batch: int, pause_s: 
     return names
 
 
+def datasets_of(db: redis.Redis) -> list[bytes]:
+    """Return the keys of all datasets, tensors and metadata."""
+    return [*db.scan_iter("{*}.u"), *db.scan_iter("{*.*.*}.meta")]
+
+
 def nothing_is_left(db: redis.Redis, fill: Fill) -> None:
     """Check that no data of a dataset is in the database any more."""
     assert (fill.items, fill.bytes) == (0, 0)
-    assert list(db.scan_iter("{*}.u")) == []
-    assert list(db.scan_iter("{*.*.*}.meta")) == []
+    assert datasets_of(db) == []
 
 
 # ---- A slow consumer under each policy
@@ -306,19 +320,18 @@ PRODUCER = """
 import sys
 import numpy as np
 from sim_clients import Address
-from sim_clients.identity import Identity
-from sim_clients.native_client import NativeClient
+from sim_clients import connect
 
-client = NativeClient(Address.parse(sys.argv[1]), Identity(sys.argv[2], 0))
+client = connect(Address.parse(sys.argv[1]), producer=sys.argv[2], rank=0, client=sys.argv[3])
 print("ready", flush=True)
 for step in range(10**9):
     client.put_snapshot(step, {"u": np.full(20000, step, np.float32)})
 """
 
 
-def start_producer(address: Address, name: str) -> subprocess.Popen[str]:
+def start_producer(address: Address, name: str, client: str = "native") -> subprocess.Popen[str]:
     program = subprocess.Popen(
-        [sys.executable, "-c", PRODUCER, str(address), name],
+        [sys.executable, "-c", PRODUCER, str(address), name, client],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -327,16 +340,17 @@ def start_producer(address: Address, name: str) -> subprocess.Popen[str]:
     return program
 
 
+@pytest.mark.parametrize(("client", "lives"), [("native", 6), ("smartredis", 3)])
 def test_producers_that_are_killed_at_any_moment_leak_nothing(
-    address: Address, db: redis.Redis, open_native: Open
+    address: Address, db: redis.Redis, open_native: Open, client: str, lives: int
 ) -> None:
     reader = open_native(address, "reader")
     reader.bound_stream(Bound(items=5))
     at = reader.subscribe("slow")
     before = len(db.client_list())
     dice = np.random.default_rng(0)
-    for life in range(6):
-        program = start_producer(address, f"heat_{life}")
+    for life in range(lives):
+        program = start_producer(address, f"heat_{life}", client)
         until = time.monotonic() + dice.uniform(0, 0.2)
         while time.monotonic() < until:
             if at < reader.announced():
@@ -351,10 +365,126 @@ def test_producers_that_are_killed_at_any_moment_leak_nothing(
         assert (reader.get_snapshot(position).fields["u"] == reader.get_snapshot(position).step).all()
     reader.acknowledge(reader.announced(), "slow")
     assert (reader.fill().items, reader.fill().bytes, reader.fill().waiting) == (0, 0, 0)
+    wait_until(lambda: datasets_of(db) == [], "what was never announced to be removed")
     meter = dict(zip(*[iter(db.execute_command("PENSTOCK.METER", "snapshots"))] * 2, strict=True))
     assert (meter[b"promised_items"], meter[b"promised_bytes"]) == (b"0", b"0")
     solver = open_native(address)
     assert produce(solver, 5, 20000) == ["stored"] * 5
+
+
+def test_what_a_put_that_failed_has_written_is_removed(
+    address: Address, db: redis.Redis, open_native: Open
+) -> None:
+    """Although its client stays: what that puts next is another dataset."""
+    solver, other = open_native(address), open_native(address, "other")
+    solver.put_snapshot(0, field(0))
+    other.forget_stream()
+    other.put_snapshot(0, {"u": np.zeros(3)})
+    with pytest.raises(SnapshotError, match="'u' is float32"):
+        solver.put_snapshot(1, field(1))
+    wait_until(lambda: len(datasets_of(db)) == 2, "the refused snapshot to be removed")
+
+
+REMOVE = """
+local there = redis.call('EXISTS', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], '.COMPLETE') == 0
+if there then redis.call('UNLINK', KEYS[1], KEYS[2]) end
+return there
+"""
+
+
+def test_a_snapshot_that_was_removed_too_early_is_stored_again(
+    address: Address, db: redis.Redis, open_native: Open
+) -> None:
+    """A client whose connection broke is taken for dead; here somebody removes what is not announced yet."""
+    solver, reader = open_native(address), open_native(address, "reader")
+    step, before, until = 0, errors_of(db)["GONE"], time.monotonic() + DEADLINE_S
+    stop = threading.Event()
+
+    def remove() -> None:
+        removed = -1
+        with redis.Redis(unix_socket_path=str(address.unix_socket)) as other:
+            while not stop.is_set():
+                now = step
+                keys = (f"{{heat_0.0.{now}}}.meta", f"{{heat_0.0.{now}}}.u")
+                if removed != now and other.eval(REMOVE, 2, *keys):
+                    removed = now
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    try:
+        while errors_of(db)["GONE"] == before:
+            assert time.monotonic() < until, "no snapshot was removed in time"
+            solver.put_snapshot(step, field(step, MB // 4))
+            step += 1
+    finally:
+        stop.set()
+        remover.join(DEADLINE_S)
+    assert [name.step for name in reader.snapshot_names()] == list(range(step))
+    assert (reader.get_snapshot(step - 1).fields["u"] == step - 1).all()
+
+
+def errors_of(db: redis.Redis) -> Counter[str]:
+    """Return how often the server has answered each code of an error."""
+    stats = db.info("errorstats").items()
+    return Counter({name.removeprefix("errorstat_"): int(facts["count"]) for name, facts in stats})
+
+
+@pytest.mark.parametrize("client", ["native", "smartredis"])
+def test_a_contract_that_the_database_has_lost_is_made_anew(
+    address: Address, db: redis.Redis, client: str
+) -> None:
+    solver = connect(address, producer="heat_0", rank=0, client=client)
+    for step in range(3):
+        solver.put_snapshot(step, field(step))
+    db.flushall()
+    for step in (3, 4):
+        solver.put_snapshot(step, field(step))
+    assert solver.contract() is not None and solver.announced() == 2
+    assert solver.get_snapshot(1).step == 4
+    solver.close()
+
+
+def test_the_thread_of_the_queue_makes_it_anew_too(
+    address: Address, db: redis.Redis, open_native: Open
+) -> None:
+    solver = open_native(address)
+    solver.put_snapshot_async(0, field(0))
+    solver.flush(DEADLINE_S)
+    before = errors_of(db)["DISAGREED"]
+    db.flushall()
+    for step in (1, 2, 3):
+        solver.put_snapshot_async(step, field(step))
+    solver.flush(DEADLINE_S)
+    assert solver.contract() is not None and solver.announced() == 3
+    assert errors_of(db)["DISAGREED"] == before + 1
+
+
+# ---- Clients that leave with something queued
+
+
+def test_what_was_queued_and_did_not_arrive_is_told_by_close(address: Address, open_native: Open) -> None:
+    solver = open_native(address, timeout_s=1.0)
+    solver.bound_stream(Bound(items=1))
+    for step in range(3, 8):
+        solver.put_snapshot_async(step, field(step))
+    says = (
+        "nobody has subscribed.*; of what was queued did not arrive: steps 4 to 7 of the stream 'snapshots'"
+    )
+    with pytest.raises(StreamFull, match=says):
+        solver.close()
+    solver.close()  # twice is harmless
+    with pytest.raises(DatabaseUnavailable, match="this client is closed"):
+        solver.announced()
+
+
+def test_a_client_that_nobody_closes_warns(address: Address) -> None:
+    solver = NativeClient(address, Identity("heat_0", 0), timeout_s=0.2)
+    solver.bound_stream(Bound(items=1))
+    for step in range(2):
+        solver.put_snapshot_async(step, field(step))
+    with pytest.warns(RuntimeWarning, match="did not arrive: step 1 of the stream 'snapshots'"):
+        del solver
+        gc.collect()
 
 
 def test_room_that_was_promised_ends_with_the_connection(address: Address, open_native: Open) -> None:

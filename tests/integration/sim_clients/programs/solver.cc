@@ -169,6 +169,13 @@ void Models(penstock::Client& client, const char* path) {
   Refused<penstock::InferenceFailed>("twice", [&] { client.infer("twice", {x, x}); });
 }
 
+// What was queued and did not arrive is told by close.
+void Leaving(penstock::Client& client) {
+  const std::vector<double> u(kNx * kNy);
+  client.put_snapshot_async(203, {{"u", {u.data(), {kNx, kNy}}}}, NAN, "full");
+  Refused<penstock::StreamFull>("did not arrive: step 203 of the stream 'full'", [&] { client.close(); });
+}
+
 void FlagsAndErrors(penstock::Client& client) {
   client.raise_flag("cc.ready");
   client.wait_flag("cc.ready", 10s);
@@ -186,6 +193,7 @@ void FlagsAndErrors(penstock::Client& client) {
   Expect(moved.get_tensor("queued").dims() == std::vector<std::int64_t>{4}, "queue");
   moved.request_stop();
   Expect(moved.stop_requested(), "a requested stop");
+  Leaving(moved);
 }
 
 void Bounds(penstock::Client& client) {
