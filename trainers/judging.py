@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -101,6 +103,24 @@ def judge(network: torch.nn.Module, batch: Batch, training: Training) -> float:
     with torch.no_grad():
         answer, target = answer_and_target(network, batch, training)
         return float(relative_square(outputs_of(network, answer)[0], target).sqrt().mean())
+
+
+@contextmanager
+def last_look(publisher: Publisher, history: History, ranks: Ranks) -> Iterator[None]:
+    """Where what is within fails, have rank 0 look once more at the version on trial; then that is raised.
+
+    What ends a training is often what a network did to a solver, which has just reported it.
+    """
+    try:
+        yield
+    except DatabaseUnavailable:
+        raise  # nobody can be asked
+    except BaseException:
+        if ranks.rank == 0:
+            with suppress(TrainerError, ClientError):  # what has failed first is what is to be told
+                publisher.watch(at_once=True)
+            tell(history, publisher)
+        raise
 
 
 def tell(history: History, publisher: Publisher) -> None:

@@ -155,8 +155,11 @@ class Publisher:
         """Whether a version is on trial and it is time to look at it."""
         return self.trial is not None and time.monotonic() - self._looked_at >= LOOK_EVERY_S
 
-    def watch(self) -> int | None:
+    def watch(self, *, at_once: bool = False) -> int | None:
         """Look what solvers have reported of a version on trial, at most every half second.
+
+        Args:
+            at_once: whenever it was looked at last.
 
         Returns:
             The version that was gone back from, None where there was none.
@@ -164,10 +167,12 @@ class Publisher:
         Raises:
             ModelMissing, ModelRejected, DatabaseUnavailable: one could not go back.
         """
-        if self.trial is None or not self.looks_now:
+        if self.trial is None or not (at_once or self.looks_now):
             return None
         self._looked_at = time.monotonic()
-        if self._live_version() != self.trial.version:  # somebody else has decided
+        live = self._live_version()
+        if live != self.trial.version:  # somebody else has decided, or we ourselves after the last checkpoint
+            self.bar = self.posted if live == self.trial.before else self.bar
             self.trial = None
             return None
         finding = self._finding(self.trial)
@@ -186,7 +191,8 @@ class Publisher:
         return trial.version
 
     def settle(self, *, unless: Callable[[], bool]) -> None:
-        """Wait for the end of a trial, which has one; `unless` ends the waiting early."""
+        """Wait for the end of a trial, which has one; `unless` ends the waiting early, after one look."""
+        self.watch(at_once=True)
         while self.trial is not None and not unless():
             self.watch()
             time.sleep(LOOK_EVERY_S / 10)

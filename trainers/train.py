@@ -26,7 +26,7 @@ from trainers.distributed import ALONE, Ranks, joined
 from trainers.errors import NonFiniteLoss, TrainingStopped
 from trainers.history import History
 from trainers.intake import Intake
-from trainers.judging import answer_and_target, examine, judge, offer_last, tell
+from trainers.judging import answer_and_target, examine, judge, last_look, offer_last, tell
 from trainers.loader import Loader
 from trainers.losses import Loss, relative_square
 from trainers.normalise import FieldMoments, Normalised, normalised
@@ -127,6 +127,9 @@ def _train(
     state = TrainingState(network, optimizer, loader, publisher, checkpoint, ranks.world)
     state.resume(path, share)
     intake.stream.subscribe()
+    if first:  # before anything can fail again: what has ended the life before may have been reported since
+        loader.pressed = publisher.watch(at_once=True) is not None
+        tell(history, publisher)
     if first and publisher.is_lost():
         judges = loader.judges()
         example = [judges[name][:1] for name in training.inputs]
@@ -139,7 +142,8 @@ def _train(
     def wanted() -> bool:
         return asked() or (first and publisher.looks_now)
 
-    with loader:  # from here on it reads beside the loop; the client is the loop's within loader.paused()
+    # From here on the loader reads beside the loop; the client is the loop's within loader.paused().
+    with last_look(publisher, history, ranks), loader:
         while not over:
             # 1. The next batch; it is waited for only while there is too little to learn from, and by several
             #    ranks only while all of them wait. What follows they agree on.

@@ -753,6 +753,62 @@ def test_producers_that_are_silent_during_a_trial_are_told_by_name(prefetch: int
         train(network(), MemoryClient(database), training, Fifo(100, seed=0), tmp_path)
 
 
+class Diverging(Coupled):
+    """A trainer's client: at its first look at version 2 the solver puts NaN, and reports it then."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(database, "trainer")
+        self.looks = 0
+        self.killed = False
+        self.live_at_first_read: int | None = None
+
+    def reported_errors(self, name: str, version: int) -> list[ReportedError]:
+        if version != 2:
+            return super().reported_errors(name, version)
+        if self.killed:
+            raise KeyboardInterrupt
+        self.looks += 1
+        if self.looks > 1:
+            return super().reported_errors(name, version)
+        broken = np.full((4, 1), np.nan, np.float32)
+        MemoryClient(self._database, "a").put_snapshot(99, {"x": broken, "y": broken})
+        return []
+
+    def announced(self, stream: str = keys.DEFAULT_STREAM) -> int:
+        if self.live_at_first_read is None and self._database.models.live:
+            self.live_at_first_read = self.model_version("line")
+        return super().announced(stream)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_what_ends_the_training_is_not_raised_before_it_has_gone_back(
+    prefetch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainers.publish.LOOK_EVERY_S", 600.0)
+    database, training = starved(prefetch)
+    client = Diverging(database)
+    with pytest.raises(NonFiniteField, match=r"a\.0\.99"):
+        train(network(), client, training, Fifo(100, seed=0), tmp_path)
+    assert client.looks == 2
+    assert client.model_version("line") == 1
+    assert [(one["version"], one["from"]) for one in read_events(tmp_path) if "from" in one] == [(1, 2)]
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_resumed_training_goes_back_before_it_reads_on(prefetch: int, tmp_path: Path) -> None:
+    database, training = starved(prefetch)
+    killed = Diverging(database)
+    killed.killed = True
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), killed, training, Fifo(100, seed=0), tmp_path)
+    assert killed.model_version("line") == 2
+    client = Diverging(database)
+    client.looks = 1
+    train(network(), client, training, Fifo(100, seed=0), tmp_path)
+    assert client.live_at_first_read == 1
+    assert [(one["version"], one["from"]) for one in read_events(tmp_path) if "from" in one] == [(1, 2)]
+
+
 def ensemble() -> torch.nn.Module:
     torch.manual_seed(0)
     return DeepEnsemble([Mlp(1, 1, width=8) for _ in range(3)])
