@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,7 @@ class Publisher:
             The version that was gone back from, None where there was none.
 
         Raises:
-            ModelMissing, ModelRejected, DatabaseUnavailable: one could not go back.
+            ModelRejected, DatabaseUnavailable: one could not go back.
         """
         if self.trial is None or not (at_once or self.looks_now):
             return None
@@ -178,16 +179,20 @@ class Publisher:
         finding = self._finding(self.trial)
         if finding is Finding.OPEN:
             return None
-        trial = self.trial
-        if finding is Finding.FAILED:
-            self._client.promote(self._name, trial.before)
+        trial, reason = self.trial, "its trial in the solvers"
+        before = self._gone_back(trial) if finding is Finding.FAILED else None
         self.trial = None
         if finding is Finding.PASSED:
             return None
+        if before is None:
+            reason = f"{reason} failed, and all versions before it were removed: it stays live"
+            told = {"event": "trial", "version": trial.version, "reason": reason}
+            self._events.append(told | {"unix_time": time.time()})
+            return None
         self.bar = self.posted
         self.rolled_back.append(trial.version)
-        told = {"version": trial.before, "from": trial.version, "reason": "its trial in the solvers"}
-        self._events.append({"event": "rollback", "unix_time": time.time(), **told})
+        told = {"event": "rollback", "version": before, "from": trial.version, "reason": reason}
+        self._events.append(told | {"unix_time": time.time()})
         return trial.version
 
     def settle(self, *, unless: Callable[[], bool]) -> None:
@@ -285,6 +290,16 @@ class Publisher:
             for version in (trial.version, trial.before)
         )
         return canary.look(now, before, time.time() - trial.since)
+
+    def _gone_back(self, trial: Trial) -> int | None:
+        """Make the version before live again, or the newest one before it that was not removed; return it."""
+        versions = self._client.model_versions(self._name)
+        older = [each.version for each in versions if each.was_live and each.version < trial.before]
+        for version in (trial.before, *reversed(older)):
+            with suppress(ModelMissing):  # it was removed
+                self._client.promote(self._name, version)
+                return version
+        return None
 
     def _live_version(self) -> int:
         try:

@@ -228,6 +228,29 @@ def test_a_trial_goes_on_after_a_restart_and_ends_where_somebody_else_decides(cl
 
 
 @pytest.mark.usefixtures("look_at_once")
+@pytest.mark.parametrize(("removed", "live"), [([2], 1), ([1, 2], 3)])
+def test_where_the_version_before_was_removed_an_older_one_is_gone_back_to(
+    client: MemoryClient, removed: list[int], live: int
+) -> None:
+    canary = Canary(reports=1, seconds=600)
+    publisher = Publisher(client, "net", terms=Terms(canary=canary))
+    offer(publisher, 1.5)
+    offer(publisher, 1.4)
+    client.report_error("net", 0.5, 2)
+    assert offer(publisher, 1.3) == 3
+    for version in removed:
+        client.remove_model_version("net", version)
+    client.report_error("net", float("nan"), 3)
+    assert publisher.watch() == (3 if live == 1 else None)
+    assert (client.model_version("net"), publisher.trial) == (live, None)
+    told = publisher.events()[-1]
+    assert told["version"] == live
+    assert told["event"] == ("rollback" if live == 1 else "trial")
+    assert publisher.watch() is None
+    assert offer(publisher, 1.1) == 4
+
+
+@pytest.mark.usefixtures("look_at_once")
 def test_at_the_end_a_trial_is_waited_for(client: MemoryClient) -> None:
     publisher = Publisher(client, "net", terms=Terms(canary=Canary(seconds=1e-3)))
     offer(publisher, 1.5)
