@@ -195,6 +195,23 @@ class Publisher:
         self._events.append(told | {"unix_time": time.time()})
         return trial.version
 
+    def find_trial(self) -> None:
+        """Take up the trial of a version that was posted after the checkpoint gone on from.
+
+        It is live, and newer than the last one in the checkpoint; what is known of it is in the registry.
+        """
+        if self._terms.canary is None or self._live_version() <= self.version:
+            return
+        versions = self._client.model_versions(self._name)
+        live, before = next(each for each in versions if each.live), previous(versions)
+        about = live.about
+        self.version = live.version
+        self.best_loss = self.best_loss if about.loss is None else about.loss
+        self.posted = about.metrics.get("gate", self.best_loss)
+        self.bar = float("inf")
+        since = time.time() if about.unix_time is None else about.unix_time
+        self.trial = None if before is None else Trial(live.version, before, since)
+
     def settle(self, *, unless: Callable[[], bool]) -> None:
         """Wait for the end of a trial, which has one; `unless` ends the waiting early, after one look."""
         self.watch(at_once=True)

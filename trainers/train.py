@@ -125,9 +125,11 @@ def _train(
     publisher = Publisher(client, training.model, terms=terms_of(training), format=training.format)
     checkpoint = SharedCheckpoint(path, ranks)
     state = TrainingState(network, optimizer, loader, publisher, checkpoint, ranks.world)
-    state.resume(path, share)
+    resumed = state.resume(path, share)
     intake.stream.subscribe()
     if first:  # before anything can fail again: what has ended the life before may have been reported since
+        if resumed:
+            publisher.find_trial()
         loader.pressed = publisher.watch(at_once=True) is not None
         tell(history, publisher)
     if first and publisher.is_lost():

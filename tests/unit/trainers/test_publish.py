@@ -251,6 +251,29 @@ def test_where_the_version_before_was_removed_an_older_one_is_gone_back_to(
 
 
 @pytest.mark.usefixtures("look_at_once")
+def test_a_trial_that_the_checkpoint_does_not_know_is_taken_up(client: MemoryClient) -> None:
+    terms = Terms(gate=Gate(), canary=Canary(reports=1, seconds=600))
+    first = Publisher(client, "net", terms=terms)
+    offer(first, 1.5)
+    state = first.state_dict()
+    offer(first, 1.2)  # then killed
+    second = Publisher(client, "net", terms=terms)
+    second.load_state_dict(state)
+    second.find_trial()
+    assert second.trial is not None
+    assert (second.trial.version, second.trial.before) == (2, 1)
+    assert second.trial.since == pytest.approx(first.trial.since if first.trial else 0, abs=5)
+    assert (second.version, second.best_loss) == (first.version, first.best_loss)
+    assert second.posted == pytest.approx(first.posted)
+    second.find_trial()
+    client.report_error("net", float("nan"), 2)
+    assert second.watch() == 2
+    assert offer(second, 1.199) is None  # no better than what did not pass
+    second.find_trial()
+    assert second.trial is None
+
+
+@pytest.mark.usefixtures("look_at_once")
 def test_at_the_end_a_trial_is_waited_for(client: MemoryClient) -> None:
     publisher = Publisher(client, "net", terms=Terms(canary=Canary(seconds=1e-3)))
     offer(publisher, 1.5)

@@ -809,6 +809,27 @@ def test_a_resumed_training_goes_back_before_it_reads_on(prefetch: int, tmp_path
     assert [(one["version"], one["from"]) for one in read_events(tmp_path) if "from" in one] == [(1, 2)]
 
 
+@pytest.mark.usefixtures("look_often")
+def test_a_version_posted_right_before_a_kill_is_on_trial_in_the_next_life(tmp_path: Path) -> None:
+    database, training = starved(0)
+
+    class Killed(Coupled):
+        def put_model(self, name: str, model: bytes, version: int, **options: Any) -> None:
+            super().put_model(name, model, version, **options)
+            if version == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), Killed(database, "trainer"), training, Fifo(100, seed=0), tmp_path)
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    assert state is not None and state["parts"]["publisher"]["version"] == 1
+    assert MemoryClient(database).model_version("line") == 2
+    client = Coupled(database, "trainer")
+    train(network(), client, training, Fifo(100, seed=0), tmp_path)
+    rollbacks = [one for one in read_events(tmp_path) if one["event"] == "rollback"]
+    assert [(one["version"], one["from"]) for one in rollbacks] == [(1, 2)]
+
+
 def ensemble() -> torch.nn.Module:
     torch.manual_seed(0)
     return DeepEnsemble([Mlp(1, 1, width=8) for _ in range(3)])
