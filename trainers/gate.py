@@ -17,7 +17,7 @@ import numpy as np
 
 from sim_clients import Client, InferenceFailed, ModelMissing, ModelVersion
 from sim_clients.fields import Array
-from sim_clients.registry import previous
+from sim_clients.registry import REPORTS_KEPT, previous
 from trainers.errors import TrainingRefused
 
 Metric = Callable[[Array, Array], float]
@@ -53,14 +53,14 @@ def relative_l2(prediction: Array, target: Array) -> float:
 
 
 def better_by(margin: float = MARGIN) -> Rule:
-    """Return the rule that a candidate's error must be less by a fraction of the live one's.
+    """Return the rule that a candidate's error must be less by a fraction of the live one's magnitude.
 
     Raises:
         TrainingRefused: the fraction is not from 0 to less than 1.
     """
     if not 0 <= margin < 1:
         raise TrainingRefused("margin", margin, "from 0 to less than 1")
-    return lambda candidate, live: candidate < live * (1 - margin)
+    return lambda candidate, live: candidate < live * (1 - math.copysign(margin, live))
 
 
 @dataclass(frozen=True)
@@ -134,14 +134,19 @@ class Gate:
 
 
 def worse_by(margin: float = 0.1) -> WorseRule:
-    """Return the rule that the median of the reported errors is greater by a fraction.
+    """Return the rule that the reported errors' median is greater by a fraction of its magnitude before.
 
     Raises:
         TrainingRefused: the fraction is less than 0.
     """
     if not margin >= 0:
         raise TrainingRefused("margin", margin, "0 or more")
-    return lambda now, before: statistics.median(now) > (1 + margin) * statistics.median(before)
+
+    def is_worse(now: Sequence[float], before: Sequence[float]) -> bool:
+        bar = statistics.median(before)
+        return statistics.median(now) > bar * (1 + math.copysign(margin, bar))
+
+    return is_worse
 
 
 class Finding(Enum):
@@ -176,6 +181,9 @@ class Canary:
         for name in ("reports", "seconds"):
             if not getattr(self, name) > 0:
                 raise TrainingRefused(f"canary's {name}", getattr(self, name), "greater than 0")
+        if self.reports > REPORTS_KEPT:
+            expected = f"at most {REPORTS_KEPT}, which is how many the database keeps of a version"
+            raise TrainingRefused("canary's reports", self.reports, expected)
 
     def look(self, now: Sequence[float], before: Sequence[float], elapsed_s: float) -> Finding:
         """Tell how a trial stands.

@@ -258,7 +258,7 @@ class Publisher:
         if gate is None or held_out is None:
             self.verdict = None
             bar = min(self.best_loss, self.bar)
-            return loss < bar * (1 - self._terms.improvement)
+            return loss < bar * (1 - math.copysign(self._terms.improvement, bar))
         prediction, *more = _predicted(network, held_out)
         self.verdict = gate.judge(
             self._client, self._name, prediction, held_out, self.bar, outputs=1 + len(more)

@@ -83,6 +83,13 @@ def test_only_better_networks_are_posted(client: MemoryClient) -> None:
     assert publisher.best_loss == 0.5
 
 
+def test_losses_below_0_are_compared_by_their_magnitude(client: MemoryClient) -> None:
+    publisher = Publisher(client, "net", improvement=0.1)
+    network, example = Mlp(1, 1), [torch.ones(1, 1)]
+    losses = [-1.0, -1.05, -0.95, -1.2]
+    assert [publisher.offer(network, example, loss) for loss in losses] == [1, None, None, 2]
+
+
 def test_a_resumed_publisher_goes_on_behind_the_live_version(client: MemoryClient) -> None:
     first, network, example = Publisher(client, "net"), Mlp(1, 1), [torch.ones(1, 1)]
     first.offer(network, example, 1.0)
