@@ -46,10 +46,15 @@ class HeldOut:
 
 
 def relative_l2(prediction: Array, target: Array) -> float:
-    """Return the mean over the samples of the L2 error relative to the target's norm."""
+    """Return the mean over the samples of the L2 error relative to the target's norm.
+
+    Where a target is 0 everywhere the root mean square of the norms stands for its own, and 1 where all are.
+    """
     rows = len(target)
     error = np.linalg.norm((prediction - target).reshape(rows, -1), axis=1)
-    return float((error / np.linalg.norm(target.reshape(rows, -1), axis=1)).mean())
+    norms = np.linalg.norm(target.reshape(rows, -1), axis=1)
+    typical = math.sqrt(np.square(norms).mean()) or 1.0
+    return float((error / np.where(norms > 0, norms, typical)).mean())
 
 
 def better_by(margin: float = MARGIN) -> Rule:

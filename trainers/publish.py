@@ -272,7 +272,9 @@ class Publisher:
         if self.verdict is None:
             return
         candidate, live = self.verdict.candidate, self.verdict.live
-        if live is None:
+        if not math.isfinite(candidate):
+            reason = f"its own error on the held-out samples is {candidate}"
+        elif live is None:
             reason = "there was none before it"
         elif math.isinf(live):
             reason = f"version {self.verdict.version} cannot answer for these samples"

@@ -64,6 +64,14 @@ def test_the_relative_error_is_the_mean_over_the_samples() -> None:
     assert relative_l2(target + np.array([[0.5, 0.0], [0.0, 3.0]]), target) == pytest.approx((0.1 + 0.3) / 2)
 
 
+def test_a_target_that_is_0_everywhere_is_judged_by_the_norm_of_the_others() -> None:
+    target = np.array([[3.0, 4.0], [0.0, 0.0]])
+    off = target + np.array([[0.5, 0.0], [0.0, 1.0]])
+    typical = math.sqrt(25 / 2)
+    assert relative_l2(off, target) == pytest.approx((0.1 + 1 / typical) / 2)
+    assert relative_l2(off - target, np.zeros((2, 2))) == pytest.approx((0.5 + 1.0) / 2)
+
+
 def test_the_first_network_passes_unless_it_answers_nothing(client: MemoryClient) -> None:
     verdict = Gate().judge(client, "m", 5 * X, HELD_OUT)
     assert (verdict.passed, verdict.candidate, verdict.live, verdict.version) == (True, 4.0, None, 0)

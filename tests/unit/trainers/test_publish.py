@@ -132,6 +132,7 @@ def test_the_gate_judges_by_the_version_that_is_live(client: MemoryClient) -> No
     assert publisher.offer(network, [torch.ones(1, 1)], 0.5, held_out=HELD_OUT) == 1
     assert network.training
     assert [offer(publisher, factor) for factor in (1.495, 1.2, float("nan"))] == [None, 2, None]
+    assert publisher.events()[-1]["reason"] == "its own error on the held-out samples is nan"
     assert publisher.verdict is not None
     assert (publisher.verdict.live, publisher.verdict.version) == (pytest.approx(0.2), 2)
     client.promote("net", 1)  # somebody goes back

@@ -830,6 +830,21 @@ def test_a_version_posted_right_before_a_kill_is_on_trial_in_the_next_life(tmp_p
     assert [(one["version"], one["from"]) for one in rollbacks] == [(1, 2)]
 
 
+@pytest.mark.parametrize("zero", ["a", "b"])
+def test_a_target_that_is_0_everywhere_is_learned_and_judged_by(zero: str, tmp_path: Path) -> None:
+    database = MemoryDatabase(load=load_torchscript)
+    generator = np.random.default_rng(0)
+    for name in "ab":
+        client = MemoryClient(database, name)
+        for step in range(20):
+            x = generator.uniform(-1, 1, (4, 1)).astype(np.float32)
+            client.put_snapshot(step, {"x": x, "y": 0 * x if (name, step) == (zero, 2) else 0.5 * x + 2})
+        client.end_stream()
+    publisher = train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+    assert publisher.version >= 1
+    assert all(np.isfinite([line["loss"], line["validation"]]).all() for line in read_history(tmp_path))
+
+
 def ensemble() -> torch.nn.Module:
     torch.manual_seed(0)
     return DeepEnsemble([Mlp(1, 1, width=8) for _ in range(3)])
