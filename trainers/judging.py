@@ -29,7 +29,8 @@ def examine(
 ) -> tuple[int | None, bool]:
     """Have rank 0 judge a network, and post it if it is better.
 
-    Where it cannot be exported or posted, a checkpoint is written before that is raised.
+    Where it cannot be exported or posted, or a rule of the user's fails, a checkpoint is written before that
+    is raised.
 
     Returns:
         The version it was posted as, and whether the training is to end; the same for all ranks.
@@ -40,15 +41,18 @@ def examine(
         judges = state.loader.judges()
         validation = judge(network, judges, training)
         state.validations.append(validation)
-        enough = state.reason(training) is not None
+        before = state.publisher.version
         with state.loader.paused():
             try:
                 version = offer(network, state, training, judges, validation, history)
                 record(history, state, training, validation, version, held)
+                enough = state.reason(training) is not None
             except DatabaseUnavailable:
                 raise  # no checkpoint could be acknowledged
             except (TrainerError, ClientError) as error:
                 refusal = error
+                if version is None and state.publisher.version != before:  # `prune` failed, after the post
+                    record(history, state, training, validation, state.publisher.version, held)
     posted = state.publisher.state_dict()
     said = (version, enough, state.validations, posted, refusal and str(refusal))
     version, enough, state.validations, posted, why = ranks.broadcast(said)

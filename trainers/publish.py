@@ -131,6 +131,7 @@ class Publisher:
 
         Raises:
             ExportMismatch, ModelRejected, DatabaseUnavailable: nothing was posted, the live version stays.
+            RuleFailed: a rule of the user's has raised; it may have been posted, where that is `prune`.
         """
         self.watch()
         self.put_off = self.trial is not None
@@ -265,7 +266,7 @@ class Publisher:
         )
         if self.verdict.live == math.inf and self.verdict.version == self.version:
             # Our own, which has answered before: that it does not now is no reason to take a worse one.
-            return self.verdict.passed and gate.rule(self.verdict.candidate, self.posted)
+            return self.verdict.passed and gate.beats(self.verdict.candidate, self.posted)
         return self.verdict.passed
 
     def _tell_gate(self, step: int | None, version: int | None) -> None:

@@ -34,6 +34,7 @@ from trainers import (
     Pairs,
     Publisher,
     Reservoir,
+    RuleFailed,
     StreamStalled,
     TrainingRefused,
     TrainingStopped,
@@ -843,6 +844,59 @@ def test_a_target_that_is_0_everywhere_is_learned_and_judged_by(zero: str, tmp_p
     publisher = train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
     assert publisher.version >= 1
     assert all(np.isfinite([line["loss"], line["validation"]]).all() for line in read_history(tmp_path))
+
+
+def failing(*asked: object) -> Any:
+    return 1 / 0
+
+
+def unusable(*asked: object) -> Any:
+    return "much"
+
+
+WRONG_RULES = {
+    "the gate's metric": {"terms": Terms(gate=Gate(metric=unusable))},
+    "the gate's rule": {"terms": Terms(gate=Gate(rule=failing))},
+    "prune": {"terms": Terms(prune=failing)},
+    "until": {"until": (failing,)},
+}
+
+
+@pytest.mark.parametrize("rule", WRONG_RULES)
+def test_a_rule_of_the_users_that_fails_is_named_and_nothing_is_lost(
+    rule: str, database: MemoryDatabase, tmp_path: Path
+) -> None:
+    training = dataclasses.replace(TRAINING, checkpoint_every=1000, **WRONG_RULES[rule])
+    with pytest.raises(RuleFailed, match=f"^{rule}, a rule that was given") as caught:
+        train(network(), MemoryClient(database), training, reservoir(), tmp_path)
+    assert isinstance(caught.value.__cause__, (ZeroDivisionError, ValueError))
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    assert state is not None
+    live = max(database.models.live.values(), default=0)
+    assert state["parts"]["publisher"]["version"] == live
+    lines = read_history(tmp_path) if (tmp_path / HISTORY).exists() else []
+    assert [line["version"] for line in lines if line["version"]] == list(range(1, live + 1))
+    step = state["own"]["step"]
+    train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+    assert read_history(tmp_path)[-1]["step"] == 60 > step
+
+
+@pytest.mark.usefixtures("look_often")
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_rule_of_a_trial_that_fails_is_named_and_nothing_is_lost(prefetch: int, tmp_path: Path) -> None:
+    database, training = starved(prefetch)
+    terms = Terms(gate=Gate(rule=lambda *both: True), canary=Canary(reports=1, is_worse=failing))
+    training = dataclasses.replace(training, terms=terms, checkpoint_every=1000, validate_every=1)
+
+    class Reporting(MemoryClient):
+        def reported_errors(self, name: str, version: int) -> list[ReportedError]:
+            late = len(read_history(tmp_path)) == 4  # 4 steps of 4 samples: all that is there was learned
+            return [ReportedError(0.1, "solver", 0)] if late else []
+
+    with pytest.raises(RuleFailed, match=r"^the canary's is_worse"):
+        train(network(), Reporting(database, "trainer"), training, Fifo(100, seed=0), tmp_path)
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    assert state is not None and state["own"]["step"] == 4
 
 
 def ensemble() -> torch.nn.Module:
