@@ -97,6 +97,7 @@ class Publisher:
         self._terms = Terms(improvement=improvement) if terms is None else terms
         self._commit = commit_of(Path(sys.argv[0]).absolute().parent)
         self._looked_at = -math.inf
+        self._clock: tuple[int, float] | None = None  # of a version on trial: since when, monotonic
         self._format = format
         self.version = 0
         self.best_loss = float("inf")
@@ -148,6 +149,7 @@ class Publisher:
         before = previous(self._client.model_versions(self._name))
         if self._terms.canary is not None and before is not None:
             self.trial = Trial(version, before, time.time())
+            self._elapsed_s(self.trial)
         if self._terms.prune is not None:
             prune(self._client, self._name, self._terms.prune)
         return version
@@ -309,7 +311,13 @@ class Publisher:
             [report.value for report in self._client.reported_errors(self._name, version)]
             for version in (trial.version, trial.before)
         )
-        return canary.look(now, before, time.time() - trial.since)
+        return canary.look(now, before, self._elapsed_s(trial))
+
+    def _elapsed_s(self, trial: Trial) -> float:
+        """Return the time since a version was posted; within one life it does not follow the host's clock."""
+        if self._clock is None or self._clock[0] != trial.version:
+            self._clock = trial.version, time.monotonic() - max(0.0, time.time() - trial.since)
+        return time.monotonic() - self._clock[1]
 
     def _gone_back(self, trial: Trial) -> int | None:
         """Make the version before live again, or the newest one before it that was not removed; return it."""

@@ -291,6 +291,25 @@ def test_at_the_end_a_trial_is_waited_for(client: MemoryClient) -> None:
     assert client.model_version("net") == 2
 
 
+@pytest.mark.usefixtures("look_at_once")
+@pytest.mark.parametrize("jump_s", [-3600.0, 3600.0])
+def test_a_trial_does_not_follow_the_hosts_clock(
+    client: MemoryClient, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    now, since_boot = 1.8e9, 1000.0
+    monkeypatch.setattr("trainers.publish.time.time", lambda: now)
+    monkeypatch.setattr("trainers.publish.time.monotonic", lambda: since_boot)
+    publisher = Publisher(client, "net", terms=Terms(canary=Canary(seconds=60)))
+    offer(publisher, 1.5)
+    offer(publisher, 1.4)
+    now += jump_s
+    since_boot += 59
+    assert publisher.watch() is None and publisher.trial is not None
+    publisher.load_state_dict(publisher.state_dict())  # as after every judgement
+    since_boot += 2
+    assert publisher.watch() is None and publisher.trial is None
+
+
 def test_old_versions_are_pruned(client: MemoryClient) -> None:
     publisher = Publisher(client, "net", terms=Terms(prune=keep_last_and_best(2)))
     for factor in (1.5, 1.4, 1.3, 1.2):
