@@ -4,6 +4,7 @@ Beside the models, in the slot of `{name}`, the database keeps
 
     {name}.versions        a hash: version -> what is known of it
     {name}.lived           a sorted set: the versions that were live, each noted when it was left
+    {name}.swap            who makes a version live or removes one just now: one program at a time
     {name}.errors.<v>      a list: what solvers have reported of version v, oldest first
 
 What is known of a version is an object in JSON, which never changes. Before it stands `removed ` when the

@@ -4,8 +4,9 @@
 //   2. AI.MODELSTORE on every shard at once. Where one refuses it, the version is taken back
 //   3. what is known of it goes into the registry
 //   4. PENSTOCK.PROMOTE .. CHECK on every shard at once: all of them have loaded it
-//   5. {name}.lived is told of the version that is live and is to be left: that is so whatever comes next
-//   6. PENSTOCK.PROMOTE on every shard at once. Where one refuses, all are told to go back
+//   5. nobody else may change what is live from here on, see swap.c
+//   6. {name}.lived is told of the version that is live and is to be left: that is so whatever comes next
+//   7. PENSTOCK.PROMOTE on every shard at once. Where one refuses, all are told to go back
 //
 // The registry is in the slot of {name}. sim_clients/registry.py says what its values are, and
 // sim_clients/redis_models.py does the same.
@@ -214,8 +215,8 @@ static int promote_everywhere(penstock_client* client, const post* one, int only
   return psk_run(client);
 }
 
-// Ask one shard alone, whatever went wrong before: one that does not answer must not keep the others from it.
-static void ask_anew(penstock_client* client) {
+// One shard that does not answer must not keep the others from being asked.
+void psk_ask_anew(penstock_client* client) {
   psk_again(client);
   client->error.status = 0;
   client->hopeless = client->uncertain = client->interrupted = 0;
@@ -234,7 +235,7 @@ static int describe_shards(penstock_client* client, const post* one, char* text,
       snprintf(shard, sizeof shard, "%s:%d", at->host, at->port);
     }
     int64_t version = 0;
-    ask_anew(client);
+    psk_ask_anew(client);
     int status = psk_live_at(client, one->name, place, &version);
     if (!status && version) snprintf(told, sizeof told, "has version %lld", (long long)version);
     if (!status && !version) snprintf(told, sizeof told, "has none");
@@ -245,13 +246,17 @@ static int describe_shards(penstock_client* client, const post* one, char* text,
   return back;
 }
 
-// A promotion has failed on some shard: all are to answer as before. Makes the error say what came of it.
+// A promotion has failed on some shard: all are to answer as before, unless another program's turn has come.
+// Makes the error say what came of it.
 static int go_back(penstock_client* client, const post* one) {
   psk_error cause = client->error;
   int gone = cause.status == PENSTOCK_UNAVAILABLE || cause.status == PENSTOCK_INTERRUPTED;
   int kind = gone ? cause.status : PENSTOCK_MODEL_REJECTED;
-  for (int place = 0; place < psk_places(client); place++) {
-    ask_anew(client);
+  psk_ask_anew(client);
+  int mine =
+      psk_swap_keep(client, one->name) != PENSTOCK_MODEL_REJECTED;  // where it is gone, others need it too
+  for (int place = 0; mine && place < psk_places(client); place++) {
+    psk_ask_anew(client);
     if (one->live)
       build_promotion(client, place, one->name, one->live, 0, reply_whatever, NULL);
     else
@@ -268,11 +273,22 @@ static int go_back(penstock_client* client, const post* one) {
   return psk_fail(client, kind, one->name, "%.500s; %s: promote one when all answer", cause.reason, shards);
 }
 
-static int make_live(penstock_client* client, const post* one) {
-  int status = promote_everywhere(client, one, 1);
+// With the swap begun.
+static int swap(penstock_client* client, post* one) {
+  int status = psk_live_at_registry(client, one->name, &one->live);
   if (!status) status = note_lived(client, one);
+  if (!status) status = psk_swap_keep(client, one->name);
   if (status) return status;
   return promote_everywhere(client, one, 0) ? go_back(client, one) : 0;
+}
+
+static int make_live(penstock_client* client, post* one) {
+  int status = promote_everywhere(client, one, 1);
+  if (!status) status = psk_swap_begin(client, one->name);
+  if (status) return status;
+  status = swap(client, one);
+  psk_swap_end(client, one->name);
+  return status;
 }
 
 int penstock_post_model(penstock_client* client, const char* name, const void* model, size_t size,
@@ -306,7 +322,6 @@ int penstock_promote_model(penstock_client* client, const char* name, int64_t ve
   psk_begin(client, "promote model", name);
   int status = psk_check_name(client, "model", name);
   if (!status) status = check_version(client, name, version);
-  if (!status) status = psk_live_version(client, name, &one.live);
   return status ? status : make_live(client, &one);
 }
 

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -233,6 +234,78 @@ def test_a_shard_that_hangs_in_the_swap_keeps_none_of_the_others_from_going_back
     trainer.promote("closure", 1)
     assert live_tags(shared_cluster) == [b"1"] * 3
     trainer.close()
+
+
+@pytest.mark.parametrize("kinds", [("native", "native"), ("native", "smartredis")])
+def test_two_promotions_at_the_same_moment_leave_all_shards_on_one_version(
+    shared_cluster: ShardCluster, cluster_address: Address, networks: Networks, kinds: tuple[str, str]
+) -> None:
+    clients = [connect(cluster_address, producer=f"p{i}", client=kind) for i, kind in enumerate(kinds)]
+    clients[0].put_model("closure", networks.doubles, 1)
+    clients[0].put_model("closure", networks.triples, 2)
+    rounds = 100 if kinds == ("native", "native") else 10
+    together, found = threading.Barrier(2), []
+
+    def promote(client: Client, version: int) -> None:
+        for _ in range(rounds):
+            together.wait(60)
+            client.promote("closure", version)
+            together.wait(60)
+            if version == 1:
+                found.append(set(live_tags(shared_cluster)))
+
+    with ThreadPoolExecutor(2) as pool:
+        for each in [pool.submit(promote, client, i + 1) for i, client in enumerate(clients)]:
+            each.result()
+    assert len(found) == rounds and all(len(tags) == 1 for tags in found)
+    with shared_cluster.shards[-1].connect() as registry:
+        assert registry.exists("{closure}.swap") == 0
+    for client in clients:
+        client.close()
+
+
+def test_who_was_killed_in_a_swap_is_waited_for_until_the_key_expires(
+    open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks
+) -> None:
+    client = open_client("trainer")
+    client.put_model("closure", networks.doubles, 1)
+    with shared_cluster.shards[-1].connect() as registry:
+        registry.set("{closure}.swap", "somebody", px=300)
+        client.put_model("closure", networks.triples, 2)
+        assert registry.exists("{closure}.swap") == 0
+        registry.set("{closure}.swap", "somebody", px=300)
+        client.remove_model_version("closure", 1)
+    assert live_tags(shared_cluster) == [b"2"] * 3
+
+
+def test_a_version_that_is_promoted_while_it_is_removed_stays_live_or_is_gone_and_not_both(
+    open_client: OpenNamed, cluster_address: Address, networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The promotion comes between the look at what is live and the removal: it waits, and is too late."""
+    client, admin, delete = open_client("trainer"), RedisModels(cluster_address), RedisModels._delete
+    client.put_model("closure", networks.doubles, 1)
+    client.put_model("closure", networks.triples, 2, promote=False)
+    checked: list[threading.Thread] = []
+    raised: list[ModelRejected | ModelMissing] = []
+
+    def promote() -> None:
+        try:
+            client.promote("closure", 2)
+        except (ModelRejected, ModelMissing) as error:
+            raised.append(error)
+
+    def late(self: RedisModels, database: Any, name: str, version: int) -> int:
+        checked.append(threading.Thread(target=promote))
+        checked[0].start()
+        return delete(self, database, name, version)
+
+    monkeypatch.setattr(RedisModels, "_delete", late)
+    admin.remove("closure", 2)
+    checked[0].join(60)
+    assert len(raised) == 1
+    states = {each.version: (each.state, each.live) for each in client.model_versions("closure")}
+    assert states == {1: ("stored", True), 2: ("removed", False)}
+    np.testing.assert_array_equal(client.infer("closure", field()), 2 * field())
 
 
 def has_registry(shard: RedisServer) -> bool:
