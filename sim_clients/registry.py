@@ -8,8 +8,8 @@ Beside the models, in the slot of `{name}`, the database keeps
     {name}.errors.<v>      a list: what solvers have reported of version v, oldest first
 
 What is known of a version is an object in JSON, which never changes. Before it stands `removed ` when the
-archive has been removed; while it is being posted there is `posting by <producer>.<rank>` in its place.
-Other programs may read all of it.
+archive has been removed; while it is being posted there is `posting by <producer>.<rank> <token>` in its
+place, whose last word no other client has. Other programs may read all of it.
 """
 
 from __future__ import annotations
@@ -109,9 +109,9 @@ def newest(versions: Iterable[ModelVersion]) -> int:
     return max((each.version for each in versions), default=0)
 
 
-def claim_of(producer: str, rank: int) -> str:
-    """Return what stands for a version while somebody posts it."""
-    return f"{_POSTING}{producer}.{rank}"
+def claim_of(producer: str, rank: int, token: str) -> str:
+    """Return what stands for a version while somebody posts it; the token is of this client alone."""
+    return f"{_POSTING}{producer}.{rank} {token}"
 
 
 def entry_of(about: ModelAbout | None, size: int, live: int) -> str:

@@ -609,7 +609,7 @@ struct penstock_client {
   char* producer;
   int64_t rank;
   char token[33];  // random: no other client has it
-  char* written;  // prefix of keys that are written, "" for none
+  char* written;   // prefix of keys that are written, "" for none
   char* read;
   double timeout;
   double connect_timeout;

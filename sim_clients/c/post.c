@@ -66,9 +66,9 @@ static void registry_key(penstock_client* client, const char* name, const char* 
 }
 
 static int claim(penstock_client* client, const post* one) {
-  char mine[512], rank[24], *held = NULL;
-  snprintf(rank, sizeof rank, "%lld", (long long)client->rank);
-  snprintf(mine, sizeof mine, "posting by %.400s.%s", client->producer, rank);
+  char mine[512], *held = NULL;
+  snprintf(mine, sizeof mine, "posting by %.400s.%lld %s", client->producer, (long long)client->rank,
+           client->token);
   psk_again(client);
   psk_command_begin(client, 4, psk_reply_ignored, NULL);
   psk_word(client, "HSETNX");

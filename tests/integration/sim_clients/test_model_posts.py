@@ -313,15 +313,41 @@ def has_registry(shard: RedisServer) -> bool:
         return bool(db.keys("{closure}.versions"))
 
 
-def test_the_number_of_a_post_that_was_cut_off_is_that_posters_alone(
+def test_the_number_of_a_post_that_was_cut_off_is_nobodys(
     open_client: OpenNamed, cluster_address: Address, networks: Networks
 ) -> None:
+    """Not even that of one of the same name: the other may be hung, and go on."""
     port = cluster_address.endpoints[0].port
     with redis.RedisCluster(host="127.0.0.1", port=port) as db:
-        db.hset("{closure}.versions", "1", "posting by trainer.0")
-    trainer, other = open_client("trainer"), open_client("other")
+        db.hset("{closure}.versions", "1", "posting by trainer.0 0123456789abcdef")
+    trainer = open_client("trainer")
     assert [(each.version, each.state) for each in trainer.model_versions("closure")] == [(1, "posting")]
     with pytest.raises(ModelRejected, match="there was a version 1 before"):
-        other.put_model("closure", networks.doubles, 1)
-    trainer.put_model("closure", networks.doubles, 1)
-    assert [(each.version, each.live) for each in other.model_versions("closure")] == [(1, True)]
+        trainer.put_model("closure", networks.doubles, 1)
+    trainer.put_model("closure", networks.doubles, 2)
+    assert [(each.version, each.live) for each in trainer.model_versions("closure")] == [
+        (1, False),
+        (2, True),
+    ]
+
+
+def test_of_two_posters_of_one_name_one_has_a_number(open_client: OpenNamed, networks: Networks) -> None:
+    posters = [(open_client("trainer"), networks.doubles), (open_client("trainer"), networks.triples)]
+    together = threading.Barrier(2)
+
+    def post(client: Client, network: bytes, version: int) -> bool:
+        together.wait(60)
+        try:
+            client.put_model("closure", network, version, promote=False)
+        except ModelRejected as error:
+            assert "there was a version" in str(error)
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        for version in range(1, 11):
+            posts = [pool.submit(post, *poster, version) for poster in posters]
+            won = [each.result() for each in posts]
+            assert sorted(won) == [False, True]
+            answer = posters[0][0].infer("closure", field(), version=version)
+            np.testing.assert_array_equal(answer, (2 if won[0] else 3) * field())
