@@ -101,7 +101,7 @@ class MemoryModels:
     def versions(self, name: str) -> list[ModelVersion]:
         """Return the versions of a model, oldest first."""
         entries, lived = self.entries.get(name, {}), self.lived.get(name, set())
-        return registry.versions_from(name, entries, lived, self.live.get(name, 0))
+        return registry.versions_from(entries, lived, self.live.get(name, 0))
 
     def report(self, name: str, version: int, report: ReportedError) -> None:
         """Keep what a solver says of a version."""

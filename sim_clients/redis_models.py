@@ -101,7 +101,7 @@ class RedisModels:
             check_newer(name, version, live)
             database.hsetnx(keys.model_versions(name), str(version), claim)
             held = database.hget(keys.model_versions(name), str(version))
-            registry.check_unused(name, version, held and held.decode(), claim)
+            registry.check_unused(name, version, held and _text(held), claim)
             try:
                 store(keys.model_version(name, version))
             except DatabaseUnavailable:
@@ -141,7 +141,7 @@ class RedisModels:
             if entry is None and not deleted:
                 raise ModelMissing(name, version)
             if entry is not None:
-                database.hset(key, str(version), registry.removed_entry(entry.decode()))
+                database.hset(key, str(version), registry.removed_entry(_text(entry)))
             database.zrem(keys.model_lived(name), str(version))
             database.unlink(keys.model_errors(name, version))
 
@@ -160,9 +160,9 @@ class RedisModels:
 
     def _versions(self, database: Any, name: str) -> list[ModelVersion]:
         entries = database.hgetall(keys.model_versions(name))
-        lived = {int(member) for member in database.zrange(keys.model_lived(name), 0, -1)}
-        texts = {key.decode(): text.decode() for key, text in entries.items()}
-        return registry.versions_from(name, texts, lived, self._live(database, name))
+        lived = {int(member) for member in database.zrange(keys.model_lived(name), 0, -1) if member.isdigit()}
+        texts = {_text(key): _text(text) for key, text in entries.items()}
+        return registry.versions_from(texts, lived, self._live(database, name))
 
     def _live(self, database: Any, name: str) -> int:
         tag = self._tag(database, self._places(database)[0], name)
@@ -297,6 +297,11 @@ def _refusals(name: str, version: int) -> Iterator[None]:
         if _MISSING in str(error):
             raise ModelMissing(name, version) from error
         raise ModelRejected(name, str(error)) from error
+
+
+def _text(reply: bytes) -> str:
+    """Return what another program may have written."""
+    return reply.decode(errors="replace")
 
 
 def _tag_of(slot: int) -> bytes:

@@ -22,6 +22,8 @@ static const size_t kPiece = (size_t)511 << 20;  // Redis takes words of up to 5
 
 enum { kReportsKept = 1000 };
 
+static const int64_t kVersions = 1000000000000000000;  // the first that is none: the TAG has up to 18 digits
+
 typedef struct post {
   const char* name;
   const void* model;
@@ -96,7 +98,7 @@ static int record(penstock_client* client, const post* one) {
   if (one->live) snprintf(parent, sizeof parent, "%lld", (long long)one->live);
   snprintf(facts, sizeof facts, "{\"parent\": %s, \"unix_time\": %lld.%03ld, \"bytes\": %zu", parent,
            (long long)now.tv_sec, now.tv_nsec / 1000000, one->size);
-  const char* more = one->about + 1 + strspn(one->about + 1, " \t\n");
+  const char* more = one->about + 1 + strspn(one->about + 1, " \t\n\r");
   psk_again(client);
   psk_command_begin(client, 4, psk_reply_ignored, NULL);
   psk_word(client, "HSET");
@@ -136,9 +138,10 @@ static int is_device(const char* device) {
 }
 
 static int check_version(penstock_client* client, const char* name, int64_t version) {
-  if (version >= 1) return 0;
+  if (version >= 1 && version < kVersions) return 0;
   return psk_fail(client, PENSTOCK_MODEL_REJECTED, name,
-                  "a version is a whole number, 1 or greater, got %lld", (long long)version);
+                  "a version is a whole number, 1 or greater and of up to 18 digits, got %lld",
+                  (long long)version);
 }
 
 static int check_post(penstock_client* client, const post* one) {
@@ -150,10 +153,8 @@ static int check_post(penstock_client* client, const post* one) {
   if (!is_device(one->device))
     return psk_fail(client, PENSTOCK_MODEL_REJECTED, one->name,
                     "a device is CPU, GPU, CPU:n or GPU:n, got '%s'", one->device);
-  size_t length = strlen(one->about);
-  if (length < 2 || one->about[0] != '{' || one->about[length - 1] != '}')
-    return psk_fail(client, PENSTOCK_MODEL_REJECTED, one->name,
-                    "what is known of it is an object in JSON, got '%.60s'", one->about);
+  status = psk_check_known(client, one->name, one->about);
+  if (status) return status;
   return check_version(client, one->name, one->version);
 }
 
