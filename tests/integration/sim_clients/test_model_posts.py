@@ -106,6 +106,24 @@ def test_where_one_shard_refuses_the_version_none_has_it(
     assert live_tags(shared_cluster) == [b"2"] * 3
 
 
+def test_a_full_database_does_not_keep_a_version_from_being_removed(
+    open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks
+) -> None:
+    client = open_client("trainer")
+    client.put_model("closure", networks.doubles, 1)
+    client.put_model("closure", networks.triples, 2)
+    with shared_cluster.shards[2].connect() as full:
+        full.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(DatabaseFull):  # what is kept of it
+                client.remove_model_version("closure", 1)
+        finally:
+            full.config_set("maxmemory", 0)
+    assert keys_of(shared_cluster, 1) == [[], [], []]
+    client.remove_model_version("closure", 1)
+    assert client.model_versions("closure")[0].state == "removed"
+
+
 def test_where_one_shard_has_lost_the_version_none_swaps(
     open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks
 ) -> None:
