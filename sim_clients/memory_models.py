@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -109,4 +110,7 @@ class MemoryModels:
             return
         reports = self.reports.setdefault((name, version), [])
         reports.append(report)
+        oldest = reports[0]
         del reports[: -registry.REPORTS_KEPT]
+        if not math.isfinite(oldest.value):
+            reports[0] = oldest

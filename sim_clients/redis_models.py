@@ -41,7 +41,10 @@ _LEAVE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1
 _REPORT = """local entry = redis.call('HGET', KEYS[1], ARGV[1])
 if not entry or entry:sub(1, 8) == 'removed ' or entry:sub(1, 11) == 'posting by ' then return 0 end
 redis.call('RPUSH', KEYS[2], ARGV[2])
-redis.call('LTRIM', KEYS[2], ARGV[3], -1) return 1"""
+if redis.call('LLEN', KEYS[2]) + ARGV[3] <= 0 then return 1 end
+local first = redis.call('LINDEX', KEYS[2], 0)
+redis.call('LTRIM', KEYS[2], ARGV[3], -1)
+if first:find('^-?[in]') then redis.call('LSET', KEYS[2], 0, first) end return 1"""
 
 
 class _Place(NamedTuple):

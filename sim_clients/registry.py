@@ -28,7 +28,7 @@ from sim_clients.errors import ModelRejected
 State = Literal["stored", "posting", "removed", "damaged"]
 
 REPORTS_KEPT = 1000
-"""How many reports of a version are kept, the newest."""
+"""How many reports of a version are kept: the newest, and one older that is NaN or infinite."""
 
 _LARGEST = sys.float_info.max
 _YEAR_10000 = 253402300800.0

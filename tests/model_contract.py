@@ -16,7 +16,7 @@ from sim_clients import (
     NameRefused,
     TensorError,
 )
-from sim_clients.registry import newest, previous
+from sim_clients.registry import REPORTS_KEPT, newest, previous
 from tests.field_contract import OpenClient
 
 
@@ -239,3 +239,19 @@ class ModelContract:
             client.promote("closure", 3)
         found = {each.version: each.was_live for each in client.model_versions("closure")}
         assert found == {1: True, 2: False}
+
+
+class ReportsContract:
+    """A thousand reports: of clients to which one call is not a connection to a whole cluster."""
+
+    @pytest.mark.parametrize("word", ["nan", "-inf"])
+    def test_a_report_that_is_not_finite_is_not_pushed_out_by_later_ones(
+        self, open_client: OpenClient, networks: Networks, word: str
+    ) -> None:
+        client = open_client("heat_0")
+        client.put_model("closure", networks.doubles, 1)
+        for value in (0.25, float(word), *map(float, range(REPORTS_KEPT + 2))):
+            client.report_error("closure", value, 1)
+        first, *others = (each.value for each in client.reported_errors("closure", 1))
+        assert str(first) == word
+        assert others == [float(number) for number in range(3, REPORTS_KEPT + 2)]

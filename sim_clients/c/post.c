@@ -328,12 +328,15 @@ int penstock_promote_model(penstock_client* client, const char* name, int64_t ve
 
 // ---- What solvers say of a version
 
-// Of a version that is there.
+// Of a version that is there. The oldest one stays where it is NaN or infinite.
 static const char kReport[] =
     "local entry = redis.call('HGET', KEYS[1], ARGV[1]) "
     "if not entry or entry:sub(1, 8) == 'removed ' or entry:sub(1, 11) == 'posting by ' then return 0 end "
     "redis.call('RPUSH', KEYS[2], ARGV[2]) "
-    "redis.call('LTRIM', KEYS[2], ARGV[3], -1) return 1";
+    "if redis.call('LLEN', KEYS[2]) + ARGV[3] <= 0 then return 1 end "
+    "local first = redis.call('LINDEX', KEYS[2], 0) "
+    "redis.call('LTRIM', KEYS[2], ARGV[3], -1) "
+    "if first:find('^-?[in]') then redis.call('LSET', KEYS[2], 0, first) end return 1";
 
 int penstock_report_error(penstock_client* client, const char* name, double value, int64_t version) {
   char at[24], text[600];

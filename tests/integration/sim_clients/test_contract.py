@@ -11,6 +11,7 @@ from sim_clients import Address, Client, connect
 from sim_clients.native_client import NativeClient
 from tests.client_contract import ClientContract, OpenClient, OpenPrefixed, RemoveTensor
 from tests.integration.servers import RedisServer, ShardCluster
+from tests.model_contract import ReportsContract
 
 
 class OverDatabase(ClientContract):
@@ -69,7 +70,7 @@ class OverCluster(OverDatabase):
         return remove
 
 
-class TestSmartRedis(OverOneServer):
+class TestSmartRedis(ReportsContract, OverOneServer):
     client = "smartredis"
 
 
@@ -78,12 +79,12 @@ class TestSmartRedisCluster(OverCluster):
 
 
 @pytest.mark.usefixtures("native_library")
-class TestNative(OverOneServer):
+class TestNative(ReportsContract, OverOneServer):
     client = "native"
 
 
 @pytest.mark.usefixtures("native_library")
-class TestNativeCluster(OverCluster):
+class TestNativeCluster(ReportsContract, OverCluster):
     client = "native"
 
 

@@ -11,6 +11,7 @@ import pytest
 from sim_clients import MemoryClient, MemoryDatabase, ModelRejected
 from sim_clients.keys import Prefixes
 from tests.client_contract import ClientContract, Networks, OpenClient, OpenPrefixed, RemoveTensor
+from tests.model_contract import ReportsContract
 
 OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
     "doubles": lambda x: 2 * x,
@@ -29,7 +30,7 @@ def database() -> MemoryDatabase:
     return MemoryDatabase(load=load_operation)
 
 
-class TestMemoryClient(ClientContract):
+class TestMemoryClient(ReportsContract, ClientContract):
     @pytest.fixture
     def open_client(self, database: MemoryDatabase) -> OpenClient:
         return lambda producer, rank=0: MemoryClient(database, producer, rank)
