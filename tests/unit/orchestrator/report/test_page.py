@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,35 @@ def test_a_page_that_cannot_be_written_is_an_error_that_says_where(run_dir: Path
     with pytest.raises(RunError, match="cannot be written"):
         write_report(run_at(run_dir))
     assert not list(run_dir.glob(".report*"))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "link to nothing", "directory", "socket"])
+def test_what_is_no_file_is_never_replaced_by_a_page(run_dir: Path, kind: str) -> None:
+    path = run_dir / PAGE
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "socket":
+        os.mknod(path, stat.S_IFSOCK | 0o600)
+    else:
+        path.symlink_to(run_dir / ("run.json" if kind == "link" else "nothing"))
+    before = path.lstat()
+    with pytest.raises(RunError, match=rf"cannot be written to {path}: it is no regular file"):
+        write_report(run_at(run_dir))
+    after = path.lstat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert not list(run_dir.glob(".report*"))
+
+
+def test_the_root_directory_is_no_page(run_dir: Path) -> None:
+    with pytest.raises(RunError, match="cannot be written to /: it is no regular file"):
+        write_report(run_at(run_dir), Path("/"))
+
+
+def test_a_page_takes_the_place_of_the_one_before(run_dir: Path) -> None:
+    (run_dir / PAGE).write_text("before")
+    assert "toy-1" in write_report(run_at(run_dir)).read_text()
 
 
 def test_the_summary_says_what_was_run_where(run_dir: Path) -> None:
