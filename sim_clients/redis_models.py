@@ -54,10 +54,11 @@ class RedisModels:
             return self._live(database, name)
 
     def names(self) -> list[str]:
-        """Return the names of the models that have versions, sorted."""
+        """Return the names of the models that have versions, sorted; keys of others are left out."""
         with self._connection("list the", "models") as database:
-            found = database.scan_iter(match=keys.model_versions("*"), count=1000)
-            return sorted(key.decode()[1:].rpartition("}")[0] for key in found)
+            found = database.scan_iter(match=keys.model_versions("*"), count=1000, _type="hash")
+            names = {keys.model_of_versions(key) for key in found}
+            return sorted(name for name in names if name is not None)
 
     def post(
         self,
@@ -147,10 +148,19 @@ class RedisModels:
             return [registry.reported(text.decode()) for text in texts]
 
     def _versions(self, database: Any, name: str) -> list[ModelVersion]:
-        entries = database.hgetall(keys.model_versions(name))
+        entries = self._entries(database, name)
         lived = {int(member) for member in database.zrange(keys.model_lived(name), 0, -1)}
         texts = {key.decode(): text.decode() for key, text in entries.items()}
         return registry.versions_from(name, texts, lived, self._live(database, name))
+
+    def _entries(self, database: Any, name: str) -> dict[bytes, bytes]:
+        key = keys.model_versions(name)
+        try:
+            return dict(database.hgetall(key))
+        except redis.ResponseError as error:
+            if str(error).startswith("WRONGTYPE"):
+                raise ModelRejected(name, f"what the key {key} has was not posted by put_model") from error
+            raise
 
     def _live(self, database: Any, name: str) -> int:
         tag = self._tag(database, self._places(database)[0], name)

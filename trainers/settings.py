@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
+from sim_clients import keys
 from trainers.errors import TrainingRefused
 from trainers.formats import Format
 from trainers.gate import Gate, better_by, keep_last_and_best
@@ -90,6 +91,7 @@ class Training:
     format: Format = Format.TORCHSCRIPT
 
     def __post_init__(self) -> None:
+        keys.checked_model(self.model)
         for name in _POSITIVE:
             if not getattr(self, name) > 0:
                 raise TrainingRefused(name, getattr(self, name), "greater than 0")

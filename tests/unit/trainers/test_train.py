@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from sim_clients import Bound, MemoryClient, MemoryDatabase, keys
+from sim_clients import Bound, MemoryClient, MemoryDatabase, NameRefused, keys
 from sim_clients.memory_models import MemoryModels
 from sim_clients.models import backend_of
 from sim_clients.registry import ReportedError
@@ -272,6 +272,12 @@ def test_a_training_without_sense_is_refused_by_the_name_of_the_setting(setting:
 def test_a_training_without_judges_is_refused() -> None:
     with pytest.raises(TrainingRefused, match="held_out"):
         dataclasses.replace(TRAINING, held_out=())
+
+
+@pytest.mark.parametrize("name", ["flag.stop", "snapshots", "my model"])
+def test_a_name_under_which_nothing_can_be_posted_is_refused(name: str) -> None:
+    with pytest.raises(NameRefused, match=f"'{name}' cannot name a model"):
+        dataclasses.replace(TRAINING, model=name)
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan")])
