@@ -40,8 +40,12 @@ class RedisModels:
         self._address = address
 
     def versions(self, name: str) -> list[ModelVersion]:
-        """Return the versions of a model, oldest first."""
-        with self._connection("list the versions of", name) as database:
+        """Return the versions of a model, oldest first.
+
+        Raises:
+            ModelRejected: another program has something else in its key.
+        """
+        with self._connection("list the versions of", name) as database, _key_of_others(name):
             return self._versions(database, name)
 
     def live(self, name: str) -> int:
@@ -148,19 +152,10 @@ class RedisModels:
             return [registry.reported(text.decode()) for text in texts]
 
     def _versions(self, database: Any, name: str) -> list[ModelVersion]:
-        entries = self._entries(database, name)
+        entries = database.hgetall(keys.model_versions(name))
         lived = {int(member) for member in database.zrange(keys.model_lived(name), 0, -1)}
         texts = {key.decode(): text.decode() for key, text in entries.items()}
         return registry.versions_from(name, texts, lived, self._live(database, name))
-
-    def _entries(self, database: Any, name: str) -> dict[bytes, bytes]:
-        key = keys.model_versions(name)
-        try:
-            return dict(database.hgetall(key))
-        except redis.ResponseError as error:
-            if str(error).startswith("WRONGTYPE"):
-                raise ModelRejected(name, f"what the key {key} has was not posted by put_model") from error
-            raise
 
     def _live(self, database: Any, name: str) -> int:
         tag = self._tag(database, self._places(database)[0], name)
@@ -247,6 +242,17 @@ class RedisModels:
     def _connection(self, doing: str, name: str) -> Iterator[Any]:
         with connection(self._address, f"{doing} {name}", name) as database:
             yield database
+
+
+@contextmanager
+def _key_of_others(name: str) -> Iterator[None]:
+    try:
+        yield
+    except redis.ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        key = keys.model_versions(name)
+        raise ModelRejected(name, f"what the key {key} has was not posted by put_model") from error
 
 
 @contextmanager
