@@ -13,6 +13,7 @@ TrainerError
 ├── RankLost            another rank of the same training has failed, was killed or hangs
 ├── NoSamples           the stream has ended with too little to learn from or to judge by
 ├── SampleError         a snapshot lacks a field that the network is trained on
+├── RuleFailed          a rule of the user's has raised: a metric, when to end, what to prune
 ├── ExportFailed        torch cannot export the network in the form that was asked for
 ├── ExportMismatch      the exported network does not answer as the trained one
 ├── CheckpointNotWritten  there was no room for a checkpoint, or no permission
@@ -157,6 +158,17 @@ class SampleError(TrainerError):
         self.snapshot = snapshot
         self.field = field
         self.present = present
+
+
+class RuleFailed(TrainerError):
+    """A rule that the user gave has raised, or has answered what cannot be used; it is the cause of this."""
+
+    def __init__(self, rule: str, error: Exception) -> None:
+        super().__init__(
+            f"{rule}, a rule that was given to the training, failed: {type(error).__name__}: {error}"
+        )
+        self.rule = rule
+        self.error = error
 
 
 class ExportFailed(TrainerError):

@@ -17,8 +17,9 @@ import numpy as np
 
 from sim_clients import Client, InferenceFailed, ModelMissing, ModelVersion
 from sim_clients.fields import Array
-from sim_clients.registry import previous
+from sim_clients.registry import REPORTS_KEPT, previous
 from trainers.errors import TrainingRefused
+from trainers.rules import asking
 
 Metric = Callable[[Array, Array], float]
 """How far predictions are from targets, both `(samples, …)`: less is better."""
@@ -46,21 +47,26 @@ class HeldOut:
 
 
 def relative_l2(prediction: Array, target: Array) -> float:
-    """Return the mean over the samples of the L2 error relative to the target's norm."""
+    """Return the mean over the samples of the L2 error relative to the target's norm.
+
+    Where a target is 0 everywhere the root mean square of the norms stands for its own, and 1 where all are.
+    """
     rows = len(target)
     error = np.linalg.norm((prediction - target).reshape(rows, -1), axis=1)
-    return float((error / np.linalg.norm(target.reshape(rows, -1), axis=1)).mean())
+    norms = np.linalg.norm(target.reshape(rows, -1), axis=1)
+    typical = math.sqrt(np.square(norms).mean()) or 1.0
+    return float((error / np.where(norms > 0, norms, typical)).mean())
 
 
 def better_by(margin: float = MARGIN) -> Rule:
-    """Return the rule that a candidate's error must be less by a fraction of the live one's.
+    """Return the rule that a candidate's error must be less by a fraction of the live one's magnitude.
 
     Raises:
         TrainingRefused: the fraction is not from 0 to less than 1.
     """
     if not 0 <= margin < 1:
         raise TrainingRefused("margin", margin, "from 0 to less than 1")
-    return lambda candidate, live: candidate < live * (1 - margin)
+    return lambda candidate, live: candidate < live * (1 - math.copysign(margin, live))
 
 
 @dataclass(frozen=True)
@@ -114,11 +120,22 @@ class Gate:
 
         Raises:
             DatabaseUnavailable
+            RuleFailed: the metric or the rule has raised.
         """
-        candidate = float(self.metric(prediction, held_out.target))
+        candidate = self._error(prediction, held_out.target)
         live, version = self._live(client, name, held_out, outputs)
-        beaten = all(self.rule(candidate, one) for one in (live, bar) if one is not None and one < math.inf)
+        bars = [one for one in (live, bar) if one is not None and one < math.inf]
+        beaten = all(self.beats(candidate, one) for one in bars)
         return Verdict(math.isfinite(candidate) and beaten, candidate, live, version)
+
+    def beats(self, candidate: float, live: float) -> bool:
+        """Tell what the rule says of two errors; raises RuleFailed."""
+        with asking("the gate's rule"):
+            return bool(self.rule(candidate, live))
+
+    def _error(self, prediction: Array, target: Array) -> float:
+        with asking("the gate's metric"):
+            return float(self.metric(prediction, target))
 
     def _live(self, client: Client, name: str, held_out: HeldOut, outputs: int) -> tuple[float | None, int]:
         try:
@@ -127,21 +144,24 @@ class Gate:
             return None, 0
         except InferenceFailed:  # it was trained on other fields, or shapes: it is of no use for these
             return math.inf, client.model_version(name)
-        error = (
-            float(self.metric(answer, held_out.target)) if answer.shape == held_out.target.shape else math.inf
-        )
+        error = self._error(answer, held_out.target) if answer.shape == held_out.target.shape else math.inf
         return (error if math.isfinite(error) else math.inf), version
 
 
 def worse_by(margin: float = 0.1) -> WorseRule:
-    """Return the rule that the median of the reported errors is greater by a fraction.
+    """Return the rule that the reported errors' median is greater by a fraction of its magnitude before.
 
     Raises:
         TrainingRefused: the fraction is less than 0.
     """
     if not margin >= 0:
         raise TrainingRefused("margin", margin, "0 or more")
-    return lambda now, before: statistics.median(now) > (1 + margin) * statistics.median(before)
+
+    def is_worse(now: Sequence[float], before: Sequence[float]) -> bool:
+        bar = statistics.median(before)
+        return statistics.median(now) > bar * (1 + math.copysign(margin, bar))
+
+    return is_worse
 
 
 class Finding(Enum):
@@ -176,6 +196,9 @@ class Canary:
         for name in ("reports", "seconds"):
             if not getattr(self, name) > 0:
                 raise TrainingRefused(f"canary's {name}", getattr(self, name), "greater than 0")
+        if self.reports > REPORTS_KEPT:
+            expected = f"at most {REPORTS_KEPT}, which is how many the database keeps of a version"
+            raise TrainingRefused("canary's reports", self.reports, expected)
 
     def look(self, now: Sequence[float], before: Sequence[float], elapsed_s: float) -> Finding:
         """Tell how a trial stands.
@@ -184,15 +207,18 @@ class Canary:
             now: errors reported of the version, oldest first.
             before: errors reported of the version before, oldest first.
             elapsed_s: since the version was posted, s.
+
+        Raises:
+            RuleFailed: `is_worse` has raised.
         """
         if not all(math.isfinite(error) for error in now):
             return Finding.FAILED
         if len(now) < self.reports and elapsed_s < self.seconds:
             return Finding.OPEN
         compared = [error for error in before if math.isfinite(error)][-self.reports :]
-        if now and compared and self.is_worse(now, compared):
-            return Finding.FAILED
-        return Finding.PASSED
+        with asking("the canary's is_worse"):
+            worse = bool(now and compared and self.is_worse(now, compared))
+        return Finding.FAILED if worse else Finding.PASSED
 
 
 def keep_last_and_best(last: int) -> Prune:
@@ -217,12 +243,16 @@ def prune(client: Client, name: str, rule: Prune) -> list[int]:
 
     Returns:
         Those that were removed.
+
+    Raises:
+        RuleFailed: the rule has raised.
     """
     versions = client.model_versions(name)
     live = next((each.version for each in versions if each.live), 0)
     stored = [each for each in versions if each.state == "stored"]
     needed = {live, previous(versions)}
-    removed = [version for version in rule(stored) if version not in needed and version < live]
+    with asking("prune"):
+        removed = [version for version in rule(stored) if version not in needed and version < live]
     for version in removed:
         client.remove_model_version(name, version)
     return removed

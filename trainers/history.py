@@ -4,6 +4,7 @@ A line without "event" is a judgement: what was reached when. Other lines tell w
 
     {"event": "gate", "unix_time": …, "version": 3, "accepted": true, "reason": …, "candidate": …, "live": …}
     {"event": "rollback", "unix_time": …, "version": 2, "from": 3, "reason": …}
+    {"event": "trial", "unix_time": …, "version": 3, "reason": …}
 
 `penstock report` draws them, and with a Board they go to TensorBoard too.
 """

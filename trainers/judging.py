@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -27,7 +29,8 @@ def examine(
 ) -> tuple[int | None, bool]:
     """Have rank 0 judge a network, and post it if it is better.
 
-    Where it cannot be exported or posted, a checkpoint is written before that is raised.
+    Where it cannot be exported or posted, or a rule of the user's fails, a checkpoint is written before that
+    is raised.
 
     Returns:
         The version it was posted as, and whether the training is to end; the same for all ranks.
@@ -38,15 +41,18 @@ def examine(
         judges = state.loader.judges()
         validation = judge(network, judges, training)
         state.validations.append(validation)
-        enough = state.reason(training) is not None
+        before = state.publisher.version
         with state.loader.paused():
             try:
                 version = offer(network, state, training, judges, validation, history)
                 record(history, state, training, validation, version, held)
+                enough = state.reason(training) is not None
             except DatabaseUnavailable:
                 raise  # no checkpoint could be acknowledged
             except (TrainerError, ClientError) as error:
                 refusal = error
+                if version is None and state.publisher.version != before:  # `prune` failed, after the post
+                    record(history, state, training, validation, state.publisher.version, held)
     posted = state.publisher.state_dict()
     said = (version, enough, state.validations, posted, refusal and str(refusal))
     version, enough, state.validations, posted, why = ranks.broadcast(said)
@@ -101,6 +107,24 @@ def judge(network: torch.nn.Module, batch: Batch, training: Training) -> float:
     with torch.no_grad():
         answer, target = answer_and_target(network, batch, training)
         return float(relative_square(outputs_of(network, answer)[0], target).sqrt().mean())
+
+
+@contextmanager
+def last_look(publisher: Publisher, history: History, ranks: Ranks) -> Iterator[None]:
+    """Where what is within fails, have rank 0 look once more at the version on trial; then that is raised.
+
+    What ends a training is often what a network did to a solver, which has just reported it.
+    """
+    try:
+        yield
+    except DatabaseUnavailable:
+        raise  # nobody can be asked
+    except BaseException:
+        if ranks.rank == 0:
+            with suppress(TrainerError, ClientError):  # what has failed first is what is to be told
+                publisher.watch(at_once=True)
+            tell(history, publisher)
+        raise
 
 
 def tell(history: History, publisher: Publisher) -> None:

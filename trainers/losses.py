@@ -14,8 +14,17 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def relative_square(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return each sample's squared L2 error relative to its target's squared norm: (batch,)."""
-    return (answer - target).flatten(1).square().sum(1) / target.flatten(1).square().sum(1)
+    """Return each sample's squared L2 error relative to its target's squared norm: (batch,).
+
+    Where a target is 0 everywhere the mean squared norm of the batch stands for its own, and 1 where all are.
+    """
+    return (answer - target).flatten(1).square().sum(1) / _squared_norms(target)
+
+
+def _squared_norms(target: torch.Tensor) -> torch.Tensor:
+    norms = target.flatten(1).square().sum(1)
+    typical = torch.where(norms.mean() > 0, norms.mean(), torch.ones_like(norms))
+    return torch.where(norms > 0, norms, typical)
 
 
 def mean_square(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

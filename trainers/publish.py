@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ class Publisher:
         self._terms = Terms(improvement=improvement) if terms is None else terms
         self._commit = commit_of(Path(sys.argv[0]).absolute().parent)
         self._looked_at = -math.inf
+        self._clock: tuple[int, float] | None = None  # of a version on trial: since when, monotonic
         self._format = format
         self.version = 0
         self.best_loss = float("inf")
@@ -130,6 +132,7 @@ class Publisher:
 
         Raises:
             ExportMismatch, ModelRejected, DatabaseUnavailable: nothing was posted, the live version stays.
+            RuleFailed: a rule of the user's has raised; it may have been posted, where that is `prune`.
         """
         self.watch()
         self.put_off = self.trial is not None
@@ -146,6 +149,7 @@ class Publisher:
         before = previous(self._client.model_versions(self._name))
         if self._terms.canary is not None and before is not None:
             self.trial = Trial(version, before, time.time())
+            self._elapsed_s(self.trial)
         if self._terms.prune is not None:
             prune(self._client, self._name, self._terms.prune)
         return version
@@ -155,38 +159,65 @@ class Publisher:
         """Whether a version is on trial and it is time to look at it."""
         return self.trial is not None and time.monotonic() - self._looked_at >= LOOK_EVERY_S
 
-    def watch(self) -> int | None:
+    def watch(self, *, at_once: bool = False) -> int | None:
         """Look what solvers have reported of a version on trial, at most every half second.
+
+        Args:
+            at_once: whenever it was looked at last.
 
         Returns:
             The version that was gone back from, None where there was none.
 
         Raises:
-            ModelMissing, ModelRejected, DatabaseUnavailable: one could not go back.
+            ModelRejected, DatabaseUnavailable: one could not go back.
         """
-        if self.trial is None or not self.looks_now:
+        if self.trial is None or not (at_once or self.looks_now):
             return None
         self._looked_at = time.monotonic()
-        if self._live_version() != self.trial.version:  # somebody else has decided
+        live = self._live_version()
+        if live != self.trial.version:  # somebody else has decided, or we ourselves after the last checkpoint
+            self.bar = self.posted if live == self.trial.before else self.bar
             self.trial = None
             return None
         finding = self._finding(self.trial)
         if finding is Finding.OPEN:
             return None
-        trial = self.trial
-        if finding is Finding.FAILED:
-            self._client.promote(self._name, trial.before)
+        trial, reason = self.trial, "its trial in the solvers"
+        before = self._gone_back(trial) if finding is Finding.FAILED else None
         self.trial = None
         if finding is Finding.PASSED:
             return None
+        if before is None:
+            reason = f"{reason} failed, and all versions before it were removed: it stays live"
+            told = {"event": "trial", "version": trial.version, "reason": reason}
+            self._events.append(told | {"unix_time": time.time()})
+            return None
         self.bar = self.posted
         self.rolled_back.append(trial.version)
-        told = {"version": trial.before, "from": trial.version, "reason": "its trial in the solvers"}
-        self._events.append({"event": "rollback", "unix_time": time.time(), **told})
+        told = {"event": "rollback", "version": before, "from": trial.version, "reason": reason}
+        self._events.append(told | {"unix_time": time.time()})
         return trial.version
 
+    def find_trial(self) -> None:
+        """Take up the trial of a version that was posted after the checkpoint gone on from.
+
+        It is live, and newer than the last one in the checkpoint; what is known of it is in the registry.
+        """
+        if self._terms.canary is None or self._live_version() <= self.version:
+            return
+        versions = self._client.model_versions(self._name)
+        live, before = next(each for each in versions if each.live), previous(versions)
+        about = live.about
+        self.version = live.version
+        self.best_loss = self.best_loss if about.loss is None else about.loss
+        self.posted = about.metrics.get("gate", self.best_loss)
+        self.bar = float("inf")
+        since = time.time() if about.unix_time is None else about.unix_time
+        self.trial = None if before is None else Trial(live.version, before, since)
+
     def settle(self, *, unless: Callable[[], bool]) -> None:
-        """Wait for the end of a trial, which has one; `unless` ends the waiting early."""
+        """Wait for the end of a trial, which has one; `unless` ends the waiting early, after one look."""
+        self.watch(at_once=True)
         while self.trial is not None and not unless():
             self.watch()
             time.sleep(LOOK_EVERY_S / 10)
@@ -230,21 +261,23 @@ class Publisher:
         if gate is None or held_out is None:
             self.verdict = None
             bar = min(self.best_loss, self.bar)
-            return loss < bar * (1 - self._terms.improvement)
+            return loss < bar * (1 - math.copysign(self._terms.improvement, bar))
         prediction, *more = _predicted(network, held_out)
         self.verdict = gate.judge(
             self._client, self._name, prediction, held_out, self.bar, outputs=1 + len(more)
         )
         if self.verdict.live == math.inf and self.verdict.version == self.version:
             # Our own, which has answered before: that it does not now is no reason to take a worse one.
-            return self.verdict.passed and gate.rule(self.verdict.candidate, self.posted)
+            return self.verdict.passed and gate.beats(self.verdict.candidate, self.posted)
         return self.verdict.passed
 
     def _tell_gate(self, step: int | None, version: int | None) -> None:
         if self.verdict is None:
             return
         candidate, live = self.verdict.candidate, self.verdict.live
-        if live is None:
+        if not math.isfinite(candidate):
+            reason = f"its own error on the held-out samples is {candidate}"
+        elif live is None:
             reason = "there was none before it"
         elif math.isinf(live):
             reason = f"version {self.verdict.version} cannot answer for these samples"
@@ -278,7 +311,23 @@ class Publisher:
             [report.value for report in self._client.reported_errors(self._name, version)]
             for version in (trial.version, trial.before)
         )
-        return canary.look(now, before, time.time() - trial.since)
+        return canary.look(now, before, self._elapsed_s(trial))
+
+    def _elapsed_s(self, trial: Trial) -> float:
+        """Return the time since a version was posted; within one life it does not follow the host's clock."""
+        if self._clock is None or self._clock[0] != trial.version:
+            self._clock = trial.version, time.monotonic() - max(0.0, time.time() - trial.since)
+        return time.monotonic() - self._clock[1]
+
+    def _gone_back(self, trial: Trial) -> int | None:
+        """Make the version before live again, or the newest one before it that was not removed; return it."""
+        versions = self._client.model_versions(self._name)
+        older = [each.version for each in versions if each.was_live and each.version < trial.before]
+        for version in (trial.before, *reversed(older)):
+            with suppress(ModelMissing):  # it was removed
+                self._client.promote(self._name, version)
+                return version
+        return None
 
     def _live_version(self) -> int:
         try:

@@ -103,15 +103,15 @@ class TrainingState:
             intake.stream.acknowledge(self.checkpoint.save(common, self.loader.state_dict()))
             self.loader.pressed = False
 
-    def resume(self, path: Path, share: Share) -> None:
-        """Go on from a checkpoint, if there is one.
+    def resume(self, path: Path, share: Share) -> bool:
+        """Go on from a checkpoint; tell whether there is one.
 
         Raises:
             CheckpointError: it is garbage, or of another network.
         """
         state = self.checkpoint.load(share.owns_trajectory)
         if state is None:
-            return
+            return False
         try:
             self.loader.load_state_dict(state["loader"])
             for name, part in self._parts().items():
@@ -121,6 +121,7 @@ class TrainingState:
             torch.set_rng_state(state["torch"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise CheckpointError(path, f"it is of another training: {error}") from error
+        return True
 
     def _parts(self) -> dict[str, Any]:
         names = ("network", "optimizer", "publisher")

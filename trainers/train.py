@@ -23,10 +23,10 @@ from trainers.batches import Batch
 from trainers.board import Board
 from trainers.buffer import Buffer
 from trainers.distributed import ALONE, Ranks, joined
-from trainers.errors import NonFiniteLoss, TrainingStopped
+from trainers.errors import NonFiniteLoss, RuleFailed, TrainingStopped
 from trainers.history import History
 from trainers.intake import Intake
-from trainers.judging import answer_and_target, examine, judge, offer_last, tell
+from trainers.judging import answer_and_target, examine, judge, last_look, offer_last, tell
 from trainers.loader import Loader
 from trainers.losses import Loss, relative_square
 from trainers.normalise import FieldMoments, Normalised, normalised
@@ -125,8 +125,13 @@ def _train(
     publisher = Publisher(client, training.model, terms=terms_of(training), format=training.format)
     checkpoint = SharedCheckpoint(path, ranks)
     state = TrainingState(network, optimizer, loader, publisher, checkpoint, ranks.world)
-    state.resume(path, share)
+    resumed = state.resume(path, share)
     intake.stream.subscribe()
+    if first:  # before anything can fail again: what has ended the life before may have been reported since
+        if resumed:
+            publisher.find_trial()
+        loader.pressed = publisher.watch(at_once=True) is not None
+        tell(history, publisher)
     if first and publisher.is_lost():
         judges = loader.judges()
         example = [judges[name][:1] for name in training.inputs]
@@ -136,10 +141,13 @@ def _train(
     over = state.over or state.progress(training) >= 1
     replica, rounds = ranks.replicate(Learning(network)), Rounds(ranks, training.timeout_s, device)
 
+    failed: RuleFailed | None = None
+
     def wanted() -> bool:
         return asked() or (first and publisher.looks_now)
 
-    with loader:  # from here on it reads beside the loop; the client is the loop's within loader.paused()
+    # From here on the loader reads beside the loop; the client is the loop's within loader.paused().
+    with last_look(publisher, history, ranks), loader:
         while not over:
             # 1. The next batch; it is waited for only while there is too little to learn from, and by several
             #    ranks only while all of them wait. What follows they agree on.
@@ -149,10 +157,14 @@ def _train(
             intake.stream.lowest = None if alone else told.lowest
             if rounds.stalled:
                 raise intake.stream.stalled()
-            if first and publisher.looks_now:
-                with loader.paused():
-                    gone_back = publisher.watch() is not None
-                loader.pressed = loader.pressed or gone_back  # a checkpoint is to know of it
+            if first and publisher.looks_now and failed is None:
+                try:
+                    with loader.paused():
+                        gone_back = publisher.watch() is not None
+                except RuleFailed as error:  # it is raised when all ranks have written a checkpoint
+                    gone_back, failed = False, error
+                # A checkpoint is to know of it.
+                loader.pressed = loader.pressed or gone_back or failed is not None
                 tell(history, publisher)
 
             # 2. One gradient step, unless time is over or the last sample has been used.
@@ -186,6 +198,8 @@ def _train(
             due = stepped and state.step % training.checkpoint_every == 0
             if version is not None or due or told.pressed or told.asked:
                 state.save()
+            if failed is not None and told.pressed:
+                raise failed
             if told.asked and not over:
                 raise TrainingStopped(state.step, path)
         state.over = True

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from trainers.errors import TrainingRefused
+from trainers.rules import asking
 
 
 @dataclass(frozen=True)
@@ -118,5 +119,10 @@ class Budget:
 
 
 def first_reason(rules: Iterable[Until], reached: Reached) -> str | None:
-    """Return why a training is to end by the first rule that says so, None where none does."""
-    return next((reason for rule in rules if (reason := rule(reached)) is not None), None)
+    """Return why a training is to end by the first rule that says so, None where none does.
+
+    Raises:
+        RuleFailed
+    """
+    with asking("until"):
+        return next((reason for rule in rules if (reason := rule(reached)) is not None), None)

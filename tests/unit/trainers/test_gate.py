@@ -49,6 +49,7 @@ HELD_OUT = HeldOut((X,), X)
         (lambda: better_by(-0.1), "margin"),
         (lambda: worse_by(-0.1), "margin"),
         (lambda: Canary(reports=0), "canary's reports"),
+        (lambda: Canary(reports=1001), "canary's reports is 1001, and must be at most 1000"),
         (lambda: Canary(seconds=0), "canary's seconds"),
         (lambda: keep_last_and_best(0), "keep"),
     ],
@@ -61,6 +62,14 @@ def test_settings_that_make_no_sense_are_refused_by_name(make: Callable[[], obje
 def test_the_relative_error_is_the_mean_over_the_samples() -> None:
     target = np.array([[3.0, 4.0], [0.0, 10.0]])
     assert relative_l2(target + np.array([[0.5, 0.0], [0.0, 3.0]]), target) == pytest.approx((0.1 + 0.3) / 2)
+
+
+def test_a_target_that_is_0_everywhere_is_judged_by_the_norm_of_the_others() -> None:
+    target = np.array([[3.0, 4.0], [0.0, 0.0]])
+    off = target + np.array([[0.5, 0.0], [0.0, 1.0]])
+    typical = math.sqrt(25 / 2)
+    assert relative_l2(off, target) == pytest.approx((0.1 + 1 / typical) / 2)
+    assert relative_l2(off - target, np.zeros((2, 2))) == pytest.approx((0.5 + 1.0) / 2)
 
 
 def test_the_first_network_passes_unless_it_answers_nothing(client: MemoryClient) -> None:
@@ -105,6 +114,26 @@ def test_metric_and_rule_are_the_users(client: MemoryClient) -> None:
     )
     verdict = gate.judge(client, "m", 3 * X, HELD_OUT)
     assert (verdict.passed, verdict.candidate, verdict.live) == (True, 8.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "live", "passes"),
+    [
+        (-1.05, -1.0, True),
+        (-1.01, -1.0, False),
+        (-0.99, -1.0, False),
+        (-0.01, 0.0, True),
+        (0.0, 0.0, False),
+        (5.0, math.inf, True),
+    ],
+)
+def test_measures_below_0_are_judged_by_their_magnitude(candidate: float, live: float, passes: bool) -> None:
+    assert better_by(0.02)(candidate, live) is passes
+
+
+@pytest.mark.parametrize(("now", "worse"), [(-1.05, False), (-0.95, False), (-0.85, True), (0.5, True)])
+def test_reports_below_0_are_worse_where_they_are_greater(now: float, worse: bool) -> None:
+    assert worse_by(0.1)([now] * 3, [-1.0] * 3) is worse
 
 
 FAR = 1000.0

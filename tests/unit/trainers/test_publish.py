@@ -83,6 +83,13 @@ def test_only_better_networks_are_posted(client: MemoryClient) -> None:
     assert publisher.best_loss == 0.5
 
 
+def test_losses_below_0_are_compared_by_their_magnitude(client: MemoryClient) -> None:
+    publisher = Publisher(client, "net", improvement=0.1)
+    network, example = Mlp(1, 1), [torch.ones(1, 1)]
+    losses = [-1.0, -1.05, -0.95, -1.2]
+    assert [publisher.offer(network, example, loss) for loss in losses] == [1, None, None, 2]
+
+
 def test_a_resumed_publisher_goes_on_behind_the_live_version(client: MemoryClient) -> None:
     first, network, example = Publisher(client, "net"), Mlp(1, 1), [torch.ones(1, 1)]
     first.offer(network, example, 1.0)
@@ -125,6 +132,7 @@ def test_the_gate_judges_by_the_version_that_is_live(client: MemoryClient) -> No
     assert publisher.offer(network, [torch.ones(1, 1)], 0.5, held_out=HELD_OUT) == 1
     assert network.training
     assert [offer(publisher, factor) for factor in (1.495, 1.2, float("nan"))] == [None, 2, None]
+    assert publisher.events()[-1]["reason"] == "its own error on the held-out samples is nan"
     assert publisher.verdict is not None
     assert (publisher.verdict.live, publisher.verdict.version) == (pytest.approx(0.2), 2)
     client.promote("net", 1)  # somebody goes back
@@ -228,6 +236,52 @@ def test_a_trial_goes_on_after_a_restart_and_ends_where_somebody_else_decides(cl
 
 
 @pytest.mark.usefixtures("look_at_once")
+@pytest.mark.parametrize(("removed", "live"), [([2], 1), ([1, 2], 3)])
+def test_where_the_version_before_was_removed_an_older_one_is_gone_back_to(
+    client: MemoryClient, removed: list[int], live: int
+) -> None:
+    canary = Canary(reports=1, seconds=600)
+    publisher = Publisher(client, "net", terms=Terms(canary=canary))
+    offer(publisher, 1.5)
+    offer(publisher, 1.4)
+    client.report_error("net", 0.5, 2)
+    assert offer(publisher, 1.3) == 3
+    for version in removed:
+        client.remove_model_version("net", version)
+    client.report_error("net", float("nan"), 3)
+    assert publisher.watch() == (3 if live == 1 else None)
+    assert (client.model_version("net"), publisher.trial) == (live, None)
+    told = publisher.events()[-1]
+    assert told["version"] == live
+    assert told["event"] == ("rollback" if live == 1 else "trial")
+    assert publisher.watch() is None
+    assert offer(publisher, 1.1) == 4
+
+
+@pytest.mark.usefixtures("look_at_once")
+def test_a_trial_that_the_checkpoint_does_not_know_is_taken_up(client: MemoryClient) -> None:
+    terms = Terms(gate=Gate(), canary=Canary(reports=1, seconds=600))
+    first = Publisher(client, "net", terms=terms)
+    offer(first, 1.5)
+    state = first.state_dict()
+    offer(first, 1.2)  # then killed
+    second = Publisher(client, "net", terms=terms)
+    second.load_state_dict(state)
+    second.find_trial()
+    assert second.trial is not None
+    assert (second.trial.version, second.trial.before) == (2, 1)
+    assert second.trial.since == pytest.approx(first.trial.since if first.trial else 0, abs=5)
+    assert (second.version, second.best_loss) == (first.version, first.best_loss)
+    assert second.posted == pytest.approx(first.posted)
+    second.find_trial()
+    client.report_error("net", float("nan"), 2)
+    assert second.watch() == 2
+    assert offer(second, 1.199) is None  # no better than what did not pass
+    second.find_trial()
+    assert second.trial is None
+
+
+@pytest.mark.usefixtures("look_at_once")
 def test_at_the_end_a_trial_is_waited_for(client: MemoryClient) -> None:
     publisher = Publisher(client, "net", terms=Terms(canary=Canary(seconds=1e-3)))
     offer(publisher, 1.5)
@@ -235,6 +289,25 @@ def test_at_the_end_a_trial_is_waited_for(client: MemoryClient) -> None:
     publisher.settle(unless=lambda: False)
     assert publisher.trial is None
     assert client.model_version("net") == 2
+
+
+@pytest.mark.usefixtures("look_at_once")
+@pytest.mark.parametrize("jump_s", [-3600.0, 3600.0])
+def test_a_trial_does_not_follow_the_hosts_clock(
+    client: MemoryClient, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    now, since_boot = 1.8e9, 1000.0
+    monkeypatch.setattr("trainers.publish.time.time", lambda: now)
+    monkeypatch.setattr("trainers.publish.time.monotonic", lambda: since_boot)
+    publisher = Publisher(client, "net", terms=Terms(canary=Canary(seconds=60)))
+    offer(publisher, 1.5)
+    offer(publisher, 1.4)
+    now += jump_s
+    since_boot += 59
+    assert publisher.watch() is None and publisher.trial is not None
+    publisher.load_state_dict(publisher.state_dict())  # as after every judgement
+    since_boot += 2
+    assert publisher.watch() is None and publisher.trial is None
 
 
 def test_old_versions_are_pruned(client: MemoryClient) -> None:

@@ -34,6 +34,7 @@ from trainers import (
     Pairs,
     Publisher,
     Reservoir,
+    RuleFailed,
     StreamStalled,
     TrainingRefused,
     TrainingStopped,
@@ -757,6 +758,151 @@ def test_producers_that_are_silent_during_a_trial_are_told_by_name(prefetch: int
     training = dataclasses.replace(training, timeout_s=0.3)
     with pytest.raises(StreamStalled, match=r"a\.0, b\.0"):
         train(network(), MemoryClient(database), training, Fifo(100, seed=0), tmp_path)
+
+
+class Diverging(Coupled):
+    """A trainer's client: at its first look at version 2 the solver puts NaN, and reports it then."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(database, "trainer")
+        self.looks = 0
+        self.killed = False
+        self.live_at_first_read: int | None = None
+
+    def reported_errors(self, name: str, version: int) -> list[ReportedError]:
+        if version != 2:
+            return super().reported_errors(name, version)
+        if self.killed:
+            raise KeyboardInterrupt
+        self.looks += 1
+        if self.looks > 1:
+            return super().reported_errors(name, version)
+        broken = np.full((4, 1), np.nan, np.float32)
+        MemoryClient(self._database, "a").put_snapshot(99, {"x": broken, "y": broken})
+        return []
+
+    def announced(self, stream: str = keys.DEFAULT_STREAM) -> int:
+        if self.live_at_first_read is None and self._database.models.live:
+            self.live_at_first_read = self.model_version("line")
+        return super().announced(stream)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_what_ends_the_training_is_not_raised_before_it_has_gone_back(
+    prefetch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainers.publish.LOOK_EVERY_S", 600.0)
+    database, training = starved(prefetch)
+    client = Diverging(database)
+    with pytest.raises(NonFiniteField, match=r"a\.0\.99"):
+        train(network(), client, training, Fifo(100, seed=0), tmp_path)
+    assert client.looks == 2
+    assert client.model_version("line") == 1
+    assert [(one["version"], one["from"]) for one in read_events(tmp_path) if "from" in one] == [(1, 2)]
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_resumed_training_goes_back_before_it_reads_on(prefetch: int, tmp_path: Path) -> None:
+    database, training = starved(prefetch)
+    killed = Diverging(database)
+    killed.killed = True
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), killed, training, Fifo(100, seed=0), tmp_path)
+    assert killed.model_version("line") == 2
+    client = Diverging(database)
+    client.looks = 1
+    train(network(), client, training, Fifo(100, seed=0), tmp_path)
+    assert client.live_at_first_read == 1
+    assert [(one["version"], one["from"]) for one in read_events(tmp_path) if "from" in one] == [(1, 2)]
+
+
+@pytest.mark.usefixtures("look_often")
+def test_a_version_posted_right_before_a_kill_is_on_trial_in_the_next_life(tmp_path: Path) -> None:
+    database, training = starved(0)
+
+    class Killed(Coupled):
+        def put_model(self, name: str, model: bytes, version: int, **options: Any) -> None:
+            super().put_model(name, model, version, **options)
+            if version == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), Killed(database, "trainer"), training, Fifo(100, seed=0), tmp_path)
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    assert state is not None and state["parts"]["publisher"]["version"] == 1
+    assert MemoryClient(database).model_version("line") == 2
+    client = Coupled(database, "trainer")
+    train(network(), client, training, Fifo(100, seed=0), tmp_path)
+    rollbacks = [one for one in read_events(tmp_path) if one["event"] == "rollback"]
+    assert [(one["version"], one["from"]) for one in rollbacks] == [(1, 2)]
+
+
+@pytest.mark.parametrize("zero", ["a", "b"])
+def test_a_target_that_is_0_everywhere_is_learned_and_judged_by(zero: str, tmp_path: Path) -> None:
+    database = MemoryDatabase(load=load_torchscript)
+    generator = np.random.default_rng(0)
+    for name in "ab":
+        client = MemoryClient(database, name)
+        for step in range(20):
+            x = generator.uniform(-1, 1, (4, 1)).astype(np.float32)
+            client.put_snapshot(step, {"x": x, "y": 0 * x if (name, step) == (zero, 2) else 0.5 * x + 2})
+        client.end_stream()
+    publisher = train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+    assert publisher.version >= 1
+    assert all(np.isfinite([line["loss"], line["validation"]]).all() for line in read_history(tmp_path))
+
+
+def failing(*asked: object) -> Any:
+    return 1 / 0
+
+
+def unusable(*asked: object) -> Any:
+    return "much"
+
+
+WRONG_RULES = {
+    "the gate's metric": {"terms": Terms(gate=Gate(metric=unusable))},
+    "the gate's rule": {"terms": Terms(gate=Gate(rule=failing))},
+    "prune": {"terms": Terms(prune=failing)},
+    "until": {"until": (failing,)},
+}
+
+
+@pytest.mark.parametrize("rule", WRONG_RULES)
+def test_a_rule_of_the_users_that_fails_is_named_and_nothing_is_lost(
+    rule: str, database: MemoryDatabase, tmp_path: Path
+) -> None:
+    training = dataclasses.replace(TRAINING, checkpoint_every=1000, **WRONG_RULES[rule])
+    with pytest.raises(RuleFailed, match=f"^{rule}, a rule that was given") as caught:
+        train(network(), MemoryClient(database), training, reservoir(), tmp_path)
+    assert isinstance(caught.value.__cause__, (ZeroDivisionError, ValueError))
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    assert state is not None
+    live = max(database.models.live.values(), default=0)
+    assert state["parts"]["publisher"]["version"] == live
+    lines = read_history(tmp_path) if (tmp_path / HISTORY).exists() else []
+    assert [line["version"] for line in lines if line["version"]] == list(range(1, live + 1))
+    step = state["own"]["step"]
+    train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+    assert read_history(tmp_path)[-1]["step"] == 60 > step
+
+
+@pytest.mark.usefixtures("look_often")
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_rule_of_a_trial_that_fails_is_named_and_nothing_is_lost(prefetch: int, tmp_path: Path) -> None:
+    database, training = starved(prefetch)
+    terms = Terms(gate=Gate(rule=lambda *both: True), canary=Canary(reports=1, is_worse=failing))
+    training = dataclasses.replace(training, terms=terms, checkpoint_every=1000, validate_every=1)
+
+    class Reporting(MemoryClient):
+        def reported_errors(self, name: str, version: int) -> list[ReportedError]:
+            late = len(read_history(tmp_path)) == 4  # 4 steps of 4 samples: all that is there was learned
+            return [ReportedError(0.1, "solver", 0)] if late else []
+
+    with pytest.raises(RuleFailed, match=r"^the canary's is_worse"):
+        train(network(), Reporting(database, "trainer"), training, Fifo(100, seed=0), tmp_path)
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    assert state is not None and state["own"]["step"] == 4
 
 
 def ensemble() -> torch.nn.Module:
