@@ -19,6 +19,7 @@ from sim_clients import Client, InferenceFailed, ModelMissing, ModelVersion
 from sim_clients.fields import Array
 from sim_clients.registry import previous
 from trainers.errors import TrainingRefused
+from trainers.losses import check_shapes
 
 Metric = Callable[[Array, Array], float]
 """How far predictions are from targets, both `(samples, …)`: less is better."""
@@ -114,7 +115,9 @@ class Gate:
 
         Raises:
             DatabaseUnavailable
+            TrainingRefused: the prediction has another shape than the target.
         """
+        check_shapes(prediction.shape, held_out.target.shape)
         candidate = float(self.metric(prediction, held_out.target))
         live, version = self._live(client, name, held_out, outputs)
         beaten = all(self.rule(candidate, one) for one in (live, bar) if one is not None and one < math.inf)

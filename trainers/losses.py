@@ -9,15 +9,47 @@ from collections.abc import Callable
 
 import torch
 
+from trainers.errors import TrainingRefused
+
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(answer, target), each (batch, …), to (batch,), differentiable."""
 
 
+def of_samples(loss: Loss, answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return a loss of each sample: (batch,).
+
+    Raises:
+        TrainingRefused: answer and target have other shapes; torch would repeat one along the other.
+    """
+    check_shapes(tuple(answer.shape), tuple(target.shape))
+    return loss(answer, target)
+
+
+def check_shapes(answer: tuple[int, ...], target: tuple[int, ...]) -> None:
+    """Check that an answer has its target's shape; both (batch, …).
+
+    Raises:
+        TrainingRefused
+    """
+    if answer != target:
+        raise TrainingRefused("answer's shape", answer, f"that of its target, {target}")
+
+
 def relative_square(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return each sample's squared L2 error relative to its target's squared norm: (batch,)."""
+    """Return each sample's squared L2 error relative to its target's squared norm: (batch,).
+
+    Raises:
+        TrainingRefused: answer and target have other shapes.
+    """
+    check_shapes(tuple(answer.shape), tuple(target.shape))
     return (answer - target).flatten(1).square().sum(1) / target.flatten(1).square().sum(1)
 
 
 def mean_square(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return each sample's mean squared error, in the target's units squared: (batch,)."""
+    """Return each sample's mean squared error, in the target's units squared: (batch,).
+
+    Raises:
+        TrainingRefused: answer and target have other shapes.
+    """
+    check_shapes(tuple(answer.shape), tuple(target.shape))
     return (answer - target).flatten(1).square().mean(1)

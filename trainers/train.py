@@ -28,7 +28,7 @@ from trainers.history import History
 from trainers.intake import Intake
 from trainers.judging import answer_and_target, examine, judge, offer_last, tell
 from trainers.loader import Loader
-from trainers.losses import Loss, relative_square
+from trainers.losses import Loss, of_samples, relative_square
 from trainers.normalise import FieldMoments, Normalised, normalised
 from trainers.pairing import Pairing
 from trainers.pairs import Pairs
@@ -236,7 +236,7 @@ def gradient_step(
     network.train()
     answer, target = answer_and_target(network, batch, training)
     answers = (answer,) if isinstance(answer, torch.Tensor) else answer
-    mean = torch.stack([loss(each, target) for each in answers]).mean() * weight
+    mean = torch.stack([of_samples(loss, each, target) for each in answers]).mean() * weight
     optimizer.zero_grad()
     ranks.backward(mean)
     optimizer.step()

@@ -42,7 +42,7 @@ from trainers import (
 )
 from trainers.gate import Canary, Gate
 from trainers.history import HISTORY, read_events, read_history
-from trainers.losses import mean_square
+from trainers.losses import Loss, mean_square, relative_square
 from trainers.networks import Mlp
 from trainers.onnx_file import missing_packages
 from trainers.publish import Terms
@@ -222,6 +222,29 @@ def test_a_diverged_training_says_so(database: MemoryDatabase, tmp_path: Path) -
     with pytest.raises(NonFiniteLoss, match="nan at training step 1"):
         train(broken, MemoryClient(database), TRAINING, reservoir(), tmp_path)
     assert not database.models.live
+
+
+@pytest.mark.parametrize(
+    "loss", [relative_square, lambda answer, target: (answer - target).square().mean((1, 2))]
+)
+def test_an_answer_of_another_shape_than_its_target_is_refused_at_the_first_batch(
+    loss: Loss, database: MemoryDatabase, tmp_path: Path
+) -> None:
+    client = MemoryClient(database, "trainer")
+    with pytest.raises(TrainingRefused, match=r"answer's shape is \(16, 1, 1\).*target, \(16, 4, 1\)"):
+        train(FirstRow(), client, TRAINING, reservoir(), tmp_path, loss=loss)
+    assert not (tmp_path / HISTORY).exists() and not (tmp_path / CHECKPOINT).exists()
+
+
+class FirstRow(torch.nn.Module):
+    """Answers one row, (batch, 1, 1), where there are several."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x[:, :1])
 
 
 def test_too_few_samples_are_counted(database: MemoryDatabase, tmp_path: Path) -> None:
