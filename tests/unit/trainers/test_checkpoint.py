@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from trainers import CheckpointError, CheckpointNotWritten, checkpoint
+from trainers.distributed import ALONE
+from trainers.shared_checkpoint import SharedCheckpoint
 
 
 def test_everything_comes_back(tmp_path: Path) -> None:
@@ -121,3 +123,18 @@ def test_what_is_no_state_is_no_matter_of_the_disk(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="pickle") as caught:
         checkpoint.save(tmp_path / "c.pt", {"function": lambda: None})
     assert not isinstance(caught.value, CheckpointNotWritten)
+
+
+def test_files_of_the_user_beside_it_stay_and_old_shares_go(tmp_path: Path) -> None:
+    users = [
+        "c.pt.copy_of_monday",
+        "c.pt.offline",
+        "c.pt.before",
+        "c.pt.1of2",
+        "xc.pt.1of2.0",
+        "c.pt.1of2.0.zip",
+    ]
+    for name in (*users, "c.pt.1of2.0", "c.pt.11of12.1"):
+        (tmp_path / name).write_bytes(b"")
+    SharedCheckpoint(tmp_path / "c.pt", ALONE).save({}, {"intake": {"stream": {"cursor": 3}}})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["c.pt", *users])
