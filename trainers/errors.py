@@ -137,11 +137,22 @@ class NonFiniteLoss(TrainerError):
 class NoSamples(TrainerError):
     """The stream has ended with too little to learn from or to judge by."""
 
-    def __init__(self, samples: int, needed: int, judges: int, judges_needed: int) -> None:
+    def __init__(
+        self,
+        samples: int,
+        needed: int,
+        judges: int,
+        judges_needed: int,
+        *,
+        absent: tuple[str, ...] = (),
+        unnamed: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(
             f"the stream has ended with {samples} samples to learn from, {needed} are needed, "
             f"and {judges} held-out ones to judge by, {judges_needed} are needed; did the producers push "
             "snapshots one jump apart?"
+            + (f" Nothing came from {', '.join(absent)}." if absent else "")
+            + (f" Nobody has named {', '.join(unnamed)}, whose snapshots came." if unnamed else "")
         )
         self.samples = samples
         self.needed = needed

@@ -26,8 +26,9 @@ class Training:
 
     Attributes:
         model: the name the network is posted under.
-        producers: whose snapshots it learns from.
-        held_out: whose snapshots only judge it.
+        producers: whose snapshots it learns from; those of others in the stream are not used, which is warned
+            of, as is a name of whom nothing came.
+        held_out: whose snapshots only judge it; none of the producers.
         inputs: fields in the order of the network's arguments.
         target: the field whose value one jump later is learned.
         jump: solver steps between an input and its target, which are two snapshots of a rank that follow each
@@ -105,6 +106,8 @@ class Training:
         for name in ("producers", "held_out", "inputs"):
             if not getattr(self, name):
                 raise TrainingRefused(name, getattr(self, name), "at least one name")
+        if both := sorted(set(self.producers) & set(self.held_out)):
+            raise TrainingRefused("held_out", self.held_out, f"without {both[0]!r}, whom it is to learn from")
 
 
 def terms_of(training: Training) -> Terms:

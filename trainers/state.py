@@ -102,6 +102,8 @@ class TrainingState:
             common = {"parts": parts, "own": own, "torch": torch.get_rng_state()}
             intake.stream.acknowledge(self.checkpoint.save(common, self.loader.state_dict()))
             self.loader.pressed = False
+            if self.over:
+                intake.tell_absent()
 
     def resume(self, path: Path, share: Share) -> None:
         """Go on from a checkpoint, if there is one.

@@ -132,6 +132,11 @@ class SnapshotStream:
         self._skips_non_finite = non_finite == "skip"
 
     @property
+    def producers(self) -> tuple[str, ...]:
+        """The names of those who put snapshots, as they were given; none where nobody was named."""
+        return tuple(dict.fromkeys(producer for producer, _ in self._writers))
+
+    @property
     def cursor(self) -> int:
         """How many snapshots have been read, or left to those who share the stream."""
         return self._cursor

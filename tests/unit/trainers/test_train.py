@@ -292,6 +292,43 @@ def test_a_training_without_sense_is_refused_by_the_name_of_the_setting(setting:
         dataclasses.replace(TRAINING, **{setting: value})
 
 
+def test_one_who_is_held_out_is_not_learned_from() -> None:
+    with pytest.raises(TrainingRefused, match=r"held_out.*without 'a', whom it is to learn from"):
+        dataclasses.replace(TRAINING, held_out=("b", "a"))
+
+
+def test_nothing_is_learned_from_who_was_not_named(database: MemoryDatabase, tmp_path: Path) -> None:
+    stranger = MemoryClient(database, "test_0")
+    for step in range(20):
+        stranger.put_snapshot(step, {"x": np.zeros((4, 1), np.float32), "y": np.full((4, 1), 7, np.float32)})
+    seen: set[float] = set()
+
+    def noted(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        seen.update(target.flatten().tolist())
+        return mean_square(answer, target)
+
+    with pytest.warns(RuntimeWarning) as told:
+        train(network(), MemoryClient(database, "trainer"), TRAINING, reservoir(), tmp_path, loss=noted)
+    assert seen and 7 not in seen
+    assert [str(each.message) for each in told if each.category is RuntimeWarning] == [
+        "snapshots of 'test_0' are not learned from: the training names a, b"
+    ]
+
+
+def test_a_producer_of_whom_nothing_came_is_told(database: MemoryDatabase, tmp_path: Path) -> None:
+    training = dataclasses.replace(TRAINING, producers=("a", "c d"))
+    with pytest.warns(RuntimeWarning, match="nothing came from c d; are the names"):
+        train(network(), MemoryClient(database, "trainer"), training, reservoir(), tmp_path)
+
+
+def test_judges_whose_name_is_written_otherwise_are_told(database: MemoryDatabase, tmp_path: Path) -> None:
+    training, client = dataclasses.replace(TRAINING, held_out=("B",)), MemoryClient(database, "B")
+    client.end_stream()
+    said = "Nothing came from B. Nobody has named b, whose snapshots came."
+    with pytest.warns(RuntimeWarning, match="'b'"), pytest.raises(NoSamples, match=said):
+        train(network(), client, training, reservoir(), tmp_path)
+
+
 def test_a_training_without_judges_is_refused() -> None:
     with pytest.raises(TrainingRefused, match="held_out"):
         dataclasses.replace(TRAINING, held_out=())
