@@ -7,6 +7,7 @@ TrainerError
 ├── BufferEmpty         a draw from a buffer that holds nothing
 ├── SampleTooLarge      a sample is larger than all that its buffer may hold
 ├── StreamStalled       nothing new was announced for too long (also a TimeoutError)
+├── StreamTaken         another trainer acknowledges under the same name
 ├── NonFiniteField      a snapshot carries NaN or infinity
 ├── NonFiniteLoss       the loss is NaN or infinite
 ├── TrainingStopped     it was told to end before it was through; its checkpoint is written
@@ -86,6 +87,18 @@ class StreamStalled(TrainerError, TimeoutError):
         self.cursor = cursor
         self.timeout_s = timeout_s
         self.running = running
+
+
+class StreamTaken(TrainerError):
+    """Another reader acknowledges under the same name: each loses what the other lets go."""
+
+    def __init__(self, stream: str, consumer: str, own: int, known: int) -> None:
+        super().__init__(
+            f"another trainer reads the stream {stream!r} as {consumer!r}: it has acknowledged {known} "
+            f"snapshots, this one {own}; end one of the two, or have them train models of different names"
+        )
+        self.stream = stream
+        self.consumer = consumer
 
 
 class NonFiniteField(TrainerError):

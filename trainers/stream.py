@@ -23,7 +23,7 @@ from sim_clients import (
 )
 from sim_clients.contract import Layout, layout_of
 from sim_clients.keys import DEFAULT_STREAM, SnapshotName
-from trainers.errors import NonFiniteField, StreamStalled
+from trainers.errors import NonFiniteField, StreamStalled, StreamTaken
 from trainers.share import Share
 
 FIRST_PAUSE_S = 0.002
@@ -177,14 +177,22 @@ class SnapshotStream:
             self._acknowledged = self._client.subscribe(self._consumer, self._stream)
 
     def acknowledge(self, position: int | None = None) -> None:
-        """Let go what lies before a position, by default all that has been read: a checkpoint holds it."""
+        """Let go what lies before a position, by default all that has been read: a checkpoint holds it.
+
+        Raises:
+            StreamTaken: somebody else has acknowledged under this reader's name.
+        """
         position = self._cursor if position is None else position
         self._ahead = {place for place in self._ahead if place >= position}
         if self._consumer is None or position <= self._acknowledged:
             return
         known = self._client.subscribe(self._consumer, self._stream)
-        if known != self._acknowledged and self._find_place(came_back=known < self._acknowledged):
-            position = min(position, self._cursor)
+        if known != self._acknowledged:
+            own = self._acknowledged
+            if self._find_place(came_back=known < own):
+                position = min(position, self._cursor)
+            elif known > own:
+                raise StreamTaken(self._stream, self._consumer, own, known)
         try:
             self._client.acknowledge(position, self._consumer, self._stream)
         except StreamError:  # the database came back without this reader, or without some of what was read

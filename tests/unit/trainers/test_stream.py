@@ -17,7 +17,7 @@ from sim_clients import (
     SnapshotError,
     keys,
 )
-from trainers import NonFiniteField, SnapshotStream, StreamStalled, stream
+from trainers import NonFiniteField, SnapshotStream, StreamStalled, StreamTaken, stream
 from trainers.redistribution import stream_of
 from trainers.share import Share
 from trainers.stream import Pauses
@@ -331,6 +331,20 @@ def test_of_a_list_that_came_back_older_and_has_grown_what_is_new_is_read(databa
     resumed.load_state_dict(state)
     found = [snapshot.name for snapshot in resumed.new()]
     assert found[-20:] == [f"b.0.{step}" for step in range(20)] and len(found) <= 25
+
+
+def test_two_readers_of_one_name_are_told_by_whom_the_other_has_overtaken(database: MemoryDatabase) -> None:
+    put(database, "a", *range(8))
+    first, second = (SnapshotStream(MemoryClient(database), consumer="m") for _ in range(2))
+    for reader in (first, second):
+        reader.subscribe()
+        reader.new(limit=4)
+    first.acknowledge()
+    with pytest.raises(StreamTaken, match="as 'm': it has acknowledged 4 snapshots, this one 0"):
+        second.acknowledge(2)
+    first.new()
+    first.acknowledge()
+    assert MemoryClient(database).fill().consumers == {"m": 8}
 
 
 def come_back(database: MemoryDatabase, announced: int) -> None:
