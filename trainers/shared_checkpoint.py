@@ -75,7 +75,7 @@ class SharedCheckpoint:
                 if len(loaders) != self._ranks.world or rank == self._ranks.rank:
                     loaders[rank] = self._share(name)
             return {**state, "loader": loader_of(loaders, self._ranks.rank, self._ranks.world, owns)}
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(self._path, f"it is of another training: {error!r}") from error
 
     def _share(self, name: str) -> dict[str, Any]:

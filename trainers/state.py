@@ -121,7 +121,7 @@ class TrainingState:
             for name in _OWN:
                 setattr(self, name, state["own"][name])
             torch.set_rng_state(state["torch"])
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        except (LookupError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(path, f"it is of another training: {error}") from error
 
     def _parts(self) -> dict[str, Any]:
