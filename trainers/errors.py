@@ -16,6 +16,7 @@ TrainerError
 ├── SampleError         a snapshot lacks a field that the network is trained on
 ├── ExportFailed        torch cannot export the network in the form that was asked for
 ├── ExportMismatch      the exported network does not answer as the trained one
+├── FileNotWritten      there was no room for what a training keeps beside it, or no permission
 ├── CheckpointNotWritten  there was no room for a checkpoint, or no permission
 └── CheckpointError     a checkpoint cannot be read, or is of another training
 """
@@ -216,6 +217,15 @@ class CheckpointError(TrainerError):
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"the checkpoint {path} cannot be used: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class FileNotWritten(TrainerError):
+    """The history, or what a version answers to some samples, could not be written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} could not be written: {reason}")
         self.path = path
         self.reason = reason
 
