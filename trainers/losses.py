@@ -5,7 +5,8 @@ A loss of the user's is any function of the two that returns one number for each
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -13,6 +14,37 @@ from trainers.errors import TrainingRefused
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(answer, target), each (batch, …), to (batch,), differentiable."""
+
+
+def learning_device(network: torch.nn.Module) -> torch.device:
+    """Return where a network that is to learn is.
+
+    Raises:
+        TrainingRefused: it has no parameters, or none that are learned.
+    """
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            return parameter.device
+    raise TrainingRefused("network", type(network).__name__, "one with parameters that are learned")
+
+
+def answer_of(network: torch.nn.Module, batch: Mapping[str, torch.Tensor], inputs: Sequence[str]) -> Any:
+    """Return what a network answers to fields of a batch.
+
+    Raises:
+        TrainingRefused: it cannot, and a field has another dtype than its parameters.
+    """
+    try:
+        return network(*(batch[name] for name in inputs))
+    except RuntimeError as error:
+        wanted = next((each.dtype for each in network.parameters()), None)
+        for name in inputs:
+            if wanted is not None and "dtype" in str(error) and batch[name].dtype != wanted:
+                found = str(batch[name].dtype).removeprefix("torch.")
+                needed = str(wanted).removeprefix("torch.")
+                text = f"{needed}, which the network's parameters are, or converted in its forward()"
+                raise TrainingRefused(f"field {name!r}", found, text) from error
+        raise
 
 
 def of_samples(loss: Loss, answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
