@@ -314,7 +314,7 @@ class Client(Protocol):
         """Tell whoever posts a model how well a version does here.
 
         A trainer may go back to the version before where this one is worse, or NaN. The last 1000 reports of
-        a version are kept.
+        a version are kept. Of a version that is not there, or no more, nothing is.
 
         Args:
             name: of the model.

@@ -212,6 +212,11 @@ def model_lived(name: str) -> str:
     return f"{{{name}}}.lived"
 
 
+def model_swap(name: str) -> str:
+    """Return the key that a program holds while it changes which version is live, or removes one."""
+    return f"{{{name}}}.swap"
+
+
 def model_errors(name: str, version: int) -> str:
     """Return the list of what solvers have reported of a version."""
     return f"{{{name}}}.errors.{version}"

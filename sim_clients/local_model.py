@@ -7,18 +7,23 @@
 The database is asked which version is live when a call comes `follow_every_s` after the last look: a short
 command, some ten microseconds. A newer version is fetched and loaded within that call; calls that are going
 on in other threads end on the version that they began with.
+
+A version that cannot be had is named once, by the call that has looked, and the one before goes on answering.
+So it does while the database is gone: that is a RuntimeWarning, and looks that fail take at most a twentieth
+of the time.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from sim_clients import keys
-from sim_clients.errors import InferenceFailed, ModelMissing
+from sim_clients.errors import ClientError, DatabaseUnavailable, InferenceFailed, ModelMissing
 from sim_clients.fields import Array, model_inputs
 
 if TYPE_CHECKING:
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
     Load = Callable[[str, bytes], Program]
 
 FOLLOW_EVERY_S = 1.0
+_FAILED_LOOK_REST = 20
+"""A look that failed is followed by so many times its own length without one."""
 _FIRST_VERSION_EVERY_S = 0.02
 """How often the database is asked for a first version that is waited for."""
 
@@ -73,6 +80,9 @@ class LocalModel:
         self._looking = threading.Lock()
         self._loaded: _Loaded | None = None
         self._looked_at = float("-inf")
+        self._rest_s = self._follow_every_s
+        self._told: ClientError | None = None  # why the last look failed
+        self._unloadable: tuple[int, InferenceFailed] | None = None
 
     @property
     def version(self) -> int:
@@ -99,7 +109,8 @@ class LocalModel:
         Raises:
             TensorError: an input that the wire could not carry either.
             InferenceFailed: with torch's reason, for example a wrong shape.
-            ModelMissing, DatabaseUnavailable: as by `refresh`.
+            ModelMissing, DatabaseUnavailable: as by `refresh`, before a version is loaded. Later a version
+                that is missing, or that torch cannot load, is named once; a lost database is a warning.
         """
         outputs = self.outputs(*inputs)
         if len(outputs) != 1:
@@ -119,17 +130,37 @@ class LocalModel:
             return loaded
         with self._looking:
             loaded = self._loaded  # another thread may have looked meanwhile
-            return loaded if loaded is not None and not self._due() else self._look()
+            if loaded is None:
+                return self._look()
+            return self._look_again(loaded) if self._due() else loaded
 
     def _due(self) -> bool:
-        return time.monotonic() - self._looked_at >= self._follow_every_s
+        return time.monotonic() - self._looked_at >= self._rest_s
+
+    def _look_again(self, loaded: _Loaded) -> _Loaded:
+        """Look, with the lock held; what fails is told once, and what is loaded goes on answering."""
+        begin = time.monotonic()
+        try:
+            return self._look()
+        except ClientError as error:
+            self._looked_at = time.monotonic()
+            self._rest_s = max(self._follow_every_s, _FAILED_LOOK_REST * (self._looked_at - begin))
+            before, self._told = self._told, error
+            gone = isinstance(error, DatabaseUnavailable)
+            if type(before) is type(error) and (gone or str(before) == str(error)):
+                return loaded
+            if not gone:
+                raise
+            told = f"{error}; version {loaded.version} of the model '{self._name}' goes on answering"
+            warnings.warn(told, RuntimeWarning, stacklevel=5)
+            return loaded
 
     def _look(self) -> _Loaded:
         """Look, with the lock held."""
         live = self._client.model_version(self._name) if self._loaded else self._first_version()
         if self._loaded is None or live != self._loaded.version:
             self._loaded = self._fetched(live)
-        self._looked_at = time.monotonic()
+        self._looked_at, self._rest_s, self._told = time.monotonic(), self._follow_every_s, None
         return self._loaded
 
     def _first_version(self) -> int:
@@ -144,9 +175,14 @@ class LocalModel:
 
     def _fetched(self, live: int) -> _Loaded:
         while True:
+            if self._unloadable is not None and self._unloadable[0] == live:  # a version never changes
+                raise self._unloadable[1].with_traceback(None)
             try:
                 archive = self._client.get_model(self._name, live)
                 return _Loaded(live, self._load(keys.model_version(self._name, live), archive))
+            except InferenceFailed as error:
+                self._unloadable = live, error
+                raise
             except ModelMissing:  # it may have been replaced and removed since
                 before, live = live, self._client.model_version(self._name)
                 if live == before:

@@ -101,10 +101,12 @@ class MemoryModels:
     def versions(self, name: str) -> list[ModelVersion]:
         """Return the versions of a model, oldest first."""
         entries, lived = self.entries.get(name, {}), self.lived.get(name, set())
-        return registry.versions_from(name, entries, lived, self.live.get(name, 0))
+        return registry.versions_from(entries, lived, self.live.get(name, 0))
 
     def report(self, name: str, version: int, report: ReportedError) -> None:
-        """Keep what a solver says of a version."""
+        """Keep what a solver says of a version, if it is there."""
+        if keys.model_version(name, version) not in self.networks:
+            return
         reports = self.reports.setdefault((name, version), [])
         reports.append(report)
         del reports[: -registry.REPORTS_KEPT]

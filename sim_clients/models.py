@@ -10,6 +10,10 @@ from sim_clients.errors import ModelRejected, TensorError
 
 # An ONNX file begins with its field 1, a number; one of its fields 2 to 5, 7, 8 and 14 is next (protobuf).
 _ONNX = re.compile(rb"\x08[\x01-\x7f][\x12\x1a\x22\x28\x3a\x42\x72]")
+_DIGITS = 18
+VERSIONS = 10**_DIGITS
+"""The first number that is no version."""
+
 _DEVICE = re.compile(r"(CPU|GPU)(:\d+)?")
 
 
@@ -17,10 +21,12 @@ def checked_version(name: str, version: int) -> int:
     """Return a version as a plain int.
 
     Raises:
-        ModelRejected: it is no whole number of 1 or more.
+        ModelRejected: it is no whole number of 1 or more, or has more digits than a TAG.
     """
-    if not isinstance(version, Integral) or isinstance(version, bool) or version < 1:
-        raise ModelRejected(name, f"a version is a whole number, 1 or greater, got {version!r}")
+    whole = isinstance(version, Integral) and not isinstance(version, bool)
+    if not whole or not 1 <= version < VERSIONS:
+        reason = f"a version is a whole number, 1 or greater and of up to {_DIGITS} digits, got {version!r}"
+        raise ModelRejected(name, reason)
     return int(version)
 
 
@@ -54,11 +60,14 @@ def checked_error(name: str, value: float) -> float:
     """Return a reported error as a plain float.
 
     Raises:
-        ModelRejected: it is no number.
+        ModelRejected: it is no number, or greater than a float can be.
     """
     if not isinstance(value, Real) or isinstance(value, bool):
         raise ModelRejected(name, f"an error is a number, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ModelRejected(name, "an error is a number that fits into 64 bits") from error
 
 
 def check_newer(name: str, version: int, live: int) -> None:

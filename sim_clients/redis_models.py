@@ -6,6 +6,8 @@ What is done when a version is posted, and in which order, is told in c/post.c, 
 from __future__ import annotations
 
 import functools
+import secrets
+import time
 from binascii import crc_hqx
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +26,22 @@ SLOTS = 16384
 _NONE = b"}?*"
 _MISSING = "there is no such model"
 _NO_MODEL = "cannot find run info"
+
+_EXPIRY_S = 30
+"""How long a program that was killed may keep others from changing which version is live, s."""
+
+# A full server refuses the first write of a script, but for one that only frees.
+_TAKE = """local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"""
+_KEEP = """if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])"""
+_LEAVE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
+_REPORT = """local entry = redis.call('HGET', KEYS[1], ARGV[1])
+if not entry or entry:sub(1, 8) == 'removed ' or entry:sub(1, 11) == 'posting by ' then return 0 end
+redis.call('RPUSH', KEYS[2], ARGV[2])
+redis.call('LTRIM', KEYS[2], ARGV[3], -1) return 1"""
 
 
 class _Place(NamedTuple):
@@ -94,7 +112,7 @@ class RedisModels:
             check_newer(name, version, live)
             database.hsetnx(keys.model_versions(name), str(version), claim)
             held = database.hget(keys.model_versions(name), str(version))
-            registry.check_unused(name, version, held and held.decode(), claim)
+            registry.check_unused(name, version, held and _text(held), claim)
             try:
                 store(keys.model_version(name, version))
             except DatabaseUnavailable:
@@ -106,7 +124,7 @@ class RedisModels:
             entry = registry.entry_of(about, size, live)
             database.hset(keys.model_versions(name), str(version), entry)
             if promote:
-                self._make_live(database, name, version, live)
+                self._make_live(database, name, version)
 
     def promote(self, name: str, version: int) -> None:
         """Make a version the live one, on every shard.
@@ -117,7 +135,7 @@ class RedisModels:
             DatabaseUnavailable: a shard has gone; where that was in the swap, the message says what each has.
         """
         with self._connection("promote model", name) as database:
-            self._make_live(database, name, version, self._live(database, name))
+            self._make_live(database, name, version)
 
     def remove(self, name: str, version: int) -> None:
         """Remove the archive of a version, and what was reported of it.
@@ -126,7 +144,7 @@ class RedisModels:
             ModelMissing: there is no such version.
             ModelRejected: it is live.
         """
-        with self._connection("remove a version of", name) as database:
+        with self._connection("remove a version of", name) as database, self._swapping(database, name):
             registry.check_removable(name, version, self._versions(database, name))
             key = keys.model_versions(name)
             entry = database.hget(key, str(version))
@@ -134,16 +152,15 @@ class RedisModels:
             if entry is None and not deleted:
                 raise ModelMissing(name, version)
             if entry is not None:
-                database.hset(key, str(version), registry.removed_entry(entry.decode()))
+                database.hset(key, str(version), registry.removed_entry(_text(entry)))
             database.zrem(keys.model_lived(name), str(version))
             database.unlink(keys.model_errors(name, version))
 
     def report_error(self, name: str, version: int, report: ReportedError) -> None:
-        """Keep what a solver says of a version."""
+        """Keep what a solver says of a version, if it is there."""
         with self._connection("report an error of", name) as database:
-            key = keys.model_errors(name, version)
-            database.rpush(key, str(report))
-            database.ltrim(key, -registry.REPORTS_KEPT, -1)
+            places = keys.model_versions(name), keys.model_errors(name, version)
+            database.eval(_REPORT, 2, *places, str(version), str(report), -registry.REPORTS_KEPT)
 
     def reported_errors(self, name: str, version: int) -> list[ReportedError]:
         """Return what solvers have said of a version, oldest first."""
@@ -153,9 +170,9 @@ class RedisModels:
 
     def _versions(self, database: Any, name: str) -> list[ModelVersion]:
         entries = database.hgetall(keys.model_versions(name))
-        lived = {int(member) for member in database.zrange(keys.model_lived(name), 0, -1)}
-        texts = {key.decode(): text.decode() for key, text in entries.items()}
-        return registry.versions_from(name, texts, lived, self._live(database, name))
+        lived = {int(member) for member in database.zrange(keys.model_lived(name), 0, -1) if member.isdigit()}
+        texts = {_text(key): _text(text) for key, text in entries.items()}
+        return registry.versions_from(texts, lived, self._live(database, name))
 
     def _live(self, database: Any, name: str) -> int:
         tag = self._tag(database, self._places(database)[0], name)
@@ -175,36 +192,74 @@ class RedisModels:
             raise
         return str(dict(zip(reply[::2], reply[1::2], strict=True))[b"tag"].decode())
 
-    def _make_live(self, database: Any, name: str, version: int, live: int) -> None:
+    def _make_live(self, database: Any, name: str, version: int) -> None:
         places = self._places(database)
         with _refusals(name, version):
             for place in places:
                 self._promote(database, place, name, version, "CHECK")
-        if live:
-            lived = keys.model_lived(name)
-            database.zremrangebyscore(lived, f"({live}", "+inf")
-            database.zadd(lived, {str(live): live})
-        try:
-            for place in places:
-                self._promote(database, place, name, version)
-        except redis.ResponseError as error:
-            raise ModelRejected(name, f"{error}; {self._gone_back(database, places, name, live)}") from error
-        except redis.RedisError as error:
-            told = f"{error}; {self._gone_back(database, places, name, live)}"
-            doing = f"make version {version} of {name} live"
-            raise DatabaseUnavailable(str(self._address), doing, told) from error
+        with self._swapping(database, name) as turn:
+            live = self._live(database, name)
+            if live:
+                lived = keys.model_lived(name)
+                database.zremrangebyscore(lived, f"({live}", "+inf")
+                database.zadd(lived, {str(live): live})
+            try:
+                for place in places:
+                    self._promote(database, place, name, version)
+            except redis.RedisError as error:
+                back = places if self._may_go_back(database, name, turn) else ()
+                told = f"{error}; {self._gone_back(database, places, back, name, live)}"
+                if isinstance(error, redis.ResponseError):
+                    raise ModelRejected(name, told) from error
+                doing = f"make version {version} of {name} live"
+                raise DatabaseUnavailable(str(self._address), doing, told) from error
 
-    def _gone_back(self, database: Any, places: Sequence[_Place], name: str, live: int) -> str:
-        """Have all shards answer as before, and return what is live now."""
-        for place in places:
+    @contextmanager
+    def _swapping(self, database: Any, name: str) -> Iterator[str]:
+        """Wait until no other program changes which version is live, and keep all others from it.
+
+        Raises:
+            ModelRejected: others have done so for too long.
+        """
+        begin, pause, turn = time.monotonic(), 0.001, secrets.token_hex(16)
+        while not self._at_swap(database, name, _TAKE, turn):
+            waited = time.monotonic() - begin
+            if waited > 2 * _EXPIRY_S:
+                others = (
+                    f"other programs have been changing which version is live for {waited:.0f} s; try again"
+                )
+                raise ModelRejected(name, others)
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
+        try:
+            yield turn
+        finally:
+            with suppress(redis.RedisError):  # it expires where this does not arrive
+                self._at_swap(database, name, _LEAVE, turn)
+
+    def _at_swap(self, database: Any, name: str, script: str, turn: str) -> bool:
+        return bool(database.eval(script, 1, keys.model_swap(name), turn, 1000 * _EXPIRY_S))
+
+    def _may_go_back(self, database: Any, name: str, turn: str) -> bool:
+        """Return whether no other program's turn has come, nor can come."""
+        try:
+            return self._at_swap(database, name, _KEEP, turn)
+        except redis.RedisError:
+            return True  # others need the same shard
+
+    def _gone_back(
+        self, database: Any, places: Sequence[_Place], back: Sequence[_Place], name: str, live: int
+    ) -> str:
+        """Have some shards, all or none, answer as before, and return what is live now."""
+        for place in back:
             with suppress(redis.RedisError):  # what came of it is asked below
                 if live:
                     self._promote(database, place, name, live)
                 else:
                     self._ask(database, place, "UNLINK", keys.model_place(place.tag, name))
         found = [self._told(database, place, name) for place in places]
-        back = f"has version {live}" if live else "has none"
-        if set(found) == {back}:
+        before = f"has version {live}" if live else "has none"
+        if set(found) == {before}:
             return f"version {live} is live again" if live else "none is live"
         names = [str(self._address) if at.node is None else f"{at.node.host}:{at.node.port}" for at in places]
         shards = ", ".join(f"{shard} {told}" for shard, told in zip(names, found, strict=True))
@@ -263,6 +318,11 @@ def _refusals(name: str, version: int) -> Iterator[None]:
         if _MISSING in str(error):
             raise ModelMissing(name, version) from error
         raise ModelRejected(name, str(error)) from error
+
+
+def _text(reply: bytes) -> str:
+    """Return what another program may have written."""
+    return reply.decode(errors="replace")
 
 
 def _tag_of(slot: int) -> bytes:

@@ -4,30 +4,34 @@ Beside the models, in the slot of `{name}`, the database keeps
 
     {name}.versions        a hash: version -> what is known of it
     {name}.lived           a sorted set: the versions that were live, each noted when it was left
+    {name}.swap            who makes a version live or removes one just now: one program at a time
     {name}.errors.<v>      a list: what solvers have reported of version v, oldest first
 
 What is known of a version is an object in JSON, which never changes. Before it stands `removed ` when the
-archive has been removed; while it is being posted there is `posting by <producer>.<rank>` in its place.
-Other programs may read all of it.
+archive has been removed; while it is being posted there is `posting by <producer>.<rank> <token>` in its
+place, whose last word no other client has. Other programs may read all of it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple
 
 from sim_clients.errors import ModelRejected
 
-State = Literal["stored", "posting", "removed"]
+State = Literal["stored", "posting", "removed", "damaged"]
 
 REPORTS_KEPT = 1000
 """How many reports of a version are kept, the newest."""
 
+_LARGEST = sys.float_info.max
+_YEAR_10000 = 253402300800.0
 _REMOVED = "removed "
 _POSTING = "posting by "
 
@@ -81,7 +85,8 @@ class ModelVersion:
 
     Attributes:
         version: its number.
-        state: `stored`; `posting`, while it is on its way, or for ever where that was cut off; `removed`.
+        state: `stored`; `posting`, while it is on its way, or for ever where that was cut off; `removed`;
+            `damaged`, where what is kept of it cannot be read: nothing is known of it then.
         about: what is known of it.
         live: the plain name answers as it.
         was_live: it is live, or was so before the live one and was left for a later one: one can go back to
@@ -99,7 +104,8 @@ def previous(versions: Iterable[ModelVersion]) -> int | None:
     """Return the version to go back to, None where there is none."""
     versions = list(versions)
     live = next((each.version for each in versions if each.live), 0)
-    before = (each.version for each in versions if each.was_live and each.state == "stored")
+    there = ("stored", "damaged")  # the archive is there
+    before = (each.version for each in versions if each.was_live and each.state in there)
     return max((version for version in before if version < live), default=None)
 
 
@@ -108,9 +114,9 @@ def newest(versions: Iterable[ModelVersion]) -> int:
     return max((each.version for each in versions), default=0)
 
 
-def claim_of(producer: str, rank: int) -> str:
-    """Return what stands for a version while somebody posts it."""
-    return f"{_POSTING}{producer}.{rank}"
+def claim_of(producer: str, rank: int, token: str) -> str:
+    """Return what stands for a version while somebody posts it; the token is of this client alone."""
+    return f"{_POSTING}{producer}.{rank} {token}"
 
 
 def entry_of(about: ModelAbout | None, size: int, live: int) -> str:
@@ -122,7 +128,7 @@ def entry_of(about: ModelAbout | None, size: int, live: int) -> str:
         live: the version that is live, 0 where there is none.
     """
     facts = {"parent": live or None, "unix_time": round(time.time(), 3), "bytes": size}
-    return json.dumps(facts | json.loads((about or ModelAbout()).as_json()))
+    return json.dumps(facts | json.loads(_plain(about or ModelAbout()).as_json()))
 
 
 def removed_entry(entry: str) -> str:
@@ -130,22 +136,20 @@ def removed_entry(entry: str) -> str:
     return entry if entry.startswith(_REMOVED) else _REMOVED + entry
 
 
-def versions_from(name: str, entries: Mapping[str, str], lived: set[int], live: int) -> list[ModelVersion]:
+def versions_from(entries: Mapping[str, str], lived: set[int], live: int) -> list[ModelVersion]:
     """Read the registry of a model.
 
     Args:
-        name: of the model, for errors.
         entries: what is kept of each version.
         lived: those that were live and were left.
         live: 0 where none is.
 
     Returns:
-        The versions, oldest first; the live one also where another program has posted it.
-
-    Raises:
-        ModelRejected: another program has written there.
+        The versions, oldest first; the live one also where another program has posted it. One whose entry
+        another program has written is `damaged`.
     """
-    found = {int(key): _parsed(name, key, text) for key, text in entries.items() if key.isdigit()}
+    numbers = (key for key in entries if key.isascii() and key.isdigit())
+    found = {int(key): _parsed(entries[key]) for key in numbers}
     if live and live not in found:
         found[live] = ("stored", ModelAbout())
     return [
@@ -197,28 +201,74 @@ def checked_about(name: str, about: ModelAbout | None) -> str:
     """Return what the user says of a version, as JSON.
 
     Raises:
-        ModelRejected: it is no ModelAbout, or has what JSON has not.
+        ModelRejected: it is no ModelAbout, or has what JSON has not, or what is of another type.
     """
     if about is None:
         return "{}"
     if not isinstance(about, ModelAbout):
         raise ModelRejected(name, f"what is known of it is a ModelAbout, got {type(about).__name__}")
-    for what, number in {"loss": about.loss, **about.metrics}.items():
-        if number is not None and not math.isfinite(number):
-            raise ModelRejected(name, f"its {what} is {number}")
+    about = _plain(about)
+    if (wrong := _wrong(about)) is not None:
+        raise ModelRejected(name, wrong)
     return about.as_json()
 
 
-def _parsed(name: str, version: str, text: str) -> tuple[State, ModelAbout]:
+def _plain(about: ModelAbout) -> ModelAbout:
+    """Return the same with Python's own numbers where it has numpy's or torch's scalars."""
+    plain = {each.name: _number(getattr(about, each.name)) for each in dataclasses.fields(ModelAbout)}
+    if isinstance(about.metrics, Mapping):
+        plain["metrics"] = {name: _number(each) for name, each in about.metrics.items()}
+    return ModelAbout(**plain)
+
+
+def _number(known: Any) -> Any:
+    if isinstance(known, bool) or not isinstance(known, Real):
+        return known
+    return int(known) if isinstance(known, Integral) else float(known)
+
+
+def _wrong(about: ModelAbout) -> str | None:
+    """Return what is wrong with what is known of a version, None where nothing is."""
+    metrics = about.metrics
+    if not isinstance(metrics, Mapping) or not all(isinstance(name, str) for name in metrics):
+        return f"its metrics are numbers by their names, got {metrics!r:.60}"
+    for name, number in {"loss": about.loss, "unix_time": about.unix_time, **metrics}.items():
+        if number is not None and (isinstance(number, bool) or not isinstance(number, (int, float))):
+            return f"its {name} is a number, got {number!r:.60}"
+        if number is not None and not abs(number) <= _LARGEST:
+            return f"its {name} is {number!r:.60}"
+    if about.unix_time is not None and not 0 <= about.unix_time < _YEAR_10000:
+        return f"its unix_time is {about.unix_time}"
+    for name in ("samples", "steps", "parent", "bytes"):
+        whole = getattr(about, name)
+        if whole is not None and (isinstance(whole, bool) or not isinstance(whole, int) or whole < 0):
+            return f"its {name} is a whole number, got {whole!r:.60}"
+    for name in ("git_commit", "format"):
+        text = getattr(about, name)
+        if text is not None and not isinstance(text, str):
+            return f"its {name} is a text, got {text!r:.60}"
+    return None
+
+
+def _parsed(text: str) -> tuple[State, ModelAbout]:
     if text.startswith(_POSTING):
         return "posting", ModelAbout()
-    state: State = "removed" if text.startswith(_REMOVED) else "stored"
+    removed = text.startswith(_REMOVED)
     text = text.removeprefix(_REMOVED)
-    if text.startswith(_POSTING):
-        return state, ModelAbout()
+    about = None if text.startswith(_POSTING) else _read(text)
+    if removed:
+        return "removed", about or ModelAbout()
+    return ("damaged", ModelAbout()) if about is None else ("stored", about)
+
+
+def _read(text: str) -> ModelAbout | None:
+    """Return what a text says of a version, None where it is not ours."""
     try:
-        known: dict[str, Any] = json.loads(text)
-        names = {each.name for each in dataclasses.fields(ModelAbout)}
-        return state, ModelAbout(**{key: value for key, value in known.items() if key in names})
-    except (ValueError, TypeError) as error:
-        raise ModelRejected(name, f"what is kept of version {version} is not ours: {text[:60]!r}") from error
+        known = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(known, dict):
+        return None
+    names = {each.name for each in dataclasses.fields(ModelAbout)}
+    about = ModelAbout(**{key: value for key, value in known.items() if key in names})
+    return about if _wrong(about) is None else None

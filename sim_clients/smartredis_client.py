@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import secrets
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -87,6 +88,7 @@ class SmartRedisClient:
         self._scratch: set[str] = set()
         self._streams = RedisStreams(address)
         self._models = RedisModels(address)
+        self._token = secrets.token_hex(16)
         self._prefixes_of_keys = keys.Prefixes.from_environment(os.environ)
         with environment_for(address), self._translated("connect"):
             self._wheel = Wheel(None, logger_name=self._id)
@@ -354,7 +356,7 @@ class SmartRedisClient:
                 size=len(model),
                 about=about,
                 promote=promote,
-                claim=claim_of(self.producer, self.rank),
+                claim=claim_of(self.producer, self.rank, self._token),
                 store=store,
             )
         except DatabaseRefused as error:

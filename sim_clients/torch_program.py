@@ -65,10 +65,20 @@ def _run(key: str, run: Any, inputs: Sequence[Array]) -> tuple[Array, ...]:
         with torch.no_grad():
             answer = run(*map(_tensor, inputs))
         outputs = tuple(answer) if isinstance(answer, (tuple, list)) else (answer,)
-        return tuple(np.array(output.detach().cpu().numpy(), order="C") for output in outputs)
-    except (RuntimeError, TypeError, AttributeError) as error:
+        return tuple(map(_array, outputs))
+    except (RuntimeError, TypeError, AttributeError, torch.jit.Error) as error:
         given = ", ".join(f"{array.dtype} {array.shape}" for array in inputs)
         raise InferenceFailed(key, f"{_reason(error)}; given was {given}") from error
+
+
+def _array(output: torch.Tensor) -> Array:
+    """Return an output as the database gives it: bfloat16 as float32, a scalar with one dimension."""
+    plain = output.detach().cpu()
+    if plain.dtype == torch.bfloat16:
+        plain = plain.float()
+    if plain.dtype.is_complex:
+        raise TypeError(f"it puts out {plain.dtype}, which no array of the database can be")
+    return np.array(plain.numpy(), order="C", ndmin=1)
 
 
 def _tensor(array: Array) -> torch.Tensor:
@@ -99,6 +109,8 @@ def _is_package(archive: bytes) -> bool:
 def _reason(error: Exception) -> str:
     """Return the cause that torch names, without the lines of code around it."""
     text = str(error).strip()
+    if isinstance(error, torch.jit.Error):  # what the network has raised comes last
+        return text.rpartition("\n")[2]
     return (text.rpartition(_CAUSE)[2] or text).partition("\n")[0]
 
 

@@ -177,8 +177,27 @@ class ModelContract:
         client.remove_model_version("closure", 1)  # twice is harmless
         np.testing.assert_allclose(client.infer("closure", field()), 3 * field())
 
-    def test_solvers_report_how_well_a_version_does(self, open_client: OpenClient) -> None:
+    def test_a_report_of_a_version_that_is_not_there_is_not_kept(
+        self, open_client: OpenClient, networks: Networks
+    ) -> None:
+        """Neither for the one that comes later, nor of one that has been removed."""
+        client = open_client("trainer")
+        client.report_error("closure", float("nan"), 1)
+        client.put_model("closure", networks.doubles, 1)
+        assert client.reported_errors("closure", 1) == []
+        client.put_model("closure", networks.triples, 2)
+        client.report_error("closure", 0.5, 1)
+        assert len(client.reported_errors("closure", 1)) == 1
+        client.remove_model_version("closure", 1)
+        client.report_error("closure", 0.5, 1)
+        assert client.reported_errors("closure", 1) == []
+
+    def test_solvers_report_how_well_a_version_does(
+        self, open_client: OpenClient, networks: Networks
+    ) -> None:
         trainer, one, other = open_client("trainer"), open_client("heat_0"), open_client("heat_1", 2)
+        trainer.put_model("closure", networks.doubles, 3)
+        trainer.put_model("closure", networks.triples, 4)
         assert trainer.reported_errors("closure", 3) == []
         one.report_error("closure", 0.25, 3)
         other.report_error("closure", np.float32(0.5), 3)

@@ -135,10 +135,11 @@ def rm(
         raise RunError(
             f"version {live} of the model {name!r} is live, nothing was removed: promote another one before"
         )
-    for version in versions:
+    before = {each.version for each in known if each.state == "removed"}
+    for version in dict.fromkeys(versions):
         with _missing(known, name, version):
             models.remove(name, version)
-        print(f"{name}: version {version} is removed")
+        print(f"{name}: version {version} {'was removed before' if version in before else 'is removed'}")
 
 
 def _models(run_id: str | None, identifier: str) -> RedisModels:
@@ -195,7 +196,8 @@ def _shown(value: float) -> float | str:
 
 def _row(version: ModelVersion) -> tuple[str, ...]:
     about = version.about
-    standing = "live" if version.live else "" if version.state == "stored" else version.state
+    state = "" if version.state == "stored" else version.state
+    standing = " ".join(filter(None, ("live" if version.live else "", state)))
     posted = (
         "" if about.unix_time is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(about.unix_time))
     )

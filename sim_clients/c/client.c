@@ -1,7 +1,9 @@
 // A client's life: connect, settings, close.
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -14,6 +16,14 @@ const char* penstock_version(void) { return VERSION; }
 
 const char* psk_dot(const char* prefix) { return *prefix ? "." : ""; }
 
+// Return whether the system gave random bytes.
+static int draw_token(penstock_client* client) {
+  unsigned char drawn[16];
+  if (getentropy(drawn, sizeof drawn)) return 0;
+  for (size_t i = 0; i < sizeof drawn; i++) snprintf(client->token + 2 * i, 3, "%02x", drawn[i]);
+  return 1;
+}
+
 static penstock_client* new_client(double timeout) {
   penstock_client* client = calloc(1, sizeof *client);
   if (!client) return NULL;
@@ -25,7 +35,7 @@ static penstock_client* new_client(double timeout) {
   client->connect_timeout = timeout > 0 ? timeout : PSK_DEFAULT_CONNECT_TIMEOUT;
   client->queue_bytes = (size_t)256 << 20;
   client->shared_from = PSK_SHARED_FROM;
-  if (client->commands && client->written && client->read) return client;
+  if (client->commands && client->written && client->read && draw_token(client)) return client;
   psk_client_free(client);
   return NULL;
 }

@@ -11,7 +11,7 @@
 //   npy.c spill.c   fields as .npy files, snapshots as directories of them
 //   about.c contract.c series.c   what is known of fields, what all agree on, what this client has put
 //   flow.h      bounded streams, in files of its own
-//   tensor.c dataset.c stream.c batch.c flag.c model.c post.c archive.c wait.c async.c
+//   tensor.c dataset.c stream.c batch.c flag.c model.c post.c known.c swap.c archive.c wait.c async.c
 //                                                                        the calls of penstock.h
 //   client.c address.c error.c names.c                                   around them
 //
@@ -312,6 +312,23 @@ const char* psk_place_tag(const penstock_client* client, int place);
 // 0: there is none.
 int psk_live_version(penstock_client* client, const char* name, int64_t* version);
 int psk_live_at(penstock_client* client, const char* name, int place, int64_t* version);
+// The version that the shard with the model's registry answers by.
+int psk_live_at_registry(penstock_client* client, const char* name, int64_t* version);
+
+// ---- known.c
+
+// Check what is known of a version, as JSON.
+int psk_check_known(penstock_client* client, const char* name, const char* text);
+
+// ---- swap.c
+
+// Wait until no other program changes which version of a model is live, and keep all others from it for 30 s.
+int psk_swap_begin(penstock_client* client, const char* name);
+// For 30 s more. An error where that time was over.
+int psk_swap_keep(penstock_client* client, const char* name);
+void psk_swap_end(penstock_client* client, const char* name);
+// Begin another round trip whatever went wrong before, with the time that a connection may take.
+void psk_ask_anew(penstock_client* client);
 
 // ---- archive.c
 
@@ -598,7 +615,8 @@ struct penstock_client {
   size_t shared_from;  // bytes of an array that goes through shared memory; 0: none does
   char* producer;
   int64_t rank;
-  char* written;  // prefix of keys that are written, "" for none
+  char token[33];  // random: no other client has it
+  char* written;   // prefix of keys that are written, "" for none
   char* read;
   double timeout;
   double connect_timeout;

@@ -76,6 +76,14 @@ int psk_live_version(penstock_client* client, const char* name, int64_t* version
   return psk_live_at(client, name, 0, version);
 }
 
+int psk_live_at_registry(penstock_client* client, const char* name, int64_t* version) {
+  int slot = psk_slot(name, strlen(name)), place = 0;
+  for (int i = 0; i < psk_places(client); i++)
+    if (client->cluster.on && client->cluster.ranges[i].low <= slot && slot <= client->cluster.ranges[i].high)
+      place = i;
+  return psk_live_at(client, name, place, version);
+}
+
 int penstock_model_version(penstock_client* client, const char* name, int64_t* version) {
   psk_begin(client, "ask for the version of", name);
   int status = psk_check_name(client, "model", name);

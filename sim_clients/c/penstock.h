@@ -421,7 +421,8 @@ PENSTOCK_API int penstock_post_model(penstock_client* client, const char* name, 
 PENSTOCK_API int penstock_promote_model(penstock_client* client, const char* name, int64_t version);
 
 // Tell whoever posts a model how well a version does here, by any measure of which less is better: a trainer
-// may go back to the version before where it is worse, or NaN. The last 1000 of a version are kept.
+// may go back to the version before where it is worse, or NaN. The last 1000 of a version are kept. Of a
+// version that is not there, or no more, nothing is.
 PENSTOCK_API int penstock_report_error(penstock_client* client, const char* name, double value,
                                        int64_t version);
 

@@ -4,8 +4,9 @@
 //   2. AI.MODELSTORE on every shard at once. Where one refuses it, the version is taken back
 //   3. what is known of it goes into the registry
 //   4. PENSTOCK.PROMOTE .. CHECK on every shard at once: all of them have loaded it
-//   5. {name}.lived is told of the version that is live and is to be left: that is so whatever comes next
-//   6. PENSTOCK.PROMOTE on every shard at once. Where one refuses, all are told to go back
+//   5. nobody else may change what is live from here on, see swap.c
+//   6. {name}.lived is told of the version that is live and is to be left: that is so whatever comes next
+//   7. PENSTOCK.PROMOTE on every shard at once. Where one refuses, all are told to go back
 //
 // The registry is in the slot of {name}. sim_clients/registry.py says what its values are, and
 // sim_clients/redis_models.py does the same.
@@ -20,6 +21,8 @@
 static const size_t kPiece = (size_t)511 << 20;  // Redis takes words of up to 512 MB
 
 enum { kReportsKept = 1000 };
+
+static const int64_t kVersions = 1000000000000000000;  // the first that is none: the TAG has up to 18 digits
 
 typedef struct post {
   const char* name;
@@ -65,9 +68,9 @@ static void registry_key(penstock_client* client, const char* name, const char* 
 }
 
 static int claim(penstock_client* client, const post* one) {
-  char mine[512], rank[24], *held = NULL;
-  snprintf(rank, sizeof rank, "%lld", (long long)client->rank);
-  snprintf(mine, sizeof mine, "posting by %.400s.%s", client->producer, rank);
+  char mine[512], *held = NULL;
+  snprintf(mine, sizeof mine, "posting by %.400s.%lld %s", client->producer, (long long)client->rank,
+           client->token);
   psk_again(client);
   psk_command_begin(client, 4, psk_reply_ignored, NULL);
   psk_word(client, "HSETNX");
@@ -95,7 +98,7 @@ static int record(penstock_client* client, const post* one) {
   if (one->live) snprintf(parent, sizeof parent, "%lld", (long long)one->live);
   snprintf(facts, sizeof facts, "{\"parent\": %s, \"unix_time\": %lld.%03ld, \"bytes\": %zu", parent,
            (long long)now.tv_sec, now.tv_nsec / 1000000, one->size);
-  const char* more = one->about + 1 + strspn(one->about + 1, " \t\n");
+  const char* more = one->about + 1 + strspn(one->about + 1, " \t\n\r");
   psk_again(client);
   psk_command_begin(client, 4, psk_reply_ignored, NULL);
   psk_word(client, "HSET");
@@ -135,9 +138,10 @@ static int is_device(const char* device) {
 }
 
 static int check_version(penstock_client* client, const char* name, int64_t version) {
-  if (version >= 1) return 0;
+  if (version >= 1 && version < kVersions) return 0;
   return psk_fail(client, PENSTOCK_MODEL_REJECTED, name,
-                  "a version is a whole number, 1 or greater, got %lld", (long long)version);
+                  "a version is a whole number, 1 or greater and of up to 18 digits, got %lld",
+                  (long long)version);
 }
 
 static int check_post(penstock_client* client, const post* one) {
@@ -149,10 +153,8 @@ static int check_post(penstock_client* client, const post* one) {
   if (!is_device(one->device))
     return psk_fail(client, PENSTOCK_MODEL_REJECTED, one->name,
                     "a device is CPU, GPU, CPU:n or GPU:n, got '%s'", one->device);
-  size_t length = strlen(one->about);
-  if (length < 2 || one->about[0] != '{' || one->about[length - 1] != '}')
-    return psk_fail(client, PENSTOCK_MODEL_REJECTED, one->name,
-                    "what is known of it is an object in JSON, got '%.60s'", one->about);
+  status = psk_check_known(client, one->name, one->about);
+  if (status) return status;
   return check_version(client, one->name, one->version);
 }
 
@@ -214,8 +216,8 @@ static int promote_everywhere(penstock_client* client, const post* one, int only
   return psk_run(client);
 }
 
-// Ask one shard alone, whatever went wrong before: one that does not answer must not keep the others from it.
-static void ask_anew(penstock_client* client) {
+// One shard that does not answer must not keep the others from being asked.
+void psk_ask_anew(penstock_client* client) {
   psk_again(client);
   client->error.status = 0;
   client->hopeless = client->uncertain = client->interrupted = 0;
@@ -234,7 +236,7 @@ static int describe_shards(penstock_client* client, const post* one, char* text,
       snprintf(shard, sizeof shard, "%s:%d", at->host, at->port);
     }
     int64_t version = 0;
-    ask_anew(client);
+    psk_ask_anew(client);
     int status = psk_live_at(client, one->name, place, &version);
     if (!status && version) snprintf(told, sizeof told, "has version %lld", (long long)version);
     if (!status && !version) snprintf(told, sizeof told, "has none");
@@ -245,13 +247,17 @@ static int describe_shards(penstock_client* client, const post* one, char* text,
   return back;
 }
 
-// A promotion has failed on some shard: all are to answer as before. Makes the error say what came of it.
+// A promotion has failed on some shard: all are to answer as before, unless another program's turn has come.
+// Makes the error say what came of it.
 static int go_back(penstock_client* client, const post* one) {
   psk_error cause = client->error;
   int gone = cause.status == PENSTOCK_UNAVAILABLE || cause.status == PENSTOCK_INTERRUPTED;
   int kind = gone ? cause.status : PENSTOCK_MODEL_REJECTED;
-  for (int place = 0; place < psk_places(client); place++) {
-    ask_anew(client);
+  psk_ask_anew(client);
+  int mine =
+      psk_swap_keep(client, one->name) != PENSTOCK_MODEL_REJECTED;  // where it is gone, others need it too
+  for (int place = 0; mine && place < psk_places(client); place++) {
+    psk_ask_anew(client);
     if (one->live)
       build_promotion(client, place, one->name, one->live, 0, reply_whatever, NULL);
     else
@@ -268,11 +274,22 @@ static int go_back(penstock_client* client, const post* one) {
   return psk_fail(client, kind, one->name, "%.500s; %s: promote one when all answer", cause.reason, shards);
 }
 
-static int make_live(penstock_client* client, const post* one) {
-  int status = promote_everywhere(client, one, 1);
+// With the swap begun.
+static int swap(penstock_client* client, post* one) {
+  int status = psk_live_at_registry(client, one->name, &one->live);
   if (!status) status = note_lived(client, one);
+  if (!status) status = psk_swap_keep(client, one->name);
   if (status) return status;
   return promote_everywhere(client, one, 0) ? go_back(client, one) : 0;
+}
+
+static int make_live(penstock_client* client, post* one) {
+  int status = promote_everywhere(client, one, 1);
+  if (!status) status = psk_swap_begin(client, one->name);
+  if (status) return status;
+  status = swap(client, one);
+  psk_swap_end(client, one->name);
+  return status;
 }
 
 int penstock_post_model(penstock_client* client, const char* name, const void* model, size_t size,
@@ -306,11 +323,17 @@ int penstock_promote_model(penstock_client* client, const char* name, int64_t ve
   psk_begin(client, "promote model", name);
   int status = psk_check_name(client, "model", name);
   if (!status) status = check_version(client, name, version);
-  if (!status) status = psk_live_version(client, name, &one.live);
   return status ? status : make_live(client, &one);
 }
 
 // ---- What solvers say of a version
+
+// Of a version that is there.
+static const char kReport[] =
+    "local entry = redis.call('HGET', KEYS[1], ARGV[1]) "
+    "if not entry or entry:sub(1, 8) == 'removed ' or entry:sub(1, 11) == 'posting by ' then return 0 end "
+    "redis.call('RPUSH', KEYS[2], ARGV[2]) "
+    "redis.call('LTRIM', KEYS[2], ARGV[3], -1) return 1";
 
 int penstock_report_error(penstock_client* client, const char* name, double value, int64_t version) {
   char at[24], text[600];
@@ -320,14 +343,14 @@ int penstock_report_error(penstock_client* client, const char* name, double valu
   if (status) return status;
   snprintf(at, sizeof at, "%lld", (long long)version);
   snprintf(text, sizeof text, "%.17g %.400s %lld", value, client->producer, (long long)client->rank);
-  psk_command_begin(client, 3, psk_reply_ignored, NULL)->only_once = 1;
-  psk_word(client, "RPUSH");
-  psk_key(client, "{", name, "}.errors.", at, NULL);
+  psk_command_begin(client, 8, psk_reply_ignored, NULL)->only_once = 1;
+  psk_word(client, "EVAL");
+  psk_word(client, kReport);
+  psk_word(client, "2");
+  psk_key(client, "{", name, "}.versions", NULL);
+  psk_word_joined(client, "{", name, "}.errors.", at, NULL);
+  psk_word(client, at);
   psk_word(client, text);
-  psk_command_begin(client, 4, psk_reply_ignored, NULL);
-  psk_word(client, "LTRIM");
-  psk_key(client, "{", name, "}.errors.", at, NULL);
   psk_word_number(client, -kReportsKept);
-  psk_word_number(client, -1);
   return psk_run(client);
 }

@@ -73,7 +73,10 @@ def test_the_life_of_a_model(shards: int, told: Told) -> None:
 
         assert "is live, nothing was removed: promote" in told("rm", "closure", 3, 1, code=1)
         assert "'closure' has no version 9, it has 1, 2, 3" in told("rm", "closure", 9, code=1)
-        assert told("rm", "closure", 2, 3) == "closure: version 2 is removed\nclosure: version 3 is removed\n"
+        assert (
+            told("rm", "closure", 2, 3, 2) == "closure: version 2 is removed\nclosure: version 3 is removed\n"
+        )
+        assert told("rm", "closure", 2) == "closure: version 2 was removed before\n"
         gone = "version 2 of the model 'closure' is removed, not stored; stored is 1"
         assert gone in told("promote", "closure", 2, code=1)
         with pytest.raises(ModelMissing):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from sim_clients import Address, Client, connect
+from sim_clients import Address, Client, InferenceFailed, connect
 from tests.integration.servers import RedisServer
-from tests.integration.torchscript import constant, scripted, sum_and_difference
+from tests.integration.torchscript import constant, scripted, sum_and_difference, torchscript
 from trainers.networks import FourierNetwork, Mlp
 
 
@@ -67,6 +67,26 @@ def test_double_precision_and_several_outputs(client: Client) -> None:
     for mine, other in zip(here, there, strict=True):
         assert mine.dtype == np.float64
         np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("body", ["return x.to(torch.bfloat16)", "return x.sum()", "return x[5]"])
+def test_answers_of_other_types_and_of_no_dimension(client: Client, body: str) -> None:
+    x = np.arange(6, dtype=np.float32)
+    client.put_model("odd", torchscript(f"def forward(self, x):\n    {body}\n"), 1)
+    here, there = client.local_model("odd")(x), client.infer("odd", x)
+    assert (here.dtype, here.shape) == (there.dtype, there.shape)
+    np.testing.assert_array_equal(here, there)
+
+
+@pytest.mark.parametrize("body", ["return x.to(torch.complex64)", "raise Exception('no')\n    return x"])
+def test_what_the_database_cannot_answer_fails_here_too(client: Client, body: str) -> None:
+    x = np.arange(6, dtype=np.float32)
+    client.put_model("odd", torchscript(f"def forward(self, x):\n    {body}\n"), 1)
+    for call in (lambda: client.local_model("odd")(x), lambda: client.infer("odd", x)):
+        with pytest.raises(
+            InferenceFailed, match=r"'odd(@1)?' failed: .*(complex64|COMPLEX64|Exception: no)"
+        ):
+            call()
 
 
 def test_a_cluster(cluster_address: Address, native_library: object) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,24 @@ def test_where_one_shard_refuses_the_version_none_has_it(
     assert [each.version for each in client.model_versions("closure")] == [1]
     client.put_model("closure", networks.triples, 2)
     assert live_tags(shared_cluster) == [b"2"] * 3
+
+
+def test_a_full_database_does_not_keep_a_version_from_being_removed(
+    open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks
+) -> None:
+    client = open_client("trainer")
+    client.put_model("closure", networks.doubles, 1)
+    client.put_model("closure", networks.triples, 2)
+    with shared_cluster.shards[2].connect() as full:
+        full.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(DatabaseFull):  # what is kept of it
+                client.remove_model_version("closure", 1)
+        finally:
+            full.config_set("maxmemory", 0)
+    assert keys_of(shared_cluster, 1) == [[], [], []]
+    client.remove_model_version("closure", 1)
+    assert client.model_versions("closure")[0].state == "removed"
 
 
 def test_where_one_shard_has_lost_the_version_none_swaps(
@@ -251,20 +270,118 @@ def test_a_shard_that_hangs_in_the_swap_keeps_none_of_the_others_from_going_back
     trainer.close()
 
 
+@pytest.mark.parametrize("kinds", [("native", "native"), ("native", "smartredis")])
+def test_two_promotions_at_the_same_moment_leave_all_shards_on_one_version(
+    shared_cluster: ShardCluster, cluster_address: Address, networks: Networks, kinds: tuple[str, str]
+) -> None:
+    clients = [connect(cluster_address, producer=f"p{i}", client=kind) for i, kind in enumerate(kinds)]
+    clients[0].put_model("closure", networks.doubles, 1)
+    clients[0].put_model("closure", networks.triples, 2)
+    rounds = 100 if kinds == ("native", "native") else 10
+    together, found = threading.Barrier(2), []
+
+    def promote(client: Client, version: int) -> None:
+        for _ in range(rounds):
+            together.wait(60)
+            client.promote("closure", version)
+            together.wait(60)
+            if version == 1:
+                found.append(set(live_tags(shared_cluster)))
+
+    with ThreadPoolExecutor(2) as pool:
+        for each in [pool.submit(promote, client, i + 1) for i, client in enumerate(clients)]:
+            each.result()
+    assert len(found) == rounds and all(len(tags) == 1 for tags in found)
+    with shared_cluster.shards[-1].connect() as registry:
+        assert registry.exists("{closure}.swap") == 0
+    for client in clients:
+        client.close()
+
+
+def test_who_was_killed_in_a_swap_is_waited_for_until_the_key_expires(
+    open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks
+) -> None:
+    client = open_client("trainer")
+    client.put_model("closure", networks.doubles, 1)
+    with shared_cluster.shards[-1].connect() as registry:
+        registry.set("{closure}.swap", "somebody", px=300)
+        client.put_model("closure", networks.triples, 2)
+        assert registry.exists("{closure}.swap") == 0
+        registry.set("{closure}.swap", "somebody", px=300)
+        client.remove_model_version("closure", 1)
+    assert live_tags(shared_cluster) == [b"2"] * 3
+
+
+def test_a_version_that_is_promoted_while_it_is_removed_stays_live_or_is_gone_and_not_both(
+    open_client: OpenNamed, cluster_address: Address, networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The promotion comes between the look at what is live and the removal: it waits, and is too late."""
+    client, admin, delete = open_client("trainer"), RedisModels(cluster_address), RedisModels._delete
+    client.put_model("closure", networks.doubles, 1)
+    client.put_model("closure", networks.triples, 2, promote=False)
+    checked: list[threading.Thread] = []
+    raised: list[ModelRejected | ModelMissing] = []
+
+    def promote() -> None:
+        try:
+            client.promote("closure", 2)
+        except (ModelRejected, ModelMissing) as error:
+            raised.append(error)
+
+    def late(self: RedisModels, database: Any, name: str, version: int) -> int:
+        checked.append(threading.Thread(target=promote))
+        checked[0].start()
+        return delete(self, database, name, version)
+
+    monkeypatch.setattr(RedisModels, "_delete", late)
+    admin.remove("closure", 2)
+    checked[0].join(60)
+    assert len(raised) == 1
+    states = {each.version: (each.state, each.live) for each in client.model_versions("closure")}
+    assert states == {1: ("stored", True), 2: ("removed", False)}
+    np.testing.assert_array_equal(client.infer("closure", field()), 2 * field())
+
+
 def has_registry(shard: RedisServer) -> bool:
     with shard.connect() as db:
         return bool(db.keys("{closure}.versions"))
 
 
-def test_the_number_of_a_post_that_was_cut_off_is_that_posters_alone(
+def test_the_number_of_a_post_that_was_cut_off_is_nobodys(
     open_client: OpenNamed, cluster_address: Address, networks: Networks
 ) -> None:
+    """Not even that of one of the same name: the other may be hung, and go on."""
     port = cluster_address.endpoints[0].port
     with redis.RedisCluster(host="127.0.0.1", port=port) as db:
-        db.hset("{closure}.versions", "1", "posting by trainer.0")
-    trainer, other = open_client("trainer"), open_client("other")
+        db.hset("{closure}.versions", "1", "posting by trainer.0 0123456789abcdef")
+    trainer = open_client("trainer")
     assert [(each.version, each.state) for each in trainer.model_versions("closure")] == [(1, "posting")]
     with pytest.raises(ModelRejected, match="there was a version 1 before"):
-        other.put_model("closure", networks.doubles, 1)
-    trainer.put_model("closure", networks.doubles, 1)
-    assert [(each.version, each.live) for each in other.model_versions("closure")] == [(1, True)]
+        trainer.put_model("closure", networks.doubles, 1)
+    trainer.put_model("closure", networks.doubles, 2)
+    assert [(each.version, each.live) for each in trainer.model_versions("closure")] == [
+        (1, False),
+        (2, True),
+    ]
+
+
+def test_of_two_posters_of_one_name_one_has_a_number(open_client: OpenNamed, networks: Networks) -> None:
+    posters = [(open_client("trainer"), networks.doubles), (open_client("trainer"), networks.triples)]
+    together = threading.Barrier(2)
+
+    def post(client: Client, network: bytes, version: int) -> bool:
+        together.wait(60)
+        try:
+            client.put_model("closure", network, version, promote=False)
+        except ModelRejected as error:
+            assert "there was a version" in str(error)
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        for version in range(1, 11):
+            posts = [pool.submit(post, *poster, version) for poster in posters]
+            won = [each.result() for each in posts]
+            assert sorted(won) == [False, True]
+            answer = posters[0][0].infer("closure", field(), version=version)
+            np.testing.assert_array_equal(answer, (2 if won[0] else 3) * field())

@@ -266,6 +266,94 @@ def test_a_model_of_somebody_else_is_not_overwritten(
         open_native(address).put_model("closure", networks.triples, 1)
 
 
+NO_ABOUT = """{x}
+[1]
+null
+
+{
+{} {}
+{"loss": 0.5,}
+{"loss": 0.5
+{"loss": NaN}
+{"loss": "x"}
+{"loss": 1e999}
+{"loss": true}
+{"loss": [1]}
+{"metrics": 3}
+{"metrics": {"a": "x"}}
+{"metrics": null}
+{"samples": 1.5}
+{"samples": -1}
+{"steps": 1e3}
+{"git_commit": 3}
+{"format": {}}
+{"unix_time": 1e30}
+{"a": 01}
+{"a": "\\x"}
+{"a": "\\u12"}
+{"a": nul}
+{"a": "
+{"a": -}
+{"a": 1.}
+{"a": 1e}
+{"a" 1}
+{'a': 1}"""
+
+
+def test_what_c_says_of_a_version_is_checked(
+    address: Address, open_native: OpenNative, networks: Networks
+) -> None:
+    client, archive = open_native(address), networks.doubles
+    for about in (*NO_ABOUT.split("\n"), '{"a": ' + "[" * 40 + "]" * 40 + "}"):
+        post = client._c.post_model, b"c", archive, len(archive), 1, b"CPU", about.encode(), 1
+        with pytest.raises(ModelRejected, match="an object in JSON, and its loss"):
+            client._call(*post)
+    assert client.model_versions("c") == []
+
+
+def test_what_c_says_of_a_version_is_kept(
+    address: Address, open_native: OpenNative, networks: Networks
+) -> None:
+    client, archive = open_native(address), networks.doubles
+    said = '{"loss": -5e-1, "metrics": {"a": 0, "b": 1.5E+2}, "samples": null, "": null,'
+    said += '\r\n "mine": [true, false, {"x": "\\u00fc\\n"}, []], "steps": 30, "format": "torchscript"}'
+    for version, about in enumerate((said, "{}", "{\r }"), 1):
+        call = client._c.post_model
+        client._call(call, b"c", archive, len(archive), version, b"CPU", about.encode(), 1)
+    first, second, third = client.model_versions("c")
+    assert (first.state, first.about.loss, first.about.metrics) == ("stored", -0.5, {"a": 0, "b": 150.0})
+    assert (first.about.steps, first.about.samples, first.about.format) == (30, None, "torchscript")
+    assert (second.state, third.state, third.about.parent) == ("stored", "stored", 2)
+
+
+def test_an_entry_of_somebody_else_blocks_no_model(
+    address: Address, open_native: OpenNative, networks: Networks, db: redis.Redis
+) -> None:
+    client = open_native(address)
+    for version in (1, 2):
+        client.put_model("c", networks.doubles, version)
+    db.hset("{c}.versions", "1", b"\xff{")
+    db.zadd("{c}.lived", {"x": 1})
+    states = {each.version: each.state for each in client.model_versions("c")}
+    assert states == {1: "damaged", 2: "stored"}
+    client.put_model("c", networks.triples, 3)
+    client.remove_model_version("c", 1)
+    assert client.model_versions("c")[0].state == "removed"
+
+
+@pytest.mark.parametrize("version", [10**18, 2**63 - 1])
+def test_a_version_that_no_tag_can_be_is_refused(
+    address: Address, open_native: OpenNative, networks: Networks, version: int
+) -> None:
+    client, archive = open_native(address), networks.doubles
+    with pytest.raises(ModelRejected, match="of up to 18 digits, got 1"):
+        client.put_model("c", archive, 10**18)
+    with pytest.raises(ModelRejected, match=f"of up to 18 digits, got {version}"):
+        client._call(client._c.post_model, b"c", archive, len(archive), version, b"CPU", b"{}", 1)
+    client.put_model("c", archive, 10**18 - 1)
+    assert client.model_version("c") == 10**18 - 1
+
+
 def test_a_full_database_says_so_and_announces_nothing(
     start_server: StartServer, open_native: OpenNative
 ) -> None:

@@ -36,7 +36,11 @@ def client() -> MemoryClient:
 class Counting(MemoryClient):
     """Counts how often it is asked for the live version, and may be told to have lost its database."""
 
-    looks, lost = 0, False
+    looks, fetched, lost = 0, 0, False
+
+    def get_model(self, name: str, version: int | None = None) -> bytes:
+        self.fetched += 1
+        return super().get_model(name, version)
 
     def model_version(self, name: str) -> int:
         self.looks += 1
@@ -143,6 +147,80 @@ def test_an_archive_that_torch_cannot_load_is_named_and_the_version_before_goes_
     assert (model(X) == 1).all() and model.version == 1
 
 
+@pytest.mark.parametrize("follow_every_s", [0.0, 3600.0])
+def test_a_version_that_cannot_be_loaded_is_fetched_and_named_once_and_the_one_before_goes_on(
+    follow_every_s: float,
+) -> None:
+    client = Counting(MemoryDatabase(load=lambda model: lambda *inputs: inputs[0]))
+    client.put_model("closure", constant(1.0), 1)
+    model = client.local_model("closure", follow_every_s=follow_every_s)
+    model(X)
+    client.put_model("closure", b"this is no network", 2)
+    model._looked_at = float("-inf")
+    with pytest.raises(InferenceFailed, match="'closure@2' failed"):
+        model(X)
+    fetched = client.fetched
+    for _ in range(3):
+        assert (model(X) == 1).all() and model.version == 1
+    assert client.fetched == fetched
+    assert client.looks == 2 or not follow_every_s
+    with pytest.raises(InferenceFailed, match="'closure@2' failed"):
+        model.refresh()
+    client.put_model("closure", constant(3.0), 3)
+    model._looked_at = float("-inf")
+    assert (model(X) == 3).all() and model.version == 3
+
+
+def test_a_live_version_that_is_missing_is_named_once(client: MemoryClient) -> None:
+    client.put_model("closure", constant(1.0), 1)
+    model = client.local_model("closure", follow_every_s=0)
+    model(X)
+    client.put_model("closure", constant(2.0), 2)
+    del client._models.networks["closure@2"]
+    with pytest.raises(ModelMissing, match="version 2"):
+        model(X)
+    model._rest_s = 0
+    assert (model(X) == 1).all()
+
+
+def test_with_the_database_gone_what_is_loaded_goes_on_and_looks_again_by_and_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("sim_clients.local_model.time.monotonic", lambda: now[0])
+    client = Counting(MemoryDatabase(load=lambda model: lambda *inputs: inputs[0]))
+    client.put_model("closure", constant(1.0), 1)
+    model = client.local_model("closure", follow_every_s=1.0)
+    model(X)
+    client.put_model("closure", constant(2.0), 2)
+    client.lost, version = True, client.model_version
+
+    def slow(name: str) -> int:
+        now[0] += 5.0 if client.lost else 0.0
+        return version(name)
+
+    client.model_version = slow  # type: ignore[method-assign]
+    now[0] += 1.0
+    with pytest.warns(
+        RuntimeWarning, match=r"it went away.*; version 1 of the model 'closure' goes on"
+    ) as told:
+        assert (model(X) == 1).all()
+    assert told[0].filename == __file__
+    looks = client.looks
+    now[0] += 99.0
+    assert (model(X) == 1).all() and client.looks == looks
+    now[0] += 2.0
+    assert (model(X) == 1).all() and client.looks == looks + 1
+    with pytest.raises(DatabaseUnavailable):
+        model.refresh()
+    client.lost = False
+    now[0] += 101.0
+    assert (model(X) == 2).all() and model.version == 2
+    now[0] += 1.0
+    client.put_model("closure", constant(3.0), 3)
+    assert (model(X) == 3).all()
+
+
 def test_a_version_that_was_removed_meanwhile_is_passed_over(client: MemoryClient) -> None:
     client.put_model("closure", constant(1.0), 1)
     client.put_model("closure", constant(2.0), 2)
@@ -184,6 +262,14 @@ def test_several_outputs(client: MemoryClient) -> None:
 def test_what_is_no_tensor_is_refused(client: MemoryClient, answer: str) -> None:
     client.put_model("odd", torchscript(f"def forward(self, x):\n    return {answer}\n"), 1)
     with pytest.raises(InferenceFailed, match="'odd@1'"):
+        client.local_model("odd")(X)
+
+
+def test_a_network_that_raises_is_told_as_one_that_failed(client: MemoryClient) -> None:
+    client.put_model(
+        "odd", torchscript("def forward(self, x):\n    raise Exception('no')\n    return x\n"), 1
+    )
+    with pytest.raises(InferenceFailed, match=r"'odd@1' failed: .*no; given was float32 \(3, 4\)"):
         client.local_model("odd")(X)
 
 
