@@ -36,7 +36,9 @@ STOP = "stop"
 """Name of the flag by which one program asks all others of the database to end."""
 
 _METADATA = "meta"
+_FLAG = "flag."
 _NAME = re.compile(r"[A-Za-z0-9_.+=/-]+")
+_VERSIONS = re.compile(rb"\{([A-Za-z0-9_.+=/-]+)\}\.versions")
 _SNAPSHOT = re.compile(r"(?P<producer>.+)\.(?P<rank>\d+)\.(?P<step>\d+)")
 
 
@@ -95,6 +97,19 @@ def checked_field(name: str) -> str:
     return checked("field", name)
 
 
+def checked_model(name: str) -> str:
+    """Return a name under which a model may be posted: its key is the name itself, which others may have.
+
+    Raises:
+        NameRefused
+    """
+    if checked("model", name).startswith(_FLAG):
+        raise NameRefused("model", name, f"the keys of flags begin with {_FLAG}")
+    if name == DEFAULT_STREAM:
+        raise NameRefused("model", name, "the stream of snapshots has this key")
+    return name
+
+
 def checked_position(position: int) -> int:
     """Return a position of a stream.
 
@@ -150,7 +165,7 @@ def model_version(name: str, version: int) -> str:
 
 def flag(name: str) -> str:
     """Return the key whose existence says that something has happened."""
-    return f"flag.{name}"
+    return f"{_FLAG}{name}"
 
 
 def ended(stream: str, producer: str, rank: int) -> str:
@@ -184,6 +199,12 @@ def scratch(client_id: str, name: str) -> str:
 def model_versions(name: str) -> str:
     """Return the hash of what is known of each version of a model; see `registry`."""
     return f"{{{name}}}.versions"
+
+
+def model_of_versions(key: bytes) -> str | None:
+    """Return of which model a key is what is known of its versions; None for keys of others."""
+    found = _VERSIONS.fullmatch(key)
+    return found and found[1].decode()
 
 
 def model_lived(name: str) -> str:

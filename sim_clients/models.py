@@ -45,10 +45,10 @@ def check_post(name: str, model: bytes, device: str) -> None:
     """Check what is to be posted.
 
     Raises:
-        NameRefused: the name cannot be part of a key.
+        NameRefused: the name cannot be part of a key, or is that of a flag or of the stream of snapshots.
         ModelRejected: the model is no archive, or the device none that there is.
     """
-    keys.checked("model", name)
+    keys.checked_model(name)
     if not isinstance(model, bytes) or not model:
         kind = "an empty one" if isinstance(model, bytes) else type(model).__name__
         raise ModelRejected(name, f"a model is the bytes of a TorchScript archive, got {kind}")

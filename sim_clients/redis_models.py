@@ -61,8 +61,12 @@ class RedisModels:
         self._address = address
 
     def versions(self, name: str) -> list[ModelVersion]:
-        """Return the versions of a model, oldest first."""
-        with self._connection("list the versions of", name) as database:
+        """Return the versions of a model, oldest first.
+
+        Raises:
+            ModelRejected: another program has something else in its key.
+        """
+        with self._connection("list the versions of", name) as database, _key_of_others(name):
             return self._versions(database, name)
 
     def live(self, name: str) -> int:
@@ -75,10 +79,11 @@ class RedisModels:
             return self._live(database, name)
 
     def names(self) -> list[str]:
-        """Return the names of the models that have versions, sorted."""
+        """Return the names of the models that have versions, sorted; keys of others are left out."""
         with self._connection("list the", "models") as database:
-            found = database.scan_iter(match=keys.model_versions("*"), count=1000)
-            return sorted(key.decode()[1:].rpartition("}")[0] for key in found)
+            found = database.scan_iter(match=keys.model_versions("*"), count=1000, _type="hash")
+            names = {keys.model_of_versions(key) for key in found}
+            return sorted(name for name in names if name is not None)
 
     def post(
         self,
@@ -295,6 +300,17 @@ class RedisModels:
     def _connection(self, doing: str, name: str) -> Iterator[Any]:
         with connection(self._address, f"{doing} {name}", name) as database:
             yield database
+
+
+@contextmanager
+def _key_of_others(name: str) -> Iterator[None]:
+    try:
+        yield
+    except redis.ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        key = keys.model_versions(name)
+        raise ModelRejected(name, f"what the key {key} has was not posted by put_model") from error
 
 
 @contextmanager

@@ -84,6 +84,18 @@ class ModelContract:
             client.promote("clo{sure", 1)
         assert client.model_version("closure") == 1
 
+    @pytest.mark.parametrize("name", ["flag.stop", "snapshots"])
+    def test_a_model_takes_no_key_of_others(
+        self, open_client: OpenClient, networks: Networks, name: str
+    ) -> None:
+        client = open_client("trainer")
+        with pytest.raises(
+            NameRefused, match=r"cannot name a model: the (keys of flags|stream of snapshots)"
+        ):
+            client.put_model(name, networks.doubles, 1)
+        assert not client.stop_requested()
+        client.put_snapshot(0, {"u": np.ones(3)})
+
     def test_what_is_known_of_a_version(self, open_client: OpenClient, networks: Networks) -> None:
         trainer, reader = open_client("trainer"), open_client("reader")
         assert reader.model_versions("closure") == []

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
+import zipfile
+import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import numpy as np
 import torch
 
 from sim_clients.fields import Array
+from trainers.drafts import draft_of, remove_stale
 from trainers.errors import CheckpointError, CheckpointNotWritten
 
 State = dict[str, Any]
@@ -30,8 +35,9 @@ def save(path: Path, state: State) -> None:
     Raises:
         CheckpointNotWritten: for want of room or permission.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = draft_of(path)
     try:
+        remove_stale(path.parent, re.escape(path.name))
         with draft.open("wb") as file:
             torch.save(_packed(state), file)
             file.flush()
@@ -43,24 +49,35 @@ def save(path: Path, state: State) -> None:
             raise
         raise CheckpointNotWritten(path, cause.strerror or str(cause), has_older=path.exists()) from cause
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # of a directory that cannot be written to, where there is none
+            draft.unlink(missing_ok=True)
 
 
 def load(path: Path) -> State | None:
     """Read a state, None where there is none.
 
     Raises:
-        CheckpointError: the file is no checkpoint.
+        CheckpointError: the file is no checkpoint, or its checksums (CRC-32) are not those of what it holds.
     """
     if not path.exists():
         return None
     try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch.load does not look at them
+        if damaged is not None:
+            raise CheckpointError(path, f"it is damaged, in its part {damaged!r}")
         state = _unpacked(torch.load(path, weights_only=True, map_location="cpu"))
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise CheckpointError(path, str(error).partition("\n")[0]) from error
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError) as error:
+        raise CheckpointError(path, _first_line(error)) from error
+    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise CheckpointError(path, f"it is damaged, or no checkpoint: {_first_line(error)}") from error
     if not isinstance(state, dict):
         raise CheckpointError(path, f"it holds a {type(state).__name__}, not a state")
     return state
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _packed(value: Any) -> Any:

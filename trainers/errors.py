@@ -7,6 +7,7 @@ TrainerError
 ├── BufferEmpty         a draw from a buffer that holds nothing
 ├── SampleTooLarge      a sample is larger than all that its buffer may hold
 ├── StreamStalled       nothing new was announced for too long (also a TimeoutError)
+├── StreamTaken         another trainer acknowledges under the same name
 ├── NonFiniteField      a snapshot carries NaN or infinity
 ├── NonFiniteLoss       the loss is NaN or infinite
 ├── TrainingStopped     it was told to end before it was through; its checkpoint is written
@@ -16,6 +17,7 @@ TrainerError
 ├── RuleFailed          a rule of the user's has raised: a metric, when to end, what to prune
 ├── ExportFailed        torch cannot export the network in the form that was asked for
 ├── ExportMismatch      the exported network does not answer as the trained one
+├── FileNotWritten      there was no room for what a training keeps beside it, or no permission
 ├── CheckpointNotWritten  there was no room for a checkpoint, or no permission
 └── CheckpointError     a checkpoint cannot be read, or is of another training
 """
@@ -89,6 +91,18 @@ class StreamStalled(TrainerError, TimeoutError):
         self.running = running
 
 
+class StreamTaken(TrainerError):
+    """Another reader acknowledges under the same name: each loses what the other lets go."""
+
+    def __init__(self, stream: str, consumer: str, own: int, known: int) -> None:
+        super().__init__(
+            f"another trainer reads the stream {stream!r} as {consumer!r}: it has acknowledged {known} "
+            f"snapshots, this one {own}; end one of the two, or have them train models of different names"
+        )
+        self.stream = stream
+        self.consumer = consumer
+
+
 class NonFiniteField(TrainerError):
     """A snapshot carries NaN or infinity: its solver has blown up."""
 
@@ -138,11 +152,22 @@ class NonFiniteLoss(TrainerError):
 class NoSamples(TrainerError):
     """The stream has ended with too little to learn from or to judge by."""
 
-    def __init__(self, samples: int, needed: int, judges: int, judges_needed: int) -> None:
+    def __init__(
+        self,
+        samples: int,
+        needed: int,
+        judges: int,
+        judges_needed: int,
+        *,
+        absent: tuple[str, ...] = (),
+        unnamed: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(
             f"the stream has ended with {samples} samples to learn from, {needed} are needed, "
             f"and {judges} held-out ones to judge by, {judges_needed} are needed; did the producers push "
             "snapshots one jump apart?"
+            + (f" Nothing came from {', '.join(absent)}." if absent else "")
+            + (f" Nobody has named {', '.join(unnamed)}, whose snapshots came." if unnamed else "")
         )
         self.samples = samples
         self.needed = needed
@@ -204,6 +229,15 @@ class CheckpointError(TrainerError):
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"the checkpoint {path} cannot be used: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class FileNotWritten(TrainerError):
+    """The history, or what a version answers to some samples, could not be written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} could not be written: {reason}")
         self.path = path
         self.reason = reason
 

@@ -19,6 +19,7 @@ from sim_clients import Client, InferenceFailed, ModelMissing, ModelVersion
 from sim_clients.fields import Array
 from sim_clients.registry import REPORTS_KEPT, previous
 from trainers.errors import TrainingRefused
+from trainers.losses import check_shapes
 from trainers.rules import asking
 
 Metric = Callable[[Array, Array], float]
@@ -121,7 +122,9 @@ class Gate:
         Raises:
             DatabaseUnavailable
             RuleFailed: the metric or the rule has raised.
+            TrainingRefused: the prediction has another shape than the target.
         """
+        check_shapes(prediction.shape, held_out.target.shape)
         candidate = self._error(prediction, held_out.target)
         live, version = self._live(client, name, held_out, outputs)
         bars = [one for one in (live, bar) if one is not None and one < math.inf]

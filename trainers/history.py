@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from trainers.buffer import Drawn
+from trainers.errors import FileNotWritten
 
 HISTORY = "history.jsonl"
 EVENT = "event"
@@ -68,10 +69,18 @@ class History:
 
 
 def append_history(directory: Path, line: Mapping[str, Any]) -> None:
-    """Add one line; it is in the file when this returns. A line that a kill cut off stays alone."""
-    with (directory / HISTORY).open("ab+") as file:
-        whole = not file.tell() or _last_byte(directory / HISTORY) == b"\n"
-        file.write(("" if whole else "\n").encode() + json.dumps(line).encode() + b"\n")
+    """Add one line; it is in the file when this returns. A line that a kill cut off stays alone.
+
+    Raises:
+        FileNotWritten: for want of room or permission.
+    """
+    path, text = directory / HISTORY, json.dumps(line).encode() + b"\n"
+    try:
+        with path.open("ab+") as file:
+            whole = not file.tell() or _last_byte(path) == b"\n"
+            file.write((b"" if whole else b"\n") + text)
+    except OSError as error:
+        raise FileNotWritten(path, error.strerror or str(error)) from error
 
 
 def read_history(directory: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ No threads: whoever calls has the stream, the buffer and the judges for itself.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,8 @@ from trainers.stream import PRESSES_EVERY_S, SnapshotStream
 class Intake:
     """The way of snapshots from the stream into the buffer, and of samples out of it.
 
+    Where the stream has producers, snapshots of others are passed over, with one warning for each of these.
+
     Attributes:
         held_out: whose snapshots only judge.
         judges_needed: held-out samples there must be; later ones are not used.
@@ -33,6 +36,8 @@ class Intake:
         judges: the held-out samples.
         begun: a batch has been drawn.
         alone: nobody else learns from the stream; else there may be too little here, and enough elsewhere.
+        came: producers of whom a snapshot was taken in.
+        unnamed: producers whose snapshots were passed over.
         memory: where samples are copied that are kept, from the database's memory.
     """
 
@@ -46,6 +51,8 @@ class Intake:
     judges: list[Sample] = field(default_factory=list)
     begun: bool = False
     alone: bool = True
+    came: set[str] = field(default_factory=set)
+    unnamed: set[str] = field(default_factory=set)
     memory: Memory = field(default_factory=Memory)
 
     def starved(self) -> bool:
@@ -107,12 +114,23 @@ class Intake:
 
     def too_few(self) -> NoSamples:
         """Return the error that counts what there is and what is needed."""
-        return NoSamples(len(self.buffer), self.buffer.watermark, len(self.judges), self.judges_needed)
+        counts = (len(self.buffer), self.buffer.watermark, len(self.judges), self.judges_needed)
+        return NoSamples(*counts, absent=self.absent(), unnamed=tuple(sorted(self.unnamed)))
+
+    def absent(self) -> tuple[str, ...]:
+        """Return the producers of whom nothing came; none where others read their share of the stream."""
+        return tuple(name for name in self.stream.producers if self.alone and name not in self.came)
+
+    def tell_absent(self) -> None:
+        """Warn of producers of whom nothing came: their names may be written otherwise."""
+        if absent := self.absent():
+            text = f"nothing came from {', '.join(absent)}; are the names of the producers right?"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return {**parts, "judges": list(self.judges), "begun": self.begun}
+        return {**parts, "judges": list(self.judges), "begun": self.begun, "came": sorted(self.came)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken.
@@ -124,6 +142,7 @@ class Intake:
             part.load_state_dict(state[name])
         self.judges[:] = state["judges"]
         self.begun = state["begun"]
+        self.came = set(state["came"])
 
     def _parts(self) -> dict[str, Any]:
         names = ("stream", "pairing", "buffer", "moments")
@@ -131,6 +150,11 @@ class Intake:
 
     def _take(self, snapshot: Snapshot) -> None:
         """Add a snapshot, or the sample that it completes, to the buffer or to the judges."""
+        named = {*self.stream.producers, *self.held_out}
+        if self.stream.producers and snapshot.producer not in named:
+            self._pass_over(snapshot.producer)
+            return
+        self.came.add(snapshot.producer)
         if snapshot.producer in self.held_out:
             if (sample := self.pairing.add(snapshot)) and not self.can_judge():
                 self.judges.append(self._own(sample))
@@ -140,6 +164,14 @@ class Intake:
             self.buffer.add(snapshot)
         elif sample := self.pairing.add(snapshot):
             self.buffer.add(sample)
+
+    def _pass_over(self, producer: str) -> None:
+        """Warn, once, that snapshots of a producer whom nobody has named are not used."""
+        if producer not in self.unnamed:
+            self.unnamed.add(producer)
+            named = ", ".join(self.stream.producers)
+            text = f"snapshots of {producer!r} are not learned from: the training names {named}"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     def _own(self, sample: Sample) -> Sample:
         return owned(sample, self.memory)

@@ -15,7 +15,7 @@ from trainers.distributed import Ranks
 from trainers.errors import RankLost, TrainerError
 from trainers.gate import HeldOut
 from trainers.history import History, buffer_facts, read_history
-from trainers.losses import relative_square
+from trainers.losses import answer_of, relative_square
 from trainers.publish import Publisher
 from trainers.samples import NEXT
 from trainers.settings import Training
@@ -167,7 +167,7 @@ def record(
 
 def answer_and_target(network: torch.nn.Module, batch: Batch, training: Training) -> tuple[Any, torch.Tensor]:
     """Return what a network answers to a batch, (batch, …) or several of these, and what it should."""
-    return network(*(batch[name] for name in training.inputs)), batch[training.target + NEXT]
+    return answer_of(network, batch, training.inputs), batch[training.target + NEXT]
 
 
 def held_out(judges: Batch, training: Training) -> HeldOut:

@@ -5,19 +5,77 @@ A loss of the user's is any function of the two that returns one number for each
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
+from trainers.errors import TrainingRefused
+
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(answer, target), each (batch, …), to (batch,), differentiable."""
+
+
+def learning_device(network: torch.nn.Module) -> torch.device:
+    """Return where a network that is to learn is.
+
+    Raises:
+        TrainingRefused: it has no parameters, or none that are learned.
+    """
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            return parameter.device
+    raise TrainingRefused("network", type(network).__name__, "one with parameters that are learned")
+
+
+def answer_of(network: torch.nn.Module, batch: Mapping[str, torch.Tensor], inputs: Sequence[str]) -> Any:
+    """Return what a network answers to fields of a batch.
+
+    Raises:
+        TrainingRefused: it cannot, and a field has another dtype than its parameters.
+    """
+    try:
+        return network(*(batch[name] for name in inputs))
+    except RuntimeError as error:
+        wanted = next((each.dtype for each in network.parameters()), None)
+        for name in inputs:
+            if wanted is not None and "dtype" in str(error) and batch[name].dtype != wanted:
+                found = str(batch[name].dtype).removeprefix("torch.")
+                needed = str(wanted).removeprefix("torch.")
+                text = f"{needed}, which the network's parameters are, or converted in its forward()"
+                raise TrainingRefused(f"field {name!r}", found, text) from error
+        raise
+
+
+def of_samples(loss: Loss, answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return a loss of each sample: (batch,).
+
+    Raises:
+        TrainingRefused: answer and target have other shapes; torch would repeat one along the other.
+    """
+    check_shapes(tuple(answer.shape), tuple(target.shape))
+    return loss(answer, target)
+
+
+def check_shapes(answer: tuple[int, ...], target: tuple[int, ...]) -> None:
+    """Check that an answer has its target's shape; both (batch, …).
+
+    Raises:
+        TrainingRefused
+    """
+    if answer != target:
+        raise TrainingRefused("answer's shape", answer, f"that of its target, {target}")
 
 
 def relative_square(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Return each sample's squared L2 error relative to its target's squared norm: (batch,).
 
     Where a target is 0 everywhere the mean squared norm of the batch stands for its own, and 1 where all are.
+
+    Raises:
+        TrainingRefused: answer and target have other shapes.
     """
+    check_shapes(tuple(answer.shape), tuple(target.shape))
     return (answer - target).flatten(1).square().sum(1) / _squared_norms(target)
 
 
@@ -28,5 +86,10 @@ def _squared_norms(target: torch.Tensor) -> torch.Tensor:
 
 
 def mean_square(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return each sample's mean squared error, in the target's units squared: (batch,)."""
+    """Return each sample's mean squared error, in the target's units squared: (batch,).
+
+    Raises:
+        TrainingRefused: answer and target have other shapes.
+    """
+    check_shapes(tuple(answer.shape), tuple(target.shape))
     return (answer - target).flatten(1).square().mean(1)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import get_args
 
+import numpy as np
+
+from sim_clients import keys
 from trainers.errors import TrainingRefused
 from trainers.formats import Format
 from trainers.gate import Gate, better_by, keep_last_and_best
@@ -14,6 +18,7 @@ from trainers.stream import NonFinite
 from trainers.until import Until
 
 VERSIONS_KEPT = 10
+_WHOLE = ("jump", "steps", "judges", "batch_size", "validate_every", "checkpoint_every", "prefetch")
 _POSITIVE = (
     *("steps", "seconds", "judges", "batch_size", "learning_rate"),
     *("validate_every", "checkpoint_every", "timeout_s", "rank_timeout_s"),
@@ -26,8 +31,9 @@ class Training:
 
     Attributes:
         model: the name the network is posted under.
-        producers: whose snapshots it learns from.
-        held_out: whose snapshots only judge it.
+        producers: whose snapshots it learns from; those of others in the stream are not used, which is warned
+            of, as is a name of whom nothing came.
+        held_out: whose snapshots only judge it; none of the producers.
         inputs: fields in the order of the network's arguments.
         target: the field whose value one jump later is learned.
         jump: solver steps between an input and its target, which are two snapshots of a rank that follow each
@@ -90,13 +96,16 @@ class Training:
     format: Format = Format.TORCHSCRIPT
 
     def __post_init__(self) -> None:
+        self._check_kinds()
+        keys.checked_model(self.model)
         for name in _POSITIVE:
             if not getattr(self, name) > 0:
                 raise TrainingRefused(name, getattr(self, name), "greater than 0")
         if self.converged is not None and not self.converged > 0:
             raise TrainingRefused("converged", self.converged, "greater than 0, or None")
-        if self.prefetch < 0:
-            raise TrainingRefused("prefetch", self.prefetch, "at least 0")
+        for name in ("prefetch", "jump"):
+            if getattr(self, name) < 0:
+                raise TrainingRefused(name, getattr(self, name), "at least 0")
         for name, words in (("normalise", Normalise), ("non_finite", NonFinite)):
             if getattr(self, name) not in get_args(words):
                 raise TrainingRefused(name, getattr(self, name), f"one of {', '.join(get_args(words))}")
@@ -105,6 +114,35 @@ class Training:
         for name in ("producers", "held_out", "inputs"):
             if not getattr(self, name):
                 raise TrainingRefused(name, getattr(self, name), "at least one name")
+        if both := sorted(set(self.producers) & set(self.held_out)):
+            raise TrainingRefused("held_out", self.held_out, f"without {both[0]!r}, whom it is to learn from")
+
+    def _check_kinds(self) -> None:
+        """Check what settings are, before anything is done with them.
+
+        Raises:
+            TrainingRefused
+            NameRefused: the model, a producer or a field cannot have that name.
+        """
+        for name in _WHOLE:
+            if not isinstance(value := getattr(self, name), (int, np.integer)) or isinstance(value, bool):
+                raise TrainingRefused(name, value, "a whole number")
+        for name in (*_POSITIVE, "improvement", *(("converged",) if self.converged is not None else ())):
+            if not isinstance(value := getattr(self, name), Real):
+                raise TrainingRefused(name, value, "a number")
+        for name in ("producers", "held_out", "inputs", "until"):
+            if not isinstance(value := getattr(self, name), tuple):
+                raise TrainingRefused(name, value, "a tuple")
+        for rule in self.until:
+            if not callable(rule):
+                raise TrainingRefused("until", self.until, "a tuple of rules, which are called")
+        if self.terms is not None and not isinstance(self.terms, Terms):
+            raise TrainingRefused("terms", self.terms, "trainers.publish.Terms, or None")
+        keys.checked("model", self.model)
+        for producer in self.producers + self.held_out:
+            keys.checked("producer", producer)
+        for field in (*self.inputs, self.target):
+            keys.checked_field(field)
 
 
 def terms_of(training: Training) -> Terms:

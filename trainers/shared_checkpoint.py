@@ -7,6 +7,7 @@ that it names belong together. What is not named any more is removed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,9 @@ class SharedCheckpoint:
         if self._ranks.rank == 0:
             whole = {**common, "loader": loader, SHARES: names, STREAMS: streams, "turn": self._turn}
             checkpoint.save(self._path, whole)
-            for old in self._path.parent.glob(f"{self._path.name}.*of*"):
-                if old.name not in names:
-                    old.unlink()
+            for file in self._path.parent.iterdir():
+                if self._is_share(file.name) and file.name not in names:
+                    file.unlink()
         self._ranks.broadcast(None)  # nobody writes under the other name before this one is in force
         return int(min(stream["cursor"] for stream in streams))
 
@@ -74,7 +75,7 @@ class SharedCheckpoint:
                 if len(loaders) != self._ranks.world or rank == self._ranks.rank:
                     loaders[rank] = self._share(name)
             return {**state, "loader": loader_of(loaders, self._ranks.rank, self._ranks.world, owns)}
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(self._path, f"it is of another training: {error!r}") from error
 
     def _share(self, name: str) -> dict[str, Any]:
@@ -83,6 +84,10 @@ class SharedCheckpoint:
         if state is None:
             raise CheckpointError(path, f"it is missing, and {self._path.name} names it")
         return state
+
+    def _is_share(self, name: str) -> bool:
+        """Tell whether a file's name is one that `_name` gives: the others are the user's."""
+        return re.fullmatch(re.escape(self._path.name) + r"\.[0-9]+of[0-9]+\.[01]", name) is not None
 
     def _name(self, rank: int) -> str:
         return f"{self._path.name}.{rank}of{self._ranks.world}.{self._turn}"

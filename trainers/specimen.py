@@ -6,14 +6,16 @@ files there are: the first one stays, then the last ones.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from sim_clients.fields import Array
+from trainers.drafts import draft_of, remove_stale
+from trainers.errors import FileNotWritten
 from trainers.samples import NEXT
 from trainers.uncertainty import outputs_of
 
@@ -43,13 +45,12 @@ def write_specimen(
         units: of the field.
 
     Raises:
-        OSError: the disk is full, say; no file is left half written.
+        FileNotWritten: the disk is full, say; no file is left half written.
     """
     count = min(SAMPLES, len(truth))
     stride = stride_of(truth.shape[1:], truth.dtype.itemsize)
     thinned = (slice(None), *(slice(None, None, stride) for _ in truth.shape[1:]))
     path = directory / FOLDER / f"{version}.npz"
-    path.parent.mkdir(exist_ok=True)
     arrays = {
         "truth": truth[:count][thinned],
         "prediction": predict(count)[thinned],
@@ -108,11 +109,20 @@ def superfluous(versions: Sequence[int]) -> list[int]:
 
 
 def _write(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write a file that is whole or not there; who reads beside the training never sees half of one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a file that is whole or not there; who reads beside the training never sees half of one.
+
+    Raises:
+        FileNotWritten: for want of room or permission.
+    """
+    draft = draft_of(path)
     try:
+        path.parent.mkdir(exist_ok=True)
+        remove_stale(path.parent, r"[0-9]+\.npz")
         with draft.open("wb") as file:
             np.savez_compressed(file, **arrays)
         draft.replace(path)
+    except OSError as error:
+        raise FileNotWritten(path, error.strerror or str(error)) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # of a directory that cannot be written to, where there is none
+            draft.unlink(missing_ok=True)

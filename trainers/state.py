@@ -102,6 +102,8 @@ class TrainingState:
             common = {"parts": parts, "own": own, "torch": torch.get_rng_state()}
             intake.stream.acknowledge(self.checkpoint.save(common, self.loader.state_dict()))
             self.loader.pressed = False
+            if self.over:
+                intake.tell_absent()
 
     def resume(self, path: Path, share: Share) -> bool:
         """Go on from a checkpoint; tell whether there is one.
@@ -119,7 +121,7 @@ class TrainingState:
             for name in _OWN:
                 setattr(self, name, state["own"][name])
             torch.set_rng_state(state["torch"])
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        except (LookupError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(path, f"it is of another training: {error}") from error
         return True
 

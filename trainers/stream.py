@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ from sim_clients import (
 )
 from sim_clients.contract import Layout, layout_of
 from sim_clients.keys import DEFAULT_STREAM, SnapshotName
-from trainers.errors import NonFiniteField, StreamStalled
+from trainers.errors import NonFiniteField, StreamStalled, StreamTaken
 from trainers.share import Share
 
 FIRST_PAUSE_S = 0.002
@@ -34,6 +34,8 @@ PRESSED = 0.5
 """The level of a stream from which on what was read is better acknowledged soon."""
 AT_ONCE = 64
 """So many snapshots are asked for at a time, at most."""
+MARKS = 64
+"""So many names of snapshots that were read are kept at most, those long ago the fewest."""
 PATIENCE_S = 2.0
 """How long an announced snapshot may lack fields: a plain SmartRedis solver can announce before it stores."""
 
@@ -117,6 +119,8 @@ class SnapshotStream:
         self._share = share
         self._planned = cursor  # up to here it is known which are to be read
         self._plan: deque[int] = deque()  # those, from the cursor on
+        self._marks: list[tuple[int, str]] = []  # positions that were read, and what was announced there
+        self._is_resumed = False  # and has not looked yet whether the list is still the same
         self._ahead: set[int] = set()  # read after the last checkpoint's cursor, before it by others too
         self._consumer = consumer
         self._acknowledged = 0
@@ -130,6 +134,11 @@ class SnapshotStream:
         self.non_finite = 0
         """Snapshots that were skipped because they carry NaN or infinity."""
         self._skips_non_finite = non_finite == "skip"
+
+    @property
+    def producers(self) -> tuple[str, ...]:
+        """The names of those who put snapshots, as they were given; none where nobody was named."""
+        return tuple(dict.fromkeys(producer for producer, _ in self._writers))
 
     @property
     def cursor(self) -> int:
@@ -147,8 +156,8 @@ class SnapshotStream:
             IncompleteSnapshot, NonFiniteField, SnapshotError: naming the snapshot; it stays unread.
         """
         before, self.announced = self.announced, self._client.announced(self._stream)
-        if self.announced < self._cursor:  # the database came back as it was before some were read
-            self._go_back(self.announced)
+        if self.announced < self._cursor or self._is_resumed:
+            self._find_place()
         elif self.announced < before:
             self._plan_anew()
         snapshots: list[Snapshot] = []
@@ -168,15 +177,26 @@ class SnapshotStream:
             self._acknowledged = self._client.subscribe(self._consumer, self._stream)
 
     def acknowledge(self, position: int | None = None) -> None:
-        """Let go what lies before a position, by default all that has been read: a checkpoint holds it."""
+        """Let go what lies before a position, by default all that has been read: a checkpoint holds it.
+
+        Raises:
+            StreamTaken: somebody else has acknowledged under this reader's name.
+        """
         position = self._cursor if position is None else position
         self._ahead = {place for place in self._ahead if place >= position}
         if self._consumer is None or position <= self._acknowledged:
             return
+        known = self._client.subscribe(self._consumer, self._stream)
+        if known != self._acknowledged:
+            own = self._acknowledged
+            if self._find_place(came_back=known < own):
+                position = min(position, self._cursor)
+            elif known > own:
+                raise StreamTaken(self._stream, self._consumer, own, known)
         try:
             self._client.acknowledge(position, self._consumer, self._stream)
         except StreamError:  # the database came back without this reader, or without some of what was read
-            self._go_back(min(self._cursor, self._client.announced(self._stream)))
+            self._find_place(came_back=True)
             position = min(position, self._cursor)
             self._client.acknowledge(position, self._consumer, self._stream)
         self._acknowledged = position
@@ -256,6 +276,7 @@ class SnapshotStream:
             "contract": contract,
             "shapes": shapes,
             "ahead": sorted(self._ahead),
+            "marks": [list(mark) for mark in self._marks],
             "missed": self.missed,
             "non_finite": self.non_finite,
         }
@@ -268,12 +289,36 @@ class SnapshotStream:
         self._shapes = {name: tuple(shape) for name, shape in state["shapes"].items()}
         self.missed, self.non_finite = state["missed"], state["non_finite"]
         self._ahead = set(state["ahead"])
+        self._marks = [(place, name) for place, name in state["marks"]]
+        self._is_resumed = True
         self._plan_anew()
+
+    def _find_place(self, *, came_back: bool = False) -> bool:
+        """Go back to the last position up to which the list is the one that was read; tell whether it did.
+
+        Where the list was lost and another has taken its place, that is its beginning.
+
+        Args:
+            came_back: it is known that this is another database, which does not know this reader.
+        """
+        self._is_resumed = False
+        oldest = self._marks[0][0] if self._marks else 0
+        names = [str(name) for name in self._names(oldest)] if self._marks else []
+        there = [(place, name) for place, name in self._marks if place - oldest < len(names)]
+        same = [place for place, _ in takewhile(lambda mark: names[mark[0] - oldest] == mark[1], there)]
+        cursor = min(self._cursor, self._client.announced(self._stream))
+        if len(same) < len(there):
+            cursor = same[-1] + 1 if same else 0
+        if cursor == self._cursor and not came_back:
+            return False
+        self._go_back(cursor)
+        return True
 
     def _go_back(self, cursor: int) -> None:
         """Begin again from an earlier position, in a database that came back as it was then."""
         self._cursor = cursor
         self._ahead = {place for place in self._ahead if place < cursor}
+        self._marks = [mark for mark in self._marks if mark[0] < cursor]
         self._plan_anew()
         self.subscribe()
 
@@ -321,12 +366,15 @@ class SnapshotStream:
                 if not self._skips_non_finite:
                     raise
                 self.non_finite += 1
-            self._done()
+            self._done(snapshot.name)
         return snapshots
 
-    def _done(self) -> None:
+    def _done(self, name: str) -> None:
         """Take note that the next position was read, or skipped and counted."""
         position = self._plan.popleft()
+        self._marks.append((position, name))
+        if len(self._marks) > MARKS:
+            del self._marks[1:-1:2]
         if self._share is not None:
             self._ahead.add(position)
         self._go_on()

@@ -28,7 +28,7 @@ from trainers.history import History
 from trainers.intake import Intake
 from trainers.judging import answer_and_target, examine, judge, last_look, offer_last, tell
 from trainers.loader import Loader
-from trainers.losses import Loss, relative_square
+from trainers.losses import Loss, learning_device, of_samples, relative_square
 from trainers.normalise import FieldMoments, Normalised, normalised
 from trainers.pairing import Pairing
 from trainers.pairs import Pairs
@@ -91,7 +91,7 @@ def _train(
     ranks: Ranks,
     asked: Callable[[], bool],
 ) -> Publisher:
-    path, device = history.directory / CHECKPOINT, next(network.parameters()).device
+    path, device = history.directory / CHECKPOINT, learning_device(network)
     if training.normalise != "no":
         network = normalised(network, training.inputs, training.target).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
@@ -250,7 +250,7 @@ def gradient_step(
     network.train()
     answer, target = answer_and_target(network, batch, training)
     answers = (answer,) if isinstance(answer, torch.Tensor) else answer
-    mean = torch.stack([loss(each, target) for each in answers]).mean() * weight
+    mean = torch.stack([of_samples(loss, each, target) for each in answers]).mean() * weight
     optimizer.zero_grad()
     ranks.backward(mean)
     optimizer.step()

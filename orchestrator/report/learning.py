@@ -110,9 +110,7 @@ def versions(training: Training) -> list[Version]:
 
     A gate's line tells more of a version than the judgement that posted it, and stands for it.
     """
-    gated = {
-        line.get("version") for line in training.events if line["event"] == "gate" and line.get("accepted")
-    }
+    gated = {_version(line) for line in training.events if line["event"] == "gate" and line.get("accepted")}
     found = [
         Version(line["unix_time"], line["step"], version, "posted", number(line, "validation"))
         for line in training.judgements

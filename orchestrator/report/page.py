@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import math
 import os
+import stat
 import time
 from collections.abc import Iterator
 from importlib import resources
@@ -39,9 +40,16 @@ def write_report(run: Run, path: Path | None = None) -> Path:
         The path.
 
     Raises:
-        RunError: the page cannot be written; what was there before is still there.
+        RunError: the page cannot be written, or what is there is no regular file, but a directory, device,
+            pipe or link; what was there before is still there.
     """
     path = path or run.directory / PAGE
+    try:
+        other = not stat.S_ISREG(path.lstat().st_mode)
+    except OSError:  # nothing is there yet, or writing says why it cannot be
+        other = False
+    if other or not path.name:
+        raise RunError(f"the report cannot be written to {path}: it is no regular file", run=run.run_id)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(page(run, time.time()), encoding="utf-8")

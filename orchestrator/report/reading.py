@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import zipfile
@@ -19,6 +20,8 @@ SPECIMENS = "specimens"
 NAMED = 5
 """So many damaged lines of a file are named; the others are counted."""
 _NEEDED = ("unix_time", "step", "validation")
+_NUMBERS = ("step", "version")
+"""What is a number in every line that has it; an event may have none of them, or null."""
 
 _UNREADABLE = (
     *(OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, MemoryError),
@@ -90,6 +93,9 @@ def read_training(program: str, directory: Path) -> Training:
 
 
 def _read_history(path: Path, training: Training) -> None:
+    if not path.is_file():  # a FIFO would wait for whoever writes into it
+        training.damage.append(f"{training.program}/{path.name} is no regular file")
+        return
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
@@ -129,8 +135,15 @@ def parsed(text: bytes) -> Line:
             raise ValueError(f"without {name}")
         if number(line, name) is None:
             raise ValueError(f"{name} is no number")
-    if not math.isfinite(line["unix_time"]) or not math.isfinite(line.get("step") or 0):
-        raise ValueError("unix_time or step is not finite")
+    for name in _NUMBERS:
+        if line.get(name) is not None and number(line, name) is None:
+            raise ValueError(f"{name} is no number")
+    if not math.isfinite(number(line, "step") or 0):
+        raise ValueError("step is not finite")
+    try:
+        datetime.datetime.fromtimestamp(line["unix_time"])
+    except (ValueError, OSError, OverflowError) as error:
+        raise ValueError("unix_time is no time") from error
     return line
 
 
@@ -156,6 +169,8 @@ def _read_specimen(path: Path, training: Training) -> None:
 
 
 def _specimen(path: Path) -> Specimen:
+    if not path.is_file():
+        raise ValueError("it is no regular file")
     with path.open("rb") as opened:
         if not zipfile.is_zipfile(opened):
             raise ValueError("it is no whole .npz file")

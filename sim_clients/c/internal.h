@@ -282,6 +282,8 @@ int psk_signalled(penstock_client* client);
 
 int psk_check_name(penstock_client* client, const char* what, const char* name);
 int psk_check_field(penstock_client* client, const char* name);
+// Whether a model may be posted under a name: its key is the name itself, which others may have.
+int psk_check_model(penstock_client* client, const char* name);
 // The key of a stream's contract, in the stream's slot.
 void psk_contract_key(penstock_client* client, const char* stream);
 // `label` says in an error which array it is.

@@ -83,6 +83,14 @@ int psk_check_field(penstock_client* client, const char* name) {
   return psk_check_name(client, "field", name);
 }
 
+int psk_check_model(penstock_client* client, const char* name) {
+  if (name && !strncmp(name, "flag.", 5))
+    return psk_fail(client, PENSTOCK_NAME, name, "model: the keys of flags begin with flag.");
+  if (name && !strcmp(name, "snapshots"))
+    return psk_fail(client, PENSTOCK_NAME, name, "model: the stream of snapshots has this key");
+  return psk_check_name(client, "model", name);
+}
+
 int psk_check_array(penstock_client* client, const char* label, const penstock_array* array) {
   if (!array || !array->data) return psk_fail(client, PENSTOCK_TENSOR, label, "there is no array (NULL)");
   if (!is_dtype(array->dtype))

@@ -404,6 +404,7 @@ PENSTOCK_API int penstock_stop_requested(penstock_client* client, int* requested
 
 // Store an immutable version name@version on every shard, then make it the live one, last, on all of them in
 // one turn. Where a shard refuses it, none is promoted.
+//   name     not "snapshots", and not one that begins with "flag.": a model's key is its name
 //   model    a TorchScript archive, an AOTInductor package or an ONNX file, of `size` bytes
 //   version  1 or more, greater than that of the live one, and never used before
 //   device   "CPU", "GPU", "CPU:n" or "GPU:n"; NULL: "CPU"

@@ -145,7 +145,7 @@ static int check_version(penstock_client* client, const char* name, int64_t vers
 }
 
 static int check_post(penstock_client* client, const post* one) {
-  int status = psk_check_name(client, "model", one->name);
+  int status = psk_check_model(client, one->name);
   if (status) return status;
   if (!one->model || one->size == 0)
     return psk_fail(client, PENSTOCK_MODEL_REJECTED, one->name,

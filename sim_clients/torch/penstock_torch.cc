@@ -9,6 +9,7 @@
 #include <torch/script.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -22,6 +23,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// A look that failed is followed by so many times its own length without one.
+constexpr double kFailedLookRest = 20;
 constexpr char kCause[] = "RuntimeError: ";
 
 struct Failure {
@@ -168,6 +171,10 @@ struct penstock_local_model {
   int64_t version = 0;
   torch::jit::Module module;
   Clock::time_point looked_at;
+  double rest = 0;      // s until the next look
+  Failure told{0, ""};  // why the last look failed
+  Failure unloadable{0, ""};
+  int64_t unloadable_version = 0;
   std::string error;
 
   // A version without a number is no key of the database's.
@@ -178,6 +185,7 @@ struct penstock_local_model {
   }
 
   void Load(int64_t live) {
+    if (live == unloadable_version) throw unloadable;  // a version never changes
     std::string archive;
     CheckClient(penstock_get_model(
         client, name.c_str(), live,
@@ -196,9 +204,11 @@ struct penstock_local_model {
       loaded.eval();
       module = std::move(loaded);
     } catch (const std::exception& error) {
-      throw Failure{PENSTOCK_INFERENCE,
-                    "inference with the model '" + name + "@" + std::to_string(live) +
-                        "' failed: torch " TORCH_VERSION " cannot load it: " + Reason(error.what())};
+      unloadable = Failure{PENSTOCK_INFERENCE,
+                           "inference with the model '" + name + "@" + std::to_string(live) +
+                               "' failed: torch " TORCH_VERSION " cannot load it: " + Reason(error.what())};
+      unloadable_version = live;
+      throw unloadable;
     }
     version = live;
   }
@@ -207,12 +217,31 @@ struct penstock_local_model {
     int64_t live = 0;
     CheckClient(penstock_model_version(client, name.c_str(), &live));
     if (live != version) Load(live);
-    looked_at = Clock::now();
+    Looked(follow_every);
+    told = Failure{0, ""};
   }
 
+  void Looked(double and_rest) {
+    looked_at = Clock::now();
+    rest = and_rest;
+  }
+
+  // What fails is told once, and what is loaded goes on answering; a database that has gone is told by the
+  // text alone.
   void Follow() {
-    std::chrono::duration<double> passed = Clock::now() - looked_at;
-    if (passed.count() >= follow_every) Look();
+    Clock::time_point begin = Clock::now();
+    if (std::chrono::duration<double>(begin - looked_at).count() < rest) return;
+    try {
+      Look();
+    } catch (const Failure& failure) {
+      bool gone = failure.status == PENSTOCK_UNAVAILABLE;
+      if (!gone && failure.status != PENSTOCK_INFERENCE && failure.status != PENSTOCK_MODEL_MISSING) throw;
+      double took = std::chrono::duration<double>(Clock::now() - begin).count();
+      Looked(std::max(follow_every, kFailedLookRest * took));
+      bool again = failure.status == told.status && failure.text == told.text;
+      told = failure;
+      if (!gone && !again) throw;
+    }
   }
 
   void Run(const penstock_array* inputs, int n_inputs, const penstock_array* outputs, int n_outputs) {
@@ -280,7 +309,7 @@ int penstock_local_open(penstock_client* client, const char* name, double follow
     }
     made->CheckClient(status);
     made->Load(live);
-    made->looked_at = Clock::now();
+    made->Looked(follow_every);
     *model = made.release();
   });
 }
@@ -290,6 +319,7 @@ void penstock_local_close(penstock_local_model* model) { delete model; }
 int penstock_local_run(penstock_local_model* model, const penstock_array* inputs, int n_inputs,
                        const penstock_array* outputs, int n_outputs) {
   int status = Guarded(&model->error, [&] { model->Run(inputs, n_inputs, outputs, n_outputs); });
+  if (!status && model->told.status == PENSTOCK_UNAVAILABLE) model->error = model->told.text;
   if (status == PENSTOCK_INFERENCE && model->error.rfind("inference with", 0) != 0)
     model->error = "inference with the model " + model->Key() + " failed: " + model->error + "; given was " +
                    Given(inputs, n_inputs);

@@ -37,13 +37,15 @@ PENSTOCK_API int penstock_local_open(penstock_client* client, const char* name, 
 // NULL is harmless. The client stays.
 PENSTOCK_API void penstock_local_close(penstock_local_model* model);
 
-// Run it.
+// Run it. A version that is missing, or that torch cannot load, is named once by the run that has looked, and
+// the one before goes on answering. So it does while the database is gone: the run succeeds, and
+// penstock_local_error says why it could not look.
 //   outputs  arrays to be filled, of the dtype and shape that the model puts out
 PENSTOCK_API int penstock_local_run(penstock_local_model* model, const penstock_array* inputs, int n_inputs,
                                     const penstock_array* outputs, int n_outputs);
 
-// Look now which version is live, and load it where it is another. After PENSTOCK_INFERENCE, that torch
-// cannot load it, the version before goes on answering until the next look.
+// Look now which version is live, and load it where it is another. Whatever fails, the version before goes on
+// answering.
 PENSTOCK_API int penstock_local_refresh(penstock_local_model* model);
 
 // The version that answers.

@@ -178,6 +178,22 @@ def test_where_the_swap_itself_fails_on_a_shard_all_go_back(
         assert live_tags(shared_cluster) == [None] * 3
 
 
+def test_keys_of_others_are_no_models(
+    shared_cluster: ShardCluster, cluster_address: Address, networks: Networks
+) -> None:
+    models, trainer = RedisModels(cluster_address), connect(cluster_address, producer="trainer")
+    trainer.put_model("closure", networks.doubles, 1)
+    database = redis.RedisCluster("127.0.0.1", cluster_address.endpoints[0].port)
+    for key in (b"{\xff}.versions", b"{a b}.versions"):
+        database.hset(key, "1", "x")
+    database.set("{mine}.versions", "x")
+    assert models.names() == ["closure"]
+    with pytest.raises(ModelRejected, match=r"what the key \{mine\}.versions has was not posted by"):
+        models.versions("mine")
+    database.close()
+    trainer.close()
+
+
 @pytest.mark.parametrize("gone", ["for once", "for good"])
 def test_a_connection_that_breaks_in_the_swap_is_told_as_such_with_what_each_shard_has(
     cluster_address: Address, networks: Networks, monkeypatch: pytest.MonkeyPatch, gone: str

@@ -30,6 +30,22 @@ def test_a_name_that_breaks_keys_is_refused(name: str) -> None:
         keys.checked("field", name)
 
 
+@pytest.mark.parametrize("name", ["flag.stop", "flag.", "snapshots"])
+def test_a_model_has_no_key_of_others(name: str) -> None:
+    with pytest.raises(NameRefused, match=r"cannot name a model: the (keys of flags|stream of snapshots)"):
+        keys.checked_model(name)
+
+
+@given(names)
+def test_the_model_of_a_key_is_found_again(name: str) -> None:
+    assert keys.model_of_versions(keys.model_versions(name).encode()) == name
+
+
+@pytest.mark.parametrize("key", [b"{\xff}.versions", b"{a b}.versions", b"{}.versions", b"{a}b}.versions"])
+def test_a_key_of_others_has_no_model(key: bytes) -> None:
+    assert keys.model_of_versions(key) is None
+
+
 @given(names, names)
 def test_all_scratch_of_a_client_lies_in_one_shard(one: str, other: str) -> None:
     def tag(key: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import torch
 
 from trainers import CheckpointError, CheckpointNotWritten, checkpoint
+from trainers.distributed import ALONE
+from trainers.shared_checkpoint import SharedCheckpoint
 
 
 def test_everything_comes_back(tmp_path: Path) -> None:
@@ -53,13 +56,56 @@ def test_none_is_none(tmp_path: Path) -> None:
     assert checkpoint.load(tmp_path / "c.pt") is None
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 half an archive"])
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 half an archive", b"\x80\x04."])
 def test_garbage_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "c.pt"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=str(path)) as caught:
         checkpoint.load(path)
     assert caught.value.path == path
+
+
+@pytest.mark.parametrize("left", [0.5, 0.9, 0.999])
+def test_one_that_is_cut_off_is_named(tmp_path: Path, left: float) -> None:
+    path = tmp_path / "c.pt"
+    checkpoint.save(path, {"tensor": torch.arange(1000)})
+    os.truncate(path, int(left * path.stat().st_size))
+    with pytest.raises(CheckpointError, match=f"{path} cannot be used: it is damaged, or no checkpoint"):
+        checkpoint.load(path)
+
+
+def test_a_directory_in_its_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "c.pt").mkdir()
+    with pytest.raises(CheckpointError, match=r"c\.pt cannot be used: .*directory"):
+        checkpoint.load(tmp_path / "c.pt")
+
+
+def test_no_flipped_bit_changes_what_is_read(tmp_path: Path) -> None:
+    path, generator, damaged = tmp_path / "c.pt", np.random.default_rng(0), 0
+    state = {"tensor": torch.arange(1000), "step": 3}
+    checkpoint.save(path, state)
+    whole = path.read_bytes()
+    for place in generator.integers(len(whole), size=100):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << int(generator.integers(8))
+        path.write_bytes(flipped)
+        try:  # what lies between the parts of the archive is not read
+            found = checkpoint.load(path)
+        except CheckpointError:
+            damaged += 1
+        else:
+            assert found is not None and torch.equal(found["tensor"], state["tensor"]) and found["step"] == 3
+    assert damaged > 70
+
+
+def test_drafts_of_the_dead_are_removed_and_of_the_living_not(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for name in (f".c.pt.{ended.pid}", f".c.pt.{os.getppid()}", f".other.pt.{ended.pid}", ".c.pt.mine"):
+        (tmp_path / name).write_bytes(b"half")
+    checkpoint.save(tmp_path / "c.pt", {"step": 1})
+    found = {path.name for path in tmp_path.iterdir()}
+    assert found == {"c.pt", f".c.pt.{os.getppid()}", f".other.pt.{ended.pid}", ".c.pt.mine"}
 
 
 def test_a_foreign_file_is_named(tmp_path: Path) -> None:
@@ -121,3 +167,18 @@ def test_what_is_no_state_is_no_matter_of_the_disk(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="pickle") as caught:
         checkpoint.save(tmp_path / "c.pt", {"function": lambda: None})
     assert not isinstance(caught.value, CheckpointNotWritten)
+
+
+def test_files_of_the_user_beside_it_stay_and_old_shares_go(tmp_path: Path) -> None:
+    users = [
+        "c.pt.copy_of_monday",
+        "c.pt.offline",
+        "c.pt.before",
+        "c.pt.1of2",
+        "xc.pt.1of2.0",
+        "c.pt.1of2.0.zip",
+    ]
+    for name in (*users, "c.pt.1of2.0", "c.pt.11of12.1"):
+        (tmp_path / name).write_bytes(b"")
+    SharedCheckpoint(tmp_path / "c.pt", ALONE).save({}, {"intake": {"stream": {"cursor": 3}}})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["c.pt", *users])

@@ -59,6 +59,11 @@ def test_settings_that_make_no_sense_are_refused_by_name(make: Callable[[], obje
         make()
 
 
+def test_a_prediction_of_another_shape_than_the_target_is_refused() -> None:
+    with pytest.raises(TrainingRefused, match=r"\(3, 1\).*\(3, 2\)"):
+        Gate().judge(MemoryClient(MemoryDatabase()), "m", X, HeldOut((X,), np.ones((3, 2))))
+
+
 def test_the_relative_error_is_the_mean_over_the_samples() -> None:
     target = np.array([[3.0, 4.0], [0.0, 10.0]])
     assert relative_l2(target + np.array([[0.5, 0.0], [0.0, 3.0]]), target) == pytest.approx((0.1 + 0.3) / 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from sim_clients import Field, MemoryClient, MemoryDatabase
 from tests.unit.trainers.test_publish import load_torchscript
 from tests.unit.trainers.test_train import TRAINING, network, reservoir
-from trainers import TrainingRefused
+from trainers import FileNotWritten, TrainingRefused
 from trainers.board import Board
 from trainers.history import HISTORY, History, append_history, read_events, read_history
 from trainers.specimen import FOLDER, MOST_BYTES, MOST_FILES, SAMPLES, stride_of, superfluous, write_specimen
@@ -201,3 +202,23 @@ def test_a_line_that_a_kill_cut_off_is_passed_over(tmp_path: Path) -> None:
         file.write('{"step": 2, "lo')
     append_history(tmp_path, {"step": 3})
     assert [line["step"] for line in read_history(tmp_path)] == [1, 3]
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / HISTORY).mkdir()
+    with pytest.raises(FileNotWritten, match=rf"{HISTORY} could not be written: Is a directory"):
+        append_history(tmp_path, {"step": 1})
+    (tmp_path / FOLDER).write_bytes(b"no directory")
+    truth = np.ones((2, 3), np.float32)
+    with pytest.raises(FileNotWritten, match=rf"{FOLDER}/4\.npz could not be written: "):
+        write_specimen(tmp_path, 4, "u", truth, lambda count: truth[:count])
+
+
+def test_drafts_of_specimens_that_a_kill_left_are_removed(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / f".3.npz.{ended.pid}").write_bytes(b"half")
+    truth = np.ones((2, 3), np.float32)
+    written = write_specimen(tmp_path, 4, "u", truth, lambda count: truth[:count])
+    assert list((tmp_path / FOLDER).iterdir()) == [written]

@@ -17,7 +17,7 @@ from sim_clients import (
     SnapshotError,
     keys,
 )
-from trainers import NonFiniteField, SnapshotStream, StreamStalled, stream
+from trainers import NonFiniteField, SnapshotStream, StreamStalled, StreamTaken, stream
 from trainers.redistribution import stream_of
 from trainers.share import Share
 from trainers.stream import Pauses
@@ -293,6 +293,58 @@ def test_an_acknowledgement_to_a_database_that_lost_the_reader_is_made_as_far_as
     come_back(database, announced=2)
     reader.leave()
     assert MemoryClient(database).fill().consumers == {}
+
+
+def test_a_list_that_has_taken_the_place_of_the_one_that_was_read_is_read_from_its_beginning(
+    database: MemoryDatabase,
+) -> None:
+    put(database, "a", *range(5))
+    reader = SnapshotStream(MemoryClient(database), consumer="reader")
+    reader.subscribe()
+    assert len(reader.new()) == 5
+    reader.acknowledge()
+    state = reader.state_dict()
+    for count in (3, 9):  # shorter, and longer, than what was read
+        come_back(database, announced=0)
+        put(database, "a", *range(10, 10 + count))
+        resumed = SnapshotStream(MemoryClient(database), consumer="reader")
+        resumed.load_state_dict(state)
+        resumed.subscribe()
+        assert [snapshot.step for snapshot in resumed.new()] == list(range(10, 10 + count))
+        assert resumed.missed == 0
+    reader.new()
+    put(database, "a", 50)
+    reader.new()
+    reader.acknowledge()  # who has read on meanwhile finds out here
+    assert [snapshot.step for snapshot in reader.new()] == [*range(10, 19), 50]
+
+
+def test_of_a_list_that_came_back_older_and_has_grown_what_is_new_is_read(database: MemoryDatabase) -> None:
+    put(database, "a", *range(300))
+    reader = SnapshotStream(MemoryClient(database))
+    assert len(reader.new()) == 300
+    state = reader.state_dict()
+    assert len(state["marks"]) <= stream.MARKS
+    come_back(database, announced=290)
+    put(database, "b", *range(20))
+    resumed = SnapshotStream(MemoryClient(database))
+    resumed.load_state_dict(state)
+    found = [snapshot.name for snapshot in resumed.new()]
+    assert found[-20:] == [f"b.0.{step}" for step in range(20)] and len(found) <= 25
+
+
+def test_two_readers_of_one_name_are_told_by_whom_the_other_has_overtaken(database: MemoryDatabase) -> None:
+    put(database, "a", *range(8))
+    first, second = (SnapshotStream(MemoryClient(database), consumer="m") for _ in range(2))
+    for reader in (first, second):
+        reader.subscribe()
+        reader.new(limit=4)
+    first.acknowledge()
+    with pytest.raises(StreamTaken, match="as 'm': it has acknowledged 4 snapshots, this one 0"):
+        second.acknowledge(2)
+    first.new()
+    first.acknowledge()
+    assert MemoryClient(database).fill().consumers == {"m": 8}
 
 
 def come_back(database: MemoryDatabase, announced: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from sim_clients import Bound, MemoryClient, MemoryDatabase, keys
+from sim_clients import Bound, MemoryClient, MemoryDatabase, NameRefused, keys
 from sim_clients.memory_models import MemoryModels
 from sim_clients.models import backend_of
 from sim_clients.registry import ReportedError
@@ -43,7 +43,7 @@ from trainers import (
 )
 from trainers.gate import Canary, Gate
 from trainers.history import HISTORY, read_events, read_history
-from trainers.losses import mean_square
+from trainers.losses import Loss, mean_square, relative_square
 from trainers.networks import Mlp
 from trainers.onnx_file import missing_packages
 from trainers.publish import Terms
@@ -225,6 +225,29 @@ def test_a_diverged_training_says_so(database: MemoryDatabase, tmp_path: Path) -
     assert not database.models.live
 
 
+@pytest.mark.parametrize(
+    "loss", [relative_square, lambda answer, target: (answer - target).square().mean((1, 2))]
+)
+def test_an_answer_of_another_shape_than_its_target_is_refused_at_the_first_batch(
+    loss: Loss, database: MemoryDatabase, tmp_path: Path
+) -> None:
+    client = MemoryClient(database, "trainer")
+    with pytest.raises(TrainingRefused, match=r"answer's shape is \(16, 1, 1\).*target, \(16, 4, 1\)"):
+        train(FirstRow(), client, TRAINING, reservoir(), tmp_path, loss=loss)
+    assert not (tmp_path / HISTORY).exists() and not (tmp_path / CHECKPOINT).exists()
+
+
+class FirstRow(torch.nn.Module):
+    """Answers one row, (batch, 1, 1), where there are several."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x[:, :1])
+
+
 def test_too_few_samples_are_counted(database: MemoryDatabase, tmp_path: Path) -> None:
     with pytest.raises(NoSamples, match="20 samples to learn from, 99"):
         buffer = Reservoir(100, watermark=99, seed=0)
@@ -270,9 +293,101 @@ def test_a_training_without_sense_is_refused_by_the_name_of_the_setting(setting:
         dataclasses.replace(TRAINING, **{setting: value})
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("batch_size", 1.5, "a whole number"),
+        ("batch_size", True, "a whole number"),
+        ("jump", -1, "at least 0"),
+        ("jump", 1.5, "a whole number"),
+        ("seconds", "60", "a number"),
+        ("producers", "a", "a tuple"),
+        ("inputs", ["x"], "a tuple"),
+        ("until", 3, "a tuple"),
+        ("until", (3,), "rules"),
+        ("terms", 3, "Terms"),
+    ],
+)
+def test_a_setting_of_a_wrong_kind_is_refused_by_its_name(setting: str, value: Any, said: str) -> None:
+    with pytest.raises(TrainingRefused, match=f"the training's {setting} is .*{said}"):
+        dataclasses.replace(TRAINING, **{setting: value})
+
+
+@pytest.mark.parametrize("setting", ["model", "producers", "held_out", "inputs", "target"])
+def test_names_that_cannot_be_are_refused_before_the_training(setting: str) -> None:
+    value: Any = "my name" if setting in ("model", "target") else ("my name",)
+    with pytest.raises(NameRefused, match="'my name' cannot name a"):
+        dataclasses.replace(TRAINING, **{setting: value})
+
+
+@pytest.mark.parametrize("refused", [torch.nn.Identity(), Mlp(1, 1, width=4).requires_grad_(False)])
+def test_a_network_that_has_nothing_to_learn_is_refused(
+    refused: torch.nn.Module, database: MemoryDatabase, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingRefused, match=r"network is '(Identity|Mlp)', and must be .*parameters"):
+        train(refused, MemoryClient(database, "trainer"), TRAINING, reservoir(), tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int32"])
+def test_a_field_of_another_dtype_than_the_network_is_named(dtype: str, tmp_path: Path) -> None:
+    database = MemoryDatabase(load=load_torchscript)
+    for name in ("a", "b"):
+        client = MemoryClient(database, name)
+        for step in range(10):
+            client.put_snapshot(step, {"x": np.ones((4, 1), dtype), "y": np.ones((4, 1), np.float32)})
+        client.end_stream()
+    with pytest.raises(
+        TrainingRefused, match=f"field 'x' is '{dtype}', .*float32, which the network's parameters"
+    ):
+        train(network(), MemoryClient(database, "trainer"), TRAINING, reservoir(), tmp_path)
+
+
+def test_one_who_is_held_out_is_not_learned_from() -> None:
+    with pytest.raises(TrainingRefused, match=r"held_out.*without 'a', whom it is to learn from"):
+        dataclasses.replace(TRAINING, held_out=("b", "a"))
+
+
+def test_nothing_is_learned_from_who_was_not_named(database: MemoryDatabase, tmp_path: Path) -> None:
+    stranger = MemoryClient(database, "test_0")
+    for step in range(20):
+        stranger.put_snapshot(step, {"x": np.zeros((4, 1), np.float32), "y": np.full((4, 1), 7, np.float32)})
+    seen: set[float] = set()
+
+    def noted(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        seen.update(target.flatten().tolist())
+        return mean_square(answer, target)
+
+    with pytest.warns(RuntimeWarning) as told:
+        train(network(), MemoryClient(database, "trainer"), TRAINING, reservoir(), tmp_path, loss=noted)
+    assert seen and 7 not in seen
+    assert [str(each.message) for each in told if each.category is RuntimeWarning] == [
+        "snapshots of 'test_0' are not learned from: the training names a, b"
+    ]
+
+
+def test_a_producer_of_whom_nothing_came_is_told(database: MemoryDatabase, tmp_path: Path) -> None:
+    training = dataclasses.replace(TRAINING, producers=("a", "c_d"))
+    with pytest.warns(RuntimeWarning, match="nothing came from c_d; are the names"):
+        train(network(), MemoryClient(database, "trainer"), training, reservoir(), tmp_path)
+
+
+def test_judges_whose_name_is_written_otherwise_are_told(database: MemoryDatabase, tmp_path: Path) -> None:
+    training, client = dataclasses.replace(TRAINING, held_out=("B",)), MemoryClient(database, "B")
+    client.end_stream()
+    said = "Nothing came from B. Nobody has named b, whose snapshots came."
+    with pytest.warns(RuntimeWarning, match="'b'"), pytest.raises(NoSamples, match=said):
+        train(network(), client, training, reservoir(), tmp_path)
+
+
 def test_a_training_without_judges_is_refused() -> None:
     with pytest.raises(TrainingRefused, match="held_out"):
         dataclasses.replace(TRAINING, held_out=())
+
+
+@pytest.mark.parametrize("name", ["flag.stop", "snapshots", "my model"])
+def test_a_name_under_which_nothing_can_be_posted_is_refused(name: str) -> None:
+    with pytest.raises(NameRefused, match=f"'{name}' cannot name a model"):
+        dataclasses.replace(TRAINING, model=name)
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -88,6 +89,13 @@ def test_a_file_that_is_none_is_named_and_left_out(trainer: Path, content: bytes
     page = shown(trainer)
     assert "trainer/specimens/2.npz cannot be used and is left out: it is no whole .npz file" in page.text
     assert "by version 1" in page.text
+
+
+def test_a_pipe_is_no_specimen(trainer: Path) -> None:
+    write_specimen(trainer, 1, TRUTH, TRUTH)
+    os.mkfifo(trainer / "specimens" / "2.npz")
+    page = shown(trainer)
+    assert "trainer/specimens/2.npz cannot be used and is left out: it is no regular file" in page.text
 
 
 def test_arrays_that_do_not_fit_are_named_and_left_out(trainer: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,58 @@ def test_damaged_lines_are_named_and_counted_and_the_others_shown(run_dir: Path)
     assert len(page.charts["Loss and validation over the time"]["validation, held-out samples"]) == 4
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"event": "gate", "unix_time": 1, "step": "x"}', "step is no number"),
+        ('{"event": "gate", "unix_time": 1, "step": [1]}', "step is no number"),
+        ('{"event": "gate", "unix_time": 1, "step": 1' + "0" * 400 + "}", "step is no number"),
+        ('{"event": "gate", "unix_time": 1, "accepted": true, "version": [1]}', "version is no number"),
+        ('{"event": "gate", "unix_time": 1e18, "accepted": true, "version": 2}', "unix_time is no time"),
+        ('{"event": "rollback", "unix_time": -1e13, "version": 2}', "unix_time is no time"),
+        ('{"unix_time": 1e18, "step": 1, "validation": 1, "version": 2}', "unix_time is no time"),
+        ('{"unix_time": Infinity, "step": 1, "validation": 1}', "unix_time is no time"),
+        ('{"unix_time": 1, "step": -Infinity, "validation": 1}', "step is not finite"),
+        ('{"unix_time": 1, "step": 1, "validation": 1, "version": {"a": 1}}', "version is no number"),
+    ],
+)
+def test_an_odd_line_is_named_and_the_others_shown(run_dir: Path, line: str, why: str) -> None:
+    with (run_dir / "trainer" / "history.jsonl").open("a") as file:
+        file.write(line + "\n")
+    page = shown(run_dir)
+    assert f"trainer/history.jsonl: 1 line skipped: line 5 ({why})" in page.text
+    assert len(page.charts["Loss and validation over the time"]["validation, held-out samples"]) == 4
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"event": None},
+        {"event": ["gate"]},
+        {"event": "rollback", "from": {"<b>": 1}, "version": 1, "reason": ["\ud800", None]},
+        {"event": "gate", "accepted": 1, "version": math.inf, "candidate": "x", "live": [1]},
+        {"event": "gate", "version": -3, "step": 1e308, "reason": {"a": {"b": 1}}},
+        {"step": -5, "validation": -1, "version": math.nan},
+        {"step": 1e308, "validation": 10**300, "samples": "x", "announced": {}, "idle_s": None, "loss": True},
+    ],
+)
+def test_what_a_line_should_not_have_spoils_no_page(run_dir: Path, facts: dict[str, Any]) -> None:
+    write_history(run_dir / "trainer", [*LINES, {**judgement(50, 0.1), **facts}])
+    write_report(run_at(run_dir))
+    page = Page((run_dir / PAGE).read_text(encoding="utf-8"))
+    assert len(page.charts["Loss and validation over the time"]["validation, held-out samples"]) >= 4
+
+
+def test_a_history_that_is_no_file_is_named(run_dir: Path) -> None:
+    path = run_dir / "trainer" / "history.jsonl"
+    path.unlink()
+    os.mkfifo(path)
+    assert "trainer/history.jsonl is no regular file" in shown(run_dir).text
+    path.unlink()
+    path.mkdir()
+    assert "trainer/history.jsonl is no regular file" in shown(run_dir).text
+
+
 def test_a_line_that_is_being_written_is_called_cut_off(run_dir: Path) -> None:
     with (run_dir / "trainer" / "history.jsonl").open("a") as file:
         file.write('{"unix_time": 17000')
@@ -256,6 +310,35 @@ def test_a_page_that_cannot_be_written_is_an_error_that_says_where(run_dir: Path
     with pytest.raises(RunError, match="cannot be written"):
         write_report(run_at(run_dir))
     assert not list(run_dir.glob(".report*"))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "link to nothing", "directory", "socket"])
+def test_what_is_no_file_is_never_replaced_by_a_page(run_dir: Path, kind: str) -> None:
+    path = run_dir / PAGE
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "socket":
+        os.mknod(path, stat.S_IFSOCK | 0o600)
+    else:
+        path.symlink_to(run_dir / ("run.json" if kind == "link" else "nothing"))
+    before = path.lstat()
+    with pytest.raises(RunError, match=rf"cannot be written to {path}: it is no regular file"):
+        write_report(run_at(run_dir))
+    after = path.lstat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert not list(run_dir.glob(".report*"))
+
+
+def test_the_root_directory_is_no_page(run_dir: Path) -> None:
+    with pytest.raises(RunError, match="cannot be written to /: it is no regular file"):
+        write_report(run_at(run_dir), Path("/"))
+
+
+def test_a_page_takes_the_place_of_the_one_before(run_dir: Path) -> None:
+    (run_dir / PAGE).write_text("before")
+    assert "toy-1" in write_report(run_at(run_dir)).read_text()
 
 
 def test_the_summary_says_what_was_run_where(run_dir: Path) -> None:

@@ -50,6 +50,21 @@ static void check_metadata(void) {
   psk_free_metadata(&list);
 }
 
+static void check_models(void) {
+  static penstock_client client;
+  CHECK(!psk_check_model(&client, "closure") && !psk_check_model(&client, "flags"));
+  static const char* const kTaken[] = {"flag.stop", "flag.", "snapshots", "a b", ""};
+  for (size_t i = 0; i < sizeof kTaken / sizeof *kTaken; i++) {
+    client.error.status = 0;
+    CHECK(psk_check_model(&client, kTaken[i]) == PENSTOCK_NAME);
+  }
+  client.error.status = 0;
+  CHECK(psk_check_model(&client, "flag.stop") &&
+        strstr(client.error.reason, "the keys of flags begin with flag."));
+  client.error.status = 0;
+  CHECK(psk_check_model(&client, "snapshots") && strstr(client.error.reason, "the stream of snapshots"));
+}
+
 static void check_address(const char* text, const char* says) {
   penstock_client* client = NULL;
   CHECK(penstock_connect(text, 0.01, &client) == PENSTOCK_ADDRESS && !client);
@@ -82,6 +97,7 @@ int main(void) {
   check_slots();
   check_dtypes();
   check_metadata();
+  check_models();
   check_addresses();
   return report();
 }
