@@ -116,8 +116,11 @@ def states(run: Run) -> dict[str, str]:
 
 def in_the_middle(run: Run) -> bool:
     """Two members have completed and two run."""
-    begun = {"m_2", "m_3"} <= {file.parent.name for file in run.directory.glob("*/starts")}
-    return begun and [states(run).get(f"m_{n}") for n in range(4)] == ["completed"] * 2 + ["active"] * 2
+    begun = {file.parent.name for file in run.directory.glob("*/starts") if file.stat().st_size}
+    return (
+        begun >= {"m_2", "m_3"}
+        and [states(run).get(f"m_{n}") for n in range(4)] == ["completed"] * 2 + ["active"] * 2
+    )
 
 
 def starts(run: Run) -> dict[str, int]:

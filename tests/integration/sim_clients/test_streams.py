@@ -48,6 +48,9 @@ Open = Callable[..., NativeClient]
 
 @pytest.fixture
 def address(server: RedisServer) -> Address:
+    """The shared server, without connections of tests before: what these are promised would count."""
+    with server.connect() as connection:
+        connection.client_kill_filter(_type="normal", skipme=True)
     return Address.parse(server.address)
 
 
