@@ -287,6 +287,7 @@ def test_without_a_consumer_the_reason_comes_before_redis_says_it(
         servers, address = shared_cluster.shards, cluster_address
         for shard in servers:
             with shard.connect() as db:
+                db.config_resetstat()  # other tests have been refused something
                 db.config_set("maxmemory", 32 * MB)
                 wait_until(lambda: is_short_of_memory(db), "the module to know its limit")
     try:
