@@ -913,6 +913,18 @@ contains
     integer(c_int64_t) :: answered
     version = 0
     answered = 0
+    if (is_refused("input", input, stat)) return
+    if (is_refused("input2", input2, stat)) return
+    if (is_refused("input3", input3, stat)) return
+    if (is_refused("input4", input4, stat)) return
+    if (is_refused("input5", input5, stat)) return
+    if (is_refused("input6", input6, stat)) return
+    if (is_refused("input7", input7, stat)) return
+    if (is_refused("input8", input8, stat)) return
+    if (is_refused("output", output, stat)) return
+    if (is_refused("output2", output2, stat)) return
+    if (is_refused("output3", output3, stat)) return
+    if (is_refused("output4", output4, stat)) return
     if (closed(self, stat, errmsg)) return
     call collect(inputs, outputs, reversed, input, output, input2, input3, input4, input5, input6, input7, &
                  input8, output2, output3, output4)

@@ -9,7 +9,7 @@ program characters
   character(len=1) :: letters(2, 2)
   character(len=8) :: message
   real(real64) :: u(3)
-  integer :: stat
+  integer :: stat, version
 
   long = "text"
   one = "text"
@@ -33,6 +33,10 @@ program characters
   call expect(penstock_tensor, "infer")
   call client%infer("twice", u, letters, stat=stat, errmsg=message)
   call expect(penstock_tensor, "infer, its output")
+  call client%infer_versioned("twice", long, u, version, stat=stat, errmsg=message)
+  call expect(penstock_tensor, "infer_versioned")
+  call client%infer_versioned("twice", u, letters, version, stat=stat, errmsg=message)
+  call expect(penstock_tensor, "infer_versioned, its output")
   call client%put_snapshot(1, "u", u, "p", u, stat=stat, errmsg=message)
   call expect(penstock_ok, "a snapshot of numbers")
   call client%get_tensor("u", letters, stat=stat, errmsg=message)
