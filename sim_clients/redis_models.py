@@ -206,6 +206,9 @@ class RedisModels:
                 lived = keys.model_lived(name)
                 database.zremrangebyscore(lived, f"({live}", "+inf")
                 database.zadd(lived, {str(live): live})
+            if not self._at_swap(database, name, _KEEP, turn):
+                late = f"it took longer than {_EXPIRY_S} s, and another program may change what is live since"
+                raise ModelRejected(name, late)
             try:
                 for place in places:
                     self._promote(database, place, name, version)

@@ -1,4 +1,4 @@
-// Several snapshots of a stream, in as many round trips as one takes: names, descriptions, fields.
+// Several snapshots of a stream, in few round trips: names, descriptions, fields by 32 MB.
 //
 // A batch ends before a snapshot that is out of the ordinary: given up, spilled, not whole, or none at all.
 // Where this is the first, it is read as penstock_get_snapshot does, which also says what is wrong. So an

@@ -264,6 +264,14 @@ static int recover(penstock_client* client, int status, trouble* found, double* 
   return client->error.status;
 }
 
+// One shard that does not answer must not keep the others from being asked.
+void psk_ask_anew(penstock_client* client) {
+  psk_again(client);
+  client->error.status = 0;
+  client->hopeless = client->uncertain = client->interrupted = 0;
+  client->deadline = psk_now() + client->connect_timeout;
+}
+
 int psk_run(penstock_client* client) {
   double give_up = 0, pause = kFirstPause;
   trouble found = {0};

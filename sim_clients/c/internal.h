@@ -251,6 +251,8 @@ psk_link* psk_link_of(penstock_client* client, const char* key);
 void psk_begin(penstock_client* client, const char* doing, const char* subject);
 // Forget the commands alone, for the next round trip of the same call.
 void psk_again(penstock_client* client);
+// Begin another round trip whatever went wrong before, with the time that a connection may take.
+void psk_ask_anew(penstock_client* client);
 // Send everything that was built and read all replies. Returns 0 or the first error.
 int psk_run(penstock_client* client);
 // One attempt to send one short command on an open link and read its reply, without any repetition.
@@ -327,8 +329,6 @@ int psk_swap_begin(penstock_client* client, const char* name);
 // For 30 s more. An error where that time was over.
 int psk_swap_keep(penstock_client* client, const char* name);
 void psk_swap_end(penstock_client* client, const char* name);
-// Begin another round trip whatever went wrong before, with the time that a connection may take.
-void psk_ask_anew(penstock_client* client);
 
 // ---- archive.c
 

@@ -275,7 +275,7 @@ PENSTOCK_API int penstock_snapshot_info(penstock_client* client, const char* str
 // As penstock_place, for a field of the i-th of several snapshots.
 typedef void* (*penstock_place_of)(void* context, int i, const char* name, const penstock_info* info);
 
-// Receive snapshots at several positions, ascending, in as many round trips as one takes: at least one, and
+// Receive snapshots at several positions, ascending, in few round trips (fields by 32 MB): at least one, and
 // as many as are whole, one after the other. So an error is always that of the first.
 //   most       how many positions there are
 //   snapshots  set to an array of `*count`, which holds until the next such call with the client

@@ -216,14 +216,6 @@ static int promote_everywhere(penstock_client* client, const post* one, int only
   return psk_run(client);
 }
 
-// One shard that does not answer must not keep the others from being asked.
-void psk_ask_anew(penstock_client* client) {
-  psk_again(client);
-  client->error.status = 0;
-  client->hopeless = client->uncertain = client->interrupted = 0;
-  client->deadline = psk_now() + client->connect_timeout;
-}
-
 // Write by which version each shard answers; return whether all do by the one that was live.
 static int describe_shards(penstock_client* client, const post* one, char* text, size_t room) {
   size_t used = 0;
