@@ -51,8 +51,9 @@ def examine(
                 raise  # no checkpoint could be acknowledged
             except (TrainerError, ClientError) as error:
                 refusal = error
-                if version is None and state.publisher.version != before:  # `prune` failed, after the post
-                    record(history, state, training, validation, state.publisher.version, held)
+                if version is None and state.publisher.version != before:  # what failed came after the post
+                    with suppress(TrainerError):  # a full disk, and `refusal` says so
+                        record(history, state, training, validation, state.publisher.version, held)
     posted = state.publisher.state_dict()
     said = (version, enough, state.validations, posted, refusal and str(refusal))
     version, enough, state.validations, posted, why = ranks.broadcast(said)
@@ -67,7 +68,7 @@ def offer_last(network: torch.nn.Module, state: TrainingState, training: Trainin
     """Post the last network if it is better, where it had to wait for the end of a trial.
 
     Raises:
-        ExportMismatch, ModelRejected, DatabaseUnavailable: nothing was posted.
+        ExportMismatch, ModelRejected, DatabaseUnavailable: no other version is live than before.
     """
     if not state.publisher.put_off:
         return
@@ -123,7 +124,7 @@ def last_look(publisher: Publisher, history: History, ranks: Ranks) -> Iterator[
         if ranks.rank == 0:
             with suppress(TrainerError, ClientError):  # what has failed first is what is to be told
                 publisher.watch(at_once=True)
-            tell(history, publisher)
+                tell(history, publisher)
         raise
 
 

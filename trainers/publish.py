@@ -131,7 +131,7 @@ class Publisher:
             The version it was posted as, None where it was not.
 
         Raises:
-            ExportMismatch, ModelRejected, DatabaseUnavailable: nothing was posted, the live version stays.
+            ExportMismatch, ModelRejected, DatabaseUnavailable: what was live stays so.
             RuleFailed: a rule of the user's has raised; it may have been posted, where that is `prune`.
         """
         self.watch()

@@ -13,6 +13,7 @@ import numpy as np
 
 from sim_clients import (
     Client,
+    ClientError,
     Contract,
     IncompleteSnapshot,
     KeyMissing,
@@ -23,7 +24,7 @@ from sim_clients import (
 )
 from sim_clients.contract import Layout, layout_of
 from sim_clients.keys import DEFAULT_STREAM, SnapshotName
-from trainers.errors import NonFiniteField, StreamStalled, StreamTaken
+from trainers.errors import NonFiniteField, StreamStalled, StreamTaken, TrainerError
 from trainers.share import Share
 
 FIRST_PAUSE_S = 0.002
@@ -169,6 +170,10 @@ class SnapshotStream:
                 snapshots += self._read(positions, mapped)
             except KeyMissing:  # it came back between the two questions: the next look finds that out
                 break
+            except (TrainerError, ClientError):
+                if not snapshots:
+                    raise
+                break  # what came before is read; the next call tells
         return snapshots
 
     def subscribe(self) -> None:
@@ -351,23 +356,40 @@ class SnapshotStream:
 
     def _read(self, positions: list[int], mapped: bool) -> list[Snapshot]:
         """Read the first of some positions, those up to one that is not whole; skip what is to be skipped."""
-        snapshots = []
+        snapshots: list[Snapshot] = []
         try:
             found = self._complete(positions, mapped)
         except SnapshotDropped:
             self._skip_dropped()
             return []
         for snapshot in found:
-            self._check(snapshot)
             try:
-                check_finite(snapshot)
-                snapshots.append(snapshot)
-            except NonFiniteField:
-                if not self._skips_non_finite:
+                self._check(snapshot)
+                is_finite = self._is_finite(snapshot)
+            except (TrainerError, ClientError):
+                if not snapshots:
                     raise
+                break  # those before it are read; the next call tells
+            if is_finite:
+                snapshots.append(snapshot)
+            else:
                 self.non_finite += 1
             self._done(snapshot.name)
         return snapshots
+
+    def _is_finite(self, snapshot: Snapshot) -> bool:
+        """Return whether all of its values are.
+
+        Raises:
+            NonFiniteField: they are not, and such snapshots are not to be skipped.
+        """
+        try:
+            check_finite(snapshot)
+        except NonFiniteField:
+            if self._skips_non_finite:
+                return False
+            raise
+        return True
 
     def _done(self, name: str) -> None:
         """Take note that the next position was read, or skipped and counted."""

@@ -144,7 +144,7 @@ def _train(
     failed: RuleFailed | None = None
 
     def wanted() -> bool:
-        return asked() or (first and publisher.looks_now)
+        return asked() or (first and failed is None and publisher.looks_now)
 
     # From here on the loader reads beside the loop; the client is the loop's within loader.paused().
     with last_look(publisher, history, ranks), loader:
@@ -163,8 +163,8 @@ def _train(
                         gone_back = publisher.watch() is not None
                 except RuleFailed as error:  # it is raised when all ranks have written a checkpoint
                     gone_back, failed = False, error
-                # A checkpoint is to know of it.
-                loader.pressed = loader.pressed or gone_back or failed is not None
+                if gone_back or failed is not None:  # a checkpoint is to know of it
+                    loader.pressed = True
                 tell(history, publisher)
 
             # 2. One gradient step, unless time is over or the last sample has been used.
@@ -198,6 +198,8 @@ def _train(
             due = stepped and state.step % training.checkpoint_every == 0
             if version is not None or due or told.pressed or told.asked:
                 state.save()
+                if failed is not None:  # all ranks are to agree on a checkpoint before it is raised
+                    loader.pressed = True
             if failed is not None and told.pressed:
                 raise failed
             if told.asked and not over:
@@ -205,14 +207,16 @@ def _train(
         state.over = True
         state.save()
     intake.stream.leave()
-    if first:  # a trial goes on while nothing is held up
-        publisher.settle(unless=asked)
-        tell(history, publisher)
-        offer_last(network, state, training, history)
-        publisher.settle(unless=asked)
-        tell(history, publisher)
-    if first and training.stop_solvers:
-        client.request_stop()
+    if first:
+        try:  # a trial goes on while nothing is held up
+            publisher.settle(unless=asked)
+            tell(history, publisher)
+            offer_last(network, state, training, history)
+            publisher.settle(unless=asked)
+            tell(history, publisher)
+        finally:
+            if training.stop_solvers:
+                client.request_stop()
     return publisher
 
 

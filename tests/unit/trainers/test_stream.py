@@ -116,6 +116,7 @@ def test_another_producer_with_other_fields_is_named(
     put(database, "a", 0)
     put_plain(database, "odd", 9, **fields)
     reader = SnapshotStream(MemoryClient(database))
+    assert [good.producer for good in reader.new()] == ["a"]
     with pytest.raises(SnapshotError, match=f"{says}.* the stream 'snapshots' has .*since a.0.0") as caught:
         reader.new()
     assert caught.value.snapshot == "odd.0.9"
@@ -127,6 +128,7 @@ def test_a_solver_that_blew_up_is_named(database: MemoryDatabase, bad: float) ->
     client = put(database, "a", 0)
     client.put_snapshot(1, {"u": np.array([[1, bad], [bad, 1]], np.float32)})
     reader = SnapshotStream(MemoryClient(database))
+    assert [good.step for good in reader.new()] == [0]  # what came before it is learned from
     with pytest.raises(NonFiniteField, match=r"'u' of the snapshot 'a\.0\.1' has 2 values") as caught:
         reader.new()
     assert (caught.value.field, caught.value.count) == ("u", 2)
@@ -163,6 +165,7 @@ def test_without_a_contract_the_first_snapshot_is_the_pattern(database: MemoryDa
     put_plain(database, "b", 0, u=np.zeros(3))
     put_plain(database, "c", 0, u=np.zeros(4))
     reader = SnapshotStream(MemoryClient(database))
+    assert [good.producer for good in reader.new()] == ["a", "b"]
     with pytest.raises(
         SnapshotError, match=r"'u' is float64 \(4,\); the stream .* float64 \(3,\) since a\.0\.0"
     ):
@@ -188,6 +191,7 @@ def test_blocks_of_one_shape_are_read_and_others_are_named(database: MemoryDatab
     resumed.load_state_dict(reader.state_dict())
     says = r"'a\.2\.0'.* of the field 'u' is \(3,\), those read before it were \(2,\): a batch needs"
     for stream_ in (reader, resumed):
+        assert len(stream_.new()) == 1
         with pytest.raises(SnapshotError, match=says):
             stream_.new()
         assert stream_.cursor == 2

@@ -997,11 +997,14 @@ def test_a_rule_of_the_users_that_fails_is_named_and_nothing_is_lost(
 
 
 @pytest.mark.usefixtures("look_often")
+@pytest.mark.parametrize("every", [1, 1000])
 @pytest.mark.parametrize("prefetch", [0, 2])
-def test_a_rule_of_a_trial_that_fails_is_named_and_nothing_is_lost(prefetch: int, tmp_path: Path) -> None:
+def test_a_rule_of_a_trial_that_fails_is_named_and_nothing_is_lost(
+    prefetch: int, every: int, tmp_path: Path
+) -> None:
     database, training = starved(prefetch)
     terms = Terms(gate=Gate(rule=lambda *both: True), canary=Canary(reports=1, is_worse=failing))
-    training = dataclasses.replace(training, terms=terms, checkpoint_every=1000, validate_every=1)
+    training = dataclasses.replace(training, terms=terms, checkpoint_every=every, validate_every=1)
 
     class Reporting(MemoryClient):
         def reported_errors(self, name: str, version: int) -> list[ReportedError]:
