@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from tests.bench.measure import Series, compare, pinned, placements
 from tests.integration.servers import (
     Module,
     RedisServer,
+    ServerBinary,
+    ServerConfig,
     ShardCluster,
     free_ports,
     shard_configs,
@@ -90,7 +93,7 @@ def run(quick: bool) -> dict[str, Any]:
     with (
         tempfile.TemporaryDirectory() as name,
         RedisServer(deployed(binary, Path(name, "one"), (module,), port)) as one,
-        ShardCluster(shard_configs(binary, Path(name), (module,), SHARDS)) as three,
+        ShardCluster(_shards(binary, Path(name), module)) as three,
     ):
         single = Subject("one server", Address.parse(f"127.0.0.1:{port}"), [one.pid])
         pids = [shard.pid for shard in three.shards]
@@ -99,6 +102,13 @@ def run(quick: bool) -> dict[str, Any]:
         single.close()
         cluster.close()
         return report
+
+
+def _shards(binary: ServerBinary, directory: Path, module: Module) -> list[ServerConfig]:
+    """Return shards with the settings that the one server has, too."""
+    settings = deployed(binary, directory, ())
+    shards = shard_configs(binary, directory, (module,), SHARDS, settings.options)
+    return [replace(shard, environment=settings.environment) for shard in shards]
 
 
 def _measured(single: Subject, cluster: Subject, rounds: int) -> dict[str, Any]:
