@@ -102,9 +102,11 @@ def _fields(step: int) -> Sample:
     return {name: np.full(SHAPE, step + i, np.float32) for i, name in enumerate(FIELDS)}
 
 
-def _intake(client: Any, buffer: Fifo | Reservoir, stream: str = DEFAULT_STREAM) -> Intake:
+def _intake(
+    client: Any, buffer: Fifo | Reservoir, producer: str = "bench", stream: str = DEFAULT_STREAM
+) -> Intake:
     """Return the way from a client's stream to batches, of both fields of one snapshot, without judges."""
-    cursor = SnapshotStream(client, ("bench",), stream=stream)
+    cursor = SnapshotStream(client, (producer,), stream=stream)
     return Intake(cursor, Pairing(FIELDS[:1], FIELDS[1], 0), buffer, (), judges_needed=0, batch_size=BATCH)
 
 
@@ -222,7 +224,7 @@ def _idle(
     network = Network()
     optimizer = torch.optim.Adam(network.parameters())
     with _solver(server, stream, core):
-        intake = _intake(client, Reservoir(SAMPLES, watermark=BATCH, seed=0), stream)
+        intake = _intake(client, Reservoir(SAMPLES, watermark=BATCH, seed=0), stream, stream)
         with Loader(intake, ahead=ahead) as loader:
             batch = loader.batch()
             assert batch is not None

@@ -50,7 +50,6 @@ def test_the_short_form_measures_the_buffers(tmp_path: Path) -> None:
     assert "Reservoir" in printed
 
 
-@pytest.mark.skip(reason="the short form of `feed` has not ended within five minutes; why is to be found")
 @pytest.mark.slow
 def test_the_short_form_measures_what_feeds_a_network(tmp_path: Path) -> None:
     printed, report = measured("feed", tmp_path)
