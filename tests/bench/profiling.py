@@ -36,6 +36,7 @@ from tests.bench.wire import WireClient
 from tests.integration.servers import Module, RedisServer, system_binary, wheel_binary
 
 SECONDS = 4.0
+START_S = 30.0
 SAMPLES_PER_S = 9973
 LEAST_SHARE = 0.02
 """Of an operation, that a function has to take to be named."""
@@ -120,8 +121,10 @@ def _sampled(core: int, directory: Path) -> Iterator[dict[str, float]]:
     data, shares = directory / "perf.data", {}
     command = ["perf", "record", "-q", "-e", "cpu-clock", "-F", str(SAMPLES_PER_S), "-o", str(data)]
     with subprocess.Popen([*command, "-C", str(core)], stderr=subprocess.PIPE, text=True) as perf:
+        deadline = time.monotonic() + START_S
         while not data.exists():
-            if perf.poll() is not None:
+            if perf.poll() is not None or time.monotonic() > deadline:
+                perf.kill()
                 raise RuntimeError(f"perf does not run: {perf.communicate()[1].strip()}")
             time.sleep(0.01)
         yield shares

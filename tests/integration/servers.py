@@ -15,8 +15,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -170,6 +172,25 @@ def wait_in_step(master: redis.Redis, replica: redis.Redis) -> None:
     wait_until(
         lambda: replica.info("replication").get("slave_repl_offset", -1) >= sent, "the replica to be in step"
     )
+
+
+@contextmanager
+def breaking_connections(server: RedisServer) -> Iterator[None]:
+    """Break all connections of others again and again, while the block lasts."""
+    done = threading.Event()
+
+    def break_them() -> None:
+        with server.connect() as own:
+            while not done.wait(0.002):
+                own.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    thread = threading.Thread(target=break_them)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def free_port() -> int:

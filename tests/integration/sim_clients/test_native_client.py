@@ -36,7 +36,14 @@ from sim_clients import (
 from sim_clients.identity import Identity
 from sim_clients.native_client import NativeClient
 from tests.client_contract import Networks, field
-from tests.integration.servers import RedisServer, ShardCluster, StartServer, free_port, wait_until
+from tests.integration.servers import (
+    RedisServer,
+    ShardCluster,
+    StartServer,
+    breaking_connections,
+    free_port,
+    wait_until,
+)
 from tests.integration.torchscript import torchscript
 
 pytestmark = pytest.mark.usefixtures("native_library")
@@ -823,22 +830,12 @@ def test_several_snapshots_of_which_one_cannot_be_read_as_tensors(
 def test_several_snapshots_over_connections_that_break(
     server: RedisServer, address: Address, open_native: OpenNative
 ) -> None:
-    client, done = open_native(address), threading.Event()
+    client = open_native(address)
     for step in range(32):
         client.put_snapshot(step, {"u": np.full((64, 512), step), "p": np.full(3, step)})
 
-    def kill_connections() -> None:
-        with server.connect() as own:
-            while not done.wait(0.002):
-                own.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-
-    killer = threading.Thread(target=kill_connections)
-    killer.start()
-    try:
+    with breaking_connections(server):
         for _ in range(30):
             found = client.get_snapshots(range(32))
             assert [one.step for one in found] == list(range(32))
             assert all((one.fields[name] == one.step).all() for one in found for name in "up")
-    finally:
-        done.set()
-        killer.join()

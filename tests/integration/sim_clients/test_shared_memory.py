@@ -35,7 +35,7 @@ from sim_clients.native_binding import loaded
 from sim_clients.native_client import NativeClient
 from sim_clients.native_views import is_mapped
 from tests.integration.module.arena_client import arena, wait_for
-from tests.integration.servers import RedisServer, StartServer, wait_until
+from tests.integration.servers import RedisServer, StartServer, breaking_connections, wait_until
 
 MEGABYTE = 1 << 20
 LARGE = (256, 512)
@@ -397,16 +397,7 @@ def test_what_is_mapped_of_several_of_which_one_is_not_whole_is_given_back(
 
 def test_connections_that_break(sharing: RedisServer, client: NativeClient) -> None:
     """What was leased and mapped is taken over; nothing is lost, and nothing stays."""
-    done = threading.Event()
-
-    def kill_connections() -> None:
-        with sharing.connect() as own:
-            while not done.wait(0.002):
-                own.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-
-    killer = threading.Thread(target=kill_connections)
-    killer.start()
-    try:
+    with breaking_connections(sharing):
         for step in range(100):
             new = client.new_field((64, 512))
             new[...] = step
@@ -414,9 +405,6 @@ def test_connections_that_break(sharing: RedisServer, client: NativeClient) -> N
             view = client.map_snapshot(step)
             assert (view.fields["v"] == step).all()
             assert view.fields["u"][0, 1] == step + 1
-    finally:
-        done.set()
-        killer.join()
     assert client.announced() == 100
     del view, new
     gc.collect()
