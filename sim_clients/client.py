@@ -131,7 +131,7 @@ class Client(Protocol):
     ) -> list[Snapshot]:
         """Return the snapshots at some positions, or the first of them: those before one that is not whole.
 
-        By the native client they take as many round trips as one snapshot does.
+        By the native client they take few round trips, by the others one after the other.
 
         Args:
             positions: ascending.

@@ -16,7 +16,7 @@ def draft_of(path: Path) -> Path:
 
 
 def remove_stale(directory: Path, names: str) -> None:
-    """Remove drafts of processes of this host that have ended without, as by a kill.
+    """Remove drafts of processes that do not run on this host, as after a kill; a directory is one trainer's.
 
     Args:
         names: a regular expression for the names of the files themselves.

@@ -187,9 +187,8 @@ class Loader:
                 since = time.monotonic()
                 self._unclaimed.wait()
                 with self._turn:
-                    pauses.put_off(
-                        time.monotonic() - since
-                    )  # while the loop has the turn it waits for nothing
+                    # While the loop has the turn it waits for nothing.
+                    pauses.put_off(time.monotonic() - since)
                     busy, starved = self._round(), self.intake.starved()
                 if busy or not starved or self._batches:  # nobody waits for something new
                     pauses = Pauses(self._timeout_s)

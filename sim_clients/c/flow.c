@@ -19,8 +19,8 @@ struct psk_flow {
   size_t bytes;
   psk_link* link;
   unsigned opened;  // how often the link had been when the promise was made
-  int64_t keeps,
-      has;  // marks of the contract that snapshots keep, and of the one the stream has, which agree
+  int64_t keeps;    // the mark of the contract that snapshots keep
+  int64_t has;      // of the one the stream has, which agrees with it
 };
 
 static const double kMargin = 1.0;   // s, at most, that the server's answer has before the call's deadline
