@@ -172,16 +172,27 @@ def end_run(jobs: str, run_id: str, runtime: str) -> None:
     Raises:
         SlurmError: Slurm does not tell of them, or refuses.
     """
-    deadline = time.monotonic() + TIMEOUT_S
-    while steps := [step for step, called in _steps(jobs) if called.startswith(f"{run_id}.")]:
-        if time.monotonic() > deadline:
-            raise SlurmError(f"these steps of {run_id} do not end: {', '.join(steps)}")
-        for step in steps:  # each time: one may only just have been made, by an srun that was killed then
-            signal_step(step, signal.SIGKILL)
-        time.sleep(INTERVAL_S)
+    left = _kill_steps(jobs, run_id)
     for job in jobs.split(","):
         if (nodes := _running_nodes(job)) is not None:
             _clear(job, nodes, runtime)
+    if left:
+        raise SlurmError(
+            f"Slurm lists these steps of {run_id} though they were killed: {', '.join(left)}. One whose srun "
+            "was killed before it had started a program has none, and ends with its job"
+        )
+
+
+def _kill_steps(jobs: str, run_id: str) -> list[str]:
+    """Kill the steps of a run until there are none; return those that do not end."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while steps := [step for step, called in _steps(jobs) if called.startswith(f"{run_id}.")]:
+        if time.monotonic() > deadline:
+            break
+        for step in steps:  # each time: one may only just have been made, by an srun that was killed then
+            signal_step(step, signal.SIGKILL)
+        time.sleep(INTERVAL_S)
+    return steps
 
 
 def signal_step(step: str, number: int) -> None:

@@ -174,7 +174,7 @@ with Experiment("killed") as exp:
     listening = {"interface": "eth0", "open_port": True, "module": ()}
     exp.start(Orchestrator(shards=3, nodes=3, **listening))
     print(exp.run_dir, flush=True)
-    exp.start(Application("solver", ["sleep", "1000"])).wait()
+    exp.start(Application("solver", ["sh", "-c", "touch ready; exec sleep 1000"])).wait()
 """
 
 
@@ -185,6 +185,7 @@ def test_a_killed_driver_leaves_no_server_on_other_hosts(
     directory = Path(running.line())
     servers = servers_in(directory)
     assert len(servers) == 3
+    until((directory / "solver" / "ready").exists)  # else a step without programs may stay in Slurm's list
     running.signal(signal.SIGKILL)
     running.end()
     gone(*servers)

@@ -147,6 +147,20 @@ def test_steps_are_found_by_their_whole_name_and_those_of_a_run_by_its_id(squeue
     assert asked == [f"--ctld --signal=9 1.{number}" for number in (8, 9, 10)]
 
 
+def test_hosts_are_cleared_also_where_slurm_keeps_a_step_in_its_list(
+    squeue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm 22.05 does, for ever, where an srun was killed before it had started a program."""
+    monkeypatch.setattr("orchestrator.slurm.TIMEOUT_S", 0.1)
+    squeue.write_text("#!/bin/sh\ncase \"$*\" in *--steps*) echo '1.6|r.a';; *) echo '1|RUNNING|2';; esac\n")
+    srun = squeue.parent / "srun"
+    srun.write_text(f'#!/bin/sh\necho "$@" > {squeue.parent}/cleared\n')
+    srun.chmod(0o755)
+    with pytest.raises(SlurmError, match=r"lists these steps of r though they were killed: 1\.6\."):
+        end_run("1", "r", "/tmp/r")
+    assert (squeue.parent / "cleared").read_text().endswith(" /tmp/r\n")
+
+
 def test_a_job_that_has_ended_has_no_steps_and_another_error_is_one(squeue: Path) -> None:
     squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1\n")
     assert find_steps("1", "a") == []
