@@ -15,6 +15,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
+from traceback import clear_frames
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -126,10 +128,22 @@ class ProcessRanks:
         self._store = store
         self.rank = rank
         self.world = world
+        self._replicas: list[DistributedDataParallel] = []
 
     def replicate(self, network: torch.nn.Module) -> torch.nn.Module:
         """Wrap the network: its gradients are averaged while they are computed."""
-        return self._together("wrap the network", lambda: DistributedDataParallel(network))
+        self._replicas.append(self._together("wrap the network", lambda: DistributedDataParallel(network)))
+        return self._replicas[-1]
+
+    def leave(self) -> None:
+        """Close the connections to the others, also where frames of an error still hold a replica.
+
+        A thread of a connection that holds a tensor when Python ends would abort the process.
+        """
+        for replica in self._replicas:
+            del replica.reducer, replica.logger, replica.process_group
+        self._replicas.clear()
+        dist.destroy_process_group()
 
     def backward(self, loss: torch.Tensor) -> None:
         """Compute the gradients of the mean of all ranks' losses."""
@@ -170,6 +184,7 @@ class ProcessRanks:
             if not _is_of_the_connection(error):
                 raise
             lost = RankLost(self.rank, self.world, task, self._last_words(error))
+            clear_frames(error.__traceback__)  # those of torch hold the connections
             raise lost from error
 
     def _last_words(self, error: RuntimeError) -> dict[int, str]:
@@ -220,10 +235,11 @@ def joined(timeout_s: float) -> Iterator[Ranks]:
         ranks.say_why(error)
         raise
     finally:
-        dist.destroy_process_group()
+        ranks.leave()
 
 
 def _meet(timeout_s: float) -> ProcessRanks:
+    import_module("torch.distributed.nn")  # imported later, its default arguments would keep the connections
     timeout = timedelta(seconds=timeout_s)
     try:
         store, rank, world = next(iter(rendezvous("env://", timeout=timeout)))

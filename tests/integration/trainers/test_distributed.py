@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -110,6 +111,25 @@ def test_two_ranks_share_a_stream_and_post(server: RedisServer, tmp_path: Path) 
         "checkpoint.pt",
         "checkpoint.pt.1of2.1",
     ]
+
+
+@pytest.mark.parametrize(("judges", "status"), [(4, 0), (99, 1)])
+def test_no_thread_of_gloo_outlives_the_training(
+    server: RedisServer, tmp_path: Path, judges: int, status: int
+) -> None:
+    """One that still holds a tensor while Python ends would abort the process."""
+    script = Path(__file__).parent / "ended_trainer.py"
+    told = options(model="ended", steps=4, validate_every=2, judges=judges)
+    with running(
+        script,
+        *told,
+        name="trainer",
+        directory=tmp_path,
+        environment=Address.parse(server.address).environment(),
+        ranks=2,
+    ) as program:
+        assert program.returncode() == status, program.log()
+    assert set(re.findall(r"threads of gloo at the end: (\d+)", program.log())) == {"0"}, program.log()
 
 
 @pytest.mark.slow
