@@ -9,6 +9,7 @@
 #include "arena_words.h"
 #include "blocked.h"
 #include "commands.h"
+#include "followers.h"
 #include "module_state.h"
 #include "reply.h"
 #include "tensor_type.h"

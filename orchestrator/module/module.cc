@@ -8,6 +8,7 @@
 #include "background_load.h"
 #include "commands.h"
 #include "dataset_writing.h"
+#include "followers.h"
 #include "held_string.h"
 #include "info.h"
 #include "integer_division.h"
@@ -130,7 +131,7 @@ Status Subscribe(RedisModuleCtx* context) {
   bool heard = redis::SubscribeToServerEvent(context, redis::kShutdownEvent, OnShutdown) == redis::kOk &&
                redis::SubscribeToServerEvent(context, redis::kClientChangeEvent, OnClient) == redis::kOk &&
                redis::SubscribeToServerEvent(context, redis::kCronEvent, OnCron) == redis::kOk &&
-               WatchForPauses(context);
+               WatchForPauses(context) && WatchForFollowers(context);
   return heard ? Status::Ok() : Status::Error("the server refused to tell of its events");
 }
 

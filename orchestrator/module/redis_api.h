@@ -58,6 +58,7 @@ struct Event {
   uint64_t id;
   uint64_t version;
 };
+inline constexpr Event kRoleEvent{0, 1};
 inline constexpr Event kClientChangeEvent{4, 1};
 inline constexpr uint64_t kClientDisconnected = 1;
 inline constexpr Event kShutdownEvent{5, 1};

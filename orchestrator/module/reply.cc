@@ -57,15 +57,6 @@ Status RefuseOnReplica(RedisModuleCtx* context) {
   return refused ? Status::Coded("READONLY", "You can't write against a read only replica.") : Status::Ok();
 }
 
-bool SomebodyFollows(RedisModuleCtx* context) {
-  if ((redis::GetContextFlags(context) & redis::kAppendOnlyFile) != 0) return true;
-  if (redis::GetServerInfo == nullptr) return true;  // perhaps
-  auto* info = redis::GetServerInfo(context, "replication");
-  bool follows = redis::ServerInfoGetFieldUnsigned(info, "repl_backlog_active", nullptr) != 0;
-  redis::FreeServerInfo(context, info);
-  return follows;
-}
-
 int TellKeys(RedisModuleCtx* context, Result<RunWords>& run) {
   std::vector<size_t> keys{1};
   if (!run.ok()) return TellKeys(context, keys);  // the command itself says what is wrong

@@ -28,8 +28,6 @@ Status RefuseInScript();
 /// What was begun on a master and ends on its replica must change nothing. Nor while a replica is taking
 /// over: it waits for this server's last word, and would wait in vain if more came.
 Status RefuseOnReplica(RedisModuleCtx* context);
-/// Whether what is replicated now goes to anybody: replicas, or the append-only file.
-bool SomebodyFollows(RedisModuleCtx* context);
 /// Answers a request for a run's keys: its model or script, and all inputs, outputs and declared keys.
 int TellKeys(RedisModuleCtx* context, Result<RunWords>& run);
 int TellKeys(RedisModuleCtx* context, const std::vector<size_t>& positions);

@@ -4,6 +4,7 @@
 
 #include "background_load.h"
 #include "blocked.h"
+#include "followers.h"
 #include "held_string.h"
 #include "model_type.h"
 #include "module_state.h"

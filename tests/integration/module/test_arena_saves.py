@@ -119,6 +119,45 @@ def test_a_replica_gets_the_bytes_and_takes_no_puts(start_server: StartServer, s
     assert "read only replica" in text
 
 
+def test_a_replica_that_comes_gets_what_is_put_before_during_and_after(start_server: StartServer) -> None:
+    port = free_port()
+    master = start_server(arguments=ARENA, port=port, options={"repl-diskless-sync-delay": "0"})
+    client = ArenaClient(master)
+    client.put("before", field(MEGABYTE, 1))  # the server finds that nobody follows it
+    client.db.config_set("rdb-key-save-delay", KEY_DELAY_US)
+    reader = ArenaClient(start_server(arguments=ARENA, options={"replicaof": f"127.0.0.1 {port}"}))
+    wait_until(lambda: client.db.info("persistence")["rdb_bgsave_in_progress"] == 1, "the copy to begin")
+    client.put("during", field(MEGABYTE, 2))
+    assert reader.db.info("replication")["master_link_status"] == "down", "the copy was over too soon"
+    wait_until(lambda: reader.db.info("replication")["master_link_status"] == "up", "the replica")
+    client.put("after", field(MEGABYTE, 3))
+    wait_in_step(client.db, reader.db)
+    for value, name in enumerate(("before", "during", "after"), 1):
+        np.testing.assert_array_equal(get(reader.db, name), field(MEGABYTE, value))
+
+
+def test_who_follows_a_promoted_replica_gets_what_was_put_there_alone(start_server: StartServer) -> None:
+    """Of the size that the server keeps for whoever comes later, a quarter."""
+    first, second = (
+        start_server(arguments=ARENA, port=free_port(), options={"repl-diskless-sync-delay": "0"})
+        for _ in range(2)
+    )
+    old, new = ArenaClient(first), ArenaClient(second)
+    new.put("own", field(MEGABYTE // 4, 1))  # the server finds that nobody follows it
+    new.db.replicaof("127.0.0.1", first.config.port)
+    wait_until(lambda: new.db.info("replication")["master_link_status"] == "up", "the replica")
+    old.put("t", field(MEGABYTE // 4, 2))
+    wait_in_step(old.db, new.db)
+    new.db.execute_command("REPLICAOF", "NO", "ONE")
+    new.put("u", field(MEGABYTE // 4, 3))
+    old.db.replicaof("127.0.0.1", second.config.port)
+    wait_until(lambda: old.db.info("replication")["master_link_status"] == "up", "the old master")
+    wait_in_step(new.db, old.db)
+    assert new.db.info("stats")["sync_partial_ok"] == 1  # what it gets was kept for whoever comes
+    np.testing.assert_array_equal(get(old.db, "t"), field(MEGABYTE // 4, 2))
+    np.testing.assert_array_equal(get(old.db, "u"), field(MEGABYTE // 4, 3))
+
+
 def test_a_put_counts_as_a_change_for_the_next_save(start_server: StartServer) -> None:
     client = ArenaClient(start_server(arguments=ARENA))
     before = client.db.info("persistence")["rdb_changes_since_last_save"]
