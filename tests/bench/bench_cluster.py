@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,13 @@ class Subject:
 
 def run(quick: bool) -> dict[str, Any]:
     """Measure, the client on one core and all servers on another or the same."""
+    with subjects() as (single, cluster):
+        return _measured(single, cluster, 3 if quick else 9)
+
+
+@contextmanager
+def subjects() -> Iterator[tuple[Subject, Subject]]:
+    """Yield a client of one server and one of three shards, which live as long as the block."""
     build = built_module(print)
     module = Module(build.module, tuple(build.load_arguments()))
     binary = system_binary() or wheel_binary()
@@ -98,10 +106,8 @@ def run(quick: bool) -> dict[str, Any]:
         single = Subject("one server", Address.parse(f"127.0.0.1:{port}"), [one.pid])
         pids = [shard.pid for shard in three.shards]
         cluster = Subject("three shards", Address.parse(three.address, clustered=True), pids)
-        report = _measured(single, cluster, 3 if quick else 9)
-        single.close()
-        cluster.close()
-        return report
+        with closing(single), closing(cluster):
+            yield single, cluster
 
 
 def _shards(binary: ServerBinary, directory: Path, module: Module) -> list[ServerConfig]:

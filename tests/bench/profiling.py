@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import numpy as np
 
 from orchestrator.build import built_module
 from tests.bench.bench_clients import RawServer, Subjects, compiled
+from tests.bench.bench_cluster import KEYS, subjects
 from tests.bench.bench_shared import ARENA, client_of
 from tests.bench.bench_solver import STEPS, Solver
 from tests.bench.deployed import deployed
@@ -76,13 +77,13 @@ def operations(server: RedisServer, raw: ctypes.CDLL, limit: RawServer) -> Itera
     in_c.close()
 
 
-def profiled(series: Series, server: int, core: int) -> dict[str, Any]:
+def profiled(series: Series, servers: Sequence[int], core: int) -> dict[str, Any]:
     """Repeat an operation under perf.
 
     Args:
         series: what to repeat.
-        server: the process of the server.
-        core: on which both run.
+        servers: the processes of the server, or of a cluster's.
+        core: on which all run.
 
     Returns:
         wall_us and cpu_us of one operation, server_us of it in the server; `libraries`, for example
@@ -90,12 +91,12 @@ def profiled(series: Series, server: int, core: int) -> dict[str, Any]:
     """
     series.operation()
     with tempfile.TemporaryDirectory() as directory, _sampled(core, Path(directory)) as samples:
-        begin, cpu, served, count = time.perf_counter(), time.process_time(), cpu_s(server), 0
+        begin, cpu, served, count = time.perf_counter(), time.process_time(), sum(map(cpu_s, servers)), 0
         while time.perf_counter() < begin + SECONDS:
             series.operation()
             count += series.requests
         wall = time.perf_counter() - begin
-        own, served = time.process_time() - cpu, cpu_s(server) - served
+        own, served = time.process_time() - cpu, sum(map(cpu_s, servers)) - served
     cpu_us = 1e6 * (own + served) / count
     functions = {name: share * cpu_us for name, share in samples.items()}
     libraries: Counter[str] = Counter()
@@ -183,6 +184,18 @@ def solver(server: RedisServer) -> dict[str, Any]:
     return {f"{name}_us": 1e6 * float(np.median(values)) for name, values in rounds.items()}
 
 
+def cluster(core: int) -> dict[str, Any]:
+    """Look into a put and a get of 4 KB by TCP, with one server and with three shards, all on one core."""
+    found = {}
+    with subjects() as both, pinned(core, core, [pid for subject in both for pid in subject.pids]):
+        for subject in both:
+            ways = {"put": subject.put, "get": subject.get}
+            for name, way in ways.items():
+                series = Series(subject.name, way, requests=KEYS)
+                found[f"{name} 4 KB, {subject.name}"] = profiled(series, subject.pids, core)
+    return found
+
+
 def _steps(one: Solver, push: Operation | None) -> tuple[float, float]:
     """Return the seconds of a step and of a push, of which there are STEPS in turn."""
     computing = pushing = 0.0
@@ -204,21 +217,23 @@ def main(names: list[str]) -> None:
     module = Module(build.module, (*build.load_arguments(), *ARENA))
     binary = system_binary() or wheel_binary()
     report: dict[str, Any] = {}
+    core, _ = placements()["one core"]
     with (
         tempfile.TemporaryDirectory() as directory,
         RedisServer(deployed(binary, Path(directory), (module,))) as server,
         closing(RawServer(raw := compiled(Path(directory)), 4 << 10)) as limit,
         operations(server, raw, limit) as all_of_them,
     ):
-        core, _ = placements()["one core"]
         with pinned(core, core, [server.pid]):
             for name in names or all_of_them:
                 if name in all_of_them:
-                    report[name] = profiled(all_of_them[name], server.pid, core)
+                    report[name] = profiled(all_of_them[name], [server.pid], core)
         cores = placements().get("two cores")
         if cores is not None and (not names or "solver" in names):
             with pinned(*cores, [server.pid]):
                 report["solver"] = solver(server)
+    if not names or "cluster" in names:
+        report.update(cluster(core))
     for name, found in report.items():
         print(
             f"\n{name}: " + ", ".join(f"{key} {us:.1f}" for key, us in found.items() if key.endswith("_us"))
