@@ -92,6 +92,7 @@ class TrainingState:
             asked=asked,
             progress=self.progress(training),
             cursor=self.loader.intake.stream.cursor,
+            fed=self.loader.intake.fed,
         )
 
     def save(self) -> None:

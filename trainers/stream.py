@@ -52,6 +52,11 @@ class Pauses:
         self._deadline = time.monotonic() + timeout_s
         self._next_s = FIRST_PAUSE_S
 
+    @property
+    def over(self) -> bool:
+        """Whether the deadline has passed."""
+        return time.monotonic() >= self._deadline
+
     def next_s(self) -> float | None:
         """Return how long the next one is, s; None when the deadline has passed."""
         left_s = self._deadline - time.monotonic()
@@ -245,10 +250,17 @@ class SnapshotStream:
             if not pauses.pause():
                 raise self.stalled()
 
-    def stalled(self) -> StreamStalled:
-        """Return the error that says for whom it was waited in vain."""
+    def stalled(self, absent: tuple[str, ...] = (), unnamed: tuple[str, ...] = ()) -> StreamStalled:
+        """Return the error that says for whom it was waited in vain.
+
+        Args:
+            absent: producers of whom nothing came.
+            unnamed: producers whose snapshots came, and are of no use to anybody here.
+        """
         running = tuple(f"{producer}.{rank}" for producer, rank in self._running)
-        return StreamStalled(self._stream, self._cursor, self._timeout_s, running)
+        return StreamStalled(
+            self._stream, self._cursor, self._timeout_s, running, absent=absent, unnamed=unnamed
+        )
 
     def __iter__(self) -> Iterator[Snapshot]:
         """Yield snapshots until the stream has ended."""

@@ -156,7 +156,7 @@ def _train(
             told = rounds.agree(state.word(training, batch, asked()), batch)
             intake.stream.lowest = None if alone else told.lowest
             if rounds.stalled:
-                raise intake.stream.stalled()
+                raise intake.stalled()
             if first and publisher.looks_now and failed is None:
                 try:
                     with loader.paused():

@@ -116,6 +116,7 @@ def rollback(name: Name, *, run_id: RunId = None, identifier: Identifier = "", d
         raise RunError(f"the model {name!r} has no version from before to go back to")
     models.promote(name, before)
     print(f"{name}: version {before} is live")
+    typer.echo("a trainer that still runs promotes its next version that is better than this one", err=True)
 
 
 @model.command()

@@ -379,6 +379,16 @@ def test_judges_whose_name_is_written_otherwise_are_told(database: MemoryDatabas
         train(network(), client, training, reservoir(), tmp_path)
 
 
+def test_time_that_is_over_is_told_from_a_stream_that_has_ended(tmp_path: Path) -> None:
+    database = MemoryDatabase(load=load_torchscript)
+    put_lines(database, count=100)
+    training = dataclasses.replace(TRAINING, held_out=("B",), steps=3, batch_size=4, timeout_s=5.0)
+    full = Reservoir(8, watermark=4, seed=0)
+    said = "the training has ended with .* and 0 held-out ones .* Nothing came from B"
+    with pytest.raises(NoSamples, match=said):
+        train(network(), MemoryClient(database, "t"), training, full, tmp_path)
+
+
 def test_a_training_without_judges_is_refused() -> None:
     with pytest.raises(TrainingRefused, match="held_out"):
         dataclasses.replace(TRAINING, held_out=())
@@ -1100,7 +1110,7 @@ def test_a_network_is_posted_in_the_format_that_was_asked_for(tmp_path: Path) ->
         missing(f"{', '.join(packages)} is not installed: pip install penstock[onnx]")
     database = MemoryDatabase(load=lambda archive: len)
     MemoryClient(database).subscribe("examiner")
-    put_lines(database, count=20)
+    put_lines(database, count=100)
     client = MemoryClient(database, "trainer")
     training = dataclasses.replace(TRAINING, format=Format.ONNX, terms=Terms(), steps=10)
     train(network(), client, training, reservoir(), tmp_path)
