@@ -71,15 +71,15 @@ void Sweep(RedisModuleCtx* context, void*) {
   SweepLater(context);
 }
 
-Status CheckKey(std::string_view key) {
+}  // namespace
+
+Status CheckMetadataKey(std::string_view key) {
   bool is_one = key.size() > kMetadata.size() && key.ends_with(kMetadata) &&
                 key[key.size() - kMetadata.size() - 1] == '.';
   return is_one ? Status::Ok()
                 : Status::Error("the metadata of a dataset are in a key that ends with '.meta', not in '" +
                                 std::string(key) + "'");
 }
-
-}  // namespace
 
 void NoteWriting(RedisModuleCtx* context, std::string_view key) {
   uint64_t client = redis::GetClientId(context);
@@ -114,7 +114,7 @@ int DatasetBegin(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   if (argc < 4 || argc % 2 != 0) return WrongArity(context, argv[0]);
   Arguments words = Words(argv, argc);
   std::string_view key = words.Peek();
-  Status status = CheckKey(key);
+  Status status = CheckMetadataKey(key);
   if (!status.ok()) return Reply(context, status);
   if (IsInScript(context)) return Reply(context, RefuseInScript());
   NoteWriting(context, key);
@@ -128,7 +128,7 @@ int DatasetBegin(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
 // key
 int DatasetComplete(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   if (argc != 2) return WrongArity(context, argv[0]);
-  Status status = CheckKey(View(argv[1]));
+  Status status = CheckMetadataKey(View(argv[1]));
   return Reply(context, status.ok() ? CompleteDataset(context, View(argv[1])) : status);
 }
 

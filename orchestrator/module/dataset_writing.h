@@ -15,6 +15,8 @@
 
 namespace penstock {
 
+/// Whether a key has the form of one with the metadata of a dataset.
+Status CheckMetadataKey(std::string_view key);
 /// The client of `context` is going to write a dataset, whose metadata is in `key`.
 void NoteWriting(RedisModuleCtx* context, std::string_view key);
 /// Calls a dataset complete, if it is there: else GONE.

@@ -184,7 +184,7 @@ Status TakeMore(Arguments* words, Announced* announced) {
     return Status::Error("behind the bytes come COMPLETE key, AGREED mark and NEXT bytes, and nothing else");
   if (keyword == "COMPLETE") {
     announced->dataset = words->Next();
-    return Status::Ok();
+    return CheckMetadataKey(announced->dataset);
   }
   auto number = keyword == "AGREED" ? ParseMark(words) : ParseBytes(words);
   if (!number.ok()) return number.status();
