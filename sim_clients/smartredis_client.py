@@ -141,8 +141,15 @@ class SmartRedisClient:
 
     def _announce(self, stream: str, entry: str, name: str, size: int | None) -> None:
         series = self._series[stream]
-        while not self._streams.announce(stream, entry, size, str(series.contract)):
-            series.agree_again(name)
+        try:
+            while not self._streams.announce(stream, entry, size, str(series.contract)):
+                series.agree_again(name)
+        except DatabaseUnavailable:
+            raise  # nobody knows whether it is announced
+        except ClientError:
+            if self._address.clustered or size is None:  # else the database removes it with the connection
+                self._streams.take_back(stream, entry)
+            raise
 
     def _series_of(self, stream: str) -> SnapshotSeries:
         if stream not in self._series:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import redis
@@ -274,6 +275,29 @@ def test_a_client_that_has_no_command_for_it_says_that_it_writes(
     db.execute_command("AI.TENSORSET", TENSORS[0], "FLOAT", 1, "VALUES", 1)
     writer.close()
     wait_until(lambda: is_gone(db), "the dataset to be removed")
+
+
+@pytest.mark.parametrize("other", ["s", "{s}.steps"])
+def test_what_could_not_be_announced_is_not_complete_and_goes(
+    db: redis.Redis, writer: redis.Redis, other: str
+) -> None:
+    """A key of the stream has another kind of value."""
+    write(writer)
+    db.set(other, "text")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        announce(writer, "COMPLETE", META)
+    assert not db.hexists(META, ".COMPLETE")
+    with suppress(redis.ResponseError):  # of the stream, too
+        writer.execute_command("PENSTOCK.UNRESERVE", "s")
+    wait_until(lambda: is_gone(db), "the dataset to be removed")
+    assert db.type("s") != b"list"
+
+
+def test_nothing_is_announced_that_cannot_be_completed(db: redis.Redis) -> None:
+    db.set(META, "text")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        announce(db, "COMPLETE", META)
+    assert db.keys() == [META.encode()]
 
 
 def test_a_pause_of_writes_is_waited_for(db: redis.Redis, writer: redis.Redis) -> None:
