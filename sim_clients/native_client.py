@@ -84,6 +84,7 @@ class NativeClient:
             )
         self._address = address
         self._identity = identity
+        self._timeout_s = timeout_s
         self._told: dict[tuple[str, str], About] = {}
         self._call = Calls(loaded(library), str(address), connect_timeout_s)
         self._c = self._call.library
@@ -400,7 +401,7 @@ class NativeClient:
     def _models(self) -> RedisModels:
         from sim_clients.redis_models import RedisModels  # noqa: PLC0415  solvers do without
 
-        return RedisModels(self._address)
+        return RedisModels(self._address, self._timeout_s)
 
     def model_version(self, name: str) -> int:
         """Return the version that is live; see `Client.model_version`."""
