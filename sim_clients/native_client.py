@@ -40,7 +40,7 @@ from sim_clients.native_library import cached_library
 from sim_clients.native_memory import Memory
 from sim_clients.native_views import View
 from sim_clients.new_fields import Shape, checked_layout, spending
-from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_about
+from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_model_about
 from sim_clients.snapshot import Place, Snapshot, prepared, wanted
 
 if TYPE_CHECKING:
@@ -370,7 +370,7 @@ class NativeClient:
         """Store a version on every shard, then make it the live one; see `Client.put_model`."""
         check_post(name, model, device)
         version = checked_version(name, version)
-        known = checked_about(name, about).encode()
+        known = checked_model_about(name, about).encode()
         self._call(
             self._c.post_model,
             *(name.encode(), model, len(model), version, device.encode(), known, int(promote)),

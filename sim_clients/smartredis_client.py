@@ -51,7 +51,7 @@ from sim_clients.models import backend_of, check_post, checked_count, checked_er
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
 from sim_clients.redis_models import RedisModels
 from sim_clients.redis_streams import SPILLED, TENSOR_NAMES, RedisStreams, unpacked
-from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_about, claim_of
+from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_model_about, claim_of
 from sim_clients.smartredis_environment import environment_for
 from sim_clients.snapshot import (
     Place,
@@ -351,7 +351,7 @@ class SmartRedisClient:
         """Store a version on every shard, then make it the live one; see `Client.put_model`."""
         check_post(name, model, device)
         version = checked_version(name, version)
-        checked_about(name, about)
+        checked_model_about(name, about)
 
         def store(key: str) -> None:
             with self._translated("put model", key):
