@@ -27,7 +27,7 @@ from sim_clients.memory_models import MemoryModels, Network
 from sim_clients.memory_streams import MemoryStream
 from sim_clients.models import check_post, checked_count, checked_error, checked_version
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
-from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_about
+from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_model_about
 from sim_clients.snapshot import (
     Place,
     Snapshot,
@@ -309,7 +309,7 @@ class MemoryClient:
         """Store a version and make it the live one; see `Client.put_model`. The device is not used."""
         check_post(name, model, device)
         version = checked_version(name, version)
-        checked_about(name, about)
+        checked_model_about(name, about)
         self._models.post(
             name,
             version,

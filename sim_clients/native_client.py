@@ -40,7 +40,7 @@ from sim_clients.native_library import cached_library
 from sim_clients.native_memory import Memory
 from sim_clients.native_views import View
 from sim_clients.new_fields import Shape, checked_layout, spending
-from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_about
+from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_model_about
 from sim_clients.snapshot import Place, Snapshot, prepared, wanted
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class NativeClient:
             )
         self._address = address
         self._identity = identity
+        self._timeout_s = timeout_s
         self._told: dict[tuple[str, str], About] = {}
         self._call = Calls(loaded(library), str(address), connect_timeout_s)
         self._c = self._call.library
@@ -369,7 +370,7 @@ class NativeClient:
         """Store a version on every shard, then make it the live one; see `Client.put_model`."""
         check_post(name, model, device)
         version = checked_version(name, version)
-        known = checked_about(name, about).encode()
+        known = checked_model_about(name, about).encode()
         self._call(
             self._c.post_model,
             *(name.encode(), model, len(model), version, device.encode(), known, int(promote)),
@@ -400,7 +401,7 @@ class NativeClient:
     def _models(self) -> RedisModels:
         from sim_clients.redis_models import RedisModels  # noqa: PLC0415  solvers do without
 
-        return RedisModels(self._address)
+        return RedisModels(self._address, self._timeout_s)
 
     def model_version(self, name: str) -> int:
         """Return the version that is live; see `Client.model_version`."""

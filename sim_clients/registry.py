@@ -197,7 +197,7 @@ def reported(text: str) -> ReportedError:
     return ReportedError(float(value), producer, int(rank))
 
 
-def checked_about(name: str, about: ModelAbout | None) -> str:
+def checked_model_about(name: str, about: ModelAbout | None) -> str:
     """Return what the user says of a version, as JSON.
 
     Raises:
