@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from sim_clients import Client, ModelAbout
+from trainers.agreement import check_alike, of_buffer, of_loss, of_network, of_training
 from trainers.batches import Batch
 from trainers.board import Board
 from trainers.buffer import Buffer
@@ -71,11 +72,16 @@ def train(
 
     Raises:
         TrainingStopped: this process was told to end (SIGTERM); the checkpoint is written.
+        RanksDiffer: the ranks were started with different settings.
         RankLost: another rank has failed.
         TrainerError, ClientError: naming what went wrong.
     """
     joining = joined(training.rank_timeout_s) if ranks is None else nullcontext(ranks)
     with asked_to_end() as asked, joining as ranks:
+        if ranks.world > 1:
+            check_alike(
+                ranks, of_training(training) | of_buffer(buffer) | of_network(network) | of_loss(loss)
+            )
         board = Board(directory) if training.tensorboard and ranks.rank == 0 else None
         with History(directory, board) as history:
             return _train(network, client, training, buffer, history, loss, ranks, asked)
