@@ -3,7 +3,7 @@
 A script of an experiment builds the network and calls `train`; everything it needs is an argument. The
 batches are made by the loader's thread meanwhile. Killed at any moment and started again with the same
 directory, it goes on from its last checkpoint: a snapshot is acknowledged once a checkpoint holds it. A full
-stream is answered by an early checkpoint.
+stream is answered by an early checkpoint. One that has ended goes on too, where it is given more steps.
 
 Started by torchrun, the same loop runs in several processes. Each has its share of the snapshots; what all
 must do alike they agree on before each step (`rounds`), and rank 0 judges, posts and writes the history.
@@ -144,7 +144,10 @@ def _train(
         about = ModelAbout(steps=state.step, samples=state.samples(training))
         publisher.post_again(network, example, judge(network, judges, training), about=about)
 
-    over = state.over or state.progress(training) >= 1
+    finished = state.finished(training, ranks, path)
+    if finished is not None and first:
+        print(f"the training is finished: {finished}", flush=True)
+    over = state.over = finished is not None
     replica, rounds = ranks.replicate(Learning(network)), Rounds(ranks, training.timeout_s, device)
 
     failed: RuleFailed | None = None

@@ -208,12 +208,89 @@ def test_a_checkpoint_is_written_in_time_also_when_nothing_is_posted(
     assert state["own"]["step"] == 40
 
 
-def test_a_finished_training_is_not_repeated(database: MemoryDatabase, tmp_path: Path) -> None:
-    train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+FINISHED = [
+    ({}, {}, "its 60 steps are used up; with more of them"),
+    ({"seconds": 1e-6}, {"steps": 10**6}, "its 1e-06 seconds are used up; with more of them"),
+    ({"converged": 1e3}, {}, "1000 was asked for; under other rules"),
+    ({"steps": 10**6, "end_with_producers": True}, {}, "all that came was learned from; a new one begins"),
+]
+
+
+@pytest.mark.parametrize(("limits", "then", "said"), FINISHED)
+def test_a_finished_training_is_not_repeated_and_says_how_to_go_on(
+    database: MemoryDatabase,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    limits: dict[str, Any],
+    then: dict[str, Any],
+    said: str,
+) -> None:
+    training = dataclasses.replace(TRAINING, **limits)
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path)
     lines = len(read_history(tmp_path))
-    publisher = train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+    capsys.readouterr()
+    training = dataclasses.replace(training, **then)
+    publisher = train(network(), MemoryClient(database), training, reservoir(), tmp_path)
     assert len(read_history(tmp_path)) == lines
     assert publisher.version == MemoryClient(database).model_version("line")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("the training is finished: ") and said in line
+    assert str(tmp_path / CHECKPOINT) in line
+
+
+@pytest.mark.parametrize(
+    ("limits", "then"),
+    [
+        ({}, {"steps": 90}),
+        ({"steps": 90, "seconds": 1e-6}, {"seconds": 1e6}),
+        ({"steps": 90, "until": (Budget(steps=50),)}, {"until": ()}),
+    ],
+)
+def test_a_finished_training_goes_on_where_its_limits_are_raised(
+    database: MemoryDatabase,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limits: dict[str, Any],
+    then: dict[str, Any],
+) -> None:
+    training = dataclasses.replace(IN_STEP, **limits)
+    first = network()
+    train(first, MemoryClient(database), training, reservoir(), tmp_path)
+    before = read_history(tmp_path)
+    assert before[-1]["step"] < 90
+    progress: list[float] = []
+
+    def noted(reached: float) -> float:
+        progress.append(reached)
+        return schedule(reached)
+
+    monkeypatch.setattr("trainers.train.schedule", noted)
+    training = dataclasses.replace(training, **then)
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path)
+    after = read_history(tmp_path)
+    assert after[: len(before)] == before
+    assert after[-1]["step"] == 90
+    assert len(progress) == 90 - before[-1]["step"]
+    assert progress[0] == pytest.approx(before[-1]["step"] / 90), "the learning rate is of the new length"
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    assert state is not None and state["own"]["over"]
+
+
+def test_a_training_that_was_never_judged_goes_on_where_its_limits_are_raised(
+    database: MemoryDatabase, tmp_path: Path
+) -> None:
+    class Telling(MemoryClient):
+        def acknowledge(self, *given: Any, **more: Any) -> None:
+            super().acknowledge(*given, **more)
+            signal.raise_signal(signal.SIGTERM)
+
+    training = dataclasses.replace(IN_STEP, validate_every=1000, checkpoint_every=5, converged=1e-9)
+    with pytest.raises(TrainingStopped, match="after step 5"):
+        train(network(), Telling(database), training, reservoir(), tmp_path)
+    short = dataclasses.replace(training, steps=5)
+    train(network(), MemoryClient(database), short, reservoir(), tmp_path)
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path)
+    assert [line["step"] for line in read_history(tmp_path)] == [60]
 
 
 def test_a_diverged_training_says_so(database: MemoryDatabase, tmp_path: Path) -> None:
