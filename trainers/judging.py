@@ -13,6 +13,7 @@ from sim_clients import ClientError, DatabaseUnavailable, ModelAbout
 from trainers.batches import Batch
 from trainers.distributed import Ranks
 from trainers.errors import RankLost, TrainerError
+from trainers.exporting import ROWS
 from trainers.gate import HeldOut
 from trainers.history import History, buffer_facts, read_history
 from trainers.losses import answer_of, relative_square
@@ -91,7 +92,7 @@ def offer(
     """Post a network if it is better, and keep what it makes of some held-out samples; return its version."""
     version = state.publisher.offer(
         network,
-        [judges[name][:1] for name in training.inputs],
+        example(judges, training),
         validation,
         held_out=held_out(judges, training),
         about=ModelAbout(steps=state.step, samples=state.samples(training)),
@@ -169,6 +170,11 @@ def record(
 def answer_and_target(network: torch.nn.Module, batch: Batch, training: Training) -> tuple[Any, torch.Tensor]:
     """Return what a network answers to a batch, (batch, …) or several of these, and what it should."""
     return answer_of(network, batch, training.inputs), batch[training.target + NEXT]
+
+
+def example(judges: Batch, training: Training) -> list[torch.Tensor]:
+    """Return the inputs of some judges, by which an export is compared with its network."""
+    return [judges[name][:ROWS] for name in training.inputs]
 
 
 def held_out(judges: Batch, training: Training) -> HeldOut:

@@ -27,7 +27,7 @@ from trainers.distributed import ALONE, Ranks, joined
 from trainers.errors import NonFiniteLoss, RuleFailed, TrainingStopped
 from trainers.history import History
 from trainers.intake import Intake
-from trainers.judging import answer_and_target, examine, judge, last_look, offer_last, tell
+from trainers.judging import answer_and_target, examine, example, judge, last_look, offer_last, tell
 from trainers.loader import Loader
 from trainers.losses import Loss, learning_device, of_samples, relative_square
 from trainers.normalise import FieldMoments, Normalised, normalised
@@ -140,9 +140,9 @@ def _train(
         tell(history, publisher)
     if first and publisher.is_lost():
         judges = loader.judges()
-        example = [judges[name][:1] for name in training.inputs]
         about = ModelAbout(steps=state.step, samples=state.samples(training))
-        publisher.post_again(network, example, judge(network, judges, training), about=about)
+        validation = judge(network, judges, training)
+        publisher.post_again(network, example(judges, training), validation, about=about)
 
     finished = state.finished(training, ranks, path)
     if finished is not None and first:

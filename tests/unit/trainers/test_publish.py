@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sim_clients import MemoryClient, MemoryDatabase, ModelAbout
-from trainers import ExportMismatch, Publisher, export
+from trainers import DeepEnsemble, ExportFailed, ExportMismatch, Publisher, export
 from trainers.exporting import check_same
 from trainers.gate import Canary, Gate, HeldOut, keep_last_and_best
 from trainers.networks import FourierNetwork, Mlp
@@ -66,6 +66,69 @@ def test_an_archive_that_answers_otherwise_is_refused() -> None:
 
     with pytest.raises(ExportMismatch, match="exported network's answer"):
         export(Moody(), [torch.ones(2, 2)])
+
+
+class FirstRowScripted(torch.nn.Module):
+    """As TorchScript it answers to all rows what it does to the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if torch.jit.is_scripting():
+            x = x[:1].expand(x.shape)
+        return self.linear(x)
+
+
+class FirstRowTraced(DeepEnsemble):
+    """Adds a number of the first row, which its trace has for a constant."""
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean, spread = super().forward(*inputs)
+        return mean + float(inputs[0][0, 0]), spread
+
+
+class RowByRow(DeepEnsemble):
+    """Runs a loop over the rows, of which its trace has as many as it was traced with."""
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = [super(RowByRow, self).forward(row) for row in inputs[0]]
+        means, spreads = zip(*rows, strict=True)
+        return torch.stack(means), torch.stack(spreads)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize(
+    "network",
+    [
+        FirstRowScripted(),
+        FirstRowTraced([Mlp(1, 1), Mlp(1, 1)]),
+        RowByRow([Mlp(1, 1), Mlp(1, 1)]),
+    ],
+)
+def test_an_archive_that_differs_in_another_row_is_refused(network: torch.nn.Module) -> None:
+    with pytest.raises((ExportMismatch, ExportFailed), match="exported"):
+        export(network, [torch.arange(4.0)[:, None]])
+
+
+def test_a_network_that_needs_several_rows_is_exported() -> None:
+    class Differences(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if x.shape[0] < 2:
+                raise ValueError("two rows are needed")
+            return x[1:] - x[:-1]
+
+    assert export(Differences(), [torch.arange(4.0)[:, None]])
+
+
+def test_inputs_without_rows_are_exported() -> None:
+    class Plain(torch.nn.Module):
+        def forward(self, x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+            return x * scale
+
+    assert export(Plain(), [torch.ones(3), torch.tensor(2.0)])
+    assert export(Plain(), [torch.tensor(3.0), torch.tensor(2.0)])
 
 
 @pytest.mark.parametrize("found", [[1.0, 2.1], [1.0, float("nan")], [1.0], [[1.0, 2.0]]])

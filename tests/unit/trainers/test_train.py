@@ -19,7 +19,7 @@ from sim_clients.memory_models import MemoryModels
 from sim_clients.models import backend_of
 from sim_clients.registry import ReportedError
 from tests.steps import missing
-from tests.unit.trainers.test_publish import load_torchscript
+from tests.unit.trainers.test_publish import FirstRowScripted, load_torchscript
 from trainers import (
     CheckpointError,
     DeepEnsemble,
@@ -713,6 +713,15 @@ def far_off(count: int = 20, *, broken: int | None = None) -> MemoryDatabase:
         client.end_stream()
     client.subscribe("examiner")
     return database
+
+
+def test_an_export_that_differs_in_another_row_is_not_posted(
+    database: MemoryDatabase, tmp_path: Path
+) -> None:
+    client = MemoryClient(database)
+    with pytest.raises(ExportMismatch, match="exported network's answer"):
+        train(FirstRowScripted(), client, TRAINING, reservoir(), tmp_path)
+    assert not database.models.live and not client.model_versions("line")
 
 
 def test_a_network_that_does_not_export_ends_the_training_whose_state_is_kept(
