@@ -52,7 +52,7 @@ def relative_l2(prediction: Array, target: Array) -> float:
 
     Where a target is 0 everywhere the root mean square of the norms stands for its own, and 1 where all are.
     """
-    rows = len(target)
+    rows, target = len(target), target.astype(np.float64)
     error = np.linalg.norm((prediction - target).reshape(rows, -1), axis=1)
     norms = np.linalg.norm(target.reshape(rows, -1), axis=1)
     typical = math.sqrt(np.square(norms).mean()) or 1.0

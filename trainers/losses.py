@@ -68,19 +68,21 @@ def check_shapes(answer: tuple[int, ...], target: tuple[int, ...]) -> None:
 
 
 def relative_square(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return each sample's squared L2 error relative to its target's squared norm: (batch,).
+    """Return each sample's squared L2 error relative to its target's squared norm: (batch,) float64.
 
     Where a target is 0 everywhere the mean squared norm of the batch stands for its own, and 1 where all are.
+    It is computed in float64: the square of 1e20 is no float32 number, and that of 1e-25 is 0.
 
     Raises:
         TrainingRefused: answer and target have other shapes.
     """
     check_shapes(tuple(answer.shape), tuple(target.shape))
-    return (answer - target).flatten(1).square().sum(1) / _squared_norms(target)
+    wide = target.flatten(1).double()
+    return (answer.flatten(1) - wide).square().sum(1) / _squared_norms(wide)
 
 
 def _squared_norms(target: torch.Tensor) -> torch.Tensor:
-    norms = target.flatten(1).square().sum(1)
+    norms = target.square().sum(1)
     typical = torch.where(norms.mean() > 0, norms.mean(), torch.ones_like(norms))
     return torch.where(norms > 0, norms, typical)
 

@@ -715,6 +715,21 @@ def far_off(count: int = 20, *, broken: int | None = None) -> MemoryDatabase:
     return database
 
 
+def test_fields_of_1e20_are_learned(tmp_path: Path) -> None:
+    database = MemoryDatabase(load=load_torchscript)
+    generator = np.random.default_rng(0)
+    for name in ("a", "b"):
+        client = MemoryClient(database, name)
+        for step in range(20):
+            x = generator.uniform(1e20, 3e20, (4, 1)).astype(np.float32)
+            client.put_snapshot(step, {"x": x, "y": 2 * x})
+        client.end_stream()
+    training = dataclasses.replace(IN_STEP, normalise="frozen")
+    publisher = train(network(), client, training, reservoir(), tmp_path)
+    assert publisher.best_loss < 0.1
+    assert client.infer("line", np.full((1, 1), 2e20, np.float32))[0, 0] == pytest.approx(4e20, rel=0.2)
+
+
 def test_an_export_that_differs_in_another_row_is_not_posted(
     database: MemoryDatabase, tmp_path: Path
 ) -> None:
