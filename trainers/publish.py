@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from sim_clients import Client, ModelAbout, ModelMissing
+from sim_clients import Client, DatabaseUnavailable, ModelAbout, ModelMissing
 from sim_clients.commit import commit_of
 from sim_clients.fields import Array
 from sim_clients.registry import newest, previous
@@ -26,6 +26,8 @@ from trainers.uncertainty import outputs_of
 _OWN = ("version", "best_loss", "bar", "posted", "put_off")
 LOOK_EVERY_S = 0.5
 """How often at most the database is asked what solvers have reported, s."""
+GRACE_S = 60.0
+"""How long the version before is kept after a trial's time, for a trainer that looks late, s."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +150,7 @@ class Publisher:
         self.posted = loss if self.verdict is None else self.verdict.candidate
         before = previous(self._client.model_versions(self._name))
         if self._terms.canary is not None and before is not None:
-            self.trial = Trial(version, before, time.time())
-            self._elapsed_s(self.trial)
+            self._begin(Trial(version, before, time.time()))
         if self._terms.prune is not None:
             prune(self._client, self._name, self._terms.prune)
         return version
@@ -177,14 +178,14 @@ class Publisher:
         live = self._live_version()
         if live != self.trial.version:  # somebody else has decided, or we ourselves after the last checkpoint
             self.bar = self.posted if live == self.trial.before else self.bar
-            self.trial = None
+            self._end()
             return None
         finding = self._finding(self.trial)
         if finding is Finding.OPEN:
             return None
         trial, reason = self.trial, "its trial in the solvers"
         before = self._gone_back(trial) if finding is Finding.FAILED else None
-        self.trial = None
+        self._end()
         if finding is Finding.PASSED:
             return None
         if before is None:
@@ -213,7 +214,9 @@ class Publisher:
         self.posted = about.metrics.get("gate", self.best_loss)
         self.bar = float("inf")
         since = time.time() if about.unix_time is None else about.unix_time
-        self.trial = None if before is None else Trial(live.version, before, since)
+        self.trial = None
+        if before is not None:
+            self._begin(Trial(live.version, before, since))
 
     def settle(self, *, unless: Callable[[], bool]) -> None:
         """Wait for the end of a trial, which has one; `unless` ends the waiting early, after one look."""
@@ -235,7 +238,8 @@ class Publisher:
         about: ModelAbout | None = None,
     ) -> int | None:
         """Post a network whatever was posted before; raises what `offer` does."""
-        self.best_loss, self.bar, self.trial = float("inf"), float("inf"), None
+        self.best_loss, self.bar = float("inf"), float("inf")
+        self._end()
         return self.offer(network, example, loss, about=about)
 
     def events(self) -> list[dict[str, Any]]:
@@ -302,6 +306,19 @@ class Publisher:
         version = max(self.version, used, self._live_version()) + 1
         self._client.put_model(self._name, archive, version, device=self._device, about=known)
         return version
+
+    def _begin(self, trial: Trial) -> None:
+        """Put a version on trial, and have the one before it kept meanwhile."""
+        assert self._terms.canary is not None
+        self.trial = trial
+        left_s = max(0.0, self._terms.canary.seconds - self._elapsed_s(trial))
+        self._client.begin_trial(self._name, trial.version, trial.before, left_s + GRACE_S)
+
+    def _end(self) -> None:
+        trial, self.trial = self.trial, None
+        if trial is not None:
+            with suppress(DatabaseUnavailable):  # it expires where this does not arrive
+                self._client.end_trial(self._name, trial.version)
 
     def _finding(self, trial: Trial) -> Finding:
         canary = self._terms.canary

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from sim_clients import MemoryClient, MemoryDatabase, ModelAbout
+from sim_clients import MemoryClient, MemoryDatabase, ModelAbout, ModelRejected
 from trainers import DeepEnsemble, ExportFailed, ExportMismatch, Publisher, export
 from trainers.exporting import check_same
-from trainers.gate import Canary, Gate, HeldOut, keep_last_and_best
+from trainers.gate import Canary, Gate, HeldOut, keep_last_and_best, prune
 from trainers.networks import FourierNetwork, Mlp
 from trainers.publish import Terms
 
@@ -309,6 +309,7 @@ def test_where_the_version_before_was_removed_an_older_one_is_gone_back_to(
     offer(publisher, 1.4)
     client.report_error("net", 0.5, 2)
     assert offer(publisher, 1.3) == 3
+    client.end_trial("net", 3)  # as if the database had forgotten it
     for version in removed:
         client.remove_model_version("net", version)
     client.report_error("net", float("nan"), 3)
@@ -371,6 +372,43 @@ def test_a_trial_does_not_follow_the_hosts_clock(
     publisher.load_state_dict(publisher.state_dict())  # as after every judgement
     since_boot += 2
     assert publisher.watch() is None and publisher.trial is None
+
+
+def test_while_a_trial_lasts_nobody_removes_the_version_before(client: MemoryClient) -> None:
+    publisher = Publisher(client, "net", terms=Terms(gate=Gate(), canary=Canary(reports=1, seconds=600)))
+    assert [offer(publisher, factor) for factor in (1.5, 1.2)] == [1, 2]
+    with pytest.raises(ModelRejected, match="the trial of version 2 would go back to version 1"):
+        client.remove_model_version("net", 1)
+    assert prune(client, "net", lambda stored: [each.version for each in stored]) == []
+    client.report_error("net", 0.1, 2)
+    publisher.watch(at_once=True)
+    assert publisher.trial is None
+    client.remove_model_version("net", 1)
+
+
+def test_a_trial_that_the_checkpoint_does_not_know_holds_the_version_before(client: MemoryClient) -> None:
+    terms = Terms(gate=Gate(), canary=Canary(reports=1, seconds=600))
+    first = Publisher(client, "net", terms=terms)
+    assert [offer(first, factor) for factor in (1.5, 1.2)] == [1, 2]
+    client.end_trial("net", 2)  # as if it had been killed before it said so
+    second = Publisher(client, "net", terms=terms)
+    second.find_trial()
+    assert second.trial is not None
+    with pytest.raises(ModelRejected, match="would go back to version 1"):
+        client.remove_model_version("net", 1)
+    client.report_error("net", float("nan"), 2)
+    assert second.watch(at_once=True) == 2
+    assert client.model_version("net") == 1
+    client.remove_model_version("net", 2)
+
+
+def test_pruning_leaves_what_a_trial_of_another_trainer_would_go_back_to(client: MemoryClient) -> None:
+    for version, factor in enumerate((1.5, 1.4, 1.3), start=1):
+        client.put_model("net", export(Factor(factor), [torch.ones(2, 1)]), version)
+    client.begin_trial("net", 3, 1, 600.0)
+    assert prune(client, "net", lambda stored: [each.version for each in stored]) == []
+    client.end_trial("net", 3)
+    assert prune(client, "net", lambda stored: [each.version for each in stored]) == [1]
 
 
 def test_old_versions_are_pruned(client: MemoryClient) -> None:
