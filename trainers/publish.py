@@ -16,12 +16,11 @@ import torch
 
 from sim_clients import Client, DatabaseUnavailable, ModelAbout, ModelMissing
 from sim_clients.commit import commit_of
-from sim_clients.fields import Array
 from sim_clients.registry import newest, previous
+from trainers.answering import asked
 from trainers.exporting import export
 from trainers.formats import Format
 from trainers.gate import Canary, Finding, Gate, HeldOut, Prune, Verdict, prune
-from trainers.uncertainty import outputs_of
 
 _OWN = ("version", "best_loss", "bar", "posted", "put_off")
 LOOK_EVERY_S = 0.5
@@ -266,7 +265,8 @@ class Publisher:
             self.verdict = None
             bar = min(self.best_loss, self.bar)
             return loss < bar * (1 - math.copysign(self._terms.improvement, bar))
-        prediction, *more = _predicted(network, held_out)
+        inputs = {f"input {i}": torch.from_numpy(array) for i, array in enumerate(held_out.inputs)}
+        prediction, *more = (output.cpu().numpy() for output in asked(network, inputs))
         self.verdict = gate.judge(
             self._client, self._name, prediction, held_out, self.bar, outputs=1 + len(more)
         )
@@ -355,16 +355,3 @@ class Publisher:
 
 def _finite(error: float) -> float | None:
     return error if math.isfinite(error) else None
-
-
-def _predicted(network: torch.nn.Module, held_out: HeldOut) -> list[Array]:
-    """Return the outputs of a network for held-out samples, and leave it in the mode it is in."""
-    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            inputs = (torch.from_numpy(array).to(device) for array in held_out.inputs)
-            return [output.cpu().numpy() for output in outputs_of(network, network(*inputs))]
-    finally:
-        network.train(training)

@@ -20,6 +20,7 @@ import torch
 
 from sim_clients import Client, ModelAbout
 from trainers.agreement import check_alike, of_buffer, of_loss, of_network, of_training
+from trainers.answering import answer_of
 from trainers.batches import Batch
 from trainers.board import Board
 from trainers.buffer import Buffer
@@ -27,7 +28,7 @@ from trainers.distributed import ALONE, Ranks, joined
 from trainers.errors import NonFiniteLoss, RuleFailed, TrainingStopped
 from trainers.history import History
 from trainers.intake import Intake
-from trainers.judging import answer_and_target, examine, example, judge, last_look, offer_last, tell
+from trainers.judging import examine, example, inputs_of, judge, last_look, offer_last, tell
 from trainers.loader import Loader
 from trainers.losses import Loss, learning_device, of_samples, relative_square
 from trainers.normalise import FieldMoments, Normalised, normalised
@@ -35,7 +36,7 @@ from trainers.pairing import Pairing
 from trainers.pairs import Pairs
 from trainers.publish import Publisher
 from trainers.rounds import Rounds
-from trainers.samples import Sample
+from trainers.samples import NEXT, Sample
 from trainers.settings import Training, terms_of
 from trainers.share import Share
 from trainers.shared_checkpoint import SharedCheckpoint
@@ -68,7 +69,7 @@ def train(
         ranks: who trains it together; by default those that torchrun has started, or this process alone.
 
     Returns:
-        The publisher, which knows the last version and its loss.
+        The publisher, which knows the last version and its loss; the network is left to be asked (`eval`).
 
     Raises:
         TrainingStopped: this process was told to end (SIGTERM); the checkpoint is written.
@@ -216,6 +217,7 @@ def _train(
         state.over = True
         state.save()
     intake.stream.leave()
+    network.eval()
     if first:
         try:  # a trial goes on while nothing is held up
             publisher.settle(unless=asked)
@@ -261,7 +263,7 @@ def gradient_step(
         weight: of this rank's batch, so that the mean over ranks is that over the samples of all of them.
     """
     network.train()
-    answer, target = answer_and_target(network, batch, training)
+    answer, target = answer_of(network, inputs_of(batch, training)), batch[training.target + NEXT]
     answers = (answer,) if isinstance(answer, torch.Tensor) else answer
     mean = torch.stack([of_samples(loss, each, target) for each in answers]).mean() * weight
     optimizer.zero_grad()

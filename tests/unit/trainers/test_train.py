@@ -98,12 +98,14 @@ def network() -> Mlp:
 
 def test_it_learns_and_posts_each_better_network(database: MemoryDatabase, tmp_path: Path) -> None:
     client = MemoryClient(database, "trainer")
-    publisher = train(network(), client, TRAINING, reservoir(), tmp_path)
+    learned = network()
+    publisher = train(learned, client, TRAINING, reservoir(), tmp_path)
     lines = read_history(tmp_path)
     assert [line["step"] for line in lines] == [10, 20, 30, 40, 50, 60]
     posted = [line for line in lines if line["version"]]
     assert [line["version"] for line in posted] == list(range(1, len(posted) + 1))
     assert all(b["validation"] < a["validation"] for a, b in pairwise(posted))
+    assert not learned.training
     assert publisher.version == client.model_version("line") == len(posted)
     assert publisher.best_loss == posted[-1]["validation"] < 0.2
     x = np.array([[0.3]], np.float32)
