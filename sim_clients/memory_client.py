@@ -335,6 +335,15 @@ class MemoryClient:
         """Remove a version; see `Client.remove_model_version`."""
         self._models.remove(keys.checked("model", name), checked_version(name, version))
 
+    def begin_trial(self, name: str, version: int, before: int, seconds: float) -> None:
+        """Have a version kept while another is on trial; see `Client.begin_trial`."""
+        at = checked_version(name, version), checked_version(name, before)
+        self._models.begin_trial(keys.checked("model", name), *at, seconds)
+
+    def end_trial(self, name: str, version: int) -> None:
+        """Let go what a trial would have gone back to; see `Client.end_trial`."""
+        self._models.end_trial(keys.checked("model", name), checked_version(name, version))
+
     def report_error(self, name: str, value: float, version: int) -> None:
         """Tell how well a version does here; see `Client.report_error`."""
         report = ReportedError(checked_error(name, value), self.producer, self.rank)

@@ -29,6 +29,8 @@ _NO_MODEL = "cannot find run info"
 
 _EXPIRY_S = 30
 """How long a program that was killed may keep others from changing which version is live, s."""
+_LONGEST_S = 1e9
+"""What is to last longer does not expire."""
 
 _TURN_S = 2 * _EXPIRY_S
 """How long a program waits for its turn, and no longer than its client's time-out, s."""
@@ -46,6 +48,10 @@ _KEEP = (
     "return redis.call('PEXPIRE', KEYS[1], ARGV[2])"
 )
 _LEAVE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
+_END_TRIAL = (
+    "local held = redis.call('GET', KEYS[1]) "
+    "if held and held:match('^%d+') == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
+)
 _REPORT = (
     "local entry = redis.call('HGET', KEYS[1], ARGV[1]) "
     "if not entry or entry:sub(1, 8) == 'removed ' or entry:sub(1, 11) == 'posting by ' then return 0 end "
@@ -161,7 +167,7 @@ class RedisModels:
 
         Raises:
             ModelMissing: there is no such version.
-            ModelRejected: it is live.
+            ModelRejected: it is live, or a trial would go back to it.
         """
         with self._connection("remove a version of", name) as database, self._swapping(database, name):
             registry.check_removable(name, version, self._versions(database, name))
@@ -174,6 +180,17 @@ class RedisModels:
                 database.hset(key, str(version), registry.removed_entry(_text(entry)))
             database.zrem(keys.model_lived(name), str(version))
             database.unlink(keys.model_errors(name, version))
+
+    def begin_trial(self, name: str, version: int, before: int, seconds: float) -> None:
+        """Have a version kept while another is on trial; see `Client.begin_trial`."""
+        expiry_ms = max(1, round(1000 * seconds)) if seconds < _LONGEST_S else None
+        with self._connection("begin the trial of", name) as database:
+            database.set(keys.model_trial(name), registry.trial_text(version, before), px=expiry_ms)
+
+    def end_trial(self, name: str, version: int) -> None:
+        """Let go what a trial would have gone back to; see `Client.end_trial`."""
+        with self._connection("end the trial of", name) as database:
+            database.eval(_END_TRIAL, 1, keys.model_trial(name), str(version))
 
     def report_error(self, name: str, version: int, report: ReportedError) -> None:
         """Keep what a solver says of a version, if it is there."""
@@ -191,7 +208,8 @@ class RedisModels:
         entries = database.hgetall(keys.model_versions(name))
         lived = {int(member) for member in database.zrange(keys.model_lived(name), 0, -1) if member.isdigit()}
         texts = {_text(key): _text(text) for key, text in entries.items()}
-        return registry.versions_from(texts, lived, self._live(database, name))
+        trial = database.get(keys.model_trial(name))
+        return registry.versions_from(texts, lived, self._live(database, name), trial and _text(trial))
 
     def _live(self, database: Any, name: str) -> int:
         tag = self._tag(database, self._places(database)[0], name)

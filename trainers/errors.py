@@ -11,6 +11,7 @@ TrainerError
 ├── NonFiniteField      a snapshot carries NaN or infinity
 ├── NonFiniteLoss       the loss is NaN or infinite
 ├── TrainingStopped     it was told to end before it was through; its checkpoint is written
+├── RanksDiffer         the ranks of a training were started with different settings
 ├── RankLost            another rank of the same training has failed, was killed or hangs
 ├── NoSamples           it has ended with too little to learn from or to judge by
 ├── SampleError         a snapshot lacks a field that the network is trained on
@@ -141,6 +142,27 @@ class TrainingStopped(TrainerError):
         super().__init__(f"the training was told to end after step {step}; {checkpoint} goes on from there")
         self.step = step
         self.checkpoint = checkpoint
+
+
+class RanksDiffer(TrainerError):
+    """The ranks of a training were started with different settings; all of them raise this, before any step.
+
+    Attributes:
+        rank: the first that differs from rank 0.
+        setting: in which setting, or what of its buffer or network.
+        value: what it has.
+        expected: what rank 0 has.
+    """
+
+    def __init__(self, rank: int, world: int, setting: str, value: object, expected: object) -> None:
+        super().__init__(
+            f"rank {rank} of {world} was not started as rank 0 was: its {setting} is {value}, and rank 0's "
+            f"is {expected}; start all ranks with the same settings, buffer and network"
+        )
+        self.rank = rank
+        self.setting = setting
+        self.value = value
+        self.expected = expected
 
 
 class RankLost(TrainerError):

@@ -39,6 +39,7 @@ from trainers.networks import Mlp
 from trainers.publish import Terms
 from trainers.samples import Sample
 from trainers.train import CHECKPOINT, Training, _train
+from trainers.until import Budget
 
 TRAINING = Training(
     model="line",
@@ -226,6 +227,24 @@ def test_ranks_join_and_leave_at_a_checkpoint(
     assert learned_of(learned) == all_of(database, "ac")
     shares = sorted(path.name for path in tmp_path.glob("checkpoint.pt*"))
     assert len(shares) == after, shares
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 2), (2, 3), (2, 1)])
+def test_a_finished_training_of_ranks_goes_on_where_its_limits_are_raised(
+    database: MemoryDatabase, tmp_path: Path, before: int, after: int
+) -> None:
+    put(database)
+
+    def buffer() -> Reservoir:
+        return Reservoir(100, watermark=4, seed=0)
+
+    asks_rank_0 = dataclasses.replace(TRAINING, until=(Budget(steps=20),), steps=20)
+    trained(database, tmp_path, before, asks_rank_0, buffer)
+    for limits in ({}, {"steps": 30}):  # of the second the rule still says that it is over
+        trained(database, tmp_path, after, dataclasses.replace(asks_rank_0, **limits), buffer)
+        assert read_history(tmp_path)[-1]["step"] == 20
+    trained(database, tmp_path, after, dataclasses.replace(TRAINING, steps=30), buffer)
+    assert read_history(tmp_path)[-1]["step"] == 30
 
 
 def test_only_what_all_ranks_have_is_acknowledged(database: MemoryDatabase, tmp_path: Path) -> None:
