@@ -198,6 +198,15 @@ class Publisher:
         self._events.append(told | {"unix_time": time.time()})
         return trial.version
 
+    def end_swap(self) -> None:
+        """Have every shard answer by the live version.
+
+        Whoever was killed while it made a version live may have left some shards with the one before.
+        """
+        if live := self._live_version():
+            with suppress(ModelMissing):  # another program's, stored under its name alone
+                self._client.promote(self._name, live)
+
     def find_trial(self) -> None:
         """Take up the trial of a version that was posted after the checkpoint gone on from.
 

@@ -135,6 +135,7 @@ def _train(
     resumed = state.resume(path, share)
     intake.stream.subscribe()
     if first:  # before anything can fail again: what has ended the life before may have been reported since
+        publisher.end_swap()
         if resumed:
             publisher.find_trial()
         loader.pressed = publisher.watch(at_once=True) is not None

@@ -28,6 +28,7 @@ from sim_clients.native_client import NativeClient
 from sim_clients.redis_models import RedisModels
 from tests.client_contract import Networks, field
 from tests.integration.servers import RedisServer, ShardCluster, wait_until
+from trainers import Publisher
 
 OpenNamed = Callable[[str], Client]
 pytestmark = pytest.mark.usefixtures("native_library")
@@ -344,6 +345,36 @@ def test_nobody_waits_for_ever_for_his_turn(
         registry.set("{closure}.swap", "somebody")
         with pytest.raises(ModelRejected, match=CHANGING):
             client.put_model("closure", networks.triples, 2)
+    assert live_tags(shared_cluster) == [b"1"] * 3
+
+
+def test_a_trainer_that_starts_ends_the_swap_in_which_one_was_killed(
+    open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks
+) -> None:
+    client = open_client("trainer")
+    client.put_model("closure", networks.doubles, 1)
+    client.put_model("closure", networks.triples, 2)
+    with shared_cluster.shards[1].connect() as db:  # which was not reached
+        (plain,) = keys_of(shared_cluster)[1]
+        (version,) = keys_of(shared_cluster, 1)[1]
+        db.execute_command("PENSTOCK.PROMOTE", plain, version)
+    assert sorted(filter(None, live_tags(shared_cluster))) == [b"1", b"2", b"2"]
+    live = client.model_version("closure")
+    Publisher(client, "closure").end_swap()
+    assert live_tags(shared_cluster) == [str(live).encode()] * 3
+
+
+def test_a_model_that_has_no_versions_has_no_swap_to_end(
+    open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks
+) -> None:
+    client = open_client("trainer")
+    publisher = Publisher(client, "closure")
+    publisher.end_swap()  # there is none
+    client.put_model("closure", networks.doubles, 1)
+    for shard, names in zip(shared_cluster.shards, keys_of(shared_cluster, 1), strict=True):
+        with shard.connect() as db:
+            db.delete(*names)
+    publisher.end_swap()  # it is as plain SmartRedis programs store one
     assert live_tags(shared_cluster) == [b"1"] * 3
 
 
