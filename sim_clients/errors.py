@@ -35,7 +35,7 @@ class AddressError(ClientError):
     """The address of the database is missing or malformed."""
 
     def __init__(self, message: str, address: str) -> None:
-        super().__init__(f"{message} (address: {address!r})")
+        super().__init__(f"{message} (address: {address!r})" if address else message)
         self.address = address
 
 
