@@ -121,9 +121,7 @@ def rollback(name: Name, *, run_id: RunId = None, identifier: Identifier = "", d
 @model.command()
 def rm(
     name: Name,
-    versions: Annotated[
-        list[int], typer.Argument(metavar="VERSION...", help="Numbers of versions.", show_default=False)
-    ],
+    versions: Annotated[list[int], typer.Argument(help="Numbers of versions.", show_default=False)],
     *,
     run_id: RunId = None,
     identifier: Identifier = "",
