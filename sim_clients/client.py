@@ -306,8 +306,23 @@ class Client(Protocol):
 
         Raises:
             ModelMissing: there is no such version.
-            ModelRejected: it is the live one.
+            ModelRejected: it is the live one, or the one that a trial would go back to.
         """
+        ...
+
+    def begin_trial(self, name: str, version: int, before: int, seconds: float) -> None:
+        """Have a version kept while another one is live and on trial, for it may be gone back to.
+
+        Args:
+            name: of the model.
+            version: that is on trial; of another that becomes live nothing is kept any more.
+            before: the one that is not to be removed.
+            seconds: how long at most, s: nobody else can tell when a trainer was killed.
+        """
+        ...
+
+    def end_trial(self, name: str, version: int) -> None:
+        """Let go what the trial of a version would have gone back to; harmless where it has none."""
         ...
 
     def report_error(self, name: str, value: float, version: int) -> None:

@@ -217,6 +217,11 @@ def model_swap(name: str) -> str:
     return f"{{{name}}}.swap"
 
 
+def model_trial(name: str) -> str:
+    """Return the key that says which version is on trial, and which one would be gone back to."""
+    return f"{{{name}}}.trial"
+
+
 def model_errors(name: str, version: int) -> str:
     """Return the list of what solvers have reported of a version."""
     return f"{{{name}}}.errors.{version}"

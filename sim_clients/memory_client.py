@@ -27,7 +27,7 @@ from sim_clients.memory_models import MemoryModels, Network
 from sim_clients.memory_streams import MemoryStream
 from sim_clients.models import check_post, checked_count, checked_error, checked_version
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
-from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_about
+from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_model_about
 from sim_clients.snapshot import (
     Place,
     Snapshot,
@@ -309,7 +309,7 @@ class MemoryClient:
         """Store a version and make it the live one; see `Client.put_model`. The device is not used."""
         check_post(name, model, device)
         version = checked_version(name, version)
-        checked_about(name, about)
+        checked_model_about(name, about)
         self._models.post(
             name,
             version,
@@ -334,6 +334,15 @@ class MemoryClient:
     def remove_model_version(self, name: str, version: int) -> None:
         """Remove a version; see `Client.remove_model_version`."""
         self._models.remove(keys.checked("model", name), checked_version(name, version))
+
+    def begin_trial(self, name: str, version: int, before: int, seconds: float) -> None:
+        """Have a version kept while another is on trial; see `Client.begin_trial`."""
+        at = checked_version(name, version), checked_version(name, before)
+        self._models.begin_trial(keys.checked("model", name), *at, seconds)
+
+    def end_trial(self, name: str, version: int) -> None:
+        """Let go what a trial would have gone back to; see `Client.end_trial`."""
+        self._models.end_trial(keys.checked("model", name), checked_version(name, version))
 
     def report_error(self, name: str, value: float, version: int) -> None:
         """Tell how well a version does here; see `Client.report_error`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -26,6 +27,7 @@ class MemoryModels:
         entries: name -> version -> what is kept of it.
         lived: name -> the versions that were live.
         reports: name and version -> what solvers have said.
+        trials: name -> what is kept of the last trial, and when it is over, monotonic time, s.
     """
 
     networks: dict[str, Network] = field(default_factory=dict)
@@ -34,6 +36,7 @@ class MemoryModels:
     entries: dict[str, dict[str, str]] = field(default_factory=dict)
     lived: dict[str, set[int]] = field(default_factory=dict)
     reports: dict[tuple[str, int], list[ReportedError]] = field(default_factory=dict)
+    trials: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def post(
         self,
@@ -102,7 +105,18 @@ class MemoryModels:
     def versions(self, name: str) -> list[ModelVersion]:
         """Return the versions of a model, oldest first."""
         entries, lived = self.entries.get(name, {}), self.lived.get(name, set())
-        return registry.versions_from(entries, lived, self.live.get(name, 0))
+        trial, end = self.trials.get(name, (None, math.inf))
+        here = trial if time.monotonic() < end else None
+        return registry.versions_from(entries, lived, self.live.get(name, 0), here)
+
+    def begin_trial(self, name: str, version: int, before: int, seconds: float) -> None:
+        """Have a version kept while another is on trial; see `Client.begin_trial`."""
+        self.trials[name] = registry.trial_text(version, before), time.monotonic() + seconds
+
+    def end_trial(self, name: str, version: int) -> None:
+        """Let go what a trial would have gone back to; see `Client.end_trial`."""
+        if self.trials.get(name, ("", 0.0))[0].startswith(f"{version} "):
+            del self.trials[name]
 
     def report(self, name: str, version: int, report: ReportedError) -> None:
         """Keep what a solver says of a version, if it is there."""

@@ -40,7 +40,7 @@ from sim_clients.native_library import cached_library
 from sim_clients.native_memory import Memory
 from sim_clients.native_views import View
 from sim_clients.new_fields import Shape, checked_layout, spending
-from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_about
+from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_model_about
 from sim_clients.snapshot import Place, Snapshot, prepared, wanted
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class NativeClient:
             )
         self._address = address
         self._identity = identity
+        self._timeout_s = timeout_s
         self._told: dict[tuple[str, str], About] = {}
         self._call = Calls(loaded(library), str(address), connect_timeout_s)
         self._c = self._call.library
@@ -369,7 +370,7 @@ class NativeClient:
         """Store a version on every shard, then make it the live one; see `Client.put_model`."""
         check_post(name, model, device)
         version = checked_version(name, version)
-        known = checked_about(name, about).encode()
+        known = checked_model_about(name, about).encode()
         self._call(
             self._c.post_model,
             *(name.encode(), model, len(model), version, device.encode(), known, int(promote)),
@@ -388,6 +389,15 @@ class NativeClient:
         """Remove a version; see `Client.remove_model_version`."""
         self._models().remove(keys.checked("model", name), checked_version(name, version))
 
+    def begin_trial(self, name: str, version: int, before: int, seconds: float) -> None:
+        """Have a version kept while another is on trial; see `Client.begin_trial`."""
+        at = checked_version(name, version), checked_version(name, before)
+        self._models().begin_trial(keys.checked("model", name), *at, seconds)
+
+    def end_trial(self, name: str, version: int) -> None:
+        """Let go what a trial would have gone back to; see `Client.end_trial`."""
+        self._models().end_trial(keys.checked("model", name), checked_version(name, version))
+
     def report_error(self, name: str, value: float, version: int) -> None:
         """Tell how well a version does here; see `Client.report_error`."""
         at = checked_version(keys.checked("model", name), version)
@@ -400,7 +410,7 @@ class NativeClient:
     def _models(self) -> RedisModels:
         from sim_clients.redis_models import RedisModels  # noqa: PLC0415  solvers do without
 
-        return RedisModels(self._address)
+        return RedisModels(self._address, self._timeout_s)
 
     def model_version(self, name: str) -> int:
         """Return the version that is live; see `Client.model_version`."""

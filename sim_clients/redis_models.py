@@ -29,22 +29,38 @@ _NO_MODEL = "cannot find run info"
 
 _EXPIRY_S = 30
 """How long a program that was killed may keep others from changing which version is live, s."""
+_LONGEST_S = 1e9
+"""What is to last longer does not expire."""
 
-# A full server refuses the first write of a script, but for one that only frees.
-_TAKE = """local held = redis.call('GET', KEYS[1])
-if held and held ~= ARGV[1] then return 0 end
-redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"""
-_KEEP = """if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])"""
+_TURN_S = 2 * _EXPIRY_S
+"""How long a program waits for its turn, and no longer than its client's time-out, s."""
+
+# To the letter as in c/swap.c and c/post.c. A full server refuses the first write of a script, but for one
+# that only frees.
+_TAKE = (
+    "local held = redis.call('GET', KEYS[1]) "
+    "if held and held ~= ARGV[1] then return 0 end "
+    "redis.call('DEL', KEYS[1]) "
+    "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"
+)
+_KEEP = (
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
+    "return redis.call('PEXPIRE', KEYS[1], ARGV[2])"
+)
 _LEAVE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
-_REPORT = """local entry = redis.call('HGET', KEYS[1], ARGV[1])
-if not entry or entry:sub(1, 8) == 'removed ' or entry:sub(1, 11) == 'posting by ' then return 0 end
-redis.call('RPUSH', KEYS[2], ARGV[2])
-if redis.call('LLEN', KEYS[2]) + ARGV[3] <= 0 then return 1 end
-local first = redis.call('LINDEX', KEYS[2], 0)
-redis.call('LTRIM', KEYS[2], ARGV[3], -1)
-if first:find('^-?[in]') then redis.call('LSET', KEYS[2], 0, first) end return 1"""
+_END_TRIAL = (
+    "local held = redis.call('GET', KEYS[1]) "
+    "if held and held:match('^%d+') == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
+)
+_REPORT = (
+    "local entry = redis.call('HGET', KEYS[1], ARGV[1]) "
+    "if not entry or entry:sub(1, 8) == 'removed ' or entry:sub(1, 11) == 'posting by ' then return 0 end "
+    "redis.call('RPUSH', KEYS[2], ARGV[2]) "
+    "if redis.call('LLEN', KEYS[2]) + ARGV[3] <= 0 then return 1 end "
+    "local first = redis.call('LINDEX', KEYS[2], 0) "
+    "redis.call('LTRIM', KEYS[2], ARGV[3], -1) "
+    "if first:find('^-?[in]') then redis.call('LSET', KEYS[2], 0, first) end return 1"
+)
 
 
 class _Place(NamedTuple):
@@ -55,10 +71,16 @@ class _Place(NamedTuple):
 
 
 class RedisModels:
-    """The versions of the models of one database. Each call opens a connection of its own."""
+    """The versions of the models of one database. Each call opens a connection of its own.
 
-    def __init__(self, address: Address) -> None:
+    Args:
+        address: of the database.
+        timeout_s: how long a call waits for its turn at most, s.
+    """
+
+    def __init__(self, address: Address, timeout_s: float = _TURN_S) -> None:
         self._address = address
+        self._turn_s = min(timeout_s, _TURN_S)
 
     def versions(self, name: str) -> list[ModelVersion]:
         """Return the versions of a model, oldest first.
@@ -145,7 +167,7 @@ class RedisModels:
 
         Raises:
             ModelMissing: there is no such version.
-            ModelRejected: it is live.
+            ModelRejected: it is live, or a trial would go back to it.
         """
         with self._connection("remove a version of", name) as database, self._swapping(database, name):
             registry.check_removable(name, version, self._versions(database, name))
@@ -158,6 +180,17 @@ class RedisModels:
                 database.hset(key, str(version), registry.removed_entry(_text(entry)))
             database.zrem(keys.model_lived(name), str(version))
             database.unlink(keys.model_errors(name, version))
+
+    def begin_trial(self, name: str, version: int, before: int, seconds: float) -> None:
+        """Have a version kept while another is on trial; see `Client.begin_trial`."""
+        expiry_ms = max(1, round(1000 * seconds)) if seconds < _LONGEST_S else None
+        with self._connection("begin the trial of", name) as database:
+            database.set(keys.model_trial(name), registry.trial_text(version, before), px=expiry_ms)
+
+    def end_trial(self, name: str, version: int) -> None:
+        """Let go what a trial would have gone back to; see `Client.end_trial`."""
+        with self._connection("end the trial of", name) as database:
+            database.eval(_END_TRIAL, 1, keys.model_trial(name), str(version))
 
     def report_error(self, name: str, version: int, report: ReportedError) -> None:
         """Keep what a solver says of a version, if it is there."""
@@ -175,7 +208,8 @@ class RedisModels:
         entries = database.hgetall(keys.model_versions(name))
         lived = {int(member) for member in database.zrange(keys.model_lived(name), 0, -1) if member.isdigit()}
         texts = {_text(key): _text(text) for key, text in entries.items()}
-        return registry.versions_from(texts, lived, self._live(database, name))
+        trial = database.get(keys.model_trial(name))
+        return registry.versions_from(texts, lived, self._live(database, name), trial and _text(trial))
 
     def _live(self, database: Any, name: str) -> int:
         tag = self._tag(database, self._places(database)[0], name)
@@ -230,9 +264,9 @@ class RedisModels:
         begin, pause, turn = time.monotonic(), 0.001, secrets.token_hex(16)
         while not self._at_swap(database, name, _TAKE, turn):
             waited = time.monotonic() - begin
-            if waited > 2 * _EXPIRY_S:
+            if waited >= self._turn_s:
                 others = (
-                    f"other programs have been changing which version is live for {waited:.0f} s; try again"
+                    f"other programs have been changing which version is live for {waited:.1f} s; try again"
                 )
                 raise ModelRejected(name, others)
             time.sleep(pause)

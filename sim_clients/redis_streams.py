@@ -12,7 +12,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,18 @@ class RedisStreams:
                 self._promised[stream] = size
         return True
 
+    def take_back(self, stream: str, entry: str) -> None:
+        """Remove a dataset that was refused its announcement, unless an earlier position has it."""
+        with suppress(redis.RedisError):  # what is to be told is why it was refused
+            if not self._has(stream, entry):
+                self._unlink(stream, entry)
+
+    def _has(self, stream: str, entry: str) -> bool:
+        try:
+            return self._ask("LPOS", stream, entry) is not None
+        except redis.ResponseError:  # no list
+            return False
+
     def store_spilled(
         self,
         entry: str,
@@ -184,14 +196,17 @@ class RedisStreams:
         """Remove what an answer names, say so, and return the answer to that."""
         _word, upto, *entries = answer
         for entry in entries:
-            name = entry.decode()
-            names, spilled = self._ask("HMGET", keys.metadata(name), TENSOR_NAMES, SPILLED)
-            if spilled is not None:
-                spill.remove(Path(string_list(spilled)[1]), stream, str(keys.parse_snapshot(name)))
-            tensors = [] if names is None else string_list(names)
-            self._ask("UNLINK", keys.metadata(name), *(keys.tensor(name, tensor) for tensor in tensors))
+            self._unlink(stream, entry.decode())
         freed: Sequence[Any] = self._ask("PENSTOCK.FREED", stream, upto)
         return freed
+
+    def _unlink(self, stream: str, entry: str) -> None:
+        """Remove the data of a dataset, and its files."""
+        names, spilled = self._ask("HMGET", keys.metadata(entry), TENSOR_NAMES, SPILLED)
+        if spilled is not None:
+            spill.remove(Path(string_list(spilled)[1]), stream, str(keys.parse_snapshot(entry)))
+        tensors = [] if names is None else string_list(names)
+        self._ask("UNLINK", keys.metadata(entry), *(keys.tensor(entry, tensor) for tensor in tensors))
 
     def _ask(self, command: str, key: str, *words: object) -> Any:
         if self._connection is None:

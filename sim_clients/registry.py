@@ -5,6 +5,7 @@ Beside the models, in the slot of `{name}`, the database keeps
     {name}.versions        a hash: version -> what is known of it
     {name}.lived           a sorted set: the versions that were live, each noted when it was left
     {name}.swap            who makes a version live or removes one just now: one program at a time
+    {name}.trial           `<version> <before>`: while the first is live it is on trial, and the second kept
     {name}.errors.<v>      a list: what solvers have reported of version v, oldest first
 
 What is known of a version is an object in JSON, which never changes. Before it stands `removed ` when the
@@ -91,6 +92,7 @@ class ModelVersion:
         live: the plain name answers as it.
         was_live: it is live, or was so before the live one and was left for a later one: one can go back to
             it.
+        fallback: the live one is on trial, and would go back to it; until then it is not removed.
     """
 
     version: int
@@ -98,6 +100,7 @@ class ModelVersion:
     about: ModelAbout
     live: bool = False
     was_live: bool = False
+    fallback: bool = False
 
 
 def previous(versions: Iterable[ModelVersion]) -> int | None:
@@ -136,13 +139,26 @@ def removed_entry(entry: str) -> str:
     return entry if entry.startswith(_REMOVED) else _REMOVED + entry
 
 
-def versions_from(entries: Mapping[str, str], lived: set[int], live: int) -> list[ModelVersion]:
+def trial_text(version: int, before: int) -> str:
+    """Return what is kept of a trial.
+
+    Args:
+        version: that is on trial.
+        before: the one that would be gone back to.
+    """
+    return f"{version} {before}"
+
+
+def versions_from(
+    entries: Mapping[str, str], lived: set[int], live: int, trial: str | None = None
+) -> list[ModelVersion]:
     """Read the registry of a model.
 
     Args:
         entries: what is kept of each version.
         lived: those that were live and were left.
         live: 0 where none is.
+        trial: what is kept of the last one, if it is not over.
 
     Returns:
         The versions, oldest first; the live one also where another program has posted it. One whose entry
@@ -152,6 +168,7 @@ def versions_from(entries: Mapping[str, str], lived: set[int], live: int) -> lis
     found = {int(key): _parsed(entries[key]) for key in numbers}
     if live and live not in found:
         found[live] = ("stored", ModelAbout())
+    fallback = _fallback(trial, live)
     return [
         ModelVersion(
             version,
@@ -159,6 +176,7 @@ def versions_from(entries: Mapping[str, str], lived: set[int], live: int) -> lis
             about,
             live=version == live,
             was_live=version == live or (version in lived and version < live),
+            fallback=version == fallback,
         )
         for version, (state, about) in sorted(found.items())
     ]
@@ -185,10 +203,15 @@ def check_removable(name: str, version: int, versions: Sequence[ModelVersion]) -
     """Check that a version may be removed.
 
     Raises:
-        ModelRejected: it is live.
+        ModelRejected: it is live, or the live one is on trial and would go back to it.
     """
-    if any(each.live and each.version == version for each in versions):
+    found = next((each for each in versions if each.version == version), None)
+    if found is not None and found.live:
         raise ModelRejected(name, f"version {version} is live; promote another one before it is removed")
+    if found is not None and found.fallback:
+        live = next(each.version for each in versions if each.live)
+        reason = f"the trial of version {live} would go back to version {version}; wait for its end"
+        raise ModelRejected(name, f"{reason}, or promote another one, before it is removed")
 
 
 def reported(text: str) -> ReportedError:
@@ -197,7 +220,7 @@ def reported(text: str) -> ReportedError:
     return ReportedError(float(value), producer, int(rank))
 
 
-def checked_about(name: str, about: ModelAbout | None) -> str:
+def checked_model_about(name: str, about: ModelAbout | None) -> str:
     """Return what the user says of a version, as JSON.
 
     Raises:
@@ -248,6 +271,12 @@ def _wrong(about: ModelAbout) -> str | None:
         if text is not None and not isinstance(text, str):
             return f"its {name} is a text, got {text!r:.60}"
     return None
+
+
+def _fallback(trial: str | None, live: int) -> int:
+    """Return which version a trial would go back to, 0 for none: it is over, or not that of the live one."""
+    numbers = [int(word) for word in (trial or "").split() if word.isascii() and word.isdigit()]
+    return numbers[1] if len(numbers) == 2 and numbers[0] == live else 0
 
 
 def _parsed(text: str) -> tuple[State, ModelAbout]:

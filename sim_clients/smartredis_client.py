@@ -51,7 +51,7 @@ from sim_clients.models import backend_of, check_post, checked_count, checked_er
 from sim_clients.new_fields import Shape, ordinary_field, read_only, spend
 from sim_clients.redis_models import RedisModels
 from sim_clients.redis_streams import SPILLED, TENSOR_NAMES, RedisStreams, unpacked
-from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_about, claim_of
+from sim_clients.registry import ModelAbout, ModelVersion, ReportedError, checked_model_about, claim_of
 from sim_clients.smartredis_environment import environment_for
 from sim_clients.snapshot import (
     Place,
@@ -141,8 +141,15 @@ class SmartRedisClient:
 
     def _announce(self, stream: str, entry: str, name: str, size: int | None) -> None:
         series = self._series[stream]
-        while not self._streams.announce(stream, entry, size, str(series.contract)):
-            series.agree_again(name)
+        try:
+            while not self._streams.announce(stream, entry, size, str(series.contract)):
+                series.agree_again(name)
+        except DatabaseUnavailable:
+            raise  # nobody knows whether it is announced
+        except ClientError:
+            if self._address.clustered or size is None:  # else the database removes it with the connection
+                self._streams.take_back(stream, entry)
+            raise
 
     def _series_of(self, stream: str) -> SnapshotSeries:
         if stream not in self._series:
@@ -344,7 +351,7 @@ class SmartRedisClient:
         """Store a version on every shard, then make it the live one; see `Client.put_model`."""
         check_post(name, model, device)
         version = checked_version(name, version)
-        checked_about(name, about)
+        checked_model_about(name, about)
 
         def store(key: str) -> None:
             with self._translated("put model", key):
@@ -373,6 +380,15 @@ class SmartRedisClient:
     def remove_model_version(self, name: str, version: int) -> None:
         """Remove a version; see `Client.remove_model_version`."""
         self._models.remove(keys.checked("model", name), checked_version(name, version))
+
+    def begin_trial(self, name: str, version: int, before: int, seconds: float) -> None:
+        """Have a version kept while another is on trial; see `Client.begin_trial`."""
+        at = checked_version(name, version), checked_version(name, before)
+        self._models.begin_trial(keys.checked("model", name), *at, seconds)
+
+    def end_trial(self, name: str, version: int) -> None:
+        """Let go what a trial would have gone back to; see `Client.end_trial`."""
+        self._models.end_trial(keys.checked("model", name), checked_version(name, version))
 
     def report_error(self, name: str, value: float, version: int) -> None:
         """Tell how well a version does here; see `Client.report_error`."""

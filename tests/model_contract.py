@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -176,6 +177,41 @@ class ModelContract:
         assert client.reported_errors("closure", 1) == []
         client.remove_model_version("closure", 1)  # twice is harmless
         np.testing.assert_allclose(client.infer("closure", field()), 3 * field())
+
+    def test_a_version_that_a_trial_would_go_back_to_is_not_removed(
+        self, open_client: OpenClient, networks: Networks
+    ) -> None:
+        trainer, other = open_client("trainer"), open_client("other")
+        for version in (1, 2, 3):
+            trainer.put_model("closure", networks.doubles, version)
+        trainer.begin_trial("closure", 3, 2, 600.0)
+        assert [each.fallback for each in other.model_versions("closure")] == [False, True, False]
+        with pytest.raises(ModelRejected, match="the trial of version 3 would go back to version 2"):
+            other.remove_model_version("closure", 2)
+        other.remove_model_version("closure", 1)
+        trainer.end_trial("closure", 2)  # of another version, which has no trial
+        with pytest.raises(ModelRejected):
+            other.remove_model_version("closure", 2)
+        trainer.end_trial("closure", 3)
+        other.remove_model_version("closure", 2)
+        assert [each.state for each in other.model_versions("closure")] == ["removed", "removed", "stored"]
+
+    def test_a_trial_holds_nothing_when_its_time_is_over_or_another_version_is_live(
+        self, open_client: OpenClient, networks: Networks
+    ) -> None:
+        trainer = open_client("trainer")
+        for version in (1, 2):
+            trainer.put_model("closure", networks.doubles, version)
+        trainer.begin_trial("closure", 2, 1, 600.0)
+        trainer.put_model("closure", networks.triples, 3)
+        trainer.remove_model_version("closure", 1)
+        trainer.begin_trial("closure", 3, 2, 0.001)
+        while any(each.fallback for each in trainer.model_versions("closure")):
+            time.sleep(0.001)
+        trainer.remove_model_version("closure", 2)
+        trainer.begin_trial("closure", 3, 2, float("inf"))
+        trainer.end_trial("closure", 3)
+        assert [each.fallback for each in trainer.model_versions("closure")] == [False] * 3
 
     def test_a_report_of_a_version_that_is_not_there_is_not_kept(
         self, open_client: OpenClient, networks: Networks

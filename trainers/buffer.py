@@ -149,6 +149,10 @@ class Drawn(ABC):
         """Let no sample be drawn twice from now on, whatever the watermark: nothing more will come."""
         self._draining = True
 
+    @abstractmethod
+    def given(self) -> dict[str, Any]:
+        """Return what it was made with besides watermark and seed."""
+
     def ages(self) -> list[int]:
         """Return how many additions had come after each of the samples drawn lately, oldest draw first."""
         return list(self._ages)
@@ -237,6 +241,10 @@ class Bounded(Drawn):
         batch = super().sample(count)
         self._drawn += len(batch)
         return batch
+
+    def given(self) -> dict[str, Any]:
+        """Return what it was made with besides watermark and seed."""
+        return {"bound": str(self._bound)}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""

@@ -11,8 +11,9 @@ TrainerError
 ├── NonFiniteField      a snapshot carries NaN or infinity
 ├── NonFiniteLoss       the loss is NaN or infinite
 ├── TrainingStopped     it was told to end before it was through; its checkpoint is written
+├── RanksDiffer         the ranks of a training were started with different settings
 ├── RankLost            another rank of the same training has failed, was killed or hangs
-├── NoSamples           the stream has ended with too little to learn from or to judge by
+├── NoSamples           it has ended with too little to learn from or to judge by
 ├── SampleError         a snapshot lacks a field that the network is trained on
 ├── RuleFailed          a rule of the user's has raised: a metric, when to end, what to prune
 ├── ExportFailed        torch cannot export the network in the form that was asked for
@@ -77,13 +78,31 @@ class SampleTooLarge(TrainerError):
         self.bound = bound
 
 
-class StreamStalled(TrainerError, TimeoutError):
-    """Nothing new was announced for too long, and not every producer has ended."""
+def _names(absent: tuple[str, ...], unnamed: tuple[str, ...]) -> str:
+    """Return what may be wrong with the names of producers."""
+    return (f" Nothing came from {', '.join(absent)}." if absent else "") + (
+        f" Nobody has named {', '.join(unnamed)}, whose snapshots came." if unnamed else ""
+    )
 
-    def __init__(self, stream: str, cursor: int, timeout_s: float, running: tuple[str, ...]) -> None:
+
+class StreamStalled(TrainerError, TimeoutError):
+    """Nothing that is used was announced for too long, and not every producer has ended."""
+
+    def __init__(
+        self,
+        stream: str,
+        cursor: int,
+        timeout_s: float,
+        running: tuple[str, ...],
+        *,
+        absent: tuple[str, ...] = (),
+        unnamed: tuple[str, ...] = (),
+    ) -> None:
         who = f"still running: {', '.join(running)}" if running else "no producers were named"
+        what = "nothing of use" if unnamed else "nothing new"
         super().__init__(
-            f"nothing new in the stream {stream!r} for {timeout_s:g} s, {cursor} snapshots were read ({who})"
+            f"{what} in the stream {stream!r} for {timeout_s:g} s, {cursor} snapshots were read ({who})"
+            + _names(absent, unnamed)
         )
         self.stream = stream
         self.cursor = cursor
@@ -125,6 +144,27 @@ class TrainingStopped(TrainerError):
         self.checkpoint = checkpoint
 
 
+class RanksDiffer(TrainerError):
+    """The ranks of a training were started with different settings; all of them raise this, before any step.
+
+    Attributes:
+        rank: the first that differs from rank 0.
+        setting: in which setting, or what of its buffer or network.
+        value: what it has.
+        expected: what rank 0 has.
+    """
+
+    def __init__(self, rank: int, world: int, setting: str, value: object, expected: object) -> None:
+        super().__init__(
+            f"rank {rank} of {world} was not started as rank 0 was: its {setting} is {value}, and rank 0's "
+            f"is {expected}; start all ranks with the same settings, buffer and network"
+        )
+        self.rank = rank
+        self.setting = setting
+        self.value = value
+        self.expected = expected
+
+
 class RankLost(TrainerError):
     """Another rank of the same training has failed, was killed or hangs: none can go on without it."""
 
@@ -150,7 +190,7 @@ class NonFiniteLoss(TrainerError):
 
 
 class NoSamples(TrainerError):
-    """The stream has ended with too little to learn from or to judge by."""
+    """The stream, or the time of the training, has ended with too little to learn from or to judge by."""
 
     def __init__(
         self,
@@ -159,15 +199,15 @@ class NoSamples(TrainerError):
         judges: int,
         judges_needed: int,
         *,
+        ended: bool = True,
         absent: tuple[str, ...] = (),
         unnamed: tuple[str, ...] = (),
     ) -> None:
+        what = "stream" if ended else "training"
         super().__init__(
-            f"the stream has ended with {samples} samples to learn from, {needed} are needed, "
+            f"the {what} has ended with {samples} samples to learn from, {needed} are needed, "
             f"and {judges} held-out ones to judge by, {judges_needed} are needed; did the producers push "
-            "snapshots one jump apart?"
-            + (f" Nothing came from {', '.join(absent)}." if absent else "")
-            + (f" Nobody has named {', '.join(unnamed)}, whose snapshots came." if unnamed else "")
+            "snapshots one jump apart?" + _names(absent, unnamed)
         )
         self.samples = samples
         self.needed = needed

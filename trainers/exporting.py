@@ -1,4 +1,4 @@
-"""A network becomes an archive that the database can run, and that was run once beside the network itself."""
+"""A network becomes an archive that the database can run, and that was run beside the network itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import io
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -19,18 +19,22 @@ from trainers.onnx_file import missing_packages, onnx_file, run_onnx
 from trainers.uncertainty import DeepEnsemble, McDropout
 
 TOLERANCE = 1e-4
+ROWS = 4
+"""By so many held-out rows an export is compared with its network before it is posted."""
 _OF_ANY_FIELDS = (Normalised, DeepEnsemble, McDropout)
 
 
 def export(
     network: torch.nn.Module, example: Sequence[torch.Tensor], *, format: Format = Format.TORCHSCRIPT
 ) -> bytes:
-    """Return a network in a form that the database runs, which was run once and answers as the network does.
+    """Return a network in a form that the database runs, which was run and answers as the network does.
 
-    A network that draws random numbers, as Monte Carlo dropout does, is compared from the same seed.
+    It is run on the example, and on its last row alone if the network takes one row. A network that draws
+    random numbers, as Monte Carlo dropout does, is compared from the same seed.
 
     Args:
-        example: one batch of inputs that it did not learn from, in the order of forward's arguments.
+        example: one batch of inputs that it did not learn from, in the order of forward's arguments; of
+            several rows, since one shows nothing of what becomes of a second.
         format: what it becomes.
 
     Raises:
@@ -43,13 +47,44 @@ def export(
         expected = _seeded(trained, inputs)
         if format is not Format.TORCHSCRIPT:
             _check_exportable(network, format, drawn=not _same(expected, _seeded(trained, inputs, seed=1)))
+        cases = [(inputs, expected), *_of_last_row(trained, inputs)]
         archive = _written(trained, inputs, format)
-        found = _seeded(lambda *given: _run(archive, given, format), inputs)
+        for given, answer in cases:
+            _check_answer(_answered(network, archive, given, format), answer)
+    return archive
+
+
+def _of_last_row(
+    network: torch.nn.Module, inputs: Sequence[torch.Tensor]
+) -> list[tuple[Sequence[torch.Tensor], tuple[torch.Tensor, ...]]]:
+    """Return the last row of inputs of several, with the network's answer, where it takes one row."""
+    if len({each.shape[:1] for each in inputs}) != 1 or not inputs[0].dim() or len(inputs[0]) < 2:
+        return []
+    row = [each[-1:] for each in inputs]
+    with suppress(RuntimeError, ValueError, LookupError):  # of one that is made for several rows
+        return [(row, _seeded(network, row))]
+    return []
+
+
+def _answered(
+    network: torch.nn.Module, archive: bytes, inputs: Sequence[torch.Tensor], format: Format
+) -> tuple[torch.Tensor, ...]:
+    try:
+        return _seeded(lambda *given: _run(archive, given, format), inputs)
+    except Exception as error:  # what runs it raises nearly everything there is
+        reason = f"what it has become does not run on inputs of {_shapes(inputs)}: {_reason(error)}"
+        raise ExportFailed(type(network).__name__, format.value, reason) from error
+
+
+def _shapes(inputs: Sequence[torch.Tensor]) -> str:
+    return ", ".join(str(tuple(each.shape)) for each in inputs)
+
+
+def _check_answer(found: tuple[torch.Tensor, ...], expected: tuple[torch.Tensor, ...]) -> None:
     if len(found) != len(expected):
         raise ExportMismatch(float("inf"), TOLERANCE)
     for one, other in zip(found, expected, strict=True):
         check_same(one, other)
-    return archive
 
 
 def _seeded(run: Any, inputs: Sequence[torch.Tensor], seed: int = 0) -> tuple[torch.Tensor, ...]:

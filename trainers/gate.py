@@ -52,7 +52,7 @@ def relative_l2(prediction: Array, target: Array) -> float:
 
     Where a target is 0 everywhere the root mean square of the norms stands for its own, and 1 where all are.
     """
-    rows = len(target)
+    rows, target = len(target), target.astype(np.float64)
     error = np.linalg.norm((prediction - target).reshape(rows, -1), axis=1)
     norms = np.linalg.norm(target.reshape(rows, -1), axis=1)
     typical = math.sqrt(np.square(norms).mean()) or 1.0
@@ -242,7 +242,9 @@ def keep_last_and_best(last: int) -> Prune:
 
 
 def prune(client: Client, name: str, rule: Prune) -> list[int]:
-    """Remove versions by a rule, never the live one, the one to go back to, or one that is newer than these.
+    """Remove versions by a rule, never the live one, one to go back to, or one that is newer than these.
+
+    One may be gone back to from the live version, or from a trial of it that another trainer has begun.
 
     Returns:
         Those that were removed.
@@ -253,7 +255,7 @@ def prune(client: Client, name: str, rule: Prune) -> list[int]:
     versions = client.model_versions(name)
     live = next((each.version for each in versions if each.live), 0)
     stored = [each for each in versions if each.state == "stored"]
-    needed = {live, previous(versions)}
+    needed = {live, previous(versions), *(each.version for each in versions if each.fallback)}
     with asking("prune"):
         removed = [version for version in rule(stored) if version not in needed and version < live]
     for version in removed:

@@ -13,7 +13,7 @@ from typing import Any
 from sim_clients import Snapshot
 from sim_clients.native_memory import Memory
 from trainers.buffer import Buffer
-from trainers.errors import NoSamples
+from trainers.errors import NoSamples, StreamStalled
 from trainers.normalise import FieldMoments
 from trainers.pairing import Pairing
 from trainers.pairs import Pairs
@@ -38,6 +38,7 @@ class Intake:
         alone: nobody else learns from the stream; else there may be too little here, and enough elsewhere.
         came: producers of whom a snapshot was taken in.
         unnamed: producers whose snapshots were passed over.
+        fed: how many snapshots were taken in that were of use, to learn from or while judges were wanted.
         memory: where samples are copied that are kept, from the database's memory.
     """
 
@@ -53,6 +54,7 @@ class Intake:
     alone: bool = True
     came: set[str] = field(default_factory=set)
     unnamed: set[str] = field(default_factory=set)
+    fed: int = 0
     memory: Memory = field(default_factory=Memory)
 
     def starved(self) -> bool:
@@ -115,7 +117,12 @@ class Intake:
     def too_few(self) -> NoSamples:
         """Return the error that counts what there is and what is needed."""
         counts = (len(self.buffer), self.buffer.watermark, len(self.judges), self.judges_needed)
-        return NoSamples(*counts, absent=self.absent(), unnamed=tuple(sorted(self.unnamed)))
+        unnamed = tuple(sorted(self.unnamed))
+        return NoSamples(*counts, ended=self.stream.ended(), absent=self.absent(), unnamed=unnamed)
+
+    def stalled(self) -> StreamStalled:
+        """Return the error that says for whom it was waited in vain, and whose snapshots came instead."""
+        return self.stream.stalled(self.absent() if self.unnamed else (), tuple(sorted(self.unnamed)))
 
     def absent(self) -> tuple[str, ...]:
         """Return the producers of whom nothing came; none where others read their share of the stream."""
@@ -155,6 +162,7 @@ class Intake:
             self._pass_over(snapshot.producer)
             return
         self.came.add(snapshot.producer)
+        self.fed += snapshot.producer not in self.held_out or not self.can_judge()
         if snapshot.producer in self.held_out:
             if (sample := self.pairing.add(snapshot)) and not self.can_judge():
                 self.judges.append(self._own(sample))

@@ -5,23 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import torch
 
 from sim_clients import ClientError, DatabaseUnavailable, ModelAbout
+from trainers.answering import asked
 from trainers.batches import Batch
 from trainers.distributed import Ranks
 from trainers.errors import RankLost, TrainerError
+from trainers.exporting import ROWS
 from trainers.gate import HeldOut
 from trainers.history import History, buffer_facts, read_history
-from trainers.losses import answer_of, relative_square
+from trainers.losses import relative_square
 from trainers.publish import Publisher
 from trainers.samples import NEXT
 from trainers.settings import Training
 from trainers.specimen import keep_specimen
 from trainers.state import TrainingState
-from trainers.uncertainty import outputs_of
 
 
 def examine(
@@ -91,23 +91,23 @@ def offer(
     """Post a network if it is better, and keep what it makes of some held-out samples; return its version."""
     version = state.publisher.offer(
         network,
-        [judges[name][:1] for name in training.inputs],
+        example(judges, training),
         validation,
         held_out=held_out(judges, training),
         about=ModelAbout(steps=state.step, samples=state.samples(training)),
     )
     if version is not None:
         units = state.loader.intake.stream.units(training.target)
-        keep_specimen(history.directory, version, network, judges, training.inputs, training.target, units)
+        inputs = inputs_of(judges, training)
+        truth = judges[training.target + NEXT]
+        keep_specimen(history.directory, version, network, inputs, training.target, truth, units)
     return version
 
 
 def judge(network: torch.nn.Module, batch: Batch, training: Training) -> float:
     """Return the mean relative L2 error; of a network with a spread, that of its mean."""
-    network.eval()
-    with torch.no_grad():
-        answer, target = answer_and_target(network, batch, training)
-        return float(relative_square(outputs_of(network, answer)[0], target).sqrt().mean())
+    answer = asked(network, inputs_of(batch, training))[0]
+    return float(relative_square(answer, batch[training.target + NEXT]).sqrt().mean())
 
 
 @contextmanager
@@ -166,12 +166,17 @@ def record(
     print(f"{done}  loss {state.loss:.4f}  validation {validation:.4f}{posted}", flush=True)
 
 
-def answer_and_target(network: torch.nn.Module, batch: Batch, training: Training) -> tuple[Any, torch.Tensor]:
-    """Return what a network answers to a batch, (batch, …) or several of these, and what it should."""
-    return answer_of(network, batch, training.inputs), batch[training.target + NEXT]
+def inputs_of(batch: Batch, training: Training) -> Batch:
+    """Return the inputs of a batch, in the order of the network's arguments."""
+    return {name: batch[name] for name in training.inputs}
+
+
+def example(judges: Batch, training: Training) -> list[torch.Tensor]:
+    """Return the inputs of some judges, by which an export is compared with its network."""
+    return [field[:ROWS] for field in inputs_of(judges, training).values()]
 
 
 def held_out(judges: Batch, training: Training) -> HeldOut:
     """Return the judges as the gate takes them."""
-    inputs = tuple(judges[name].cpu().numpy() for name in training.inputs)
+    inputs = tuple(field.cpu().numpy() for field in inputs_of(judges, training).values())
     return HeldOut(inputs, judges[training.target + NEXT].cpu().numpy())

@@ -65,7 +65,7 @@ class Loader:
         self.pressed = False
         """Producers need a checkpoint soon."""
         self.waiting = False
-        """There is too little to draw a batch from, and nothing new."""
+        """There is too little to draw a batch from, and nothing new that is of use."""
         self._pauses: Pauses | None = None  # of a wait without a thread that `unless` has cut short
         self.idle_s = 0.0
         """Time that was spent in waiting for batches, s."""
@@ -172,8 +172,12 @@ class Loader:
     def _make_one(self, unless: Callable[[], bool]) -> None:
         pauses, self._pauses = self._pauses or Pauses(self._timeout_s), None
         while not self._batches and not self._returns_none():
-            if busy := self._round():
+            fed = self.intake.fed
+            busy = self._round()
+            if self.intake.fed != fed or self._batches:
                 pauses = Pauses(self._timeout_s)
+            elif busy and pauses.over:  # with what nobody uses
+                raise self.intake.stalled()
             if unless():
                 self._pauses = pauses
                 return
@@ -189,9 +193,12 @@ class Loader:
                 with self._turn:
                     # While the loop has the turn it waits for nothing.
                     pauses.put_off(time.monotonic() - since)
+                    fed = self.intake.fed
                     busy, starved = self._round(), self.intake.starved()
-                if busy or not starved or self._batches:  # nobody waits for something new
+                if self.intake.fed != fed or not starved or self._batches:  # nobody waits for something new
                     pauses = Pauses(self._timeout_s)
+                if busy and pauses.over:  # with what nobody uses
+                    raise self.intake.stalled()
                 if not busy:
                     self._rest(pauses if starved else None)
         except BaseException as error:  # noqa: BLE001 the edge of a thread: the loop raises it
@@ -201,7 +208,7 @@ class Loader:
 
     def _round(self) -> bool:
         """Take in what has come and draw a batch if one is wanted; tell whether there was anything to do."""
-        busy = self.intake.take_in()
+        fed, busy = self.intake.fed, self.intake.take_in()
         pressed = not self.pressed and self.intake.presses()
         drawn: list[Sample] = []
         if self._wanted() and not self.intake.starved():
@@ -212,7 +219,7 @@ class Loader:
             if drawn:
                 self._batches.append(batch)
             self.pressed = self.pressed or pressed
-            self.waiting = not busy and not drawn and self.intake.starved()
+            self.waiting = self.intake.fed == fed and not drawn and self.intake.starved()
             self._used_up = self.intake.buffer.exhausted
             self._changed.notify_all()
         return busy or bool(drawn)
@@ -227,7 +234,7 @@ class Loader:
         """Wait until a batch is wanted or there may be something new; None: there is enough to learn from."""
         pause_s = LONGEST_PAUSE_S if pauses is None else pauses.next_s()
         if pause_s is None:
-            raise self.intake.stream.stalled()
+            raise self.intake.stalled()
         with self._changed:
             if not self._leaving and not (pauses is None and self._wanted()):
                 self._changed.wait(pause_s)

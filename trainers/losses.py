@@ -5,8 +5,7 @@ A loss of the user's is any function of the two that returns one number for each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import torch
 
@@ -26,25 +25,6 @@ def learning_device(network: torch.nn.Module) -> torch.device:
         if parameter.requires_grad:
             return parameter.device
     raise TrainingRefused("network", type(network).__name__, "one with parameters that are learned")
-
-
-def answer_of(network: torch.nn.Module, batch: Mapping[str, torch.Tensor], inputs: Sequence[str]) -> Any:
-    """Return what a network answers to fields of a batch.
-
-    Raises:
-        TrainingRefused: it cannot, and a field has another dtype than its parameters.
-    """
-    try:
-        return network(*(batch[name] for name in inputs))
-    except RuntimeError as error:
-        wanted = next((each.dtype for each in network.parameters()), None)
-        for name in inputs:
-            if wanted is not None and "dtype" in str(error) and batch[name].dtype != wanted:
-                found = str(batch[name].dtype).removeprefix("torch.")
-                needed = str(wanted).removeprefix("torch.")
-                text = f"{needed}, which the network's parameters are, or converted in its forward()"
-                raise TrainingRefused(f"field {name!r}", found, text) from error
-        raise
 
 
 def of_samples(loss: Loss, answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -68,19 +48,21 @@ def check_shapes(answer: tuple[int, ...], target: tuple[int, ...]) -> None:
 
 
 def relative_square(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return each sample's squared L2 error relative to its target's squared norm: (batch,).
+    """Return each sample's squared L2 error relative to its target's squared norm: (batch,) float64.
 
     Where a target is 0 everywhere the mean squared norm of the batch stands for its own, and 1 where all are.
+    It is computed in float64: the square of 1e20 is no float32 number, and that of 1e-25 is 0.
 
     Raises:
         TrainingRefused: answer and target have other shapes.
     """
     check_shapes(tuple(answer.shape), tuple(target.shape))
-    return (answer - target).flatten(1).square().sum(1) / _squared_norms(target)
+    wide = target.flatten(1).double()
+    return (answer.flatten(1) - wide).square().sum(1) / _squared_norms(wide)
 
 
 def _squared_norms(target: torch.Tensor) -> torch.Tensor:
-    norms = target.flatten(1).square().sum(1)
+    norms = target.square().sum(1)
     typical = torch.where(norms.mean() > 0, norms.mean(), torch.ones_like(norms))
     return torch.where(norms > 0, norms, typical)
 

@@ -128,6 +128,11 @@ class Pairs(Drawn):
         self._close(rank, up_to=one.step - max(self._jumps))
         self._draining = False
 
+    def given(self) -> dict[str, Any]:
+        """Return what it was made with besides watermark and seed."""
+        fields = [*self._inputs, self._target]
+        return {"bound": str(self._bound), "jumps": list(self._jumps), "fields": fields}
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
         held = list(self._held.values())

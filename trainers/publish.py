@@ -14,18 +14,19 @@ from typing import Any
 
 import torch
 
-from sim_clients import Client, ModelAbout, ModelMissing
+from sim_clients import Client, DatabaseUnavailable, ModelAbout, ModelMissing
 from sim_clients.commit import commit_of
-from sim_clients.fields import Array
 from sim_clients.registry import newest, previous
+from trainers.answering import asked
 from trainers.exporting import export
 from trainers.formats import Format
 from trainers.gate import Canary, Finding, Gate, HeldOut, Prune, Verdict, prune
-from trainers.uncertainty import outputs_of
 
 _OWN = ("version", "best_loss", "bar", "posted", "put_off")
 LOOK_EVERY_S = 0.5
 """How often at most the database is asked what solvers have reported, s."""
+GRACE_S = 60.0
+"""How long the version before is kept after a trial's time, for a trainer that looks late, s."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,7 @@ class Publisher:
         self.posted = loss if self.verdict is None else self.verdict.candidate
         before = previous(self._client.model_versions(self._name))
         if self._terms.canary is not None and before is not None:
-            self.trial = Trial(version, before, time.time())
-            self._elapsed_s(self.trial)
+            self._begin(Trial(version, before, time.time()))
         if self._terms.prune is not None:
             prune(self._client, self._name, self._terms.prune)
         return version
@@ -177,14 +177,14 @@ class Publisher:
         live = self._live_version()
         if live != self.trial.version:  # somebody else has decided, or we ourselves after the last checkpoint
             self.bar = self.posted if live == self.trial.before else self.bar
-            self.trial = None
+            self._end()
             return None
         finding = self._finding(self.trial)
         if finding is Finding.OPEN:
             return None
         trial, reason = self.trial, "its trial in the solvers"
         before = self._gone_back(trial) if finding is Finding.FAILED else None
-        self.trial = None
+        self._end()
         if finding is Finding.PASSED:
             return None
         if before is None:
@@ -213,7 +213,9 @@ class Publisher:
         self.posted = about.metrics.get("gate", self.best_loss)
         self.bar = float("inf")
         since = time.time() if about.unix_time is None else about.unix_time
-        self.trial = None if before is None else Trial(live.version, before, since)
+        self.trial = None
+        if before is not None:
+            self._begin(Trial(live.version, before, since))
 
     def settle(self, *, unless: Callable[[], bool]) -> None:
         """Wait for the end of a trial, which has one; `unless` ends the waiting early, after one look."""
@@ -235,7 +237,8 @@ class Publisher:
         about: ModelAbout | None = None,
     ) -> int | None:
         """Post a network whatever was posted before; raises what `offer` does."""
-        self.best_loss, self.bar, self.trial = float("inf"), float("inf"), None
+        self.best_loss, self.bar = float("inf"), float("inf")
+        self._end()
         return self.offer(network, example, loss, about=about)
 
     def events(self) -> list[dict[str, Any]]:
@@ -262,7 +265,8 @@ class Publisher:
             self.verdict = None
             bar = min(self.best_loss, self.bar)
             return loss < bar * (1 - math.copysign(self._terms.improvement, bar))
-        prediction, *more = _predicted(network, held_out)
+        inputs = {f"input {i}": torch.from_numpy(array) for i, array in enumerate(held_out.inputs)}
+        prediction, *more = (output.cpu().numpy() for output in asked(network, inputs))
         self.verdict = gate.judge(
             self._client, self._name, prediction, held_out, self.bar, outputs=1 + len(more)
         )
@@ -303,6 +307,19 @@ class Publisher:
         self._client.put_model(self._name, archive, version, device=self._device, about=known)
         return version
 
+    def _begin(self, trial: Trial) -> None:
+        """Put a version on trial, and have the one before it kept meanwhile."""
+        assert self._terms.canary is not None
+        self.trial = trial
+        left_s = max(0.0, self._terms.canary.seconds - self._elapsed_s(trial))
+        self._client.begin_trial(self._name, trial.version, trial.before, left_s + GRACE_S)
+
+    def _end(self) -> None:
+        trial, self.trial = self.trial, None
+        if trial is not None:
+            with suppress(DatabaseUnavailable):  # it expires where this does not arrive
+                self._client.end_trial(self._name, trial.version)
+
     def _finding(self, trial: Trial) -> Finding:
         canary = self._terms.canary
         if canary is None:
@@ -338,16 +355,3 @@ class Publisher:
 
 def _finite(error: float) -> float | None:
     return error if math.isfinite(error) else None
-
-
-def _predicted(network: torch.nn.Module, held_out: HeldOut) -> list[Array]:
-    """Return the outputs of a network for held-out samples, and leave it in the mode it is in."""
-    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            inputs = (torch.from_numpy(array).to(device) for array in held_out.inputs)
-            return [output.cpu().numpy() for output in outputs_of(network, network(*inputs))]
-    finally:
-        network.train(training)

@@ -63,6 +63,7 @@ def intake_of(states: Sequence[State], rank: int, world: int, owns: Owns) -> dic
         "moments": _moments_of([state["moments"] for state in states], rank),
         "judges": states[0]["judges"] if rank == 0 else [],
         "begun": any(state["begun"] for state in states),
+        "came": sorted(set(chain.from_iterable(state["came"] for state in states))),
     }
 
 

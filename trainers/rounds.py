@@ -31,6 +31,7 @@ class Word:
         asked: it was told to end.
         progress: of the training, by its clock.
         cursor: in the stream.
+        fed: how many snapshots it has taken in that were of use.
         shown: it knows a sample, having had a batch or seen another rank's.
     """
 
@@ -41,6 +42,7 @@ class Word:
     asked: float
     progress: float
     cursor: float
+    fed: float = 0.0
     shown: float = 0.0
 
 
@@ -105,7 +107,7 @@ class Rounds:
         self._ranks = ranks
         self._timeout_s = timeout_s
         self._device = device
-        self._cursors: tuple[float, ...] = ()
+        self._fed: tuple[float, ...] = ()
         self._moved_at = time.monotonic()
         self._hurry = True
         self._shown: Batch | None = None  # a sample, for steps to which this rank has none to add
@@ -130,10 +132,10 @@ class Rounds:
         own = replace(own, shown=self._shown is not None)
         numbers = self._ranks.numbers([getattr(own, field.name) for field in fields(Word)])
         told = self._told = Round(tuple(Word(*each) for each in numbers))
-        cursors = tuple(word.cursor for word in told.words)
-        if told.samples or cursors != self._cursors:
+        fed = tuple(word.fed for word in told.words)
+        if told.samples or fed != self._fed:
             self._moved_at = time.monotonic()
-        self._cursors = cursors
+        self._fed = fed
         self._hurry = told.samples > 0
         if told.source is not None:
             self._shown = self._ranks.broadcast(self._shown, told.source)

@@ -14,10 +14,9 @@ import numpy as np
 import torch
 
 from sim_clients.fields import Array
+from trainers.answering import asked
 from trainers.drafts import draft_of, remove_stale
 from trainers.errors import FileNotWritten
-from trainers.samples import NEXT
-from trainers.uncertainty import outputs_of
 
 FOLDER = "specimens"
 SAMPLES = 3
@@ -69,29 +68,24 @@ def keep_specimen(
     directory: Path,
     version: int,
     network: torch.nn.Module,
-    judges: Mapping[str, torch.Tensor],
-    inputs: Sequence[str],
+    inputs: Mapping[str, torch.Tensor],
     target: str,
+    truth: torch.Tensor,
     units: str | None,
 ) -> Path:
-    """Write the specimens of a network that was posted, in `eval` mode; see `write_specimen`.
+    """Write the specimens of a network that was posted; see `write_specimen`.
 
     Args:
-        judges: held-out samples, a batch, on any device.
-        inputs: fields in the order of the network's arguments.
+        inputs: of held-out samples, a batch of each field, in the order of the network's arguments.
         target: the field whose value one jump later the network gives.
+        truth: that value, (batch, …).
     """
 
-    parameter = next(network.parameters(), None)
-    device = torch.device("cpu") if parameter is None else parameter.device
-
     def predict(count: int) -> Array:
-        with torch.no_grad():
-            answer = network(*(judges[name][:count].to(device) for name in inputs))
-        found: Array = outputs_of(network, answer)[0].cpu().numpy()
+        found: Array = asked(network, {name: each[:count] for name, each in inputs.items()})[0].cpu().numpy()
         return found
 
-    return write_specimen(directory, version, target, judges[target + NEXT].cpu().numpy(), predict, units)
+    return write_specimen(directory, version, target, truth.cpu().numpy(), predict, units)
 
 
 def stride_of(shape: Sequence[int], itemsize: int) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from trainers.batches import Batch, size_of
+from trainers.distributed import Ranks
 from trainers.errors import CheckpointError
 from trainers.loader import Loader
 from trainers.publish import Publisher
@@ -72,6 +73,30 @@ class TrainingState:
         now = Reached(self.step, self.elapsed(), self.samples(training), self.validations)
         return first_reason((*target, *training.until), now)
 
+    def finished(self, training: Training, ranks: Ranks, path: Path) -> str | None:
+        """Return why what was resumed is not gone on with, and what would be; None: it goes on.
+
+        A training that has ended is asked again whether it would, for its limits and rules may be others now.
+        All ranks call this together, and hear the same.
+
+        Args:
+            path: of the checkpoint.
+
+        Raises:
+            RuleFailed, RankLost
+        """
+        used = {"steps": self.step, "seconds": self.elapsed()}
+        limits = {name: getattr(training, name) for name in used}
+        if reached := [f"{limit} {name}" for name, limit in limits.items() if used[name] >= limit]:
+            return f"its {' and '.join(reached)} are used up; with more of them it goes on from {path}"
+        if not self.over:
+            return None
+        if all(ranks.gather(self.loader.exhausted)):
+            return f"all that came was learned from; a new one begins where there is no {path}"
+        rules = ranks.rank == 0 and self.validations
+        reason = ranks.broadcast(self.reason(training) if rules else None)
+        return reason and f"{reason}; under other rules it goes on from {path}"
+
     def held(self) -> dict[str, int]:
         """Return what this rank has, in numbers that are added up over all of them."""
         with self.loader.paused() as intake:
@@ -92,6 +117,7 @@ class TrainingState:
             asked=asked,
             progress=self.progress(training),
             cursor=self.loader.intake.stream.cursor,
+            fed=self.loader.intake.fed,
         )
 
     def save(self) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice, takewhile
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +22,7 @@ from sim_clients import (
 )
 from sim_clients.contract import Layout, layout_of
 from sim_clients.keys import DEFAULT_STREAM, SnapshotName
+from trainers.cursor import Cursor
 from trainers.errors import NonFiniteField, StreamStalled, StreamTaken, TrainerError
 from trainers.share import Share
 
@@ -35,8 +34,6 @@ PRESSED = 0.5
 """The level of a stream from which on what was read is better acknowledged soon."""
 AT_ONCE = 64
 """So many snapshots are asked for at a time, at most."""
-MARKS = 64
-"""So many names of snapshots that were read are kept at most, those long ago the fewest."""
 PATIENCE_S = 2.0
 """How long an announced snapshot may lack fields: a plain SmartRedis solver can announce before it stores."""
 
@@ -51,6 +48,11 @@ class Pauses:
     def __init__(self, timeout_s: float) -> None:
         self._deadline = time.monotonic() + timeout_s
         self._next_s = FIRST_PAUSE_S
+
+    @property
+    def over(self) -> bool:
+        """Whether the deadline has passed."""
+        return time.monotonic() >= self._deadline
 
     def next_s(self) -> float | None:
         """Return how long the next one is, s; None when the deadline has passed."""
@@ -112,17 +114,12 @@ class SnapshotStream:
         self._writers = tuple((producer, rank) for producer in producers for rank in range(ranks))
         self._running = list(self._writers)
         self._stream = stream
-        self._cursor = cursor
+        self._cursor = Cursor(cursor, share)
         self._timeout_s = timeout_s
         self._contract: Contract | None = None
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._fits: Layout = {}
-        self._share = share
-        self._planned = cursor  # up to here it is known which are to be read
-        self._plan: deque[int] = deque()  # those, from the cursor on
-        self._marks: list[tuple[int, str]] = []  # positions that were read, and what was announced there
         self._is_resumed = False  # and has not looked yet whether the list is still the same
-        self._ahead: set[int] = set()  # read after the last checkpoint's cursor, before it by others too
         self._consumer = consumer
         self._acknowledged = 0
         self._asked_at = -math.inf
@@ -144,7 +141,7 @@ class SnapshotStream:
     @property
     def cursor(self) -> int:
         """How many snapshots have been read, or left to those who share the stream."""
-        return self._cursor
+        return self._cursor.position
 
     def new(self, limit: int | None = None, *, mapped: bool = False) -> list[Snapshot]:
         """Return what has been announced since the last call, without waiting.
@@ -157,14 +154,15 @@ class SnapshotStream:
             IncompleteSnapshot, NonFiniteField, SnapshotError: naming the snapshot; it stays unread.
         """
         before, self.announced = self.announced, self._client.announced(self._stream)
-        if self.announced < self._cursor or self._is_resumed:
+        if self.announced < self.cursor or self._is_resumed:
             self._find_place()
         elif self.announced < before:
-            self._plan_anew()
+            self._cursor.plan_anew()
         snapshots: list[Snapshot] = []
         while limit is None or len(snapshots) < limit:
             try:
-                positions = self._next(AT_ONCE if limit is None else min(AT_ONCE, limit - len(snapshots)))
+                count = AT_ONCE if limit is None else min(AT_ONCE, limit - len(snapshots))
+                positions = self._cursor.next(count, self.announced, self._names)
                 if not positions:
                     break
                 snapshots += self._read(positions, mapped)
@@ -187,22 +185,22 @@ class SnapshotStream:
         Raises:
             StreamTaken: somebody else has acknowledged under this reader's name.
         """
-        position = self._cursor if position is None else position
-        self._ahead = {place for place in self._ahead if place >= position}
+        position = self.cursor if position is None else position
+        self._cursor.let_go(position)
         if self._consumer is None or position <= self._acknowledged:
             return
         known = self._client.subscribe(self._consumer, self._stream)
         if known != self._acknowledged:
             own = self._acknowledged
             if self._find_place(came_back=known < own):
-                position = min(position, self._cursor)
+                position = min(position, self.cursor)
             elif known > own:
                 raise StreamTaken(self._stream, self._consumer, own, known)
         try:
             self._client.acknowledge(position, self._consumer, self._stream)
         except StreamError:  # the database came back without this reader, or without some of what was read
             self._find_place(came_back=True)
-            position = min(position, self._cursor)
+            position = min(position, self.cursor)
             self._client.acknowledge(position, self._consumer, self._stream)
         self._acknowledged = position
 
@@ -213,7 +211,7 @@ class SnapshotStream:
             look_every_s: the database is asked once in this time; in between the answer is no.
         """
         now = time.monotonic()
-        lowest = self._cursor if self.lowest is None else min(self._cursor, self.lowest)
+        lowest = self.cursor if self.lowest is None else min(self.cursor, self.lowest)
         behind = self._consumer is not None and lowest > self._acknowledged
         if not behind or now - self._asked_at < look_every_s:
             return False
@@ -245,10 +243,17 @@ class SnapshotStream:
             if not pauses.pause():
                 raise self.stalled()
 
-    def stalled(self) -> StreamStalled:
-        """Return the error that says for whom it was waited in vain."""
+    def stalled(self, absent: tuple[str, ...] = (), unnamed: tuple[str, ...] = ()) -> StreamStalled:
+        """Return the error that says for whom it was waited in vain.
+
+        Args:
+            absent: producers of whom nothing came.
+            unnamed: producers whose snapshots came, and are of no use to anybody here.
+        """
         running = tuple(f"{producer}.{rank}" for producer, rank in self._running)
-        return StreamStalled(self._stream, self._cursor, self._timeout_s, running)
+        return StreamStalled(
+            self._stream, self.cursor, self._timeout_s, running, absent=absent, unnamed=unnamed
+        )
 
     def __iter__(self) -> Iterator[Snapshot]:
         """Yield snapshots until the stream has ended."""
@@ -266,7 +271,7 @@ class SnapshotStream:
 
     def drained(self) -> bool:
         """Tell whether every producer has ended, and all that they announced has been read."""
-        return self.ended() and self._client.announced(self._stream) <= self._cursor
+        return self.ended() and self._client.announced(self._stream) <= self.cursor
 
     def units(self, field: str) -> str | None:
         """Return the units that the contract has of a field; None where it has none, or nothing was read."""
@@ -277,79 +282,37 @@ class SnapshotStream:
         contract = None if self._contract is None else str(self._contract)
         shapes = {name: list(shape) for name, shape in self._shapes.items()}
         return {
-            "cursor": self._cursor,
+            **self._cursor.state_dict(),
             "contract": contract,
             "shapes": shapes,
-            "ahead": sorted(self._ahead),
-            "marks": [list(mark) for mark in self._marks],
             "missed": self.missed,
             "non_finite": self.non_finite,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
-        self._cursor = state["cursor"]
+        self._cursor.load_state_dict(state)
         contract = state["contract"]
         self._contract = None if contract is None else Contract.parse(self._stream, contract)
         self._shapes = {name: tuple(shape) for name, shape in state["shapes"].items()}
         self.missed, self.non_finite = state["missed"], state["non_finite"]
-        self._ahead = set(state["ahead"])
-        self._marks = [(place, name) for place, name in state["marks"]]
         self._is_resumed = True
-        self._plan_anew()
 
     def _find_place(self, *, came_back: bool = False) -> bool:
         """Go back to the last position up to which the list is the one that was read; tell whether it did.
-
-        Where the list was lost and another has taken its place, that is its beginning.
 
         Args:
             came_back: it is known that this is another database, which does not know this reader.
         """
         self._is_resumed = False
-        oldest = self._marks[0][0] if self._marks else 0
-        names = [str(name) for name in self._names(oldest)] if self._marks else []
-        there = [(place, name) for place, name in self._marks if place - oldest < len(names)]
-        same = [place for place, _ in takewhile(lambda mark: names[mark[0] - oldest] == mark[1], there)]
-        cursor = min(self._cursor, self._client.announced(self._stream))
-        if len(same) < len(there):
-            cursor = same[-1] + 1 if same else 0
-        if cursor == self._cursor and not came_back:
+        oldest = self._cursor.oldest
+        names = [] if oldest is None else [str(name) for name in self._names(oldest)]
+        position = self._cursor.found_in(names, self._client.announced(self._stream))
+        if position == self.cursor and not came_back:
             return False
-        self._go_back(cursor)
-        return True
-
-    def _go_back(self, cursor: int) -> None:
-        """Begin again from an earlier position, in a database that came back as it was then."""
-        self._cursor = cursor
-        self._ahead = {place for place in self._ahead if place < cursor}
-        self._marks = [mark for mark in self._marks if mark[0] < cursor]
-        self._plan_anew()
+        self._cursor.go_back(position)
         self.subscribe()
-
-    def _plan_anew(self) -> None:
-        """Forget what follows the cursor: the list of announcements is another."""
-        self._planned = self._cursor
-        self._plan.clear()
-        if self._share is not None:
-            self._share.rewind()
-
-    def _next(self, count: int) -> list[int]:
-        """Return the next positions that are to be read, at most so many; pass over others before them."""
-        while len(self._plan) < count and self._planned < self.announced:
-            if self._is_to_be_read(self._planned):
-                self._plan.append(self._planned)
-            self._planned += 1
-        self._go_on()
-        return list(islice(self._plan, count))
-
-    def _go_on(self) -> None:
-        self._cursor = self._plan[0] if self._plan else self._planned
-
-    def _is_to_be_read(self, position: int) -> bool:
-        if position in self._ahead:
-            return False
-        return self._share is None or self._share.is_mine(position, self._names)
+        return True
 
     def _names(self, first: int) -> list[SnapshotName]:
         return self._client.snapshot_names(first, self._stream)
@@ -360,7 +323,7 @@ class SnapshotStream:
         try:
             found = self._complete(positions, mapped)
         except SnapshotDropped:
-            self._skip_dropped()
+            self.missed += self._cursor.skip(self._client.fill(self._stream).kept_from)
             return []
         for snapshot in found:
             try:
@@ -374,7 +337,7 @@ class SnapshotStream:
                 snapshots.append(snapshot)
             else:
                 self.non_finite += 1
-            self._done(snapshot.name)
+            self._cursor.done(snapshot.name)
         return snapshots
 
     def _is_finite(self, snapshot: Snapshot) -> bool:
@@ -390,25 +353,6 @@ class SnapshotStream:
                 return False
             raise
         return True
-
-    def _done(self, name: str) -> None:
-        """Take note that the next position was read, or skipped and counted."""
-        position = self._plan.popleft()
-        self._marks.append((position, name))
-        if len(self._marks) > MARKS:
-            del self._marks[1:-1:2]
-        if self._share is not None:
-            self._ahead.add(position)
-        self._go_on()
-
-    def _skip_dropped(self) -> None:
-        before = self._cursor
-        kept_from = max(before + 1, self._client.fill(self._stream).kept_from)
-        while self._plan and self._plan[0] < kept_from:
-            self._plan.popleft()
-        self._planned = max(self._planned, kept_from)
-        self._go_on()
-        self.missed += kept_from - before
 
     def _check(self, snapshot: Snapshot) -> None:
         layout = layout_of(snapshot.fields, snapshot.about)

@@ -3,7 +3,7 @@
 A script of an experiment builds the network and calls `train`; everything it needs is an argument. The
 batches are made by the loader's thread meanwhile. Killed at any moment and started again with the same
 directory, it goes on from its last checkpoint: a snapshot is acknowledged once a checkpoint holds it. A full
-stream is answered by an early checkpoint.
+stream is answered by an early checkpoint. One that has ended goes on too, where it is given more steps.
 
 Started by torchrun, the same loop runs in several processes. Each has its share of the snapshots; what all
 must do alike they agree on before each step (`rounds`), and rank 0 judges, posts and writes the history.
@@ -19,6 +19,8 @@ from pathlib import Path
 import torch
 
 from sim_clients import Client, ModelAbout
+from trainers.agreement import check_alike, of_buffer, of_loss, of_network, of_training
+from trainers.answering import answer_of
 from trainers.batches import Batch
 from trainers.board import Board
 from trainers.buffer import Buffer
@@ -26,7 +28,7 @@ from trainers.distributed import ALONE, Ranks, joined
 from trainers.errors import NonFiniteLoss, RuleFailed, TrainingStopped
 from trainers.history import History
 from trainers.intake import Intake
-from trainers.judging import answer_and_target, examine, judge, last_look, offer_last, tell
+from trainers.judging import examine, example, inputs_of, judge, last_look, offer_last, tell
 from trainers.loader import Loader
 from trainers.losses import Loss, learning_device, of_samples, relative_square
 from trainers.normalise import FieldMoments, Normalised, normalised
@@ -34,7 +36,7 @@ from trainers.pairing import Pairing
 from trainers.pairs import Pairs
 from trainers.publish import Publisher
 from trainers.rounds import Rounds
-from trainers.samples import Sample
+from trainers.samples import NEXT, Sample
 from trainers.settings import Training, terms_of
 from trainers.share import Share
 from trainers.shared_checkpoint import SharedCheckpoint
@@ -67,15 +69,20 @@ def train(
         ranks: who trains it together; by default those that torchrun has started, or this process alone.
 
     Returns:
-        The publisher, which knows the last version and its loss.
+        The publisher, which knows the last version and its loss; the network is left to be asked (`eval`).
 
     Raises:
         TrainingStopped: this process was told to end (SIGTERM); the checkpoint is written.
+        RanksDiffer: the ranks were started with different settings.
         RankLost: another rank has failed.
         TrainerError, ClientError: naming what went wrong.
     """
     joining = joined(training.rank_timeout_s) if ranks is None else nullcontext(ranks)
     with asked_to_end() as asked, joining as ranks:
+        if ranks.world > 1:
+            check_alike(
+                ranks, of_training(training) | of_buffer(buffer) | of_network(network) | of_loss(loss)
+            )
         board = Board(directory) if training.tensorboard and ranks.rank == 0 else None
         with History(directory, board) as history:
             return _train(network, client, training, buffer, history, loss, ranks, asked)
@@ -134,11 +141,14 @@ def _train(
         tell(history, publisher)
     if first and publisher.is_lost():
         judges = loader.judges()
-        example = [judges[name][:1] for name in training.inputs]
         about = ModelAbout(steps=state.step, samples=state.samples(training))
-        publisher.post_again(network, example, judge(network, judges, training), about=about)
+        validation = judge(network, judges, training)
+        publisher.post_again(network, example(judges, training), validation, about=about)
 
-    over = state.over or state.progress(training) >= 1
+    finished = state.finished(training, ranks, path)
+    if finished is not None and first:
+        print(f"the training is finished: {finished}", flush=True)
+    over = state.over = finished is not None
     replica, rounds = ranks.replicate(Learning(network)), Rounds(ranks, training.timeout_s, device)
 
     failed: RuleFailed | None = None
@@ -156,7 +166,7 @@ def _train(
             told = rounds.agree(state.word(training, batch, asked()), batch)
             intake.stream.lowest = None if alone else told.lowest
             if rounds.stalled:
-                raise intake.stream.stalled()
+                raise intake.stalled()
             if first and publisher.looks_now and failed is None:
                 try:
                     with loader.paused():
@@ -207,6 +217,7 @@ def _train(
         state.over = True
         state.save()
     intake.stream.leave()
+    network.eval()
     if first:
         try:  # a trial goes on while nothing is held up
             publisher.settle(unless=asked)
@@ -252,7 +263,7 @@ def gradient_step(
         weight: of this rank's batch, so that the mean over ranks is that over the samples of all of them.
     """
     network.train()
-    answer, target = answer_and_target(network, batch, training)
+    answer, target = answer_of(network, inputs_of(batch, training)), batch[training.target + NEXT]
     answers = (answer,) if isinstance(answer, torch.Tensor) else answer
     mean = torch.stack([of_samples(loss, each, target) for each in answers]).mean() * weight
     optimizer.zero_grad()

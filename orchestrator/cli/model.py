@@ -116,6 +116,7 @@ def rollback(name: Name, *, run_id: RunId = None, identifier: Identifier = "", d
         raise RunError(f"the model {name!r} has no version from before to go back to")
     models.promote(name, before)
     print(f"{name}: version {before} is live")
+    typer.echo("a trainer that still runs promotes its next version that is better than this one", err=True)
 
 
 @model.command()
@@ -127,13 +128,18 @@ def rm(
     identifier: Identifier = "",
     debug: Debug = False,
 ) -> None:
-    """Remove versions, but never the live one; what is known of them stays."""
+    """Remove versions, but neither the live one nor one that a trial would go back to."""
     models = _models(run_id, identifier)
     known = _known(models, name)
     live = next((each.version for each in known if each.live), 0)
     if live in map(_number, versions):
         raise RunError(
             f"version {live} of the model {name!r} is live, nothing was removed: promote another one before"
+        )
+    if held := [each.version for each in known if each.fallback and each.version in versions]:
+        raise RunError(
+            f"the trial of version {live} of the model {name!r} would go back to version {held[0]}, "
+            "nothing was removed: wait for its end, or promote another one before"
         )
     before = {each.version for each in known if each.state == "removed"}
     for version in dict.fromkeys(versions):
@@ -185,7 +191,7 @@ def _numbers(versions: list[ModelVersion]) -> str:
 
 
 def _as_json(version: ModelVersion) -> dict[str, object]:
-    facts = {name: getattr(version, name) for name in ("version", "state", "live", "was_live")}
+    facts = {name: getattr(version, name) for name in ("version", "state", "live", "was_live", "fallback")}
     return facts | {"about": dataclasses.asdict(version.about)}
 
 
@@ -197,7 +203,8 @@ def _shown(value: float) -> float | str:
 def _row(version: ModelVersion) -> tuple[str, ...]:
     about = version.about
     state = "" if version.state == "stored" else version.state
-    standing = " ".join(filter(None, ("live" if version.live else "", state)))
+    marks = ("live" if version.live else "", "fallback" if version.fallback else "", state)
+    standing = " ".join(filter(None, marks))
     posted = (
         "" if about.unix_time is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(about.unix_time))
     )

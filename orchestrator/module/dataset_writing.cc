@@ -25,13 +25,14 @@ Writings& writings() {
   return *all;
 }
 
-bool IsThere(RedisModuleCtx* context, std::string_view key) {
+int TypeOf(RedisModuleCtx* context, std::string_view key) {
   HeldString name = HeldString::Copy(key);
-  return !OpenedKey(context, name.get(), redis::kRead).empty();
+  OpenedKey opened(context, name.get(), redis::kRead);
+  return opened.empty() ? redis::kKeyEmpty : redis::KeyType(opened.get());
 }
 
 bool IsComplete(RedisModuleCtx* context, std::string_view key) {
-  if (!IsThere(context, key)) return false;
+  if (TypeOf(context, key) != redis::kKeyHash) return false;
   auto answer = Ask(context, "HEXISTS", {key, kComplete});
   return answer.ok() && NumberOf(answer->get()) != 0;
 }
@@ -71,15 +72,15 @@ void Sweep(RedisModuleCtx* context, void*) {
   SweepLater(context);
 }
 
-Status CheckKey(std::string_view key) {
+}  // namespace
+
+Status CheckMetadataKey(std::string_view key) {
   bool is_one = key.size() > kMetadata.size() && key.ends_with(kMetadata) &&
                 key[key.size() - kMetadata.size() - 1] == '.';
   return is_one ? Status::Ok()
                 : Status::Error("the metadata of a dataset are in a key that ends with '.meta', not in '" +
                                 std::string(key) + "'");
 }
-
-}  // namespace
 
 void NoteWriting(RedisModuleCtx* context, std::string_view key) {
   uint64_t client = redis::GetClientId(context);
@@ -93,11 +94,15 @@ void NoteWriting(RedisModuleCtx* context, std::string_view key) {
   SweepLater(state().context);
 }
 
+Status CheckIsThere(RedisModuleCtx* context, std::string_view key) {
+  int type = TypeOf(context, key);
+  if (type == redis::kKeyHash) return Status::Ok();
+  if (type != redis::kKeyEmpty) return Status::WrongType();
+  return Status::Coded("GONE", "there is no dataset of '" + std::string(key) +
+                                   "' any more: it was removed when the connection ended that wrote it");
+}
+
 Status CompleteDataset(RedisModuleCtx* context, std::string_view key) {
-  if (!IsThere(context, key)) {
-    return Status::Coded("GONE", "there is no dataset of '" + std::string(key) +
-                                     "' any more: it was removed when the connection ended that wrote it");
-  }
   auto set = Change(context, "HSET", {key, kComplete, "1"});
   if (!set.ok()) return set.status();
   writings().End({redis::GetSelectedDb(context), std::string(key)});
@@ -114,7 +119,7 @@ int DatasetBegin(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   if (argc < 4 || argc % 2 != 0) return WrongArity(context, argv[0]);
   Arguments words = Words(argv, argc);
   std::string_view key = words.Peek();
-  Status status = CheckKey(key);
+  Status status = CheckMetadataKey(key);
   if (!status.ok()) return Reply(context, status);
   if (IsInScript(context)) return Reply(context, RefuseInScript());
   NoteWriting(context, key);
@@ -128,8 +133,10 @@ int DatasetBegin(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
 // key
 int DatasetComplete(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   if (argc != 2) return WrongArity(context, argv[0]);
-  Status status = CheckKey(View(argv[1]));
-  return Reply(context, status.ok() ? CompleteDataset(context, View(argv[1])) : status);
+  std::string_view key = View(argv[1]);
+  Status status = CheckMetadataKey(key);
+  if (status.ok()) status = CheckIsThere(context, key);
+  return Reply(context, status.ok() ? CompleteDataset(context, key) : status);
 }
 
 }  // namespace penstock

@@ -15,9 +15,13 @@
 
 namespace penstock {
 
+/// Whether a key has the form of one with the metadata of a dataset.
+Status CheckMetadataKey(std::string_view key);
 /// The client of `context` is going to write a dataset, whose metadata is in `key`.
 void NoteWriting(RedisModuleCtx* context, std::string_view key);
-/// Calls a dataset complete, if it is there: else GONE.
+/// Whether there is a dataset to be called complete: else GONE, or WRONGTYPE.
+Status CheckIsThere(RedisModuleCtx* context, std::string_view key);
+/// Calls a dataset complete, which is there.
 Status CompleteDataset(RedisModuleCtx* context, std::string_view key);
 /// The client has left, or failed: what it was writing is to be removed.
 void GiveUpWriting(uint64_t client);

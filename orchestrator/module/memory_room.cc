@@ -120,6 +120,8 @@ int Room(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   bool writing = words.Take("WRITING");
   auto wait = ParseTimeout(&words);
   if (!wait.ok()) return Reply(context, wait.status());
+  Status status = writing ? CheckMetadataKey(key) : Status::Ok();
+  if (!status.ok()) return Reply(context, status);
   if (IsInScript(context)) return Reply(context, RefuseInScript());
   if (writing) NoteWriting(context, key);
   if (limit < 0) MeasureMemoryLimit(context);

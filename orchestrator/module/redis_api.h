@@ -36,6 +36,7 @@ inline constexpr int kApiVersion = 1;
 inline constexpr int kRead = 1 << 0;
 inline constexpr int kWrite = 1 << 1;
 inline constexpr int kKeyEmpty = 0;
+inline constexpr int kKeyHash = 3;
 inline constexpr int kKeyModule = 6;
 inline constexpr int kReplyString = 0;
 inline constexpr int kReplyError = 1;

@@ -184,7 +184,7 @@ Status TakeMore(Arguments* words, Announced* announced) {
     return Status::Error("behind the bytes come COMPLETE key, AGREED mark and NEXT bytes, and nothing else");
   if (keyword == "COMPLETE") {
     announced->dataset = words->Next();
-    return Status::Ok();
+    return CheckMetadataKey(announced->dataset);
   }
   auto number = keyword == "AGREED" ? ParseMark(words) : ParseBytes(words);
   if (!number.ok()) return number.status();
@@ -208,7 +208,7 @@ Result<Announced> ParseAnnounced(Arguments* words) {
   return announced;
 }
 
-// What a client has to hear before anything is announced.
+// What a client has to hear before anything is announced: nothing fails after it half-way.
 Status CheckAnnounced(const Asked& asked, const Announced& announced) {
   if (announced.agreed) {
     auto mark = asked.stream.ContractMark();
@@ -217,7 +217,7 @@ Status CheckAnnounced(const Asked& asked, const Announced& announced) {
       return Status::Coded("DISAGREED", "the stream '" + asked.stream.name() + "' has " +
                                             (*mark ? "another contract" : "no contract any more"));
   }
-  return announced.dataset.empty() ? Status::Ok() : CompleteDataset(asked.context, announced.dataset);
+  return announced.dataset.empty() ? Status::Ok() : CheckIsThere(asked.context, announced.dataset);
 }
 
 // Whether the client's next snapshot has its place before it asks.
@@ -235,6 +235,8 @@ int AnnounceIn(Asked* asked, std::string_view entry, const Announced& announced)
   bool repeated = false;
   Status status = CheckAnnounced(*asked, announced);
   if (status.ok()) status = asked->stream.Announce(entry, announced.size, &repeated);
+  // Last: one that could not be announced is not complete either, and is removed with its writer.
+  if (status.ok() && !announced.dataset.empty()) status = CompleteDataset(asked->context, announced.dataset);
   if (!status.ok()) return Reply(asked->context, status);
   EndPromise(asked->key, asked->client());
   bool promised = announced.next && !repeated && PromiseNext(asked, *announced.next);
@@ -323,10 +325,11 @@ int StreamReserve(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
 // S
 int StreamRelease(RedisModuleCtx* context, RedisModuleString** argv, int argc) {
   if (argc != 2) return WrongArity(context, argv[0]);
+  uint64_t client = redis::GetClientId(context);
+  GiveUpWriting(client);  // whatever the stream's keys hold
   auto asked = Open(context, View(argv[1]));
   if (!asked.ok()) return Reply(context, asked.status());
-  EndPromise(asked->key, asked->client());
-  GiveUpWriting(asked->client());
+  EndPromise(asked->key, client);
   return Reply(context, Settle(&*asked));
 }
 

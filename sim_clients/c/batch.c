@@ -229,7 +229,8 @@ static int read_ordinary(penstock_client* client, psk_batch* batch, const int64_
 
 static int read_first(penstock_client* client, psk_batch* batch, int64_t position, int mapped) {
   item* one = &batch->items[0];
-  psk_begin(client, "get a snapshot of stream", batch->stream);
+  psk_again(client);  // in the time of the call
+  client->doing = "get a snapshot of stream";
   penstock_unmap(one->view);
   one->view = mapped ? psk_view_new() : NULL;
   if (mapped && !one->view) return psk_fail(client, PENSTOCK_MEMORY, batch->stream, "no memory for a view");

@@ -11,8 +11,8 @@
 //   npy.c spill.c   fields as .npy files, snapshots as directories of them
 //   about.c contract.c series.c   what is known of fields, what all agree on, what this client has put
 //   flow.h      bounded streams, in files of its own
-//   tensor.c dataset.c stream.c batch.c flag.c model.c post.c known.c swap.c archive.c wait.c async.c
-//                                                                        the calls of penstock.h
+//   tensor.c dataset.c stream.c batch.c flag.c model.c post.c model_about.c swap.c archive.c
+//   wait.c async.c                                                       the calls of penstock.h
 //   client.c address.c error.c names.c                                   around them
 //
 // Ownership: a client owns its links, its message and its error; nothing is shared between clients. Functions
@@ -317,10 +317,10 @@ int psk_live_at(penstock_client* client, const char* name, int place, int64_t* v
 // The version that the shard with the model's registry answers by.
 int psk_live_at_registry(penstock_client* client, const char* name, int64_t* version);
 
-// ---- known.c
+// ---- model_about.c
 
 // Check what is known of a version, as JSON.
-int psk_check_known(penstock_client* client, const char* name, const char* text);
+int psk_check_model_about(penstock_client* client, const char* name, const char* text);
 
 // ---- swap.c
 

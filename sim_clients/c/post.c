@@ -153,7 +153,7 @@ static int check_post(penstock_client* client, const post* one) {
   if (!is_device(one->device))
     return psk_fail(client, PENSTOCK_MODEL_REJECTED, one->name,
                     "a device is CPU, GPU, CPU:n or GPU:n, got '%s'", one->device);
-  status = psk_check_known(client, one->name, one->about);
+  status = psk_check_model_about(client, one->name, one->about);
   if (status) return status;
   return check_version(client, one->name, one->version);
 }

@@ -11,6 +11,8 @@
 
 // ---- Putting
 
+enum { kNearTheEnd = 10000 };
+
 static int reply_position(penstock_client* client, psk_link* link, psk_command* command,
                           const psk_token* token) {
   if (token->kind != '$' || token->number != -1) return psk_reply_integer(client, link, command, token);
@@ -18,8 +20,8 @@ static int reply_position(penstock_client* client, psk_link* link, psk_command* 
   return 0;
 }
 
-// Whether the entry is near the end of the stream.
-static int look(penstock_client* client, const psk_news* news, int64_t* position) {
+// Whether the entry is among the last of the stream. `most`: how many are looked at, 0 for all.
+static int look(penstock_client* client, const psk_news* news, int64_t most, int64_t* position) {
   *position = -1;
   psk_again(client);
   psk_command_begin(client, 7, reply_position, position);
@@ -29,7 +31,7 @@ static int look(penstock_client* client, const psk_news* news, int64_t* position
   psk_word(client, "RANK");
   psk_word(client, "-1");
   psk_word(client, "MAXLEN");
-  psk_word(client, "10000");
+  psk_word_number(client, most);
   return psk_run(client);
 }
 
@@ -53,7 +55,7 @@ static int announce(penstock_client* client, const char* name, psk_news* news) {
     client->uncertain = 0;
     client->hopeless = PSK_HOPE;
     int64_t position;
-    status = look(client, news, &position);
+    status = look(client, news, kNearTheEnd, &position);
     news->announced = position >= 0;
     if (status || (news->announced && !client->cluster.on)) return status;
   }
@@ -64,6 +66,25 @@ static size_t bytes_of(const penstock_field* fields, int count) {
   for (int i = 0; i < count; i++)
     bytes += psk_nbytes(fields[i].array.dtype, fields[i].array.rank, fields[i].array.dims);
   return bytes;
+}
+
+// A dataset that was refused its announcement is in no stream. In a cluster its shard has been told that it
+// is complete, else it sees to it itself, but for files. Where an earlier position has it, it is that one's.
+static void take_back(penstock_client* client, const psk_news* news) {
+  psk_error kept = client->error;
+  int is_seen_to = !client->cluster.on && news->bytes >= 0;
+  if (is_seen_to || client->interrupted || news->announced || kept.status == PENSTOCK_UNAVAILABLE)
+    return;  // or nobody knows whether it is announced
+  int64_t position;
+  client->error.status = 0;
+  int status = look(client, news, 0, &position);
+  if (position < 0 && (!status || status == PENSTOCK_REFUSED)) {  // refused: the stream is no list
+    char* one = (char*)(uintptr_t)news->entry;
+    const psk_entries all = {&one, 1};
+    client->error.status = 0;
+    (void)psk_remove_datasets(client, news->stream, &all, 0);
+  }
+  client->error = kept;
 }
 
 // Store and announce a snapshot that has room, in the database or in files. Where its connection ended in
@@ -88,18 +109,10 @@ static int store(penstock_client* client, const char* stream, const char* entry,
                    .bytes = spilled ? -1 : (int64_t)bytes_of(fields, count)};
   while (!status) {
     status = psk_store(client, &what);
-    if (!status) status = announce(client, name, &news);
+    if (!status && (status = announce(client, name, &news))) take_back(client, &news);
     if (status || !news.gone) break;
     if (psk_now() > client->deadline)
       status = psk_fail(client, PENSTOCK_UNAVAILABLE, name, "the database removes it before it is announced");
-  }
-  if (status && client->cluster.on && news.disagreed) {  // complete in its shard, and in no stream
-    psk_error kept = client->error;
-    char* one = (char*)(uintptr_t)entry;
-    const psk_entries all = {&one, 1};
-    client->error.status = 0;
-    (void)psk_remove_datasets(client, stream, &all, 0);
-    client->error = kept;
   }
   return status;
 }

@@ -10,6 +10,8 @@
 
 static const double kFirst = 0.001, kLongest = 0.05;
 static const int64_t kExpiryMs = 30000;
+static const double kTurn = 60.0;  // s, that a program waits for at most, and
+static const double kShare = 0.9;  // of what is left of its time-out: the rest is for the answers
 
 // A full server refuses the first write of a script, but for one that only frees.
 static const char kTake[] =
@@ -38,13 +40,14 @@ static int ask(penstock_client* client, const char* name, const char* script, in
 
 int psk_swap_begin(penstock_client* client, const char* name) {
   double begin = psk_now(), pause = kFirst;
+  double most = kShare * (client->deadline - begin), until = begin + (most < kTurn ? most : kTurn);
   for (;;) {
     int64_t mine = 0;
     int status = ask(client, name, kTake, &mine);
     if (status || mine) return status;
-    if (psk_now() >= client->deadline)
+    if (psk_now() >= until)
       return psk_fail(client, PENSTOCK_MODEL_REJECTED, name,
-                      "other programs have been changing what is live for %.1f s; try again",
+                      "other programs have been changing which version is live for %.1f s; try again",
                       psk_now() - begin);
     psk_pause(client, pause);
     if (client->interrupted) return psk_fail(client, PENSTOCK_INTERRUPTED, NULL, "ended by a signal");

@@ -175,13 +175,13 @@ def wait_in_step(master: redis.Redis, replica: redis.Redis) -> None:
 
 
 @contextmanager
-def breaking_connections(server: RedisServer) -> Iterator[None]:
+def breaking_connections(server: RedisServer, every_s: float = 0.002) -> Iterator[None]:
     """Break all connections of others again and again, while the block lasts."""
     done = threading.Event()
 
     def break_them() -> None:
         with server.connect() as own:
-            while not done.wait(0.002):
+            while not done.wait(every_s):
                 own.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
     thread = threading.Thread(target=break_them)

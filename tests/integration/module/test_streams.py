@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import redis
@@ -197,6 +198,10 @@ def is_gone(db: redis.Redis) -> bool:
         ("BEGIN {a.0.0}.u f v", "a key that ends with '.meta', not in '{a.0.0}.u'"),
         ("BEGIN meta f v", "a key that ends with '.meta', not in 'meta'"),
         ("COMPLETE {a.0.0}.u", "a key that ends with '.meta'"),
+        ("ROOM {a.0.0}.u 8 WRITING", "a key that ends with '.meta', not in '{a.0.0}.u'"),
+        ("ROOM meta 8 WRITING TIMEOUT 5", "a key that ends with '.meta', not in 'meta'"),
+        ("ANNOUNCE s e 8 COMPLETE {a.0.0}.u", "a key that ends with '.meta', not in '{a.0.0}.u'"),
+        ("ANNOUNCE s e 8 NEXT 8 COMPLETE meta", "a key that ends with '.meta', not in 'meta'"),
         ("COMPLETE {a.0.0}.meta", "GONE there is no dataset of '{a.0.0}.meta' any more"),
         ("ANNOUNCE s e 8 COMPLETE", "behind the bytes come COMPLETE key, AGREED mark and NEXT bytes"),
         ("ANNOUNCE s e 8 COLOUR blue", "behind the bytes come COMPLETE key, AGREED mark and NEXT bytes"),
@@ -270,6 +275,29 @@ def test_a_client_that_has_no_command_for_it_says_that_it_writes(
     db.execute_command("AI.TENSORSET", TENSORS[0], "FLOAT", 1, "VALUES", 1)
     writer.close()
     wait_until(lambda: is_gone(db), "the dataset to be removed")
+
+
+@pytest.mark.parametrize("other", ["s", "{s}.steps"])
+def test_what_could_not_be_announced_is_not_complete_and_goes(
+    db: redis.Redis, writer: redis.Redis, other: str
+) -> None:
+    """A key of the stream has another kind of value."""
+    write(writer)
+    db.set(other, "text")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        announce(writer, "COMPLETE", META)
+    assert not db.hexists(META, ".COMPLETE")
+    with suppress(redis.ResponseError):  # of the stream, too
+        writer.execute_command("PENSTOCK.UNRESERVE", "s")
+    wait_until(lambda: is_gone(db), "the dataset to be removed")
+    assert db.type("s") != b"list"
+
+
+def test_nothing_is_announced_that_cannot_be_completed(db: redis.Redis) -> None:
+    db.set(META, "text")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        announce(db, "COMPLETE", META)
+    assert db.keys() == [META.encode()]
 
 
 def test_a_pause_of_writes_is_waited_for(db: redis.Redis, writer: redis.Redis) -> None:

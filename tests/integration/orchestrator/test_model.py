@@ -62,6 +62,11 @@ def test_the_life_of_a_model(shards: int, told: Told) -> None:
         assert shown["reported_errors"] == [{"value": "nan", "from": "trainer.0"}]
         assert "has no version 9, it has 1, 2, 3" in told("show", "closure", 9, code=1)
 
+        client.begin_trial("closure", 3, 2, 600.0)
+        assert "fallback" in told("ls", "closure")
+        assert "would go back to version 2, nothing was removed" in told("rm", "closure", 1, 2, code=1)
+        client.end_trial("closure", 3)
+
         assert told("rollback", "closure") == "closure: version 2 is live\n"
         assert (client.model_version("closure"), answer(client)) == (2, 2.0)
         assert told("promote", "closure", 1) == "closure: version 1 is live\n"

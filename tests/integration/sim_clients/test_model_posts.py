@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -310,6 +311,40 @@ def test_who_was_killed_in_a_swap_is_waited_for_until_the_key_expires(
         registry.set("{closure}.swap", "somebody", px=300)
         client.remove_model_version("closure", 1)
     assert live_tags(shared_cluster) == [b"2"] * 3
+
+
+def test_who_waits_for_his_turn_gives_up_with_his_time_out(
+    cluster_address: Address, shared_cluster: ShardCluster, networks: Networks
+) -> None:
+    with closing(NativeClient(cluster_address, Identity("trainer", 0))) as trainer:
+        trainer.put_model("closure", networks.doubles, 1)
+        trainer.put_model("closure", networks.triples, 2, promote=False)
+    with (
+        shared_cluster.shards[-1].connect() as registry,
+        closing(NativeClient(cluster_address, Identity("trainer", 0), timeout_s=3.0)) as client,
+    ):
+        registry.set("{closure}.swap", "somebody")
+        for change in (client.promote, client.remove_model_version):
+            with pytest.raises(ModelRejected, match=CHANGING):
+                change("closure", 2)
+    assert live_tags(shared_cluster) == [b"1"] * 3
+
+
+CHANGING = "other programs have been changing which version is live for .* s; try again"
+
+
+@pytest.mark.slow
+def test_nobody_waits_for_ever_for_his_turn(
+    open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks
+) -> None:
+    """By far not as long as the time-out of a client, which is ten minutes."""
+    client = open_client("trainer")
+    client.put_model("closure", networks.doubles, 1)
+    with shared_cluster.shards[-1].connect() as registry:
+        registry.set("{closure}.swap", "somebody")
+        with pytest.raises(ModelRejected, match=CHANGING):
+            client.put_model("closure", networks.triples, 2)
+    assert live_tags(shared_cluster) == [b"1"] * 3
 
 
 def test_a_version_that_is_promoted_while_it_is_removed_stays_live_or_is_gone_and_not_both(

@@ -11,7 +11,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ import redis
 from sim_clients import (
     Address,
     Bound,
+    DatabaseRefused,
     DatabaseUnavailable,
     Fill,
     SnapshotDropped,
@@ -387,6 +390,54 @@ def test_what_a_put_that_failed_has_written_is_removed(
     with pytest.raises(SnapshotError, match="'u' is float32"):
         solver.put_snapshot(1, field(1))
     wait_until(lambda: len(datasets_of(db)) == 2, "the refused snapshot to be removed")
+
+
+@pytest.mark.parametrize("where", ["address", "cluster_address"])
+@pytest.mark.parametrize("client", ["native", "smartredis"])
+def test_what_is_refused_its_announcement_is_removed(
+    request: pytest.FixtureRequest, server_binary: object, where: str, client: str
+) -> None:
+    """A key of the stream has another kind of value."""
+    found: Address = request.getfixturevalue(where)
+    with ExitStack() as opened:
+        solver, again = (
+            opened.enter_context(closing(connect(found, producer="heat_0", rank=0, client=client)))
+            for _ in range(2)
+        )
+        database = opened.enter_context(closing(all_of(found)))
+        solver.put_snapshot(0, field(0))
+        datasets = set(datasets_of(database))
+        database.delete("{snapshots}.steps")
+        database.set("{snapshots}.steps", "text")
+        with pytest.raises(DatabaseRefused, match="WRONGTYPE"):
+            solver.put_snapshot(1, field(1))
+        wait_until(lambda: set(datasets_of(database)) == datasets, "the refused snapshot to be removed")
+        with pytest.raises(DatabaseRefused, match="WRONGTYPE"):
+            again.put_snapshot(0, field(7))
+        assert set(datasets_of(database)) == datasets, "it is that of a position that was announced"
+        assert (solver.get_snapshot(0).fields["u"] == 7).all()
+
+
+@pytest.mark.parametrize("client", ["native", "smartredis"])
+def test_files_of_what_is_refused_its_announcement_are_removed(
+    address: Address, db: redis.Redis, client: str, tmp_path: Path
+) -> None:
+    with closing(connect(address, producer="heat_0", rank=0, client=client)) as solver:
+        solver.bound_stream(Bound(items=1, policy="spill", directory=tmp_path))
+        solver.put_snapshot(0, field(0))
+        db.delete("{snapshots}.steps")
+        db.set("{snapshots}.steps", "text")
+        with pytest.raises(DatabaseRefused, match="WRONGTYPE"):
+            solver.put_snapshot(1, field(1))
+        assert list(tmp_path.rglob("*.npy")) == []
+        wait_until(lambda: len(datasets_of(db)) == 2, "the refused snapshot to be removed")
+
+
+def all_of(address: Address) -> Any:
+    """Connect to all shards of a database."""
+    if not address.clustered:
+        return redis.Redis(unix_socket_path=str(address.unix_socket))
+    return redis.RedisCluster(host=address.endpoints[0].host, port=address.endpoints[0].port)
 
 
 REMOVE = """

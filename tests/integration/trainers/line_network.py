@@ -10,5 +10,9 @@ def line() -> Mlp:
     return Mlp(1, 1, width=8)
 
 
+def wide() -> Mlp:
+    return Mlp(1, 1, width=9)
+
+
 def ensemble() -> DeepEnsemble:
     return DeepEnsemble([Mlp(1, 1, width=8) for _ in range(3)])

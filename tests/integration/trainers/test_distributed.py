@@ -16,6 +16,7 @@ import pytest
 
 from sim_clients import Address, connect
 from tests.integration.servers import Module, RedisServer, ServerConfig, wait_until, wheel_binary
+from tests.integration.trainers import line_network
 from tests.integration.trainers.programs import Program, running
 from trainers import checkpoint
 from trainers.history import HISTORY, read_events, read_history
@@ -130,6 +131,32 @@ def test_no_thread_of_gloo_outlives_the_training(
     ) as program:
         assert program.returncode() == status, program.log()
     assert set(re.findall(r"threads of gloo at the end: (\d+)", program.log())) == {"0"}, program.log()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--batch_size", "8", "its batch_size is 8, and rank 0's is 16"),
+        ("--network", f"{line_network.__name__}:wide", "its network's layers.0.weight is (9, 1) float32"),
+    ],
+)
+def test_a_rank_with_another_setting_ends_the_training_before_its_first_step(
+    server: RedisServer, tmp_path: Path, option: str, value: str, said: str
+) -> None:
+    with running(
+        Path(__file__).parent / "differing_trainer.py",
+        *(option, value),
+        *options(model="differing", steps=10),
+        name="trainer",
+        directory=tmp_path / "differing",
+        environment=Address.parse(server.address).environment(),
+        ranks=2,
+    ) as program:
+        assert program.returncode() == 1
+        assert f"rank 1 of 2 was not started as rank 0 was: {said}" in program.log(), program.log()
+    assert sorted(path.name for path in (tmp_path / "differing").iterdir()) == ["log.txt"]
 
 
 @pytest.mark.slow

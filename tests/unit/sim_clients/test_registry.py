@@ -10,7 +10,7 @@ import pytest
 
 from sim_clients import MemoryClient, MemoryDatabase, ModelAbout, ModelRejected
 from sim_clients.models import checked_error, checked_version
-from sim_clients.registry import checked_about, previous, versions_from
+from sim_clients.registry import checked_model_about, previous, versions_from
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,12 @@ from sim_clients.registry import checked_about, previous, versions_from
 )
 def test_what_json_has_not_or_is_of_another_type_is_named(known: dict[str, Any], named: str) -> None:
     with pytest.raises(ModelRejected, match=f"'m'.*its {named}"):
-        checked_about("m", ModelAbout(**known))
+        checked_model_about("m", ModelAbout(**known))
 
 
 def test_scalars_of_numpy_are_numbers() -> None:
     about = ModelAbout(loss=np.float32(0.5), samples=np.int64(3), metrics={"a": np.float32(2)})  # type: ignore[arg-type]
-    assert json.loads(checked_about("m", about)) == {"loss": 0.5, "samples": 3, "metrics": {"a": 2.0}}
+    assert json.loads(checked_model_about("m", about)) == {"loss": 0.5, "samples": 3, "metrics": {"a": 2.0}}
     client = MemoryClient(MemoryDatabase(load=lambda model: lambda *inputs: inputs[0]))
     client.put_model("m", b"any", 1, about=about)
     (found,) = client.model_versions("m")

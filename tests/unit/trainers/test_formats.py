@@ -62,12 +62,13 @@ def test_a_file_that_answers_otherwise_is_refused(monkeypatch: pytest.MonkeyPatc
     assert export(torch.nn.Identity(), [x], format=Format.AOTINDUCTOR) == b"package"
 
 
-def test_an_onnx_file_takes_any_number_of_rows_and_has_all_outputs() -> None:
+@pytest.mark.parametrize("given", [1, 4])
+def test_an_onnx_file_takes_any_number_of_rows_and_has_all_outputs(given: int) -> None:
     if packages := missing_packages():
         missing(f"{', '.join(packages)} is not installed: pip install penstock[onnx]")
     torch.manual_seed(0)
     network = DeepEnsemble([Mlp(4, 3), Mlp(4, 3)]).eval()
-    file = export(network, [torch.randn(1, 4)], format=Format.ONNX)
+    file = export(network, [torch.randn(given, 4)], format=Format.ONNX)
     assert backend_of(file) == "ONNX"
     for rows in (1, 5):
         x = torch.randn(rows, 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 import traceback
@@ -105,6 +106,39 @@ def test_a_stream_without_snapshots_is_told_by_name(database: MemoryDatabase, ah
     with (
         Loader(intake_of(database, Fifo(8, seed=0)), ahead=ahead) as loader,
         pytest.raises(NoSamples, match="0 samples to learn from, 1 are needed, and 2 held-out ones"),
+    ):
+        loader.batch()
+
+
+@pytest.fixture
+def stranger(database: MemoryDatabase) -> Iterator[None]:
+    """Somebody whom nobody has named puts snapshots, without an end."""
+    client, over = MemoryClient(database, "A"), threading.Event()
+
+    def go_on() -> None:
+        for step in itertools.count():
+            if over.wait(0.001):
+                return
+            client.put_snapshot(step, {"x": np.zeros(2, np.float32)})
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
+@pytest.mark.usefixtures("stranger")
+@pytest.mark.parametrize("ahead", [0, 2])
+@pytest.mark.parametrize("judged", [False, True])
+def test_snapshots_of_others_put_no_deadline_off(database: MemoryDatabase, ahead: int, judged: bool) -> None:
+    put(database, range(0), end=False) if judged else None
+    absent = "a" if judged else "a, b"
+    said = rf"nothing of use .* Nothing came from {absent}\. Nobody has named A, whose snapshots came"
+    with (
+        pytest.warns(RuntimeWarning, match="snapshots of 'A' are not learned from"),
+        Loader(intake_of(database, Fifo(8, seed=0)), ahead=ahead, timeout_s=0.2) as loader,
+        pytest.raises(StreamStalled, match=said),
     ):
         loader.batch()
 

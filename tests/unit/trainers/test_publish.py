@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from sim_clients import MemoryClient, MemoryDatabase, ModelAbout
-from trainers import ExportMismatch, Publisher, export
+from sim_clients import MemoryClient, MemoryDatabase, ModelAbout, ModelRejected
+from trainers import DeepEnsemble, ExportFailed, ExportMismatch, Publisher, export
 from trainers.exporting import check_same
-from trainers.gate import Canary, Gate, HeldOut, keep_last_and_best
+from trainers.gate import Canary, Gate, HeldOut, keep_last_and_best, prune
 from trainers.networks import FourierNetwork, Mlp
 from trainers.publish import Terms
 
@@ -66,6 +66,69 @@ def test_an_archive_that_answers_otherwise_is_refused() -> None:
 
     with pytest.raises(ExportMismatch, match="exported network's answer"):
         export(Moody(), [torch.ones(2, 2)])
+
+
+class FirstRowScripted(torch.nn.Module):
+    """As TorchScript it answers to all rows what it does to the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if torch.jit.is_scripting():
+            x = x[:1].expand(x.shape)
+        return self.linear(x)
+
+
+class FirstRowTraced(DeepEnsemble):
+    """Adds a number of the first row, which its trace has for a constant."""
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean, spread = super().forward(*inputs)
+        return mean + float(inputs[0][0, 0]), spread
+
+
+class RowByRow(DeepEnsemble):
+    """Runs a loop over the rows, of which its trace has as many as it was traced with."""
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = [super(RowByRow, self).forward(row) for row in inputs[0]]
+        means, spreads = zip(*rows, strict=True)
+        return torch.stack(means), torch.stack(spreads)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize(
+    "network",
+    [
+        FirstRowScripted(),
+        FirstRowTraced([Mlp(1, 1), Mlp(1, 1)]),
+        RowByRow([Mlp(1, 1), Mlp(1, 1)]),
+    ],
+)
+def test_an_archive_that_differs_in_another_row_is_refused(network: torch.nn.Module) -> None:
+    with pytest.raises((ExportMismatch, ExportFailed), match="exported"):
+        export(network, [torch.arange(4.0)[:, None]])
+
+
+def test_a_network_that_needs_several_rows_is_exported() -> None:
+    class Differences(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if x.shape[0] < 2:
+                raise ValueError("two rows are needed")
+            return x[1:] - x[:-1]
+
+    assert export(Differences(), [torch.arange(4.0)[:, None]])
+
+
+def test_inputs_without_rows_are_exported() -> None:
+    class Plain(torch.nn.Module):
+        def forward(self, x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+            return x * scale
+
+    assert export(Plain(), [torch.ones(3), torch.tensor(2.0)])
+    assert export(Plain(), [torch.tensor(3.0), torch.tensor(2.0)])
 
 
 @pytest.mark.parametrize("found", [[1.0, 2.1], [1.0, float("nan")], [1.0], [[1.0, 2.0]]])
@@ -246,6 +309,7 @@ def test_where_the_version_before_was_removed_an_older_one_is_gone_back_to(
     offer(publisher, 1.4)
     client.report_error("net", 0.5, 2)
     assert offer(publisher, 1.3) == 3
+    client.end_trial("net", 3)  # as if the database had forgotten it
     for version in removed:
         client.remove_model_version("net", version)
     client.report_error("net", float("nan"), 3)
@@ -308,6 +372,43 @@ def test_a_trial_does_not_follow_the_hosts_clock(
     publisher.load_state_dict(publisher.state_dict())  # as after every judgement
     since_boot += 2
     assert publisher.watch() is None and publisher.trial is None
+
+
+def test_while_a_trial_lasts_nobody_removes_the_version_before(client: MemoryClient) -> None:
+    publisher = Publisher(client, "net", terms=Terms(gate=Gate(), canary=Canary(reports=1, seconds=600)))
+    assert [offer(publisher, factor) for factor in (1.5, 1.2)] == [1, 2]
+    with pytest.raises(ModelRejected, match="the trial of version 2 would go back to version 1"):
+        client.remove_model_version("net", 1)
+    assert prune(client, "net", lambda stored: [each.version for each in stored]) == []
+    client.report_error("net", 0.1, 2)
+    publisher.watch(at_once=True)
+    assert publisher.trial is None
+    client.remove_model_version("net", 1)
+
+
+def test_a_trial_that_the_checkpoint_does_not_know_holds_the_version_before(client: MemoryClient) -> None:
+    terms = Terms(gate=Gate(), canary=Canary(reports=1, seconds=600))
+    first = Publisher(client, "net", terms=terms)
+    assert [offer(first, factor) for factor in (1.5, 1.2)] == [1, 2]
+    client.end_trial("net", 2)  # as if it had been killed before it said so
+    second = Publisher(client, "net", terms=terms)
+    second.find_trial()
+    assert second.trial is not None
+    with pytest.raises(ModelRejected, match="would go back to version 1"):
+        client.remove_model_version("net", 1)
+    client.report_error("net", float("nan"), 2)
+    assert second.watch(at_once=True) == 2
+    assert client.model_version("net") == 1
+    client.remove_model_version("net", 2)
+
+
+def test_pruning_leaves_what_a_trial_of_another_trainer_would_go_back_to(client: MemoryClient) -> None:
+    for version, factor in enumerate((1.5, 1.4, 1.3), start=1):
+        client.put_model("net", export(Factor(factor), [torch.ones(2, 1)]), version)
+    client.begin_trial("net", 3, 1, 600.0)
+    assert prune(client, "net", lambda stored: [each.version for each in stored]) == []
+    client.end_trial("net", 3)
+    assert prune(client, "net", lambda stored: [each.version for each in stored]) == [1]
 
 
 def test_old_versions_are_pruned(client: MemoryClient) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
+import threading
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -37,6 +39,7 @@ from trainers.networks import Mlp
 from trainers.publish import Terms
 from trainers.samples import Sample
 from trainers.train import CHECKPOINT, Training, _train
+from trainers.until import Budget
 
 TRAINING = Training(
     model="line",
@@ -226,6 +229,24 @@ def test_ranks_join_and_leave_at_a_checkpoint(
     assert len(shares) == after, shares
 
 
+@pytest.mark.parametrize(("before", "after"), [(2, 2), (2, 3), (2, 1)])
+def test_a_finished_training_of_ranks_goes_on_where_its_limits_are_raised(
+    database: MemoryDatabase, tmp_path: Path, before: int, after: int
+) -> None:
+    put(database)
+
+    def buffer() -> Reservoir:
+        return Reservoir(100, watermark=4, seed=0)
+
+    asks_rank_0 = dataclasses.replace(TRAINING, until=(Budget(steps=20),), steps=20)
+    trained(database, tmp_path, before, asks_rank_0, buffer)
+    for limits in ({}, {"steps": 30}):  # of the second the rule still says that it is over
+        trained(database, tmp_path, after, dataclasses.replace(asks_rank_0, **limits), buffer)
+        assert read_history(tmp_path)[-1]["step"] == 20
+    trained(database, tmp_path, after, dataclasses.replace(TRAINING, steps=30), buffer)
+    assert read_history(tmp_path)[-1]["step"] == 30
+
+
 def test_only_what_all_ranks_have_is_acknowledged(database: MemoryDatabase, tmp_path: Path) -> None:
     put(database, "acb", count=10, end=False)
     MemoryClient(database).subscribe("line")
@@ -261,6 +282,29 @@ def test_a_stream_with_too_little_for_all_ranks_says_so(database: MemoryDatabase
         MemoryClient(database, name).end_stream()
     with pytest.raises(NoSamples, match="0 samples to learn from"):
         trained(database, tmp_path, 2, TRAINING, lambda: Fifo(100, seed=0))
+
+
+def test_snapshots_of_others_keep_no_ranks_waiting(database: MemoryDatabase, tmp_path: Path) -> None:
+    client, over = MemoryClient(database, "A"), threading.Event()
+
+    def go_on() -> None:
+        for step in itertools.count():
+            if over.wait(0.001):
+                return
+            client.put_snapshot(step, {"x": np.zeros((4, 1), np.float32), "y": np.zeros((4, 1), np.float32)})
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    training = dataclasses.replace(TRAINING, timeout_s=0.5)
+    try:
+        with (
+            pytest.warns(RuntimeWarning, match="snapshots of 'A' are not learned from"),
+            pytest.raises(StreamStalled, match="Nobody has named A, whose snapshots came"),
+        ):
+            trained(database, tmp_path, 2, training, lambda: Fifo(100, seed=0))
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_ranks_that_all_wait_in_vain_say_for_whom(database: MemoryDatabase, tmp_path: Path) -> None:

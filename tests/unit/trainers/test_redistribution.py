@@ -170,6 +170,7 @@ def test_batches_that_were_drawn_and_not_learned_from_are_dealt() -> None:
             "moments": {"x": [1, 2.0 * place, 0.0]},
             "judges": ["judge"] if place == 0 else [],
             "begun": place == 1,
+            "came": [name],
         }
         for place, name in enumerate("ab")
     ]
@@ -184,3 +185,4 @@ def test_batches_that_were_drawn_and_not_learned_from_are_dealt() -> None:
         [0, 0.0, 0.0],
     ]
     assert all(each["intake"]["begun"] for each in loaded)
+    assert [each["intake"]["came"] for each in loaded] == [["a", "b"]] * 3

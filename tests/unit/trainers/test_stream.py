@@ -17,7 +17,8 @@ from sim_clients import (
     SnapshotError,
     keys,
 )
-from trainers import NonFiniteField, SnapshotStream, StreamStalled, StreamTaken, stream
+from trainers import NonFiniteField, SnapshotStream, StreamStalled, StreamTaken
+from trainers.cursor import MARKS
 from trainers.redistribution import stream_of
 from trainers.share import Share
 from trainers.stream import Pauses
@@ -137,7 +138,7 @@ def test_a_solver_that_blew_up_is_named(database: MemoryDatabase, bad: float) ->
 def test_a_missing_field_is_waited_for_and_then_named(
     database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "PATIENCE_S", 0.05)
+    monkeypatch.setattr("trainers.stream.PATIENCE_S", 0.05)
     put(database, "a", 0)
     tensor = database.tensors.pop("{a.0.0}.u")
     reader = SnapshotStream(MemoryClient(database))
@@ -328,7 +329,7 @@ def test_of_a_list_that_came_back_older_and_has_grown_what_is_new_is_read(databa
     reader = SnapshotStream(MemoryClient(database))
     assert len(reader.new()) == 300
     state = reader.state_dict()
-    assert len(state["marks"]) <= stream.MARKS
+    assert len(state["marks"]) <= MARKS
     come_back(database, announced=290)
     put(database, "b", *range(20))
     resumed = SnapshotStream(MemoryClient(database))

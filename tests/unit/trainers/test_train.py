@@ -19,7 +19,7 @@ from sim_clients.memory_models import MemoryModels
 from sim_clients.models import backend_of
 from sim_clients.registry import ReportedError
 from tests.steps import missing
-from tests.unit.trainers.test_publish import load_torchscript
+from tests.unit.trainers.test_publish import FirstRowScripted, load_torchscript
 from trainers import (
     CheckpointError,
     DeepEnsemble,
@@ -98,12 +98,14 @@ def network() -> Mlp:
 
 def test_it_learns_and_posts_each_better_network(database: MemoryDatabase, tmp_path: Path) -> None:
     client = MemoryClient(database, "trainer")
-    publisher = train(network(), client, TRAINING, reservoir(), tmp_path)
+    learned = network()
+    publisher = train(learned, client, TRAINING, reservoir(), tmp_path)
     lines = read_history(tmp_path)
     assert [line["step"] for line in lines] == [10, 20, 30, 40, 50, 60]
     posted = [line for line in lines if line["version"]]
     assert [line["version"] for line in posted] == list(range(1, len(posted) + 1))
     assert all(b["validation"] < a["validation"] for a, b in pairwise(posted))
+    assert not learned.training
     assert publisher.version == client.model_version("line") == len(posted)
     assert publisher.best_loss == posted[-1]["validation"] < 0.2
     x = np.array([[0.3]], np.float32)
@@ -208,12 +210,89 @@ def test_a_checkpoint_is_written_in_time_also_when_nothing_is_posted(
     assert state["own"]["step"] == 40
 
 
-def test_a_finished_training_is_not_repeated(database: MemoryDatabase, tmp_path: Path) -> None:
-    train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+FINISHED = [
+    ({}, {}, "its 60 steps are used up; with more of them"),
+    ({"seconds": 1e-6}, {"steps": 10**6}, "its 1e-06 seconds are used up; with more of them"),
+    ({"converged": 1e3}, {}, "1000 was asked for; under other rules"),
+    ({"steps": 10**6, "end_with_producers": True}, {}, "all that came was learned from; a new one begins"),
+]
+
+
+@pytest.mark.parametrize(("limits", "then", "said"), FINISHED)
+def test_a_finished_training_is_not_repeated_and_says_how_to_go_on(
+    database: MemoryDatabase,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    limits: dict[str, Any],
+    then: dict[str, Any],
+    said: str,
+) -> None:
+    training = dataclasses.replace(TRAINING, **limits)
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path)
     lines = len(read_history(tmp_path))
-    publisher = train(network(), MemoryClient(database), TRAINING, reservoir(), tmp_path)
+    capsys.readouterr()
+    training = dataclasses.replace(training, **then)
+    publisher = train(network(), MemoryClient(database), training, reservoir(), tmp_path)
     assert len(read_history(tmp_path)) == lines
     assert publisher.version == MemoryClient(database).model_version("line")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("the training is finished: ") and said in line
+    assert str(tmp_path / CHECKPOINT) in line
+
+
+@pytest.mark.parametrize(
+    ("limits", "then"),
+    [
+        ({}, {"steps": 90}),
+        ({"steps": 90, "seconds": 1e-6}, {"seconds": 1e6}),
+        ({"steps": 90, "until": (Budget(steps=50),)}, {"until": ()}),
+    ],
+)
+def test_a_finished_training_goes_on_where_its_limits_are_raised(
+    database: MemoryDatabase,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limits: dict[str, Any],
+    then: dict[str, Any],
+) -> None:
+    training = dataclasses.replace(IN_STEP, **limits)
+    first = network()
+    train(first, MemoryClient(database), training, reservoir(), tmp_path)
+    before = read_history(tmp_path)
+    assert before[-1]["step"] < 90
+    progress: list[float] = []
+
+    def noted(reached: float) -> float:
+        progress.append(reached)
+        return schedule(reached)
+
+    monkeypatch.setattr("trainers.train.schedule", noted)
+    training = dataclasses.replace(training, **then)
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path)
+    after = read_history(tmp_path)
+    assert after[: len(before)] == before
+    assert after[-1]["step"] == 90
+    assert len(progress) == 90 - before[-1]["step"]
+    assert progress[0] == pytest.approx(before[-1]["step"] / 90), "the learning rate is of the new length"
+    state = checkpoint.load(tmp_path / CHECKPOINT)
+    assert state is not None and state["own"]["over"]
+
+
+def test_a_training_that_was_never_judged_goes_on_where_its_limits_are_raised(
+    database: MemoryDatabase, tmp_path: Path
+) -> None:
+    class Telling(MemoryClient):
+        def acknowledge(self, *given: Any, **more: Any) -> None:
+            super().acknowledge(*given, **more)
+            signal.raise_signal(signal.SIGTERM)
+
+    training = dataclasses.replace(IN_STEP, validate_every=1000, checkpoint_every=5, converged=1e-9)
+    with pytest.raises(TrainingStopped, match="after step 5"):
+        train(network(), Telling(database), training, reservoir(), tmp_path)
+    short = dataclasses.replace(training, steps=5)
+    train(network(), MemoryClient(database), short, reservoir(), tmp_path)
+    train(network(), MemoryClient(database), training, reservoir(), tmp_path)
+    assert [line["step"] for line in read_history(tmp_path)] == [60]
 
 
 def test_a_diverged_training_says_so(database: MemoryDatabase, tmp_path: Path) -> None:
@@ -377,6 +456,16 @@ def test_judges_whose_name_is_written_otherwise_are_told(database: MemoryDatabas
     said = "Nothing came from B. Nobody has named b, whose snapshots came."
     with pytest.warns(RuntimeWarning, match="'b'"), pytest.raises(NoSamples, match=said):
         train(network(), client, training, reservoir(), tmp_path)
+
+
+def test_time_that_is_over_is_told_from_a_stream_that_has_ended(tmp_path: Path) -> None:
+    database = MemoryDatabase(load=load_torchscript)
+    put_lines(database, count=100)
+    training = dataclasses.replace(TRAINING, held_out=("B",), steps=3, batch_size=4, timeout_s=5.0)
+    full = Reservoir(8, watermark=4, seed=0)
+    said = "the training has ended with .* and 0 held-out ones .* Nothing came from B"
+    with pytest.raises(NoSamples, match=said):
+        train(network(), MemoryClient(database, "t"), training, full, tmp_path)
 
 
 def test_a_training_without_judges_is_refused() -> None:
@@ -626,6 +715,30 @@ def far_off(count: int = 20, *, broken: int | None = None) -> MemoryDatabase:
         client.end_stream()
     client.subscribe("examiner")
     return database
+
+
+def test_fields_of_1e20_are_learned(tmp_path: Path) -> None:
+    database = MemoryDatabase(load=load_torchscript)
+    generator = np.random.default_rng(0)
+    for name in ("a", "b"):
+        client = MemoryClient(database, name)
+        for step in range(20):
+            x = generator.uniform(1e20, 3e20, (4, 1)).astype(np.float32)
+            client.put_snapshot(step, {"x": x, "y": 2 * x})
+        client.end_stream()
+    training = dataclasses.replace(IN_STEP, normalise="frozen")
+    publisher = train(network(), client, training, reservoir(), tmp_path)
+    assert publisher.best_loss < 0.1
+    assert client.infer("line", np.full((1, 1), 2e20, np.float32))[0, 0] == pytest.approx(4e20, rel=0.2)
+
+
+def test_an_export_that_differs_in_another_row_is_not_posted(
+    database: MemoryDatabase, tmp_path: Path
+) -> None:
+    client = MemoryClient(database)
+    with pytest.raises(ExportMismatch, match="exported network's answer"):
+        train(FirstRowScripted(), client, TRAINING, reservoir(), tmp_path)
+    assert not database.models.live and not client.model_versions("line")
 
 
 def test_a_network_that_does_not_export_ends_the_training_whose_state_is_kept(
@@ -1100,7 +1213,7 @@ def test_a_network_is_posted_in_the_format_that_was_asked_for(tmp_path: Path) ->
         missing(f"{', '.join(packages)} is not installed: pip install penstock[onnx]")
     database = MemoryDatabase(load=lambda archive: len)
     MemoryClient(database).subscribe("examiner")
-    put_lines(database, count=20)
+    put_lines(database, count=100)
     client = MemoryClient(database, "trainer")
     training = dataclasses.replace(TRAINING, format=Format.ONNX, terms=Terms(), steps=10)
     train(network(), client, training, reservoir(), tmp_path)

@@ -171,6 +171,21 @@ static void snapshots(void) {
   TRUE(ended);
 }
 
+// Somebody takes the key of a stream between two snapshots.
+static void refused(void) {
+  penstock_field field[] = {{"u", {u, PENSTOCK_FLOAT64, 2, kShape, NULL}}};
+  penstock_client* other;
+  OK(penstock_connect(NULL, 0, &other));
+  OK(penstock_put_snapshot(client, "taken", 1000, NAN, field, 1));
+  OK(penstock_forget_stream(other, "taken"));
+  OK(penstock_put_tensor(other, "taken", &field[0].array));
+  FAILS(penstock_put_snapshot(client, "taken", 1001, NAN, field, 1), PENSTOCK_REFUSED);
+  TRUE(strstr(penstock_error(client), "WRONGTYPE") != NULL);
+  OK(penstock_delete_tensor(other, "taken"));
+  penstock_close(other);
+  OK(penstock_put_snapshot(client, "taken", 1002, NAN, field, 1));
+}
+
 static void fields(void) {
   static const char* kNames[] = {"y", "x"};
   static const char* kTwice[] = {"y", "y"};
@@ -329,6 +344,7 @@ int main(int argc, char** argv) {
     for (int j = 0; j < kColumns; j++) u[i][j] = i + 1e-3 * j;
   tensors();
   snapshots();
+  refused();
   bounds(argv[1]);
   fields();
   datasets();

@@ -106,7 +106,7 @@ static const char* value(const char* at, kind wanted, int deep) {
   return wanted == TEXT || wanted == NUMBERS ? NULL : number(at, wanted);
 }
 
-int psk_check_known(penstock_client* client, const char* name, const char* text) {
+int psk_check_model_about(penstock_client* client, const char* name, const char* text) {
   const char* end = *text == '{' ? inside(text, '}', ANYTHING, 1, 0) : NULL;
   if (end && !*end) return 0;
   return psk_fail(
