@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +96,17 @@ def _replace(config: Config, key: str, value: Any, path: Path) -> None:
 def _default(config: Config, key: str, path: Path) -> Any:
     known = dict(_leaves(config))
     if key not in known:
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; it has: {', '.join(known) or 'nothing'}"
+        near = _nearest(key, known)
+        hint = f"; did you mean {near!r}?" if near else f"; it has: {', '.join(known) or 'nothing'}"
         raise ConfigError(f"there is no {key!r} in it{hint}", key=key, path=path)
     return known[key]
+
+
+def _nearest(key: str, known: Iterable[str]) -> str | None:
+    """Return the key that was meant: near to this one, and not by the name of its table alone."""
+    name = key.rpartition(".")[2]
+    alike = [each for each in known if difflib.get_close_matches(name, [each.rpartition(".")[2]])]
+    return next(iter(difflib.get_close_matches(key, alike, n=1, cutoff=0.5)), None)
 
 
 def _fitting(default: Any, value: Any, key: str, path: Path) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +33,8 @@ from orchestrator.schedulers.base import JobStatus
 from orchestrator.schedulers.table import find_scheduler, job_here
 from orchestrator.watcher import Session, read_stat
 
+UNENDED = (QUEUED, "active", "lost")
+"""What a run is in of which something may still be running."""
 RESUMABLE = ("failed", "interrupted", OUT_OF_TIME, "lost")
 
 
@@ -292,12 +294,13 @@ def all_runs() -> list[Run]:
     return known_runs().runs
 
 
-def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:
+def find_run(run_id: str | None = None, *, alive: bool = False, unended: bool = False) -> Run:
     """Return the run with this id, or whose id begins so, or the newest one.
 
     Args:
-        run_id: id or beginning of an id; the newest by default.
+        run_id: id or beginning of an id of one run only; the newest by default.
         alive: only one whose driver runs.
+        unended: of several whose ids begin so, those that have not ended are meant.
 
     Raises:
         RunError: there is none, or more than one; or nothing can be told of it.
@@ -305,7 +308,8 @@ def find_run(run_id: str | None = None, *, alive: bool = False) -> Run:
     known, left_out = known_runs()
     runs = [run for run in known if run.alive or not alive]
     if run_id is not None:
-        meant = _called(run_id, [*(run.run_id for run in runs), *left_out])
+        may_run = {run.run_id for run in runs if run.state in UNENDED}.union(left_out) if unended else set()
+        meant = _called(run_id, [*(run.run_id for run in runs), *left_out], may_run)
         if meant in left_out:
             raise RunError(f"nothing can be told of the run {meant}, for the reason above", run=meant or "")
         runs = [run for run in runs if run.run_id == meant]
@@ -334,13 +338,18 @@ def _hint(run_id: str | None, known: Sequence[Run]) -> str:
     )
 
 
-def _called(name: str, run_ids: Sequence[str]) -> str | None:
+def _called(name: str, run_ids: Sequence[str], rather: Container[str]) -> str | None:
     """Return the id that this is, or the beginning of; None where there is none.
+
+    Args:
+        rather: of several that begin so, these are meant if any of them is among them.
 
     Raises:
         RunError: it is the beginning of several.
     """
     found = [name] if name in run_ids else [run_id for run_id in run_ids if run_id.startswith(name)]
+    if len(found) > 1:
+        found = [run_id for run_id in found if run_id in rather] or found
     if len(found) > 1:
         raise RunError(f"{name!r} is the beginning of: {', '.join(found)}", run=name)
     return found[0] if found else None

@@ -126,6 +126,12 @@ class RunRecord:
             self._facts["resumed"] = [*earlier.get("resumed", []), past]
             self._earlier = {job["name"]: json.dumps(job) for job in earlier["jobs"]}
 
+    def how_to_go_on(self) -> str:
+        """Return what to tell somebody who has interrupted the run."""
+        run_id = self._facts["run"]
+        hint = "" if self._facts["source"] is None else f"; to go on: penstock run --resume {run_id}"
+        return f"the run {run_id} was interrupted{hint}"
+
     def add(self, jobs: Sequence[Job]) -> None:
         """Note programs that are being started."""
         with self._lock:

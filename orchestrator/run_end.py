@@ -119,7 +119,11 @@ class RunEnd:
 
 
 def close_record(record: RunRecord | None, error: BaseException | None) -> RunError | None:
-    """Write how the run has ended; return why that cannot be written, where the run itself went well."""
+    """Write how the run has ended, and say how to go on with one that was interrupted.
+
+    Returns:
+        why it cannot be written, where the run itself went well.
+    """
     if record is None:
         return None
     state = "completed" if error is None else "failed"
@@ -133,4 +137,6 @@ def close_record(record: RunRecord | None, error: BaseException | None) -> RunEr
         if error is None:
             return unwritten
         say(str(unwritten))
+    if state == "interrupted":
+        say(record.how_to_go_on())
     return None

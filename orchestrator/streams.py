@@ -25,7 +25,10 @@ def check_bounds(bounds: Mapping[str, Bound]) -> None:
         UsageError: naming the stream.
     """
     if not isinstance(bounds, Mapping):
-        raise UsageError(f"streams={bounds!r}: the names of streams and the Bound of each")
+        raise UsageError(
+            f"streams={bounds!r}: give a dict of names and bounds, as in "
+            "streams={'snapshots': Bound(items=64)}"
+        )
     for name, bound in bounds.items():
         try:
             check_bound(bound, name)

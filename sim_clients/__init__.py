@@ -7,6 +7,7 @@ from sim_clients.connect import connect
 from sim_clients.contract import Contract
 from sim_clients.errors import (
     AddressError,
+    BoundError,
     ClientBuildError,
     ClientError,
     DatabaseFull,
@@ -40,6 +41,7 @@ __all__ = [
     "AddressError",
     "Block",
     "Bound",
+    "BoundError",
     "Client",
     "ClientBuildError",
     "ClientError",

@@ -84,7 +84,7 @@ class Address:
         if not text:
             raise AddressError(
                 f"the environment has no SSDB{suffix}: start this program with exp.start(..., database=db), "
-                f"or set SSDB{suffix}=host:port",
+                f"or set SSDB{suffix}=host:port or SSDB{suffix}=unix://path",
                 text,
             )
         clustered = environ.get(f"SR_DB_TYPE{suffix}", "Standalone").lower() == "clustered"

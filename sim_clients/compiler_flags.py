@@ -9,7 +9,7 @@ from pathlib import Path
 from sim_clients.fortran_library import built_fortran_library
 from sim_clients.native_library import SOURCE, built_library
 from sim_clients.torch_library import SOURCE as TORCH_SOURCE
-from sim_clients.torch_library import built_torch_fortran_library, built_torch_library
+from sim_clients.torch_library import Progress, built_torch_fortran_library, built_torch_library
 
 
 class Language(Enum):
@@ -33,11 +33,14 @@ class CompilerFlags:
     linking: tuple[str, ...]
 
 
-def compiler_flags(language: Language, *, local_model: bool = False) -> CompilerFlags:
+def compiler_flags(
+    language: Language, *, local_model: bool = False, progress: Progress | None = None
+) -> CompilerFlags:
     """Return the flags for a language; compile the client first where that has not been done.
 
     Args:
         local_model: with the library that runs models in the solver's process.
+        progress: called with a line of text where that library is compiled.
 
     Raises:
         ClientBuildError: no compiler, no room, or the compilation failed.
@@ -45,7 +48,7 @@ def compiler_flags(language: Language, *, local_model: bool = False) -> Compiler
     library = _linked(built_library().parent, "penstock")
     headers: tuple[str, ...] = (f"-I{SOURCE}",)
     if local_model:
-        library = (*_linked(built_torch_library().parent, "penstock_torch"), *library)
+        library = (*_linked(built_torch_library(progress).parent, "penstock_torch"), *library)
         headers = (*headers, f"-I{TORCH_SOURCE}")
     if language is not Language.FORTRAN:
         return CompilerFlags(headers, library)

@@ -13,7 +13,8 @@ ClientError
 ├── SnapshotError            a field is missing, or differs from the contract of the stream
 │   ├── IncompleteSnapshot   announced, but not every field is in the database
 │   └── SnapshotDropped      announced, and its data given up since, under the policy of its stream
-├── StreamError              a bound, position or consumer of a stream that makes no sense
+├── BoundError               a bound that makes no sense
+├── StreamError              another bound than the one that is set; a position or consumer there is not
 ├── StreamFull               a stream had no room for a snapshot in time
 ├── GlobalFieldError         the blocks of the ranks do not make one global field
 ├── KeyMissing               no such key
@@ -34,7 +35,7 @@ class AddressError(ClientError):
     """The address of the database is missing or malformed."""
 
     def __init__(self, message: str, address: str) -> None:
-        super().__init__(f"{message} (address: {address!r})")
+        super().__init__(f"{message} (address: {address!r})" if address else message)
         self.address = address
 
 
@@ -138,8 +139,16 @@ class SnapshotDropped(SnapshotError):
         self.policy = policy
 
 
+class BoundError(ClientError):
+    """A bound of a stream that makes no sense."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Bound: {reason}")
+        self.reason = reason
+
+
 class StreamError(ClientError):
-    """A bound that makes no sense or is not the one that is set, a position or consumer that there is not."""
+    """A bound that is not the one that is set, a position or consumer that there is not."""
 
     def __init__(self, stream: str, reason: str) -> None:
         super().__init__(f"stream {stream!r}: {reason}")

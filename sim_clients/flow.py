@@ -10,7 +10,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Literal, get_args
 
-from sim_clients.errors import DatabaseRefused, SnapshotDropped, StreamError
+from sim_clients.errors import BoundError, DatabaseRefused, SnapshotDropped, StreamError
 from sim_clients.keys import checked
 
 Policy = Literal["block", "drop_oldest", "drop_newest", "thin", "spill"]
@@ -49,8 +49,12 @@ class Bound:
             oldest are dropped, read or not. `drop_newest`: it is skipped. `thin`: of `keep_every` of a rank
             that find no room one waits, the others are skipped. `spill`: it goes to .npy files.
         keep_every: of `thin`, 2 or more.
-        directory: of `spill`, absolute: `<directory>/<stream>/<snapshot>/<field>.npy`.
+        directory: of `spill`, absolute: `<directory>/<id>/<stream>/<snapshot>/<field>.npy`, where `id` is the
+            stream's own in its database.
         wait_s: how long a put waits for room at most, s; by default as long as its client waits for answers.
+
+    Raises:
+        BoundError: when it is made, saying what does not fit.
     """
 
     items: int | None = None
@@ -59,6 +63,36 @@ class Bound:
     keep_every: int | None = None
     directory: str | Path | None = None
     wait_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise BoundError(f"{self.policy!r} is no policy; use one of {', '.join(POLICIES)}")
+        for name, least in (("items", 1), ("bytes", 1), ("keep_every", 2)):
+            number = getattr(self, name)
+            if number is not None and not (_is_whole(number) and least <= number <= _MOST):
+                raise BoundError(f"{name} is a whole number from {least} to 2**60, got {number!r}")
+        if self.items is None and self.bytes is None:
+            raise BoundError("a bound has items, bytes or both, as in Bound(items=64)")
+        if (self.keep_every is None) == (self.policy == "thin"):
+            raise BoundError("keep_every belongs to the policy thin, which needs it")
+        self._check_directory()
+        self._check_wait()
+
+    def _check_directory(self) -> None:
+        if (self.directory is None) == (self.policy == "spill"):
+            raise BoundError("directory belongs to the policy spill, which needs it")
+        if self.directory is not None and not Path(self.directory).is_absolute():
+            raise BoundError(f"directory is an absolute path, got {str(self.directory)!r}")
+
+    def _check_wait(self) -> None:
+        if self.wait_s is None:
+            return
+        if self.policy not in ("block", "thin"):
+            raise BoundError(f"wait_s belongs to the policies block and thin, not {self.policy}")
+        if not isinstance(self.wait_s, Real) or not 0 < self.wait_s <= LONGEST_WAIT_S:
+            raise BoundError(
+                f"wait_s is greater than 0 and at most {LONGEST_WAIT_S:.0f}, s, got {self.wait_s!r}"
+            )
 
     def words(self) -> list[str | int]:
         """Return the words of PENSTOCK.BOUND behind the stream's name."""
@@ -75,41 +109,15 @@ class Bound:
 
 
 def check_bound(bound: Bound, stream: str) -> None:
-    """Check a bound before anything is sent.
+    """Check what a stream is to be bounded by, before anything is sent.
 
     Raises:
-        StreamError: saying what does not fit.
+        StreamError: it is no Bound.
         NameRefused: of the stream.
     """
     checked("stream", stream)
     if not isinstance(bound, Bound):
         raise StreamError(stream, f"a bound is a Bound, got {bound!r}")
-    if bound.policy not in POLICIES:
-        raise StreamError(stream, f"{bound.policy!r} is no policy; use one of {', '.join(POLICIES)}")
-    for name, least in (("items", 1), ("bytes", 1), ("keep_every", 2)):
-        number = getattr(bound, name)
-        if number is not None and not (_is_whole(number) and least <= number <= _MOST):
-            raise StreamError(stream, f"{name} is a whole number from {least} to 2**60, got {number!r}")
-    if bound.items is None and bound.bytes is None:
-        raise StreamError(stream, "a bound has items, bytes or both")
-    if (bound.keep_every is None) == (bound.policy == "thin"):
-        raise StreamError(stream, "keep_every belongs to the policy thin, which needs it")
-    if (bound.directory is None) == (bound.policy == "spill"):
-        raise StreamError(stream, "directory belongs to the policy spill, which needs it")
-    if bound.directory is not None and not Path(bound.directory).is_absolute():
-        raise StreamError(stream, f"directory is an absolute path, got {str(bound.directory)!r}")
-    _check_wait(bound, stream)
-
-
-def _check_wait(bound: Bound, stream: str) -> None:
-    if bound.wait_s is None:
-        return
-    if bound.policy not in ("block", "thin"):
-        raise StreamError(stream, f"wait_s belongs to the policies block and thin, not {bound.policy}")
-    if not isinstance(bound.wait_s, Real) or not 0 < bound.wait_s <= LONGEST_WAIT_S:
-        raise StreamError(
-            stream, f"wait_s is greater than 0 and at most {LONGEST_WAIT_S:.0f}, s, got {bound.wait_s!r}"
-        )
 
 
 def checked_acknowledgement(position: int, stream: str) -> int:

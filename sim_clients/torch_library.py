@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from sim_clients.cache import cache_directory
@@ -30,13 +31,15 @@ LIBRARY_NAME = "libpenstock_torch.so"
 FORTRAN_MODULE = "penstock_torch.f90"
 FORTRAN_LIBRARY_NAME = "libpenstock_torch_fortran.so"
 FLAGS = ("-std=c++20", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-pthread")
+Progress = Callable[[str], None]
 _ABI = "import torch; print(int(torch._C._GLIBCXX_USE_CXX11_ABI))"
 
 
-def built_torch_library(*, force: bool = False) -> Path:
+def built_torch_library(progress: Progress | None = None, *, force: bool = False) -> Path:
     """Return the library for this source, torch and compiler; compile it, in about a minute, if need be.
 
     Args:
+        progress: called with a line of text where it is compiled.
         force: compile even if there is a cached one.
 
     Raises:
@@ -45,6 +48,10 @@ def built_torch_library(*, force: bool = False) -> Path:
     torch, compiler, client = torch_folder(), find_cxx_compiler(), built_library()
     place = cache_directory() / "clients" / f"torch-{_digest(torch, compiler, client)}" / LIBRARY_NAME
     if force or not place.exists():
+        if progress is not None:
+            progress(
+                f"compiling {LIBRARY_NAME} against {torch}, once: up to a minute, more on a busy machine"
+            )
         try:
             _compile(torch, compiler, client.parent, place)
         except OSError as error:

@@ -19,7 +19,7 @@ from trainers.history import read_history
 
 LABELS = {
     "relative_error": "error on unseen plates, mean",
-    "persistence_error": "error of doing nothing",
+    "persistence_error": "error of persistence (nothing changes)",
     "versions_while_solvers_ran": "versions posted while solvers ran",
     "versions_answered": "versions that answered",
     "inference_ms_median": "inference, median, ms",

@@ -113,7 +113,10 @@ def draw_differences(
     axis.set_ylim(-1.2 * largest, 1.9 * largest)  # room for the legend
     none, floor = (result["hellinger"][name] for name in (NONE, "floor"))
     axis.set(xlabel="X", ylabel="density less the truth's, 1/1000", xlim=span(truth))
-    axis.set_title(f"Hellinger distances (no closure {none:.2f}, truth and truth {floor:.4f})")
+    axis.set_title(
+        "By how much densities miss the truth's\n"
+        f"(Hellinger distance: no closure {none:.2f}, truth and truth {floor:.4f})"
+    )
     finish(axis)
 
 

@@ -35,7 +35,8 @@ LABELS = {
     "mean_error": "mean of X, off by (in deviations)",
     "variance_error": "variance of X, off by (share)",
     "horizons": "stable for, in training horizons",
-    "versions_answered": "versions that answered",
+    "versions_posted": "versions posted, without the worse one",
+    "versions_answered": "versions that answered, the worse one too",
     "versions_while_coupled": "versions posted while coupled",
     "gone_back_from": "versions gone back from, the worse one too",
     "worse_gone_back_from": "of the worse one that was posted",
@@ -164,9 +165,14 @@ def show(run_dir: Path, result: dict[str, Any], bars: dict[str, float], missed: 
     if not missed:
         none, linear = result["times_better_than_none"], result["times_better_than_linear"]
         print(
-            f"every bar was taken: the climate by the network is {none:.0f} times closer to the truth's than "
-            f"that without closure, {linear:.1f} times closer than that by a line"
+            f"every bar was taken: the climate by the network is {closer(none)} to the truth's than that "
+            f"without closure, {closer(linear)} than that by a line"
         )
+
+
+def closer(times: float) -> str:
+    """Say how many times closer to the truth something is, or farther from it."""
+    return f"{times:.1f} times closer" if times >= 1 else f"{1 / times:.1f} times farther"
 
 
 def summary(result: dict[str, Any], bars: dict[str, float], missed: dict[str, str]) -> Table:

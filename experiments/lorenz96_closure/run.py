@@ -49,6 +49,11 @@ def main(config: dict[str, Any], *, launcher: LaunchOptions, run_dir: Path | Non
             exp.start(program, database=db)
         exp.start(made.references)
         exp.wait(learning, timeout_s=TIMEOUT_S, follow=learning)
+        if not exp.dry_run:
+            print(
+                "the coarse solver goes on by the last version, for its climate; the fits do the same",
+                flush=True,
+            )
         exp.start(made.fits, database=db)
         exp.wait(timeout_s=TIMEOUT_S)
         exp.start(made.cost, database=db)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from orchestrator.build import Build, built_module
 from orchestrator.cli.options import Debug, Json
 from orchestrator.cli.showing import plain
 from orchestrator.errors import BuildError
+from orchestrator.progress import say
 from sim_clients.errors import ClientBuildError
 from sim_clients.native_library import built_library
 from sim_clients.torch_library import built_torch_library
@@ -36,7 +38,7 @@ def build(
     """Compile the database module against the installed torch, and libpenstock, unless that has been done."""
     client = {"client": str(_library(built_library, force))}
     if local_model:
-        client["local_model"] = str(_library(built_torch_library, force))
+        client["local_model"] = str(_library(partial(built_torch_library, say), force))
     made = _with_progress(force)
     if as_json:
         print(json.dumps({**made.as_json(), **client}, indent=2))

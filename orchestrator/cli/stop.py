@@ -14,7 +14,7 @@ import typer
 from orchestrator.cli.options import Debug
 from orchestrator.errors import RunError, UsageError, WaitTimeout
 from orchestrator.guard import end_leftovers
-from orchestrator.record import Known, Run, find_run, known_runs
+from orchestrator.record import UNENDED, Known, Run, find_run, known_runs
 from orchestrator.run_files import QUEUED
 from orchestrator.schedulers.table import BatchJob, find_scheduler
 from orchestrator.slurm import end_run
@@ -25,7 +25,8 @@ INTERVAL_S = 0.1
 
 def stop(
     run_id: Annotated[
-        str | None, typer.Argument(help="The run; by default the only active one, and lost ones.")
+        str | None,
+        typer.Argument(help="The run, or how its id begins; by default the only active one, and lost ones."),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", metavar="", help="Every run of yours on this host.")
@@ -59,9 +60,9 @@ def _chosen(run_id: str | None) -> Known:
     """Return the run of this id; by default all that may run."""
     if run_id is None:
         runs, left_out = known_runs()
-        return Known([run for run in runs if run.state in (QUEUED, "active", "lost")], left_out)
-    run = find_run(run_id)
-    if run.state not in (QUEUED, "active", "lost"):
+        return Known([run for run in runs if run.state in UNENDED], left_out)
+    run = find_run(run_id, unended=True)
+    if run.state not in UNENDED:
         print(f"{run.run_id} has ended already: {run.state}")
     return Known([run], [])
 

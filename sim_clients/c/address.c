@@ -48,7 +48,7 @@ int psk_address_parse(penstock_client* client, const char* text) {
     if (!text || !*text)
       return psk_fail(client, PENSTOCK_ADDRESS, "",
                       "the environment has no SSDB: start this program with exp.start(..., database=db), or "
-                      "set SSDB=host:port");
+                      "set SSDB=host:port or SSDB=unix://path");
   }
   size_t count = 1;
   for (const char* at = text; *at; at++) count += *at == ',';

@@ -254,14 +254,6 @@ PENSTOCK_API int penstock_forget_stream(penstock_client* client, const char* str
 PENSTOCK_API int penstock_get_snapshot(penstock_client* client, const char* stream, int64_t position,
                                        penstock_place place, void* context, penstock_snapshot* snapshot);
 
-// What became of the last snapshot that was put: a skipped one was not stored, a spilled one is in files.
-typedef enum penstock_outcome {
-  PENSTOCK_STORED = 0,
-  PENSTOCK_SKIPPED = 1,
-  PENSTOCK_SPILLED = 2,
-} penstock_outcome;
-
-PENSTOCK_API penstock_outcome penstock_last_outcome(const penstock_client* client);
 // Receive these fields of it alone, each into its array, which has the field's dtype and shape. `snapshot`
 // may be NULL.
 PENSTOCK_API int penstock_get_snapshot_fields(penstock_client* client, const char* stream, int64_t position,
@@ -271,6 +263,15 @@ PENSTOCK_API int penstock_get_snapshot_fields(penstock_client* client, const cha
 // What its fields are, without their numbers.
 PENSTOCK_API int penstock_snapshot_info(penstock_client* client, const char* stream, int64_t position,
                                         penstock_snapshot* snapshot);
+
+// What became of the last snapshot that was put: a skipped one was not stored, a spilled one is in files.
+typedef enum penstock_outcome {
+  PENSTOCK_STORED = 0,
+  PENSTOCK_SKIPPED = 1,
+  PENSTOCK_SPILLED = 2,
+} penstock_outcome;
+
+PENSTOCK_API penstock_outcome penstock_last_outcome(const penstock_client* client);
 
 // As penstock_place, for a field of the i-th of several snapshots.
 typedef void* (*penstock_place_of)(void* context, int i, const char* name, const penstock_info* info);

@@ -16,6 +16,7 @@ from orchestrator.report import write_report
 from sim_clients import Address
 from tests.integration.scripts import ran, snippets
 from tests.integration.servers import RedisServer, StartServer
+from tests.integration.test_docs_solvers import shell
 from tests.unit.orchestrator.report.runs import Page, job, write_run
 
 ROOT = Path(__file__).parents[2]
@@ -124,15 +125,17 @@ def test_the_python_of_the_page_on_streams_runs(server: RedisServer, tmp_path: P
     run_beside(server, tmp_path / "streams.py", *snippets(DOCS / "streams.md"))
 
 
-def test_the_c_of_the_page_on_clients_runs(server: RedisServer, db: redis.Redis, tmp_path: Path) -> None:
-    (source,) = re.findall(r"```c\n(.*?)```", (DOCS / "clients.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_c_of_the_page_on_clients_runs(
+    server: RedisServer, db: redis.Redis, tmp_path: Path, number: int
+) -> None:
+    (source,), lines = snippets(DOCS / "clients.md", "c"), snippets(DOCS / "clients.md", "sh")
     (tmp_path / "solver.c").write_text(source)
-    files = [tmp_path / "solver.c", *sorted(CLIENT.glob("*.c"))]
-    flags = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", f"-I{CLIENT}", "-pthread"]
-    program = tmp_path / "solver"
-    subprocess.run(["cc", *flags, *files, "-o", program, "-lm"], check=True)
-    told = {**os.environ, **Address.parse(server.address).environment(), "PENSTOCK_NAME": "heat_0"}
-    subprocess.run([program], env=told, check=True, timeout=60)
+    (tmp_path / "sim_clients").symlink_to(CLIENT.parent)
+    shell(f"cc -std=c11 -Wall -Wextra -Werror -fsyntax-only -I{CLIENT} solver.c", tmp_path)
+    shell(lines[number], tmp_path)
+    shell("./solver", tmp_path, PENSTOCK_NAME="heat_0", **Address.parse(server.address).environment())
+    assert len(lines) == 2
     assert db.lrange("snapshots", 0, -1) == [b"{heat_0.0.0}", b"{heat_0.0.1}", b"{heat_0.0.2}"]
     assert db.exists("flag.snapshots.heat_0.0.ended")
 

@@ -68,14 +68,17 @@ def test_the_solver_of_each_language(
     client = connect(address)
     if factor is not None:
         client.put_model("jump", torchscript(f"def forward(self, u):\n    return {factor} * u\n"), 1)
-    shell("./solver", tmp_path, PENSTOCK_NAME="solver", **address.environment())
+    said = shell("./solver", tmp_path, PENSTOCK_NAME="solver", **address.environment()).stdout
+    expected_errors = [] if factor is None else [(factor - 0.5) * 0.5**step for step in range(4)]
+    errors = re.findall(r"step \d: the network is off by ([\d.]+)\n", said)
+    assert [float(error) for error in errors] == pytest.approx(expected_errors, abs=1e-3)
     found = [client.get_snapshot(position) for position in range(client.announced())]
     assert [(snapshot.step, snapshot.time) for snapshot in found] == [
         (step, pytest.approx(0.1 * step)) for step in range(4)
     ]
     for snapshot in found:
         expected = np.zeros((64, 32), np.float32)
-        expected[1, 2] = (0.5 if factor is None else factor) ** snapshot.step
+        expected[1, 2] = 0.5**snapshot.step
         np.testing.assert_array_equal(snapshot.fields["u"], expected)
     assert client.stream_ended("solver", 0)
     client.close()

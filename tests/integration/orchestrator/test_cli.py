@@ -135,6 +135,7 @@ def test_launcher_is_chosen_by_name(toy: Path, tmp_path: Path) -> None:
         (["run"], "EXPERIMENT"),
         (["rnu"], "rnu"),
         (["stop", "x", "--all"], "not both"),
+        (["flags", "rust"], "penstock: there is no client for 'rust'; there are: c, c++, fortran"),
     ],
 )
 def test_wrong_usage_is_exit_code_2_and_names_it(toy: Path, arguments: Sequence[str], named: str) -> None:
@@ -161,9 +162,10 @@ def test_interrupted_run_is_130(toy: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout.readline() == "up\n"
         running.send_signal(signal.SIGINT)
-        running.communicate(timeout=60)
-    assert running.returncode == 130
-    assert all_runs()[0].state == "interrupted"
+        said = running.communicate(timeout=60)[1]
+    run = all_runs()[0]
+    assert (running.returncode, run.state) == (130, "interrupted")
+    assert f"the run {run.run_id} was interrupted; to go on: penstock run --resume {run.run_id}\n" in said
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ STREAMS = {"snapshots": Bound(items=2, wait_s=0.05), "coarse": Bound(bytes=10**6
 @pytest.mark.parametrize(
     ("streams", "says"),
     [
-        (64, r"streams=64: the names of streams"),
+        (64, r"streams=64: give a dict of names and bounds, as in streams={'snapshots': Bound\(items=64\)}"),
+        (Bound(items=64), r"streams=Bound\(items=64, .*\): give a dict"),
         ({"a stream": Bound(items=1)}, "'a stream' cannot name a stream"),
-        ({"s": Bound()}, "a bound has items, bytes or both"),
         ({"s": 64}, "a bound is a Bound, got 64"),
     ],
 )

@@ -294,6 +294,11 @@ GOOD = {
 }
 
 
+def test_what_is_farther_from_the_truth_is_not_called_closer(report: ModuleType) -> None:
+    assert report.closer(86.4) == "86.4 times closer"
+    assert report.closer(0.5) == "2.0 times farther"
+
+
 def test_a_good_run_misses_nothing(report: ModuleType) -> None:
     assert report.missed_bars(GOOD, BARS) == {}
     assert set(BARS) == {*report.AT_LEAST, *report.AT_MOST}

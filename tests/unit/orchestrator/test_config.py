@@ -77,6 +77,18 @@ def test_unknown_key_suggests_the_nearest(experiment: Path) -> None:
         load_config(experiment, overrides=["membres=3"])
 
 
+@pytest.mark.parametrize(("wrong", "near"), [("network.widht", "network.width"), ("width", "network.width")])
+def test_a_key_of_a_table_suggests_the_nearest(experiment: Path, wrong: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"did you mean '{near}'"):
+        load_config(experiment, overrides=[f"{wrong}=3"])
+
+
+@pytest.mark.parametrize("wrong", ["network.foo", "foo"])
+def test_a_key_that_is_near_to_none_suggests_none(experiment: Path, wrong: str) -> None:
+    with pytest.raises(ConfigError, match=r"; it has: members, rate, .*, network.width"):
+        load_config(experiment, overrides=[f"{wrong}=3"])
+
+
 @pytest.mark.parametrize("wrong", ["members", "=3", "", "network=3", "network.depth=3", "a=1\nmembers=2"])
 def test_overrides_that_are_none(experiment: Path, wrong: Any) -> None:
     with pytest.raises(ConfigError):

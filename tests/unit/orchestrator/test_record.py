@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from orchestrator import record
 from orchestrator.cli.stop import clean_up
-from orchestrator.record import run_at
+from orchestrator.errors import RunError
+from orchestrator.record import Known, find_run, run_at
 from orchestrator.run_files import RunFiles
 from orchestrator.schedulers.base import JobStatus
 from orchestrator.schedulers.slurm import SlurmScheduler
@@ -79,3 +82,36 @@ def test_who_was_on_another_host_has_left_nothing_on_this_one(
     monkeypatch.setattr("orchestrator.cli.stop.end_leftovers", sweep)
     assert "nothing of it ran" in clean_up(run_at(files.directory))
     assert run_at(files.directory).state == "failed"
+
+
+@pytest.fixture
+def of_waves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make runs of these ids and states the known ones."""
+
+    def known(left_out: Sequence[str] = (), **states: str) -> None:
+        runs = [SimpleNamespace(run_id=name, state=state, alive=False) for name, state in states.items()]
+        monkeypatch.setattr(record, "known_runs", lambda: Known(runs, list(left_out)))
+
+    return known
+
+
+def test_the_only_one_that_has_not_ended_is_meant(of_waves: Callable[..., None]) -> None:
+    of_waves(wave_20="completed", wave_21="active", wave_22="failed", heat="active")
+    assert find_run("wave", unended=True).run_id == "wave_21"
+    with pytest.raises(RunError, match="'wave' is the beginning of: wave_20, wave_21, wave_22"):
+        find_run("wave")
+
+
+def test_of_several_that_have_not_ended_none_is_meant(of_waves: Callable[..., None]) -> None:
+    of_waves(wave_20="completed", wave_21="active", wave_22="lost")
+    with pytest.raises(RunError, match="is the beginning of: wave_21, wave_22"):
+        find_run("wave", unended=True)
+    of_waves(["wave_23"], wave_20="completed", wave_21="active")
+    with pytest.raises(RunError, match="is the beginning of: wave_21, wave_23"):
+        find_run("wave", unended=True)
+
+
+def test_a_whole_id_is_the_run_that_has_ended(of_waves: Callable[..., None]) -> None:
+    of_waves(wave="completed", wave_r1="active")
+    assert find_run("wave", unended=True).run_id == "wave"
+    assert find_run("wave_r", unended=True).run_id == "wave_r1"

@@ -23,8 +23,9 @@ def test_an_address_survives_the_environment(address: Address, identifier: str) 
 
 
 def test_a_program_that_nobody_gave_a_database_is_told_what_to_do() -> None:
-    with pytest.raises(AddressError, match=r"no SSDB: start this program with exp.start"):
+    with pytest.raises(AddressError, match=r"no SSDB: start this program with exp.start") as caught:
         Address.from_environment(environ={})
+    assert str(caught.value).endswith("or set SSDB=host:port or SSDB=unix://path")
 
 
 @pytest.mark.parametrize("text", ["host", "host:", ":1", "host:0", "host:65536", "host:1,", "host:port", ","])

@@ -53,8 +53,11 @@ def test_it_is_compiled_once_and_anew_where_it_is_forced(
     monkeypatch.setattr(torch_library, "_asked_abi", lambda: "1")
     record = f'echo run >> {tmp_path}/runs; for last; do :; done; echo made > "$last"'
     monkeypatch.setenv("CXX", compiler(tmp_path, record))
-    place = torch_library.built_torch_library()
-    assert torch_library.built_torch_library() == place
+    told: list[str] = []
+    place = torch_library.built_torch_library(told.append)
+    assert len(told) == 1 and told[0].startswith("compiling libpenstock_torch.so against ")
+    assert torch_library.built_torch_library(told.append) == place
+    assert len(told) == 1
     assert (tmp_path / "runs").read_text() == "run\n" and place.read_text() == "made\n"
     assert torch_library.built_torch_library(force=True) == place
     assert (tmp_path / "runs").read_text() == "run\nrun\n"
