@@ -310,6 +310,17 @@ class Client(Protocol):
         """
         ...
 
+    def end_swap(self, name: str) -> None:
+        """Have all shards of a cluster answer by the live version, where they do not.
+
+        A program that was killed while it made a version live may have left some with the one before.
+
+        Raises:
+            ModelMissing: a shard has not the live version.
+            ModelRejected: it could not be done, for a program has been changing what is live for too long.
+        """
+        ...
+
     def begin_trial(self, name: str, version: int, before: int, seconds: float) -> None:
         """Have a version kept while another one is live and on trial, for it may be gone back to.
 
@@ -318,6 +329,9 @@ class Client(Protocol):
             version: that is on trial; of another that becomes live nothing is kept any more.
             before: the one that is not to be removed.
             seconds: how long at most, s: nobody else can tell when a trainer was killed.
+
+        Raises:
+            ModelRejected: `before` is not below `version`, or the time is not above 0.
         """
         ...
 

@@ -335,6 +335,10 @@ class MemoryClient:
         """Remove a version; see `Client.remove_model_version`."""
         self._models.remove(keys.checked("model", name), checked_version(name, version))
 
+    def end_swap(self, name: str) -> None:
+        """Do nothing: there is one place. See `Client.end_swap`."""
+        keys.checked("model", name)
+
     def begin_trial(self, name: str, version: int, before: int, seconds: float) -> None:
         """Have a version kept while another is on trial; see `Client.begin_trial`."""
         at = checked_version(name, version), checked_version(name, before)

@@ -111,7 +111,7 @@ class MemoryModels:
 
     def begin_trial(self, name: str, version: int, before: int, seconds: float) -> None:
         """Have a version kept while another is on trial; see `Client.begin_trial`."""
-        self.trials[name] = registry.trial_text(version, before), time.monotonic() + seconds
+        self.trials[name] = registry.trial_text(name, version, before, seconds), time.monotonic() + seconds
 
     def end_trial(self, name: str, version: int) -> None:
         """Let go what a trial would have gone back to; see `Client.end_trial`."""

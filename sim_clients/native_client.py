@@ -389,6 +389,10 @@ class NativeClient:
         """Remove a version; see `Client.remove_model_version`."""
         self._models().remove(keys.checked("model", name), checked_version(name, version))
 
+    def end_swap(self, name: str) -> None:
+        """Have all shards answer by the live version; see `Client.end_swap`."""
+        self._models().end_swap(keys.checked("model", name))
+
     def begin_trial(self, name: str, version: int, before: int, seconds: float) -> None:
         """Have a version kept while another is on trial; see `Client.begin_trial`."""
         at = checked_version(name, version), checked_version(name, before)

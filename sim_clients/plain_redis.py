@@ -1,4 +1,4 @@
-"""What SmartRedis' API has no call for, asked of the database by redis-py: the only file here that has it.
+"""What SmartRedis' API has no call for, asked of the database by redis-py.
 
 Each call opens a connection of its own and leaves; none of them is made once a snapshot.
 """

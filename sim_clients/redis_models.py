@@ -6,6 +6,7 @@ What is done when a version is posted, and in which order, is told in c/post.c, 
 from __future__ import annotations
 
 import functools
+import math
 import secrets
 import time
 from binascii import crc_hqx
@@ -33,7 +34,10 @@ _LONGEST_S = 1e9
 """What is to last longer does not expire."""
 
 _TURN_S = 2 * _EXPIRY_S
-"""How long a program waits for its turn, and no longer than its client's time-out, s."""
+"""How long a program waits for its turn at most, s."""
+
+_SHARE = 0.9
+"""Of its client's time-out it waits for no more: the rest is for the answers."""
 
 # To the letter as in c/swap.c and c/post.c. A full server refuses the first write of a script, but for one
 # that only frees.
@@ -75,12 +79,12 @@ class RedisModels:
 
     Args:
         address: of the database.
-        timeout_s: how long a call waits for its turn at most, s.
+        timeout_s: of the client, s; a call waits for its turn for the greater part of it, and 60 s at most.
     """
 
-    def __init__(self, address: Address, timeout_s: float = _TURN_S) -> None:
+    def __init__(self, address: Address, timeout_s: float = math.inf) -> None:
         self._address = address
-        self._turn_s = min(timeout_s, _TURN_S)
+        self._turn_s = min(_SHARE * timeout_s, _TURN_S)
 
     def versions(self, name: str) -> list[ModelVersion]:
         """Return the versions of a model, oldest first.
@@ -162,6 +166,20 @@ class RedisModels:
         with self._connection("promote model", name) as database:
             self._make_live(database, name, version)
 
+    def end_swap(self, name: str) -> None:
+        """Have all shards answer by the live version, where they differ; see `Client.end_swap`."""
+        with self._connection("look at the shards of", name) as database:
+            places = self._places(database)
+            if len({self._tag(database, place, name) for place in places}) == 1:
+                return
+            with self._swapping(database, name):  # whoever swaps just now is through then
+                tags = [self._tag(database, place, name) for place in places]
+                version = self._live(database, name) or int(next(tag for tag in tags if tag is not None))
+                with _refusals(name, version):
+                    for place, tag in zip(places, tags, strict=True):
+                        if tag != str(version):
+                            self._promote(database, place, name, version)
+
     def remove(self, name: str, version: int) -> None:
         """Remove the archive of a version, and what was reported of it.
 
@@ -183,9 +201,10 @@ class RedisModels:
 
     def begin_trial(self, name: str, version: int, before: int, seconds: float) -> None:
         """Have a version kept while another is on trial; see `Client.begin_trial`."""
+        text = registry.trial_text(name, version, before, seconds)
         expiry_ms = max(1, round(1000 * seconds)) if seconds < _LONGEST_S else None
         with self._connection("begin the trial of", name) as database:
-            database.set(keys.model_trial(name), registry.trial_text(version, before), px=expiry_ms)
+            database.set(keys.model_trial(name), text, px=expiry_ms)
 
     def end_trial(self, name: str, version: int) -> None:
         """Let go what a trial would have gone back to; see `Client.end_trial`."""

@@ -116,8 +116,8 @@ class RedisStreams:
     def _has(self, stream: str, entry: str) -> bool:
         try:
             return self._ask("LPOS", stream, entry) is not None
-        except redis.ResponseError:  # no list
-            return False
+        except redis.ResponseError as error:
+            return not str(error).startswith("WRONGTYPE")  # no list has it; else nobody knows
 
     def store_spilled(
         self,

@@ -139,13 +139,21 @@ def removed_entry(entry: str) -> str:
     return entry if entry.startswith(_REMOVED) else _REMOVED + entry
 
 
-def trial_text(version: int, before: int) -> str:
+def trial_text(name: str, version: int, before: int, seconds: float) -> str:
     """Return what is kept of a trial.
 
     Args:
         version: that is on trial.
         before: the one that would be gone back to.
+        seconds: how long it lasts at most.
+
+    Raises:
+        ModelRejected: such a trial cannot be.
     """
+    if before >= version:
+        raise ModelRejected(name, f"the trial of version {version} cannot go back to version {before}")
+    if not seconds > 0:  # nor NaN
+        raise ModelRejected(name, f"the trial of version {version} is to last {seconds} s")
     return f"{version} {before}"
 
 

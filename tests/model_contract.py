@@ -209,6 +209,9 @@ class ModelContract:
         while any(each.fallback for each in trainer.model_versions("closure")):
             time.sleep(0.001)
         trainer.remove_model_version("closure", 2)
+        for before, seconds in ((3, 1.0), (2, 0.0), (2, float("nan"))):
+            with pytest.raises(ModelRejected, match="the trial of version 3"):
+                trainer.begin_trial("closure", 3, before, seconds)
         trainer.begin_trial("closure", 3, 2, float("inf"))
         trainer.end_trial("closure", 3)
         assert [each.fallback for each in trainer.model_versions("closure")] == [False] * 3

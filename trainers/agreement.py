@@ -43,7 +43,7 @@ def check_alike(ranks: Ranks, own: Mapping[str, object]) -> None:
 
 
 def of_training(training: Training) -> Alike:
-    """Return the settings of a training that all ranks act on."""
+    """Return the settings of a training, but for what rank 0 alone may be given."""
     return {one.name: getattr(training, one.name) for one in fields(training) if one.name not in _OF_RANK_0}
 
 

@@ -33,7 +33,7 @@ def answer_of(network: torch.nn.Module, fields: Mapping[str, torch.Tensor]) -> A
         raise
 
 
-def asked(network: torch.nn.Module, fields: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+def predicted(network: torch.nn.Module, fields: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
     """Return the outputs of a network that learns nothing by it, and leave it in the mode it is in.
 
     Args:

@@ -95,11 +95,12 @@ class StreamStalled(TrainerError, TimeoutError):
         timeout_s: float,
         running: tuple[str, ...],
         *,
+        others: bool = False,
         absent: tuple[str, ...] = (),
         unnamed: tuple[str, ...] = (),
     ) -> None:
         who = f"still running: {', '.join(running)}" if running else "no producers were named"
-        what = "nothing of use" if unnamed else "nothing new"
+        what = "nothing of use" if others else "nothing new"
         super().__init__(
             f"{what} in the stream {stream!r} for {timeout_s:g} s, {cursor} snapshots were read ({who})"
             + _names(absent, unnamed)
@@ -108,6 +109,8 @@ class StreamStalled(TrainerError, TimeoutError):
         self.cursor = cursor
         self.timeout_s = timeout_s
         self.running = running
+        self.absent = absent
+        self.unnamed = unnamed
 
 
 class StreamTaken(TrainerError):
@@ -149,6 +152,7 @@ class RanksDiffer(TrainerError):
 
     Attributes:
         rank: the first that differs from rank 0.
+        world: how many there are.
         setting: in which setting, or what of its buffer or network.
         value: what it has.
         expected: what rank 0 has.
@@ -160,6 +164,7 @@ class RanksDiffer(TrainerError):
             f"is {expected}; start all ranks with the same settings, buffer and network"
         )
         self.rank = rank
+        self.world = world
         self.setting = setting
         self.value = value
         self.expected = expected
@@ -213,6 +218,9 @@ class NoSamples(TrainerError):
         self.needed = needed
         self.judges = judges
         self.judges_needed = judges_needed
+        self.ended = ended
+        self.absent = absent
+        self.unnamed = unnamed
 
 
 class SampleError(TrainerError):

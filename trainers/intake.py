@@ -39,6 +39,7 @@ class Intake:
         came: producers of whom a snapshot was taken in.
         unnamed: producers whose snapshots were passed over.
         fed: how many snapshots were taken in that were of use, to learn from or while judges were wanted.
+        fed_at: where in the stream it was when the last of these had come.
         memory: where samples are copied that are kept, from the database's memory.
     """
 
@@ -55,6 +56,7 @@ class Intake:
     came: set[str] = field(default_factory=set)
     unnamed: set[str] = field(default_factory=set)
     fed: int = 0
+    fed_at: int = 0
     memory: Memory = field(default_factory=Memory)
 
     def starved(self) -> bool:
@@ -84,8 +86,11 @@ class Intake:
         before = self.stream.cursor
         limit = min(self.buffer.room(), self.batch_size)
         snapshots = self.stream.new(limit, mapped=isinstance(self.buffer, Once))
+        fed = self.fed
         for snapshot in snapshots:
             self._take(snapshot)
+        if self.fed != fed:
+            self.fed_at = self.stream.cursor
         if starved and ended and not snapshots:
             self._drain()
             return True
@@ -114,15 +119,20 @@ class Intake:
         if self.stream.drained():
             self.buffer.drain()
 
-    def too_few(self) -> NoSamples:
-        """Return the error that counts what there is and what is needed."""
+    def too_few(self, *, ended: bool) -> NoSamples:
+        """Return the error that counts what there is and what is needed.
+
+        Args:
+            ended: the stream has, not only the training.
+        """
         counts = (len(self.buffer), self.buffer.watermark, len(self.judges), self.judges_needed)
         unnamed = tuple(sorted(self.unnamed))
-        return NoSamples(*counts, ended=self.stream.ended(), absent=self.absent(), unnamed=unnamed)
+        return NoSamples(*counts, ended=ended, absent=self.absent(), unnamed=unnamed)
 
     def stalled(self) -> StreamStalled:
         """Return the error that says for whom it was waited in vain, and whose snapshots came instead."""
-        return self.stream.stalled(self.absent() if self.unnamed else (), tuple(sorted(self.unnamed)))
+        others, unnamed = self.stream.cursor > self.fed_at, tuple(sorted(self.unnamed))
+        return self.stream.stalled(others=others, absent=self.absent() if unnamed else (), unnamed=unnamed)
 
     def absent(self) -> tuple[str, ...]:
         """Return the producers of whom nothing came; none where others read their share of the stream."""
@@ -150,6 +160,7 @@ class Intake:
         self.judges[:] = state["judges"]
         self.begun = state["begun"]
         self.came = set(state["came"])
+        self.fed_at = self.stream.cursor
 
     def _parts(self) -> dict[str, Any]:
         names = ("stream", "pairing", "buffer", "moments")
@@ -188,5 +199,5 @@ class Intake:
         """Drain the buffer, if there was enough to begin with and to judge by."""
         enough = not self.alone or self.begun or len(self.buffer) >= self.buffer.watermark
         if not enough or not self.can_judge():
-            raise self.too_few()
+            raise self.too_few(ended=True)
         self.buffer.drain()

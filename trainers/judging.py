@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import torch
 
 from sim_clients import ClientError, DatabaseUnavailable, ModelAbout
-from trainers.answering import asked
+from trainers.answering import predicted
 from trainers.batches import Batch
 from trainers.distributed import Ranks
 from trainers.errors import RankLost, TrainerError
@@ -106,7 +106,7 @@ def offer(
 
 def judge(network: torch.nn.Module, batch: Batch, training: Training) -> float:
     """Return the mean relative L2 error; of a network with a spread, that of its mean."""
-    answer = asked(network, inputs_of(batch, training))[0]
+    answer = predicted(network, inputs_of(batch, training))[0]
     return float(relative_square(answer, batch[training.target + NEXT]).sqrt().mean())
 
 

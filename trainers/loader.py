@@ -136,7 +136,7 @@ class Loader:
         """
         with self.paused() as intake:
             if not intake.can_judge():
-                raise intake.too_few()
+                raise intake.too_few(ended=intake.stream.ended())
             return moved(batch_of(intake.judges), self._device)
 
     def state_dict(self) -> dict[str, Any]:
@@ -176,7 +176,7 @@ class Loader:
             busy = self._round()
             if self.intake.fed != fed or self._batches:
                 pauses = Pauses(self._timeout_s)
-            elif busy and pauses.over:  # with what nobody uses
+            elif busy and pauses.over and not self._used_up:  # busy with what nobody uses
                 raise self.intake.stalled()
             if unless():
                 self._pauses = pauses
@@ -197,7 +197,7 @@ class Loader:
                     busy, starved = self._round(), self.intake.starved()
                 if self.intake.fed != fed or not starved or self._batches:  # nobody waits for something new
                     pauses = Pauses(self._timeout_s)
-                if busy and pauses.over:  # with what nobody uses
+                if busy and pauses.over and not self._used_up:  # busy with what nobody uses
                     raise self.intake.stalled()
                 if not busy:
                     self._rest(pauses if starved else None)

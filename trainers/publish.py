@@ -6,6 +6,7 @@ import dataclasses
 import math
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,10 +15,10 @@ from typing import Any
 
 import torch
 
-from sim_clients import Client, DatabaseUnavailable, ModelAbout, ModelMissing
+from sim_clients import Client, DatabaseFull, DatabaseUnavailable, ModelAbout, ModelMissing, ModelRejected
 from sim_clients.commit import commit_of
 from sim_clients.registry import newest, previous
-from trainers.answering import asked
+from trainers.answering import predicted
 from trainers.exporting import export
 from trainers.formats import Format
 from trainers.gate import Canary, Finding, Gate, HeldOut, Prune, Verdict, prune
@@ -199,13 +200,12 @@ class Publisher:
         return trial.version
 
     def end_swap(self) -> None:
-        """Have every shard answer by the live version.
-
-        Whoever was killed while it made a version live may have left some shards with the one before.
-        """
-        if live := self._live_version():
-            with suppress(ModelMissing):  # another program's, stored under its name alone
-                self._client.promote(self._name, live)
+        """Have every shard answer by the live version; one that cannot be had to is warned of."""
+        try:
+            self._client.end_swap(self._name)
+        except (ModelMissing, ModelRejected, DatabaseFull) as error:
+            text = f"the shards answer by different versions until the next is promoted: {error}"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     def find_trial(self) -> None:
         """Take up the trial of a version that was posted after the checkpoint gone on from.
@@ -275,7 +275,7 @@ class Publisher:
             bar = min(self.best_loss, self.bar)
             return loss < bar * (1 - math.copysign(self._terms.improvement, bar))
         inputs = {f"input {i}": torch.from_numpy(array) for i, array in enumerate(held_out.inputs)}
-        prediction, *more = (output.cpu().numpy() for output in asked(network, inputs))
+        prediction, *more = (output.cpu().numpy() for output in predicted(network, inputs))
         self.verdict = gate.judge(
             self._client, self._name, prediction, held_out, self.bar, outputs=1 + len(more)
         )

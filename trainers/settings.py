@@ -45,7 +45,7 @@ class Training:
         learning_rate: the highest.
         validate_every, checkpoint_every: in gradient steps.
         improvement: by which fraction a network must be better than the last one posted.
-        timeout_s: how long the producers may be silent.
+        timeout_s: how long no snapshot may come that is of use, while there are too few.
         rank_timeout_s: how long one of several ranks may keep the others waiting, as the first does when it
             judges and posts.
         converged: the training ends when the validation is at most this; by default it goes on.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from sim_clients.fields import Array
-from trainers.answering import asked
+from trainers.answering import predicted
 from trainers.drafts import draft_of, remove_stale
 from trainers.errors import FileNotWritten
 
@@ -82,7 +82,9 @@ def keep_specimen(
     """
 
     def predict(count: int) -> Array:
-        found: Array = asked(network, {name: each[:count] for name, each in inputs.items()})[0].cpu().numpy()
+        found: Array = (
+            predicted(network, {name: each[:count] for name, each in inputs.items()})[0].cpu().numpy()
+        )
         return found
 
     return write_specimen(directory, version, target, truth.cpu().numpy(), predict, units)

@@ -243,17 +243,19 @@ class SnapshotStream:
             if not pauses.pause():
                 raise self.stalled()
 
-    def stalled(self, absent: tuple[str, ...] = (), unnamed: tuple[str, ...] = ()) -> StreamStalled:
+    def stalled(
+        self, *, others: bool = False, absent: tuple[str, ...] = (), unnamed: tuple[str, ...] = ()
+    ) -> StreamStalled:
         """Return the error that says for whom it was waited in vain.
 
         Args:
+            others: snapshots came meanwhile, and were of no use.
             absent: producers of whom nothing came.
             unnamed: producers whose snapshots came, and are of no use to anybody here.
         """
         running = tuple(f"{producer}.{rank}" for producer, rank in self._running)
-        return StreamStalled(
-            self._stream, self.cursor, self._timeout_s, running, absent=absent, unnamed=unnamed
-        )
+        where = self._stream, self.cursor, self._timeout_s
+        return StreamStalled(*where, running, others=others, absent=absent, unnamed=unnamed)
 
     def __iter__(self) -> Iterator[Snapshot]:
         """Yield snapshots until the stream has ended."""

@@ -193,7 +193,8 @@ def _train(
                     raise NonFiniteLoss(state.step, state.loss)
                 over = told.exhausted or state.step >= training.steps
             elif over and state.step == 0:
-                raise intake.too_few()
+                with loader.paused():
+                    raise intake.too_few(ended=intake.stream.ended())
 
             # 3. Judge it by members it never learns from, the last one in any case; post it if it is better.
             version = None

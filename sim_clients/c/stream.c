@@ -78,7 +78,8 @@ static void take_back(penstock_client* client, const psk_news* news) {
   int64_t position;
   client->error.status = 0;
   int status = look(client, news, 0, &position);
-  if (position < 0 && (!status || status == PENSTOCK_REFUSED)) {  // refused: the stream is no list
+  int is_no_list = status && strstr(client->error.reason, "WRONGTYPE");
+  if (position < 0 && (!status || is_no_list)) {
     char* one = (char*)(uintptr_t)news->entry;
     const psk_entries all = {&one, 1};
     client->error.status = 0;

@@ -348,34 +348,69 @@ def test_nobody_waits_for_ever_for_his_turn(
     assert live_tags(shared_cluster) == [b"1"] * 3
 
 
-def test_a_trainer_that_starts_ends_the_swap_in_which_one_was_killed(
-    open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks
+def left_behind(cluster: ShardCluster, shard: int) -> None:
+    """Have a shard answer by version 1 of `closure`, as one that a killed program did not reach."""
+    (plain,), (version,) = keys_of(cluster)[shard], keys_of(cluster, 1)[shard]
+    with cluster.shards[shard].connect() as db:
+        db.execute_command("PENSTOCK.PROMOTE", plain, version)
+
+
+@pytest.mark.parametrize("shard", [0, 1, 2])
+def test_who_starts_ends_the_swap_in_which_another_was_killed(
+    open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks, shard: int
 ) -> None:
     client = open_client("trainer")
     client.put_model("closure", networks.doubles, 1)
     client.put_model("closure", networks.triples, 2)
-    with shared_cluster.shards[1].connect() as db:  # which was not reached
-        (plain,) = keys_of(shared_cluster)[1]
-        (version,) = keys_of(shared_cluster, 1)[1]
-        db.execute_command("PENSTOCK.PROMOTE", plain, version)
+    left_behind(shared_cluster, shard)
     assert sorted(filter(None, live_tags(shared_cluster))) == [b"1", b"2", b"2"]
     live = client.model_version("closure")
-    Publisher(client, "closure").end_swap()
+    client.end_swap("closure")
     assert live_tags(shared_cluster) == [str(live).encode()] * 3
 
 
-def test_a_model_that_has_no_versions_has_no_swap_to_end(
+def test_a_first_version_that_reached_one_shard_reaches_all(
     open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks
 ) -> None:
     client = open_client("trainer")
-    publisher = Publisher(client, "closure")
-    publisher.end_swap()  # there is none
     client.put_model("closure", networks.doubles, 1)
-    for shard, names in zip(shared_cluster.shards, keys_of(shared_cluster, 1), strict=True):
+    for shard, names in list(zip(shared_cluster.shards, keys_of(shared_cluster), strict=True))[:2]:
         with shard.connect() as db:
             db.delete(*names)
-    publisher.end_swap()  # it is as plain SmartRedis programs store one
+    client.end_swap("closure")
     assert live_tags(shared_cluster) == [b"1"] * 3
+
+
+def test_where_all_shards_agree_nothing_is_asked_of_a_full_database(
+    open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks
+) -> None:
+    client = open_client("trainer")
+    client.end_swap("closure")  # there is none
+    client.put_model("closure", networks.doubles, 1)
+    with shared_cluster.shards[0].connect() as full:
+        asked = promotions(full)
+        full.config_set("maxmemory", 1)
+        try:
+            client.end_swap("closure")
+        finally:
+            full.config_set("maxmemory", 0)
+        assert promotions(full) == asked
+
+
+def test_a_trainer_whose_turn_does_not_come_is_warned_and_goes_on(
+    shared_cluster: ShardCluster, cluster_address: Address, networks: Networks
+) -> None:
+    """The one that was killed holds its turn until it expires, longer than this client waits for anything."""
+    client = NativeClient(cluster_address, Identity("trainer", 0), timeout_s=0.5)
+    client.put_model("closure", networks.doubles, 1)
+    client.put_model("closure", networks.triples, 2)
+    left_behind(shared_cluster, 1)
+    with shared_cluster.shards[-1].connect() as registry:
+        registry.set("{closure}.swap", "somebody", px=60_000)
+        with pytest.warns(RuntimeWarning, match="shards answer by different versions until the next"):
+            Publisher(client, "closure").end_swap()
+        registry.delete("{closure}.swap")
+    client.close()
 
 
 def test_a_version_that_is_promoted_while_it_is_removed_stays_live_or_is_gone_and_not_both(

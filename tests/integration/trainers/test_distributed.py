@@ -130,6 +130,7 @@ def test_no_thread_of_gloo_outlives_the_training(
         ranks=2,
     ) as program:
         assert program.returncode() == status, program.log()
+    assert "0" not in (before := re.findall(r"threads of gloo before: (\d+)", program.log())) and before
     assert set(re.findall(r"threads of gloo at the end: (\d+)", program.log())) == {"0"}, program.log()
 
 

@@ -42,4 +42,5 @@ def test_a_text_is_the_same(file: str, name: str, ours: str) -> None:
 def test_the_waits_and_counts_are_the_same() -> None:
     assert number_in("swap.c", "kExpiryMs") == 1000 * redis_models._EXPIRY_S
     assert number_in("swap.c", "kTurn") == redis_models._TURN_S
+    assert number_in("swap.c", "kShare") == redis_models._SHARE
     assert number_in("post.c", "kReportsKept") == registry.REPORTS_KEPT

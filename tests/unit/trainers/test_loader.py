@@ -143,6 +143,38 @@ def test_snapshots_of_others_put_no_deadline_off(database: MemoryDatabase, ahead
         loader.batch()
 
 
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_who_ends_in_the_last_pause_before_the_deadline_ends_in_order(
+    database: MemoryDatabase, ahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deadline passes between the look that finds the end of the stream and the next."""
+    put(database, range(BATCH))
+    intake, over = intake_of(database, Fifo(8, seed=0)), threading.Event()
+    drain = intake._drain
+
+    def late() -> None:
+        drain()
+        over.set()
+
+    monkeypatch.setattr(intake, "_drain", late)
+    monkeypatch.setattr("trainers.stream.Pauses.over", property(lambda pauses: over.is_set()))
+    with Loader(intake, ahead=ahead) as loader:
+        assert len(list(values(loader))) == BATCH
+        assert loader.exhausted
+
+
+def test_surplus_judges_are_of_no_use(database: MemoryDatabase) -> None:
+    put(database, range(0), end=False)
+    judge = MemoryClient(database, "b")
+    for step in range(HELD_OUT, HELD_OUT + 20):
+        judge.put_snapshot(step, {"x": np.zeros(2, np.float32)})
+    with (
+        Loader(intake_of(database, Fifo(8, seed=0)), ahead=0, timeout_s=0.05) as loader,
+        pytest.raises(StreamStalled, match=r"nothing of use in the stream .* 22 snapshots were read"),
+    ):
+        loader.batch()
+
+
 def test_what_is_ready_is_handed_out_however_long_nothing_new_has_come(database: MemoryDatabase) -> None:
     put(database, range(2 * BATCH), end=False)
     with Loader(intake_of(database, Fifo(8, seed=0)), ahead=2, timeout_s=0.05) as loader:
