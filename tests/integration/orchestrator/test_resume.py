@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from orchestrator import Application, Ensemble, Experiment, LaunchOptions, Orchestrator, Resources
@@ -21,6 +23,7 @@ from orchestrator.record import Run, all_runs
 from orchestrator.run_files import read_record, take_lock
 from orchestrator.shard import Shard
 from tests.integration.orchestrator.command import penstock
+from tests.integration.servers import wait_until
 
 DEADLINE_S = 60.0
 
@@ -128,7 +131,18 @@ def starts(run: Run) -> dict[str, int]:
     return {file.parent.name: len(file.read_text()) for file in files}
 
 
+def lives(run: Run) -> bool:
+    """Tell whether a program of a run still lives; after a kill they are ended beside the driver."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("PENSTOCK_RUN_DIR") == str(run.directory):
+                return True
+    return False
+
+
 def resume(run: Run) -> tuple[int, str]:
+    """Go on with a run whose programs have ended; those that go on may end."""
+    wait_until(lambda: not lives(run), "the end of the programs that were begun")
     (run.directory / "go").touch()
     done = penstock("run", "--resume", run.run_id)
     return done.returncode, done.stderr
