@@ -227,8 +227,16 @@ class RedisModels:
         entries = database.hgetall(keys.model_versions(name))
         lived = {int(member) for member in database.zrange(keys.model_lived(name), 0, -1) if member.isdigit()}
         texts = {_text(key): _text(text) for key, text in entries.items()}
-        trial = database.get(keys.model_trial(name))
-        return registry.versions_from(texts, lived, self._live(database, name), trial and _text(trial))
+        return registry.versions_from(texts, lived, self._live(database, name), self._trial(database, name))
+
+    def _trial(self, database: Any, name: str) -> str | None:
+        try:
+            text = database.get(keys.model_trial(name))
+        except redis.ResponseError as error:
+            if str(error).startswith("WRONGTYPE"):
+                return None  # another program's: as a text is that no trainer has written
+            raise
+        return text and _text(text)
 
     def _live(self, database: Any, name: str) -> int:
         tag = self._tag(database, self._places(database)[0], name)

@@ -281,9 +281,14 @@ def _wrong(about: ModelAbout) -> str | None:
     return None
 
 
+_LONGEST_TRIAL = 100
+"""Characters that the text of a trial has at most."""
+
+
 def _fallback(trial: str | None, live: int) -> int:
     """Return which version a trial would go back to, 0 for none: it is over, or not that of the live one."""
-    numbers = [int(word) for word in (trial or "").split() if word.isascii() and word.isdigit()]
+    words = (trial or "")[:_LONGEST_TRIAL].split()
+    numbers = [int(word) for word in words if word.isascii() and word.isdigit()]
     return numbers[1] if len(numbers) == 2 and numbers[0] == live else 0
 
 

@@ -12,10 +12,11 @@ from dataclasses import fields
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from trainers.buffer import Buffer, Drawn
 from trainers.distributed import Ranks
-from trainers.errors import RanksDiffer
+from trainers.errors import RanksDiffer, TrainingRefused
 from trainers.losses import Loss
 from trainers.pairs import Pairs
 from trainers.samples import Sample
@@ -55,9 +56,16 @@ def of_buffer(buffer: Buffer[Sample] | Pairs) -> Alike:
 
 
 def of_network(network: torch.nn.Module) -> Alike:
-    """Return the class of a network, and shape and dtype of each parameter and buffer of it."""
+    """Return the class of a network, and shape and dtype of each parameter and buffer of it.
+
+    Raises:
+        TrainingRefused: some get their shapes only when it is first run.
+    """
     kind = type(network)
     parts = (*network.named_parameters(), *network.named_buffers())
+    if any(is_lazy(tensor) for _, tensor in parts):
+        wanted = "one that was run once on a sample, for ranks start with the same parameters"
+        raise TrainingRefused("network", kind.__name__, wanted)
     layout = {f"network's {name}": _described(tensor) for name, tensor in parts}
     return {"network's kind": f"{kind.__module__}.{kind.__qualname__}", **layout}
 

@@ -241,15 +241,19 @@ def joined(timeout_s: float) -> Iterator[Ranks]:
 def _meet(timeout_s: float) -> ProcessRanks:
     import_module("torch.distributed.nn")  # imported later, its default arguments would keep the connections
     timeout = timedelta(seconds=timeout_s)
-    try:
-        store, rank, world = next(iter(rendezvous("env://", timeout=timeout)))
-    except ValueError as error:
-        world_size = os.environ["WORLD_SIZE"]
-        raise TrainingRefused("WORLD_SIZE", world_size, f"that of torchrun ({error})") from error
     life = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the store may be that of the life before
-    store = PrefixStore(f"penstock/{life}", store)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
+    try:
+        rank, world = int(os.environ.get("RANK", "0")), int(os.environ["WORLD_SIZE"])
+        store, _, _ = next(iter(rendezvous("env://", timeout=timeout)))
+        store = PrefixStore(f"penstock/{life}", store)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
+    except ValueError as error:
+        raise TrainingRefused(
+            "WORLD_SIZE", os.environ["WORLD_SIZE"], f"that of torchrun ({error})"
+        ) from error
+    except dist.DistError as error:
+        raise RankLost(rank, world, "meet them", {}) from error
     return ProcessRanks(store, rank, world)
 
 

@@ -96,6 +96,7 @@ class StreamStalled(TrainerError, TimeoutError):
         running: tuple[str, ...],
         *,
         others: bool = False,
+        non_finite: int = 0,
         absent: tuple[str, ...] = (),
         unnamed: tuple[str, ...] = (),
     ) -> None:
@@ -103,12 +104,14 @@ class StreamStalled(TrainerError, TimeoutError):
         what = "nothing of use" if others else "nothing new"
         super().__init__(
             f"{what} in the stream {stream!r} for {timeout_s:g} s, {cursor} snapshots were read ({who})"
+            + (f" {non_finite} were skipped for NaN or infinity." if non_finite else "")
             + _names(absent, unnamed)
         )
         self.stream = stream
         self.cursor = cursor
         self.timeout_s = timeout_s
         self.running = running
+        self.non_finite = non_finite
         self.absent = absent
         self.unnamed = unnamed
 
@@ -189,7 +192,8 @@ class NonFiniteLoss(TrainerError):
     """The loss is NaN or infinite: the training has diverged."""
 
     def __init__(self, step: int, loss: float) -> None:
-        super().__init__(f"the loss is {loss} at training step {step}; a smaller learning rate may help")
+        mend = "a smaller learning rate may help, or fields near 1 (normalise)"
+        super().__init__(f"the loss is {loss} at training step {step}; {mend}")
         self.step = step
         self.loss = loss
 

@@ -132,7 +132,7 @@ class Intake:
     def stalled(self) -> StreamStalled:
         """Return the error that says for whom it was waited in vain, and whose snapshots came instead."""
         others, unnamed = self.stream.cursor > self.fed_at, tuple(sorted(self.unnamed))
-        return self.stream.stalled(others=others, absent=self.absent() if unnamed else (), unnamed=unnamed)
+        return self.stream.stalled(others=others, absent=self.absent() if others else (), unnamed=unnamed)
 
     def absent(self) -> tuple[str, ...]:
         """Return the producers of whom nothing came; none where others read their share of the stream."""
@@ -173,15 +173,19 @@ class Intake:
             self._pass_over(snapshot.producer)
             return
         self.came.add(snapshot.producer)
-        self.fed += snapshot.producer not in self.held_out or not self.can_judge()
         if snapshot.producer in self.held_out:
+            self.fed += not self.can_judge()
             if (sample := self.pairing.add(snapshot)) and not self.can_judge():
                 self.judges.append(self._own(sample))
             return
         self.moments.add(snapshot.fields)
         if isinstance(self.buffer, Pairs):
+            before = len(self.buffer)
             self.buffer.add(snapshot)
-        elif sample := self.pairing.add(snapshot):
+            self.fed += len(self.buffer) > before  # one without another is of no use
+            return
+        self.fed += 1
+        if sample := self.pairing.add(snapshot):
             self.buffer.add(sample)
 
     def _pass_over(self, producer: str) -> None:

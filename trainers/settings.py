@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from numbers import Real
 from typing import get_args
@@ -101,6 +102,8 @@ class Training:
         for name in _POSITIVE:
             if not getattr(self, name) > 0:
                 raise TrainingRefused(name, getattr(self, name), "greater than 0")
+        if not math.isfinite(self.improvement):
+            raise TrainingRefused("improvement", self.improvement, "a finite number")
         if self.converged is not None and not self.converged > 0:
             raise TrainingRefused("converged", self.converged, "greater than 0, or None")
         for name in ("prefetch", "jump"):

@@ -82,9 +82,7 @@ def keep_specimen(
     """
 
     def predict(count: int) -> Array:
-        found: Array = (
-            predicted(network, {name: each[:count] for name, each in inputs.items()})[0].cpu().numpy()
-        )
+        found: Array = predicted(network, inputs)[0][:count].cpu().numpy()
         return found
 
     return write_specimen(directory, version, target, truth.cpu().numpy(), predict, units)

@@ -255,7 +255,10 @@ class SnapshotStream:
         """
         running = tuple(f"{producer}.{rank}" for producer, rank in self._running)
         where = self._stream, self.cursor, self._timeout_s
-        return StreamStalled(*where, running, others=others, absent=absent, unnamed=unnamed)
+        skipped = self.non_finite
+        return StreamStalled(
+            *where, running, others=others, non_finite=skipped, absent=absent, unnamed=unnamed
+        )
 
     def __iter__(self) -> Iterator[Snapshot]:
         """Yield snapshots until the stream has ended."""

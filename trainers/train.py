@@ -78,7 +78,7 @@ def train(
         TrainerError, ClientError: naming what went wrong.
     """
     joining = joined(training.rank_timeout_s) if ranks is None else nullcontext(ranks)
-    with asked_to_end() as asked, joining as ranks:
+    with joining as ranks, asked_to_end() as asked:  # who is told to end while they meet ends at once
         if ranks.world > 1:
             check_alike(
                 ranks, of_training(training) | of_buffer(buffer) | of_network(network) | of_loss(loss)

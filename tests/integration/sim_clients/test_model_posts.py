@@ -413,6 +413,21 @@ def test_a_trainer_whose_turn_does_not_come_is_warned_and_goes_on(
     client.close()
 
 
+def test_a_key_of_a_trial_that_another_program_has_is_none(
+    open_client: OpenNamed, shared_cluster: ShardCluster, networks: Networks
+) -> None:
+    client = open_client("trainer")
+    client.put_model("closure", networks.doubles, 1)
+    client.put_model("closure", networks.triples, 2)
+    with shared_cluster.shards[-1].connect() as registry:
+        for write in (("RPUSH", "{closure}.trial", "x"), ("SET", "{closure}.trial", "2 " + "1" * 5000)):
+            registry.delete("{closure}.trial")
+            registry.execute_command(*write)
+            assert not any(each.fallback for each in client.model_versions("closure"))
+        registry.delete("{closure}.trial")
+    client.remove_model_version("closure", 1)
+
+
 def test_a_version_that_is_promoted_while_it_is_removed_stays_live_or_is_gone_and_not_both(
     open_client: OpenNamed, cluster_address: Address, networks: Networks, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from sim_clients import Address, connect
-from tests.integration.servers import Module, RedisServer, ServerConfig, wait_until, wheel_binary
+from tests.integration.servers import Module, RedisServer, ServerConfig, free_port, wait_until, wheel_binary
 from tests.integration.trainers import line_network
 from tests.integration.trainers.programs import Program, running
 from trainers import checkpoint
@@ -297,6 +297,20 @@ def test_torchrun_starts_all_ranks_again_from_their_checkpoint(server: RedisServ
     steps = [line["step"] for line in read_history(directory)]
     assert steps[-1] == 200
     assert steps.count(5) == 1, "it began anew"
+
+
+def test_a_rank_whose_others_do_not_come_says_so(server: RedisServer, tmp_path: Path) -> None:
+    alone = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    with running(
+        Path("-m"),
+        "trainers.train",
+        *options(model="alone", steps=4, rank_timeout_s=1),
+        name="trainer",
+        directory=tmp_path,
+        environment=Address.parse(server.address).environment() | alone,
+    ) as program:
+        assert program.returncode() == 1
+        assert "rank 0 of 2 has lost the others when it was to meet them" in program.log(), program.log()
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import torch
 
 from sim_clients import MemoryClient, MemoryDatabase
 from tests.unit.trainers.rank_threads import on_ranks
-from trainers import Buffer, Pairs, RanksDiffer, Reservoir
+from trainers import Buffer, Pairs, RanksDiffer, Reservoir, TrainingRefused
 from trainers.agreement import check_alike, of_buffer, of_network, of_training
 from trainers.distributed import Ranks
 from trainers.losses import mean_square, relative_square
@@ -138,3 +138,11 @@ def test_seeds_and_what_rank_0_alone_asks_may_differ() -> None:
 
 def test_ranks_with_the_same_settings_go_on() -> None:
     assert on_ranks(3, lambda ranks: check_alike(ranks, of_training(TRAINING))) == [None] * 3
+
+
+def test_a_network_that_is_not_made_yet_is_refused() -> None:
+    network = torch.nn.Sequential(torch.nn.LazyLinear(3))
+    with pytest.raises(TrainingRefused, match=r"network .*Sequential.* run once on a sample"):
+        of_network(network)
+    network(torch.zeros(2, 4))
+    assert of_network(network)["network's 0.weight"] == "(3, 4) float32"

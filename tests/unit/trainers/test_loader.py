@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sim_clients import Bound, MemoryClient, MemoryDatabase
-from trainers import Fifo, NonFiniteField, NoSamples, Reservoir, StreamStalled
+from trainers import Fifo, NonFiniteField, NoSamples, Pairs, Reservoir, StreamStalled
 from trainers.batches import batch_of, moved, pinned
 from trainers.intake import Intake
 from trainers.loader import Loader
@@ -163,6 +163,32 @@ def test_who_ends_in_the_last_pause_before_the_deadline_ends_in_order(
         assert loader.exhausted
 
 
+def test_snapshots_that_never_make_a_pair_put_no_deadline_off(database: MemoryDatabase) -> None:
+    put(database, range(0), end=False)
+    for step in range(0, 400, 10):
+        MemoryClient(database, "a").put_snapshot(step, {"x": np.zeros(2, np.float32)})
+    intake = intake_of(database, Fifo(8, seed=0))
+    intake.buffer = Pairs(["x"], "x", [1], snapshots=8, seed=0)
+    with (
+        Loader(intake, ahead=0, timeout_s=0.05) as loader,
+        pytest.raises(StreamStalled, match="nothing of use in the stream"),
+    ):
+        loader.batch()
+
+
+def test_how_many_were_skipped_is_told(database: MemoryDatabase) -> None:
+    for step in range(5):
+        MemoryClient(database, "a").put_snapshot(step, {"x": np.full(2, np.nan, np.float32)})
+    intake = intake_of(database, Fifo(8, seed=0))
+    intake.stream = SnapshotStream(MemoryClient(database), ("a", "b"), consumer="net", non_finite="skip")
+    intake.stream.subscribe()
+    with (
+        Loader(intake, ahead=0, timeout_s=0.05) as loader,
+        pytest.raises(StreamStalled, match=r"nothing of use .* 5 were skipped for NaN or infinity\."),
+    ):
+        loader.batch()
+
+
 def test_surplus_judges_are_of_no_use(database: MemoryDatabase) -> None:
     put(database, range(0), end=False)
     judge = MemoryClient(database, "b")
@@ -170,7 +196,9 @@ def test_surplus_judges_are_of_no_use(database: MemoryDatabase) -> None:
         judge.put_snapshot(step, {"x": np.zeros(2, np.float32)})
     with (
         Loader(intake_of(database, Fifo(8, seed=0)), ahead=0, timeout_s=0.05) as loader,
-        pytest.raises(StreamStalled, match=r"nothing of use in the stream .* 22 snapshots were read"),
+        pytest.raises(
+            StreamStalled, match=r"nothing of use .* 22 snapshots were read .*Nothing came from a\."
+        ),
     ):
         loader.batch()
 

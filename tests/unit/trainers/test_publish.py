@@ -442,3 +442,10 @@ def test_what_is_posted_has_the_commit_of_the_scripts_repository(
     (tmp_path / "train.py").write_text("changed")
     offer(Publisher(client, "net"), 1.1)
     assert [one.about.git_commit for one in client.model_versions("net")] == [head, f"{head}-dirty"]
+
+
+@pytest.mark.parametrize(("found", "expected"), [(5e-20, 1e-20), (0.0, 9e-17), (1e-3, 0.0)])
+def test_answers_of_small_fields_are_compared_too(found: float, expected: float) -> None:
+    with pytest.raises(ExportMismatch):
+        check_same(torch.tensor([found]), torch.tensor([expected]))
+    check_same(torch.tensor([expected]), torch.tensor([expected]))

@@ -458,6 +458,25 @@ def test_judges_whose_name_is_written_otherwise_are_told(database: MemoryDatabas
         train(network(), client, training, reservoir(), tmp_path)
 
 
+class Even(torch.nn.Module):
+    """Takes an even number of samples only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert x.shape[0] % 2 == 0
+        answer: torch.Tensor = self.inner(x)
+        return answer
+
+
+def test_a_network_is_asked_for_as_many_samples_as_it_takes(database: MemoryDatabase, tmp_path: Path) -> None:
+    train(Even(), MemoryClient(database, "trainer"), TRAINING, reservoir(), tmp_path)
+    assert read_history(tmp_path)[-1]["step"] == TRAINING.steps
+    assert list((tmp_path / "specimens").glob("*.npz"))
+
+
 def test_time_that_is_over_is_told_from_a_stream_that_has_ended(tmp_path: Path) -> None:
     database = MemoryDatabase(load=load_torchscript)
     put_lines(database, count=100)
@@ -477,6 +496,12 @@ def test_a_training_without_judges_is_refused() -> None:
 def test_a_name_under_which_nothing_can_be_posted_is_refused(name: str) -> None:
     with pytest.raises(NameRefused, match=f"'{name}' cannot name a model"):
         dataclasses.replace(TRAINING, model=name)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_an_improvement_that_cannot_be_is_refused(wrong: float) -> None:
+    with pytest.raises(TrainingRefused, match="improvement"):
+        dataclasses.replace(TRAINING, improvement=wrong)
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan")])
