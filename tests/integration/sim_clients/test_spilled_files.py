@@ -21,6 +21,14 @@ Open = Callable[..., NativeClient]
 
 
 @pytest.fixture
+def server(server: RedisServer) -> RedisServer:
+    """The shared server, without connections of tests before: what these are promised would count."""
+    with server.connect() as connection:
+        connection.client_kill_filter(_type="normal", skipme=True)
+    return server
+
+
+@pytest.fixture
 def open_native() -> Iterator[Open]:
     """Open native clients, which are closed after the test."""
     clients: list[NativeClient] = []
