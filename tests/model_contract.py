@@ -206,7 +206,9 @@ class ModelContract:
         trainer.put_model("closure", networks.triples, 3)
         trainer.remove_model_version("closure", 1)
         trainer.begin_trial("closure", 3, 2, 0.001)
+        deadline = time.monotonic() + 30
         while any(each.fallback for each in trainer.model_versions("closure")):
+            assert time.monotonic() < deadline
             time.sleep(0.001)
         trainer.remove_model_version("closure", 2)
         for before, seconds in ((3, 1.0), (2, 0.0), (2, float("nan"))):

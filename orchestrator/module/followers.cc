@@ -6,8 +6,6 @@
 namespace penstock {
 namespace {
 
-constexpr int kNotFromOurselves = 1;
-
 bool nobody = false;  // no replica has asked for a copy since the server said so
 
 void OnCommand(RedisModuleCommandFilterCtx* filter) {
@@ -31,7 +29,7 @@ bool HasBacklog(RedisModuleCtx* context) {
 }  // namespace
 
 bool WatchForFollowers(RedisModuleCtx* context) {
-  return redis::RegisterCommandFilter(context, OnCommand, kNotFromOurselves) != nullptr &&
+  return redis::RegisterCommandFilter(context, OnCommand, redis::kNotFromOurselves) != nullptr &&
          redis::SubscribeToServerEvent(context, redis::kRoleEvent, OnRole) == redis::kOk;
 }
 

@@ -43,6 +43,7 @@ inline constexpr int kReplyError = 1;
 inline constexpr int kReplyInteger = 2;
 inline constexpr int kReplyArray = 3;
 inline constexpr int kHandleIoErrors = 1 << 0;
+inline constexpr int kNotFromOurselves = 1 << 0;  // of RegisterCommandFilter
 
 /// Bits of GetContextFlags.
 enum ContextFlag : int {

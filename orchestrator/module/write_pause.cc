@@ -11,7 +11,6 @@
 namespace penstock {
 namespace {
 
-constexpr int kNotFromOurselves = 1;
 constexpr long long kPollMs = 5;
 
 struct Pause {
@@ -62,7 +61,7 @@ void OnCommand(RedisModuleCommandFilterCtx* filter) {
 }  // namespace
 
 bool WatchForPauses(RedisModuleCtx* context) {
-  return redis::RegisterCommandFilter(context, OnCommand, kNotFromOurselves) != nullptr;
+  return redis::RegisterCommandFilter(context, OnCommand, redis::kNotFromOurselves) != nullptr;
 }
 
 void LookForPause() {

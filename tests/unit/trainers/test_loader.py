@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 import traceback
@@ -13,6 +12,7 @@ import pytest
 import torch
 
 from sim_clients import Bound, MemoryClient, MemoryDatabase
+from tests.unit.trainers.stranger import putting
 from trainers import Fifo, NonFiniteField, NoSamples, Pairs, Reservoir, StreamStalled
 from trainers.batches import batch_of, moved, pinned
 from trainers.intake import Intake
@@ -113,19 +113,8 @@ def test_a_stream_without_snapshots_is_told_by_name(database: MemoryDatabase, ah
 @pytest.fixture
 def stranger(database: MemoryDatabase) -> Iterator[None]:
     """Somebody whom nobody has named puts snapshots, without an end."""
-    client, over = MemoryClient(database, "A"), threading.Event()
-
-    def go_on() -> None:
-        for step in itertools.count():
-            if over.wait(0.001):
-                return
-            client.put_snapshot(step, {"x": np.zeros(2, np.float32)})
-
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    yield
-    over.set()
-    thread.join()
+    with putting(database, {"x": np.zeros(2, np.float32)}):
+        yield
 
 
 @pytest.mark.usefixtures("stranger")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
-import threading
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +17,7 @@ import torch
 from sim_clients import MemoryClient, MemoryDatabase
 from sim_clients.memory_models import MemoryModels
 from tests.unit.trainers.rank_threads import on_ranks
+from tests.unit.trainers.stranger import putting
 from tests.unit.trainers.test_publish import load_torchscript
 from trainers import (
     DeepEnsemble,
@@ -285,26 +284,13 @@ def test_a_stream_with_too_little_for_all_ranks_says_so(database: MemoryDatabase
 
 
 def test_snapshots_of_others_keep_no_ranks_waiting(database: MemoryDatabase, tmp_path: Path) -> None:
-    client, over = MemoryClient(database, "A"), threading.Event()
-
-    def go_on() -> None:
-        for step in itertools.count():
-            if over.wait(0.001):
-                return
-            client.put_snapshot(step, {"x": np.zeros((4, 1), np.float32), "y": np.zeros((4, 1), np.float32)})
-
-    thread = threading.Thread(target=go_on)
-    thread.start()
     training = dataclasses.replace(TRAINING, timeout_s=0.5)
-    try:
-        with (
-            pytest.warns(RuntimeWarning, match="snapshots of 'A' are not learned from"),
-            pytest.raises(StreamStalled, match="Nobody has named A, whose snapshots came"),
-        ):
-            trained(database, tmp_path, 2, training, lambda: Fifo(100, seed=0))
-    finally:
-        over.set()
-        thread.join()
+    with (
+        putting(database, {"x": np.zeros((4, 1), np.float32), "y": np.zeros((4, 1), np.float32)}),
+        pytest.warns(RuntimeWarning, match="snapshots of 'A' are not learned from"),
+        pytest.raises(StreamStalled, match="Nobody has named A, whose snapshots came"),
+    ):
+        trained(database, tmp_path, 2, training, lambda: Fifo(100, seed=0))
 
 
 def test_ranks_that_all_wait_in_vain_say_for_whom(database: MemoryDatabase, tmp_path: Path) -> None:
